@@ -1,0 +1,48 @@
+"""A decomposer that is a model and a prompt: prompted, few-shot, or distilled (the same prompt and an adapter)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..lm import Message, Model, Request, Sampling, Usage
+from ..lm.model import Advance, silent
+from ..prompts import Prompt
+from ..tasks import Question
+from .decomposition import Decomposition, listing, parse
+
+
+@dataclass(frozen=True)
+class PromptedDecomposer:
+    """Asks a model for at most `limit` sub-questions."""
+
+    model: Model
+    prompt: Prompt
+    """Takes `{question}`, and `{limit}` where it says how many may be asked."""
+    limit: int
+    sampling: Sampling
+    examples: tuple[Question, ...] = ()
+    """Worked examples shown first (few-shot); they need gold sub-questions."""
+    advance: Advance = silent
+
+    def __call__(self, questions: Sequence[Question]) -> list[Decomposition]:
+        return [first for (first,) in self.sample(questions, 1)]
+
+    def sample(self, questions: Sequence[Question], n: int) -> list[list[Decomposition]]:
+        """`n` decompositions a question."""
+        replies = self.model([self.request(question, n) for question in questions], self.advance)
+        return [[self._read(c.text, c.usage) for c in completions] for completions in replies]
+
+    def request(self, question: Question, n: int = 1) -> Request:
+        """What the model is sent; also what a student is trained on."""
+        shown = [(self._ask(e), Message("assistant", listing(e.subquestions))) for e in self.examples]
+        messages = (*(turn for pair in shown for turn in pair), self._ask(question))
+        return Request(messages, self.sampling, n, self.prompt.sha256)
+
+    def _ask(self, question: Question) -> Message:
+        values = {"question": question.prompt, "limit": str(self.limit)}
+        return Message("user", self.prompt.fill(**{k: v for k, v in values.items() if f"{{{k}}}" in self.prompt.text}))
+
+    def _read(self, text: str, usage: Usage) -> Decomposition:
+        subquestions, kind = parse(text, self.limit)
+        return Decomposition(subquestions, kind, text, usage)

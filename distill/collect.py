@@ -1,0 +1,62 @@
+"""Collecting: the teacher decomposes and solves the training questions, and every solution is labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pydantic import Field
+
+from ..decompose import PromptedDecomposer
+from ..lm import Sampling
+from ..lm.completion import Usage
+from ..solve import PromptedSolver, grade
+from ..tasks import Question
+from ..tasks.settings import Settings
+from .traces import Trace
+
+
+class CollectSettings(Settings):
+    """How much of the teacher is sampled."""
+
+    decompositions: int = Field(default=1, gt=0)
+    """Decompositions a question."""
+    solutions: int = Field(default=2, gt=0)
+    """Solutions a decomposition. Divide-or-Conquer accepts a decomposition when one of two solutions is right."""
+    temperature: float = Field(default=0.7, ge=0)
+    """Of both phases. At 0 every sample of a prompt is the same, so ask for one."""
+
+
+def collect(
+    questions: Sequence[Question], decomposer: PromptedDecomposer, solver: PromptedSolver, settings: CollectSettings
+) -> list[Trace]:
+    """One trace for every question, decomposition and solution, in that order."""
+    asker = replace(decomposer, sampling=_at(decomposer.sampling, settings.temperature))
+    solves = replace(solver, sampling=_at(solver.sampling, settings.temperature), samples=settings.solutions)
+    plans = asker.sample(questions, settings.decompositions)
+    asked = [(question, plan) for question, sampled in zip(questions, plans, strict=True) for plan in sampled]
+    solutions = solves([question for question, _ in asked], [plan for _, plan in asked])
+    return [
+        Trace(
+            question=question,
+            subquestions=plan.subquestions,
+            decomposition=plan.text,
+            solution=solution.text,
+            answer=solution.answer,
+            verdict=grade(solution.answer, question.answer),
+            usage=solution.usage,
+            decomposition_usage=plan.usage,
+        )
+        for (question, plan), sampled in zip(asked, solutions, strict=True)
+        for solution in sampled
+    ]
+
+
+def spent(traces: Sequence[Trace]) -> tuple[Usage, Usage]:
+    """What the traces cost to decompose and to solve: a shared prompt or decomposition counts once."""
+    plans = {(t.question.id, t.decomposition): t.decomposition_usage for t in traces}
+    return sum(plans.values(), Usage()), sum((t.usage for t in traces), Usage())
+
+
+def _at(sampling: Sampling, temperature: float) -> Sampling:
+    return replace(sampling, temperature=temperature)

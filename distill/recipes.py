@@ -1,0 +1,72 @@
+"""What a student is taught and how: the settings of both tracks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..tasks.settings import Settings
+
+
+class Lora(Settings):
+    """Low-rank adapters on a frozen base (Hu et al., 2022)."""
+
+    kind: Literal["lora"] = "lora"
+    rank: int = Field(default=16, gt=0)
+    alpha: int = Field(default=32, gt=0)
+    """The update is scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: str | tuple[str, ...] = "all-linear"
+    """Names of the linear layers that get an adapter, as PEFT takes them."""
+
+
+class Full(Settings):
+    """All weights, as in Divide-or-Conquer; the student is then a whole model."""
+
+    kind: Literal["full"]
+
+
+class Training(Settings):
+    """What both tracks share."""
+
+    tuning: Annotated[Lora | Full, Field(discriminator="kind")] = Lora()
+    learning_rate: float = Field(default=3e-4, gt=0)
+    """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    """The share of steps in which the learning rate rises."""
+    batch: int = Field(default=32, gt=0)
+    """Examples a step."""
+    micro_batch: int | None = Field(default=None, gt=0)
+    """Examples in memory at once; None is the whole batch. It must divide the batch."""
+    tokens: int | None = Field(default=None, gt=0)
+    """Train until this many tokens (prompts and replies, no padding) were seen. Two tracks that are compared should
+    be given the same number; the report says what each got."""
+    epochs: float = Field(default=3.0, gt=0)
+    """How often each example is seen, where `tokens` is not given."""
+    max_length: int = Field(default=1024, gt=0)
+    """Longer examples are dropped and counted, never cut: a cut loses the answer and the end of the reply."""
+    checkpoints: int = Field(default=4, ge=1)
+    """How many times the state of the training is saved on the way."""
+    bf16: bool = False
+    """Compute in bfloat16 (mixed precision)."""
+    gradient_checkpointing: bool = False
+    """Less memory for about a third more time."""
+
+
+class DecomposerRecipe(Training):
+    """The decomposer's track: question -> sub-questions."""
+
+    data: Literal["all", "reached"] = "reached"
+    """`all` of the teacher's decompositions (S_D-T), or those from which a solution `reached` the gold answer
+    (S_D-R)."""
+
+
+class SolverRecipe(Training):
+    """The solver's track: question and sub-questions -> solution."""
+
+    data: Literal["all", "right", "gold-spliced"] = "right"
+    """`all` of the teacher's solutions (S_E-T), the `right` ones, or all with the gold answer put in place of the
+    teacher's (S_E-A)."""
+    target: Literal["sub-answers", "direct"] = "sub-answers"
+    """Learn the worked solution, or the final answer alone."""

@@ -1,0 +1,124 @@
+"""A student's directory: weights, tokenizer, and what it was taught, for people (README.md) and for divcon.
+
+The weights load without divcon: `PeftModel.from_pretrained` for an adapter, `AutoModelForCausalLM` for a whole model.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ..tasks.errors import ConfigError
+
+FORMAT = "divcon-student/1"
+_FACTS = "divcon.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training saw and cost."""
+
+    examples: int
+    dropped: int
+    """Examples longer than the recipe allows."""
+    steps: int
+    tokens: int
+    """Prompts and replies over all steps, without padding."""
+    parameters: int
+    """Weights that were trained."""
+    seconds: float
+    """Of the last sitting; a resumed training spent more before."""
+    loss: float
+    """Mean over the last logged steps, in nats a reply token."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student is taught: everything that its card must say and that the weights do not show."""
+
+    phase: Literal["decompose", "solve"]
+    base: str
+    base_hash: str
+    teacher: str
+    data: str
+    prompts: dict[str, str]
+    """Name of each prompt template it was trained with, and its SHA-256."""
+    cost: dict[str, float]
+    """Tokens and seconds of the teacher's traces, dollars where they have a price."""
+    seed: int
+    recipe: dict[str, Any]
+
+
+def build(directory: Path, lesson: Lesson, teach: Callable[[Path], Trained]) -> dict[str, Any]:
+    """Have `teach` fill a directory with weights, add the card, and put it in place at once.
+
+    A student that is already there is returned as it is.
+    """
+    if (facts := read(directory)) is not None:
+        return facts
+    part = directory.with_name(f".{directory.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    trained = teach(part)
+    facts = {
+        "format": FORMAT,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        **asdict(lesson),
+        "trained": asdict(trained),
+    }
+    (part / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (part / "README.md").write_text(_card(facts), encoding="utf-8")
+    shutil.rmtree(directory, ignore_errors=True)
+    part.rename(directory)
+    return facts
+
+
+def read(directory: Path) -> dict[str, Any] | None:
+    """What a student was taught; None when there is no finished student in `directory`."""
+    try:
+        facts: dict[str, Any] = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ConfigError(f"{directory / _FACTS} is not JSON; remove {directory} to train again") from error
+    if facts.get("format") != FORMAT:
+        raise ConfigError(f"{directory} holds a student of format {facts.get('format')!r}, not {FORMAT!r}")
+    return facts
+
+
+def is_adapter(directory: Path) -> bool:
+    """Whether the student is an adapter on its base, rather than a whole model."""
+    return (directory / "adapter_config.json").is_file()
+
+
+def _card(facts: dict[str, Any]) -> str:
+    trained, recipe = facts["trained"], facts["recipe"]
+    task = "writes the sub-questions of a question" if facts["phase"] == "decompose" else "solves a question"
+    prompts = "\n".join(f"* prompt `{name}`, SHA-256 `{sha256}`" for name, sha256 in facts["prompts"].items())
+    cost = ", ".join(f"{name} {amount:,.6g}" for name, amount in facts["cost"].items())
+    load = (
+        "PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), HERE)"
+        if recipe["tuning"]["kind"] == "lora"
+        else "AutoModelForCausalLM.from_pretrained(HERE)"
+    )
+    return f"""---
+library_name: {"peft" if recipe["tuning"]["kind"] == "lora" else "transformers"}
+tags: [divcon, distillation]
+---
+# A distilled student that {task}
+
+Trained by divcon on {facts["date"]}, seed {facts["seed"]}.
+
+* base `{facts["base"]}`, SHA-256 of its weights `{facts["base_hash"]}`
+* teacher `{facts["teacher"]}`; {facts["data"]}
+* the teacher's traces cost: {cost}
+* {trained["examples"]:,} examples ({trained["dropped"]:,} dropped for length), {trained["steps"]:,} steps,
+  {trained["tokens"]:,} tokens, {trained["parameters"]:,} weights trained, last loss {trained["loss"]:.4f}
+{prompts}
+
+Load it without divcon: `{load}`. The prompts must be the ones above; `divcon.json` holds all settings.
+"""

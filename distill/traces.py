@@ -1,0 +1,105 @@
+"""A trace: one solution of the teacher's, with the decomposition it followed and whether it was right.
+
+On disk a trace is a line of `traces.jsonl`; the first line names the format, so that a reader knows what it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..lm import Usage
+from ..solve import Verdict
+from ..tasks import Question
+from ..tasks.errors import ConfigError
+from ..tasks.jsonl import objects
+
+FORMAT = "divcon-traces/1"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the teacher did with one training question, once."""
+
+    question: Question
+    subquestions: tuple[str, ...]
+    """Empty when the teacher said that none are needed, or wrote none that could be read."""
+    decomposition: str
+    """The decomposition as the teacher wrote it."""
+    solution: str
+    """The worked solution as the teacher wrote it."""
+    answer: str | None
+    verdict: Verdict
+    usage: Usage
+    """Tokens and seconds of the solution; the decomposition's stand in `decomposition_usage`."""
+    decomposition_usage: Usage
+
+
+def write(traces: Sequence[Trace], path: Path) -> None:
+    """Replace the file at `path` by these traces, at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as out:
+        out.write(json.dumps({"format": FORMAT, "traces": len(traces)}) + "\n")
+        out.writelines(json.dumps(_row(trace), ensure_ascii=False) + "\n" for trace in traces)
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(path)
+
+
+def read(path: Path) -> list[Trace]:
+    """The traces of a file. Raises ConfigError when it is missing, of another format, or cut short."""
+    rows = objects(path)
+    _, header = next(rows, (0, {}))
+    if header.get("format") != FORMAT:
+        raise ConfigError(f"{path} is not a trace file of format {FORMAT}")
+    try:
+        traces = [_trace(row) for _, row in rows]
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{path} holds a trace that cannot be read: {error!r}") from error
+    if len(traces) != header.get("traces"):
+        raise ConfigError(f"{path} says {header.get('traces')} traces and holds {len(traces)}")
+    return traces
+
+
+def _row(trace: Trace) -> dict[str, object]:
+    question = trace.question
+    return {
+        "id": question.id,
+        "question": question.text,
+        "gold": question.answer,
+        "context": question.context,
+        "tags": dict(question.tags),
+        "subquestions": list(trace.subquestions),
+        "decomposition": trace.decomposition,
+        "solution": trace.solution,
+        "answer": trace.answer,
+        "verdict": trace.verdict,
+        "usage": vars(trace.usage),
+        "decomposition_usage": vars(trace.decomposition_usage),
+    }
+
+
+def _trace(row: dict[str, object]) -> Trace:
+    def text(key: str) -> str:
+        return str(row[key])
+
+    answer, verdict, subquestions = row["answer"], row["verdict"], row["subquestions"]
+    usage, decomposition_usage, tags = row["usage"], row["decomposition_usage"], row["tags"]
+    if verdict not in ("right", "wrong", "unreadable"):
+        raise KeyError(verdict)
+    assert isinstance(subquestions, list)
+    assert isinstance(usage, dict) and isinstance(decomposition_usage, dict) and isinstance(tags, dict)
+    return Trace(
+        question=Question(text("id"), text("question"), text("gold"), context=text("context"), tags=tags),
+        subquestions=tuple(map(str, subquestions)),
+        decomposition=text("decomposition"),
+        solution=text("solution"),
+        answer=None if answer is None else str(answer),
+        verdict=verdict,
+        usage=Usage(**usage),
+        decomposition_usage=Usage(**decomposition_usage),
+    )

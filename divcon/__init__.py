@@ -1,0 +1,42 @@
+"""When a reasoning task is split into decomposing and solving, which half should be distilled into a small model?
+
+The commands of the command line are calls: `divcon.study("miniature")`. What they are made of is in `divcon.tasks`,
+`divcon.lm`, `divcon.decompose`, `divcon.solve`, `divcon.distill` and `divcon.eval`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import (
+        ask,
+        collect,
+        distill_decomposer,
+        distill_solver,
+        doctor,
+        evaluate,
+        plan,
+        report,
+        study,
+    )
+
+__all__ = [
+    "ask",
+    "collect",
+    "distill_decomposer",
+    "distill_solver",
+    "doctor",
+    "evaluate",
+    "plan",
+    "report",
+    "study",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The calls are imported when they are used: importing divcon stays fast."""
+    if name in __all__:
+        return getattr(import_module(".api", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,173 @@
+"""The command line's commands as Python calls; each returns a value whose text is what the command prints."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .decompose import Decomposition, none
+from .eval import report as reports
+from .eval import results, summary, tables
+from .eval.compose import Row
+from .eval.plan import Plan
+from .eval.plan import plan as planned
+from .eval.run import Run, stored
+from .eval.study import find, load
+from .solve import Solution
+from .tasks import Question, sources
+from .tasks.errors import ConfigError
+
+RUNS = Path("runs")
+"""Where run directories are made when nobody names one."""
+
+
+def study(config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None) -> Path:
+    """Run a whole study; the path of its report. A stage that is finished is not done again.
+
+    `config` is a YAML file or a shipped study's name, `overrides` are `key.key=value`, `limit` caps the questions of
+    each data set, `run` is the run directory. Raises ConfigError when something must be changed, ModelError when a
+    model cannot be reached.
+    """
+    with _open(config, overrides, limit, run) as opened:
+        opened.distill_decomposer()
+        opened.distill_solver()
+        opened.evaluate()
+        return reports.report(opened.directory)
+
+
+def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None) -> Plan:
+    """What a study would ask of its models; asks nothing and writes nothing."""
+    settings = load(config, overrides).limited(limit)
+    tests = {name: sources.load(source) for name, source in settings.tests.items()}
+    return planned(settings, len(sources.load(settings.train)), sum(map(len, tests.values())))
+
+
+def collect(
+    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+) -> Collected:
+    """The teacher's traces."""
+    with _open(config, overrides, limit, run) as opened:
+        verdicts = [trace.verdict for trace in opened.collect()]
+        return Collected(opened.directory / "traces" / "traces.jsonl", len(verdicts), verdicts.count("right"))
+
+
+def distill_decomposer(
+    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+) -> Path:
+    """Train the student that decomposes; its directory."""
+    with _open(config, overrides, limit, run) as opened:
+        opened.distill_decomposer()
+        return opened.directory / "decomposer"
+
+
+def distill_solver(
+    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+) -> Path:
+    """Train the student that solves; its directory."""
+    with _open(config, overrides, limit, run) as opened:
+        opened.distill_solver()
+        return opened.directory / "solver"
+
+
+def evaluate(
+    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+) -> Evaluated:
+    """Every cell of the grid; the students it needs must have been distilled."""
+    with _open(config, overrides, limit, run) as opened:
+        return Evaluated(opened.directory / "results.parquet", opened.evaluate())
+
+
+def report(run: Path) -> Path:
+    """Rebuild a run's report; the path of its page."""
+    stored(run)
+    return reports.report(run)
+
+
+def ask(question: str, *, run: Path = RUNS / "miniature", decomposer: str = "distilled", solver: str = "llm") -> Asked:
+    """One question through one composition of a run."""
+    if not question.strip():
+        raise ConfigError("the question is empty")
+    asked = Question("asked", question, answer="")
+    with Run(stored(run), run) as opened:
+        makes = none if decomposer == "none" else opened.decomposer(opened.model(decomposer, "decomposer"))
+        (made,) = makes([asked])
+        solves = opened.solver(opened.model(solver, "solver"))
+        ((solution,),) = solves([asked], [made])
+        return Asked(made, solution)
+
+
+def doctor() -> Diagnosis:
+    """What an installation consists of, and whether the shipped models load and answer."""
+    import torch
+
+    from .lm import Message, Model, Request, Sampling, Store
+    from .lm.transformers import Transformers
+
+    packages = ("divcon", "torch", "transformers", "trl", "peft", "datasets", "openai")
+    lines = [f"Python {platform.python_version()} on {platform.machine()}, {torch.get_num_threads()} threads"]
+    lines += [f"{name} {importlib.metadata.version(name)}" for name in packages]
+    lines.append(f"accelerator: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'none'}")
+    for name in ("llm", "base"):
+        engine = Transformers(f"miniature/{name}", dtype="float32")
+        hello = Request((Message("user", "How many pears?"),), Sampling(max_tokens=4))
+        with Store() as store:
+            Model(name, engine, store)([hello])
+        lines.append(f"miniature/{name}: {engine.footprint(None).parameters:,} parameters, answers")
+    return Diagnosis(tuple(lines))
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Where the traces are, and how many there are."""
+
+    path: Path
+    traces: int
+    right: int
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.traces} traces, {self.right} right"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Where the results are, and the rows themselves."""
+
+    path: Path
+    rows: list[Row]
+
+    def __str__(self) -> str:
+        table = tables.main(summary.lines(results.read(self.path)))
+        return f"{tables.markdown(table)}\n{self.path}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question's decomposition and solution."""
+
+    decomposition: Decomposition
+    solution: Solution
+
+    def __str__(self) -> str:
+        plan = self.decomposition.listing
+        return (
+            f"Sub-questions\n{plan}\n\nSolution\n{self.solution.text}\n\nAnswer\n{self.solution.answer or 'unreadable'}"
+        )
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Lines about an installation."""
+
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
+def _open(config: str, overrides: Sequence[str], limit: int | None, run: Path | None) -> Run:
+    """A run cut short has a directory of its own, so that it never stands in the way of the whole one."""
+    name = find(config).stem + (f"-limit{limit}" if limit else "")
+    return Run(load(config, overrides).limited(limit), run or RUNS / name)

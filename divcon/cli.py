@@ -1,0 +1,136 @@
+"""The command line: words in, one call, one result out. Heavy libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .tasks.errors import ConfigError, DivconError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Commands(click.Group):
+    """Turns our errors into a sentence and an exit code: 2 when you must change something, 1 when it may work later."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DivconError as error:
+            click.echo(f"divcon: {error}", err=True)
+            sys.exit(2 if isinstance(error, ConfigError) else 1)
+        except KeyboardInterrupt:
+            click.echo("divcon: stopped; the same command goes on from here", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="divcon")
+def main() -> None:
+    """Which half of a reasoning task should be distilled: decomposing or solving?
+
+    CONFIG is a YAML file or the name of a shipped study, such as `miniature`. Everything a study makes lies in its run
+    directory, and the same command again goes on from there.
+    """
+
+
+def _study_options(command: F) -> F:
+    for option in (
+        click.option(
+            "--run", type=click.Path(path_type=Path), help="Run directory [default: runs/NAME of the config]."
+        ),
+        click.option("--limit", type=click.IntRange(min=1), help="Use at most N questions of each data set."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: grid.samples=8."
+        ),
+        click.argument("config"),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_study_options
+@click.option("--dry-run", is_flag=True, help="Show what would be asked, and ask nothing.")
+def study(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, dry_run: bool) -> None:
+    """Run a whole study: collect, distil both phases, evaluate every cell, report."""
+    from . import api
+
+    if dry_run:
+        click.echo(api.plan(config, overrides=overrides, limit=limit, run=run))
+    else:
+        click.echo(api.study(config, overrides=overrides, limit=limit, run=run))
+
+
+@main.command()
+@_study_options
+def collect(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+    """Sample the teacher's decompositions and solutions of the training questions, and label them."""
+    from . import api
+
+    click.echo(api.collect(config, overrides=overrides, limit=limit, run=run))
+
+
+@main.group()
+def distill() -> None:
+    """Train a student for one phase from the teacher's traces."""
+
+
+@distill.command()
+@_study_options
+def decomposer(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+    """Train a small model to write sub-questions."""
+    from . import api
+
+    click.echo(api.distill_decomposer(config, overrides=overrides, limit=limit, run=run))
+
+
+@distill.command()
+@_study_options
+def solver(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+    """Train a small model to answer questions that come with sub-questions."""
+    from . import api
+
+    click.echo(api.distill_solver(config, overrides=overrides, limit=limit, run=run))
+
+
+@main.command("eval")
+@_study_options
+def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+    """Evaluate every decomposer before every solver."""
+    from . import api
+
+    click.echo(api.evaluate(config, overrides=overrides, limit=limit, run=run))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def report(run: Path) -> None:
+    """Rebuild the report of a run directory; needs no model and no network."""
+    from . import api
+
+    click.echo(api.report(run))
+
+
+@main.command()
+@click.argument("question")
+@click.option("--run", type=click.Path(path_type=Path), default=Path("runs/miniature"), show_default=True)
+@click.option("--decomposer", type=click.Choice(["none", "llm", "distilled"]), default="distilled", show_default=True)
+@click.option("--solver", type=click.Choice(["llm", "distilled"]), default="llm", show_default=True)
+def ask(question: str, run: Path, decomposer: str, solver: str) -> None:
+    """Answer one question with one composition of a run, and show its sub-questions and steps."""
+    from . import api
+
+    click.echo(api.ask(question, run=run, decomposer=decomposer, solver=solver))
+
+
+@main.command()
+def doctor() -> None:
+    """Check this installation: versions, processor, the shipped models."""
+    from . import api
+
+    click.echo(api.doctor())

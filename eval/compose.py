@@ -1,0 +1,145 @@
+"""The composer: every decomposer before every solver, on the same questions.
+
+Each decomposition is made once and shared by all cells that use it; a row still carries what its cell would cost
+alone, so that two cells can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+from ..decompose import Decomposer, Decomposition
+from ..lm import Usage
+from ..lm.completion import shared_prompt
+from ..lm.cost import Footprint, Price
+from ..solve import Solution, Solver, Verdict, grade
+from ..tasks import Question
+from .vote import credit, majority
+
+
+class Cell(NamedTuple):
+    """One combination that is evaluated."""
+
+    decomposer: str
+    solver: str
+    vote: str
+    """`greedy`, or `sc@k`: self-consistency over k samples."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.decomposer} \N{RIGHTWARDS ARROW} {self.solver}, {self.vote}"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What answers in one phase: how it is called, and what it costs."""
+
+    name: str
+    footprint: Footprint | None
+    """None where nobody says how large the model is."""
+    price: Price | None
+    """None where nobody says what a token costs."""
+
+
+@dataclass(frozen=True)
+class Decomposing(Phase):
+    """A decomposer of the grid."""
+
+    decomposer: Decomposer
+
+
+@dataclass(frozen=True)
+class Solving(Phase):
+    """A solver of the grid; one vote over its samples."""
+
+    vote: str
+    solver: Solver
+
+
+class PhaseCost(NamedTuple):
+    """What one phase of one cell costs for one question."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
+    flops: float | None
+    dollars: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one cell made of one question."""
+
+    cell: Cell
+    test: str
+    question: Question
+    plan: Decomposition
+    solutions: tuple[Solution, ...]
+    answer: str | None
+    """The answer that won the vote; None when no sample could be read."""
+    verdict: Verdict
+    """Of the winning answer."""
+    credit: float
+    """What counts in the accuracy: 1, 0, or a share when right and wrong answers tie."""
+    decompose: PhaseCost
+    solve: PhaseCost
+
+
+def compose(
+    tests: Mapping[str, Sequence[Question]], decomposers: Sequence[Decomposing], solvers: Sequence[Solving]
+) -> list[Row]:
+    """A row for every cell and question, cell by cell."""
+    asked = [(test, question) for test, questions in tests.items() for question in questions]
+    questions = [question for _, question in asked]
+    plans = {d.name: d.decomposer(questions) for d in decomposers}
+    rows: list[Row] = []
+    for decomposing, solving in product(decomposers, solvers):
+        cell = Cell(decomposing.name, solving.name, solving.vote)
+        made = plans[decomposing.name]
+        rows += [
+            _row(cell, test, question, plan, tuple(solutions), decomposing, solving)
+            for (test, question), plan, solutions in zip(asked, made, solving.solver(questions, made), strict=True)
+        ]
+    return rows
+
+
+def _row(
+    cell: Cell,
+    test: str,
+    question: Question,
+    plan: Decomposition,
+    solutions: tuple[Solution, ...],
+    decomposing: Phase,
+    solving: Phase,
+) -> Row:
+    answers = [solution.answer for solution in solutions]
+    answer = majority(answers)
+    return Row(
+        cell=cell,
+        test=test,
+        question=question,
+        plan=plan,
+        solutions=solutions,
+        answer=answer,
+        verdict=grade(answer, question.answer),
+        credit=credit(answers, question.answer),
+        decompose=_cost(decomposing, [plan.usage] if plan.text else []),
+        solve=_cost(solving, [solution.usage for solution in solutions]),
+    )
+
+
+def _cost(phase: Phase, samples: list[Usage]) -> PhaseCost:
+    """A phase without samples (no decomposition was made) costs nothing, whoever would have made it."""
+    usage = shared_prompt(samples)
+    return PhaseCost(
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.completion_tokens,
+        usage.seconds,
+        0.0 if not samples else phase.footprint.flops(samples) if phase.footprint else None,
+        0.0 if not samples else phase.price.dollars(usage) if phase.price else None,
+    )

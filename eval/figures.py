@@ -1,0 +1,221 @@
+"""The figures of a study: accuracy against cost with its Pareto front, and accuracy test by test.
+
+Colours are Okabe and Ito's, told apart by most colour-blind readers; shape and filling say the same thing again.
+Fonts are embedded as Type 42, and files carry no date, so that the same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
+
+from .summary import ALL, Line, front
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+
+STYLE: Any = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "divcon",
+    "savefig.dpi": 200,
+}
+_OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D")
+_DATELESS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+
+
+class Axis(NamedTuple):
+    """A kind of cost."""
+
+    name: str
+    label: str
+    cost: Callable[[Line], float | None]
+
+
+AXES = {
+    "flops": Axis("flops", "inference cost (FLOPs a question, both phases)", lambda line: line.flops),
+    "tokens": Axis("tokens", "inference cost (tokens a question, both phases)", lambda line: line.tokens),
+    "seconds": Axis("seconds", "inference cost (seconds a question, both phases)", lambda line: line.seconds),
+    "dollars": Axis("dollars", "inference cost (US dollars a question, both phases)", lambda line: line.dollars),
+}
+
+
+def accuracy_cost(lines: Sequence[Line], axis: str = "flops") -> Figure:
+    """Every cell on all questions: accuracy with its interval against what a question costs, and the Pareto front.
+
+    A cell whose cost nobody knows is not drawn; the title names it.
+    """
+    chosen = AXES[axis]
+    whole = [line for line in lines if line.test == lines[0].test]
+    known = [(cost, line) for line in whole if (cost := chosen.cost(line))]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        look = _Look(whole)
+        for cost, line in known:
+            value, low, high = line.accuracy
+            bars = [[100 * max(0.0, value - low)], [100 * max(0.0, high - value)]]
+            axes.errorbar(cost, 100 * value, yerr=bars, capsize=2, elinewidth=0.8, **look.point(line))
+        steps = front((cost, 100 * line.accuracy.value) for cost, line in known)
+        if steps:
+            edge = (max(cost for cost, _ in known) * 1.3, steps[-1][1])
+            axes.step(*zip(*steps, edge, strict=True), where="post", color="#888888", lw=1, zorder=1)
+        axes.set(xscale="log", xlabel=chosen.label, ylabel="accuracy (%), 95 % interval")
+        axes.set_title(_title(whole, [line for line in whole if not chosen.cost(line)]))
+        axes.margins(x=0.14, y=0.08)
+        look.legend(axes)
+        _label(figure, axes, [(cost, 100 * line.accuracy.value, _short(line)) for cost, line in known])
+    return figure
+
+
+def by_test(lines: Sequence[Line]) -> Figure:
+    """A panel a solver: accuracy on every test, a mark a decomposer; the vote with most samples."""
+    tests = [test for test in dict.fromkeys(line.test for line in lines) if test != ALL]
+    solvers = list(dict.fromkeys(line.cell.solver for line in lines))
+    vote = list(dict.fromkeys(line.cell.vote for line in lines))[-1]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.4 * len(solvers), 3.2), layout="constrained")
+        panels = figure.subplots(1, len(solvers), sharey=True, squeeze=False)[0]
+        look = _Look(lines)
+        decomposers = list(dict.fromkeys(line.cell.decomposer for line in lines))
+        for panel, solver in zip(panels, solvers, strict=True):
+            for i, decomposer in enumerate(decomposers):
+                of_cell = [x for x in lines if x.cell == (decomposer, solver, vote) and x.test in tests]
+                places = [tests.index(x.test) + 0.08 * (i - (len(decomposers) - 1) / 2) for x in of_cell]
+                bars = [
+                    [100 * (x.accuracy.value - x.accuracy.low) for x in of_cell],
+                    [100 * (x.accuracy.high - x.accuracy.value) for x in of_cell],
+                ]
+                style = look.point(of_cell[0]) | {"label": decomposer}
+                heights = [100 * x.accuracy.value for x in of_cell]
+                panel.errorbar(places, heights, yerr=bars, capsize=2, elinewidth=0.8, **style)
+            panel.set_xticks(range(len(tests)), [test.replace(", ", ",\n") for test in tests])
+            panel.tick_params(axis="x", labelsize=6.5)
+            panel.set_title(f"solver: {solver} ({vote})")
+        panels[0].set_ylabel("accuracy (%), 95 % interval")
+        panels[-1].legend(title="decomposer", frameon=False, fontsize=7)
+    return figure
+
+
+def save(figure: Figure, directory: Path, name: str) -> list[Path]:
+    """The figure as PDF, SVG and PNG."""
+    files = []
+    for kind, metadata in _DATELESS.items():
+        files.append(directory / f"{name}.{kind}")
+        with mpl.rc_context(STYLE):
+            figure.savefig(files[-1], metadata=metadata)
+    return files
+
+
+class _Look:
+    """Colour by decomposer, shape by solver, filled when votes are counted."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._decomposers = list(dict.fromkeys(line.cell.decomposer for line in lines))
+        self._solvers = list(dict.fromkeys(line.cell.solver for line in lines))
+        self._votes = list(dict.fromkeys(line.cell.vote for line in lines))
+
+    def point(self, line: Line) -> dict[str, Any]:
+        colour = self._colour(line.cell.decomposer)
+        return {
+            "color": colour,
+            "marker": self._marker(line.cell.solver),
+            "markerfacecolor": "white" if line.cell.vote == "greedy" else colour,
+            "markersize": 5.5,
+            "ls": "none",
+        }
+
+    def legend(self, axes: Axes) -> None:
+        def entry(label: str, **style: Any) -> Line2D:
+            return Line2D([], [], ls="none", label=label, **style)
+
+        decomposers = [entry(f"decomposer {d}", marker=".", ms=10, color=self._colour(d)) for d in self._decomposers]
+        solvers = [entry(f"solver {s}", marker=self._marker(s), color="#444444") for s in self._solvers]
+        votes = [
+            entry(v, marker="o", color="#444444", markerfacecolor="white" if v == "greedy" else "#444444")
+            for v in self._votes
+        ]
+        front_line = Line2D([], [], color="#888888", lw=1, label="Pareto front")
+        axes.legend(
+            handles=[*decomposers, *solvers, *votes, front_line],
+            ncols=4,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.14),
+            frameon=False,
+            fontsize=7,
+        )
+
+    def _colour(self, decomposer: str) -> str:
+        return _OKABE_ITO[self._decomposers.index(decomposer) % len(_OKABE_ITO)]
+
+    def _marker(self, solver: str) -> str:
+        return _MARKERS[self._solvers.index(solver) % len(_MARKERS)]
+
+
+def _short(line: Line) -> str:
+    return f"{line.cell.decomposer} \N{RIGHTWARDS ARROW} {line.cell.solver}"
+
+
+def _title(lines: Sequence[Line], missing: Sequence[Line]) -> str:
+    title = f"{lines[0].test}, n = {lines[0].questions}; decomposer \N{RIGHTWARDS ARROW} solver"
+    cells = ", ".join(line.cell.label for line in missing)
+    return f"{title}\ncost unknown, not drawn: {cells}" if missing else title
+
+
+def _label(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Name every point, where the name covers least of the other names and points."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    spots = [axes.transData.transform((x, y)) for x, y, _ in points]
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]
+    for x, y, text in points:
+        best, least = (7.0, 0.0, "left"), float("inf")
+        for dx, dy, align in _AROUND:
+            name = _annotate(axes, (x, y), text, dx, dy, align)
+            box = name.get_window_extent(renderer)
+            name.remove()
+            covered = sum(_overlap(box, other) for other in taken) + 10 * _outside(box, axes.get_window_extent())
+            if covered < least:
+                best, least, room = (dx, dy, align), covered, box
+        _annotate(axes, (x, y), text, *best)
+        taken.append(room)
+
+
+_AROUND = [(dx, dy, "left" if dx > 0 else "right") for dy in (0, 7, -7, 13, -13, 19, -19) for dx in (7.0, -7.0)]
+"""Offsets in points, nearest first."""
+
+
+_HALO = [withStroke(linewidth=2, foreground="white")]
+
+
+def _annotate(axes: Axes, at: tuple[float, float], text: str, dx: float, dy: float, align: str) -> Annotation:
+    return axes.annotate(
+        text, at, (dx, dy), textcoords="offset points", ha=align, va="center", fontsize=6.5, path_effects=_HALO
+    )
+
+
+def _overlap(a: Bbox, b: Bbox) -> float:
+    common = Bbox.intersection(a, b)
+    return float(common.width * common.height) if common else 0.0
+
+
+def _outside(box: Bbox, frame: Bbox) -> float:
+    return float(box.width * box.height) - _overlap(box, frame)

@@ -1,0 +1,163 @@
+"""The report of a run, made from its directory alone: no model, no network."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..distill import student
+from ..tasks.errors import ConfigError
+from . import figures, results, tables
+from .summary import Line, Swap, lines, swaps
+
+_EXAMPLES = 6
+
+
+def report(run: Path) -> Path:
+    """Write `report/` in a run directory: tables, figures, and one HTML page; the page's path.
+
+    Raises ConfigError when the run has no results.
+    """
+    rows = results.read(run / "results.parquet")
+    if not rows:
+        raise ConfigError(f"the results of {run} are empty")
+    out = run / "report"
+    out.mkdir(exist_ok=True)
+    summary, changed = lines(rows), swaps(rows)
+    title = f"divcon study: {run.resolve().name}"
+    main, changes = tables.main(summary), tables.changes(changed)
+    (out / "table.md").write_text(
+        f"{tables.markdown(main)}\n{tables.markdown(changes)}\n{_footnote(run)}\n", encoding="utf-8"
+    )
+    (out / "table.tex").write_text(tables.latex(main, _footnote(run)), encoding="utf-8")
+    drawn = {"accuracy_cost": figures.accuracy_cost(summary), "by_test": figures.by_test(summary)}
+    for name, figure in drawn.items():
+        figures.save(figure, out, name)
+    page = _page(title, run, summary, changed, rows)
+    (out / "index.html").write_text(page, encoding="utf-8")
+    return out / "index.html"
+
+
+def _footnote(run: Path) -> str:
+    seed = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["seed"]
+    return (
+        "Accuracy in per cent with 95 % intervals (Wilson; bootstrap over questions where ties share credit). "
+        f"Seed {seed}, one run: intervals cover the choice of questions, not of seeds. Costs are means over all "
+        f"questions, each cell counted as if it ran alone: its decomposition and its solutions. FLOPs are 2 x "
+        "parameters x tokens plus attention. Seconds are each sample's share of its batch, on the machine that made it."
+    )
+
+
+def _page(title: str, run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[str, Any]]) -> str:
+    out = run / "report"
+    main, changes = tables.main(summary), tables.changes(changed)
+    sections = [
+        f"<h1>{html.escape(title)}</h1>",
+        _says(summary, changed),
+        _figure(out / "accuracy_cost.svg", "Accuracy against inference cost; the line is the Pareto front."),
+        "<h2>What the student changes</h2>",
+        "<p>The student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on "
+        "the same questions, in points, with 95 % intervals (paired bootstrap).</p>",
+        _table(changes),
+        "<h2>Test by test</h2>",
+        _figure(out / "by_test.svg", "Accuracy of every decomposer before each solver, test by test."),
+        "<h2>Every cell</h2>",
+        _table(main),
+        f"<p class=note>{html.escape(_footnote(run))}</p>",
+        "<h2>Students</h2>",
+        _table(_students(run)),
+        "<h2>Examples</h2>",
+        *(_example(row) for row in _chosen(rows)),
+        "<h2>Provenance</h2>",
+        f"<details><summary>config.yaml</summary><pre>{_escaped(run / 'config.yaml')}</pre></details>",
+    ]
+    body = "\n".join(sections)
+    return (
+        "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{_CSS}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
+def _says(summary: list[Line], changed: list[Swap]) -> str:
+    """The study's answer in words that follow from its numbers."""
+    of_vote = [swap for swap in changed if swap.test == summary[0].test and swap.vote == summary[-1].cell.vote]
+    sentences = [_sentence(swap) for swap in of_vote]
+    if len(of_vote) == 2:
+        kept = max(of_vote, key=lambda swap: swap.change.value)
+        sentences.append(f"In this run the {kept.phase} is the half that loses less when it is distilled.")
+    return f"<p class=lead>{html.escape(' '.join(sentences))}</p>"
+
+
+def _sentence(swap: Swap) -> str:
+    value, low, high = (100 * part for part in swap.change)
+    sure = "" if low > 0 or high < 0 else ", which this many questions cannot tell from no change"
+    return (
+        f"With a distilled {swap.phase} in the LLM's place ({swap.vote}, {swap.questions} questions) accuracy changes "
+        f"by {value:+.1f} points [{low:+.1f}, {high:+.1f}]{sure}."
+    )
+
+
+def _students(run: Path) -> tables.Table:
+    header = ["student", "data", "teacher", "examples", "steps", "training tokens", "weights trained", "last loss"]
+    rows = []
+    for name in ("decomposer", "solver"):
+        if facts := student.read(run / name):
+            t = facts["trained"]
+            amounts = [f"{t[key]:,}" for key in ("examples", "steps", "tokens", "parameters")]
+            rows.append([name, facts["data"], facts["teacher"], *amounts, f"{t['loss']:.4f}"])
+    return header, rows
+
+
+def _chosen(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first questions of the run under its first cell that has sub-questions: unselected, for reading."""
+    asked = [row for row in rows if row["subquestions"]]
+    return [row for row in asked if row["decomposer"] == asked[0]["decomposer"]][:_EXAMPLES] if asked else []
+
+
+def _example(row: dict[str, Any]) -> str:
+    def block(name: str, text: str) -> str:
+        return f"<dt>{name}</dt><dd>{html.escape(text)}</dd>"
+
+    parts = [block("question", row["question"]), block("sub-questions", "\n".join(row["subquestions"]))]
+    parts += [block("solution", row["solutions"][0]), block("answer", f"{row['answer']} (gold: {row['gold']})")]
+    cell = f"{row['decomposer']} \N{RIGHTWARDS ARROW} {row['solver']}, {row['vote']}"
+    label = html.escape(f"{row['id']}: {row['verdict']} ({cell})")
+    return f"<details><summary>{label}</summary><dl>{''.join(parts)}</dl></details>"
+
+
+def _figure(svg: Path, caption: str) -> str:
+    drawing = svg.read_text(encoding="utf-8")
+    return f"<figure>{drawing[drawing.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _table(table: tables.Table) -> str:
+    header, rows = table
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "\n".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
+
+
+def _escaped(path: Path) -> str:
+    return html.escape(path.read_text(encoding="utf-8"))
+
+
+_CSS = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0; color: #222; background: #fff; }
+main { max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+.lead { font-size: 1.05rem; border-left: 4px solid #0072B2; padding-left: 1rem; }
+.note, figcaption { color: #555; font-size: .85rem; }
+figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
+td:nth-child(-n+3), th:nth-child(-n+3) { text-align: left; }
+details { margin: .4rem 0; } summary { cursor: pointer; }
+dt { font-weight: 600; margin-top: .4rem; } dd { margin-left: 1rem; white-space: pre-wrap; }
+pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; }
+"""

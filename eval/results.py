@@ -1,0 +1,87 @@
+"""The rows of a study as one Parquet file: everything that a table or a figure is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..tasks.errors import ConfigError
+from .compose import PhaseCost, Row
+
+_PHASE = [
+    ("prompt_tokens", pa.int64()),
+    ("cached_tokens", pa.int64()),
+    ("completion_tokens", pa.int64()),
+    ("seconds", pa.float64()),
+    ("flops", pa.float64()),
+    ("dollars", pa.float64()),
+]
+
+SCHEMA = pa.schema(
+    [
+        ("decomposer", pa.string()),
+        ("solver", pa.string()),
+        ("vote", pa.string()),
+        ("test", pa.string()),
+        ("id", pa.string()),
+        ("question", pa.string()),
+        ("gold", pa.string()),
+        ("subquestions", pa.list_(pa.string())),
+        ("decomposition", pa.string()),
+        ("decomposition_kind", pa.string()),
+        ("solutions", pa.list_(pa.string())),
+        ("answers", pa.list_(pa.string())),
+        ("answer", pa.string()),
+        ("verdict", pa.string()),
+        ("credit", pa.float64()),
+        *((f"decompose_{name}", kind) for name, kind in _PHASE),
+        *((f"solve_{name}", kind) for name, kind in _PHASE),
+    ]
+)
+"""One row a cell and question. Null is unknown: an unread answer, an operation count or a price nobody can name."""
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Replace the file at `path`, at once or not at all."""
+    part = path.with_suffix(".part")
+    pq.write_table(pa.Table.from_pylist([_flat(row) for row in rows], schema=SCHEMA), part)
+    part.replace(path)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file, keys as in SCHEMA. Raises ConfigError when there is no such file."""
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, schema=SCHEMA).to_pylist()
+    except FileNotFoundError:
+        raise ConfigError(f"no results in {path.parent}; run its study first") from None
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    return rows
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    return {
+        **row.cell._asdict(),
+        "test": row.test,
+        "id": row.question.id,
+        "question": row.question.prompt,
+        "gold": row.question.answer,
+        "subquestions": list(row.plan.subquestions),
+        "decomposition": row.plan.text,
+        "decomposition_kind": row.plan.kind,
+        "solutions": [solution.text for solution in row.solutions],
+        "answers": [solution.answer for solution in row.solutions],
+        "answer": row.answer,
+        "verdict": row.verdict,
+        "credit": row.credit,
+        **_phase("decompose", row.decompose),
+        **_phase("solve", row.solve),
+    }
+
+
+def _phase(name: str, cost: PhaseCost) -> dict[str, Any]:
+    return {f"{name}_{key}": value for key, value in cost._asdict().items()}

@@ -1,0 +1,321 @@
+"""Running a study: collect, distil both phases, evaluate every cell; each stage goes on where it was interrupted.
+
+A run directory is all there is:
+
+    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  results.parquet  report/  log.jsonl
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, Self
+
+from .. import prompts
+from ..decompose import Decomposition, PromptedDecomposer, none
+from ..distill import student, traces
+from ..distill.collect import collect, spent
+from ..distill.examples import Example, for_decomposer, for_solver
+from ..distill.recipes import Training
+from ..distill.traces import Trace
+from ..lm import Engine, Model, Sampling, Store
+from ..lm.weights import model_directory, weights_hash
+from ..solve import PromptedSolver, Solution
+from ..tasks import Question, jsonl, sources
+from ..tasks.errors import ConfigError
+from . import results
+from .compose import Decomposing, Row, Solving, compose
+from .progress import Progress
+from .study import Study, differences, dump, parse
+
+
+class Run:
+    """A study and the directory it leaves everything in. Use it as a context manager: it holds the directory's lock."""
+
+    def __init__(
+        self,
+        study: Study,
+        directory: Path,
+        *,
+        llm: Engine | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """`llm` takes the place of the engine that the config names (an engine of your own, or a scripted one)."""
+        self.study = study
+        self.directory = directory
+        self.progress = progress or Progress(directory / "log.jsonl")
+        self._llm_engine = llm
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Raises ConfigError when the directory cannot be written, is in use, or belongs to another config."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._open.enter_context(_lock(self.directory / ".lock"))
+            self._remember()
+        except OSError as error:
+            raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
+        self._open.enter_context(self.store)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.directory / "store.sqlite")
+
+    @cached_property
+    def train_questions(self) -> list[Question]:
+        return sources.load(self.study.train)
+
+    @cached_property
+    def tests(self) -> dict[str, list[Question]]:
+        return {name: sources.load(source) for name, source in self.study.tests.items()}
+
+    # -- stages ------------------------------------------------------------------------------------------------------
+
+    def collect(self) -> list[Trace]:
+        """The teacher's traces on the training questions; those already there are read."""
+        path = self.directory / "traces" / "traces.jsonl"
+        if path.is_file():
+            return traces.read(path)
+        with self.progress.stage("collect: teacher's traces") as advance:
+            decomposer, solver = self.decomposer(self.llm), self.solver(self.llm)
+            collected = collect(
+                self.train_questions,
+                replace(decomposer, advance=advance),
+                replace(solver, advance=advance),
+                self.study.collect,
+            )
+        traces.write(collected, path)
+        right = sum(trace.verdict == "right" for trace in collected)
+        self.progress.event("collected", traces=len(collected), right=right)
+        return collected
+
+    def distill_decomposer(self) -> dict[str, Any]:
+        """The decomposer's student, trained unless it is there; what its card says."""
+        recipe = self.study.distill.decomposer
+        return self._distill(
+            "decompose",
+            recipe,
+            f"decompositions: {recipe.data}",
+            lambda collected: for_decomposer(collected, self.decomposer(self.base), recipe.data),
+        )
+
+    def distill_solver(self) -> dict[str, Any]:
+        """The solver's student, trained unless it is there; what its card says."""
+        recipe = self.study.distill.solver
+        return self._distill(
+            "solve",
+            recipe,
+            f"solutions: {recipe.data}, target {recipe.target}",
+            lambda collected: for_solver(collected, self.solver(self.base), recipe.data, recipe.target),
+        )
+
+    def evaluate(self) -> list[Row]:
+        """Every cell of the grid on every test, and `results.parquet`."""
+        rows = compose(self.tests, self._decomposings(), self._solvings())
+        results.write(rows, self.directory / "results.parquet")
+        return rows
+
+    # -- the values that the grid is made of -------------------------------------------------------------------------
+
+    @cached_property
+    def llm(self) -> Model:
+        settings = self.study.llm
+        price = settings.price.price() if settings.price else None
+        return Model("llm", self._llm_engine or settings.open(), self.store, self.study.seed, price=price)
+
+    @cached_property
+    def base(self) -> Model:
+        """The student before it has learned anything."""
+        return Model("base", self.study.student.open(), self.store, self.study.seed)
+
+    def distilled(self, directory: Path) -> Model:
+        """A student: an adapter on the shared base, or a whole model. Raises ConfigError when it is absent."""
+        if student.read(directory) is None:
+            raise ConfigError(f"no student in {directory}; distil it first")
+        price = self.study.student.price.price() if self.study.student.price else None
+        if student.is_adapter(directory):
+            return replace(self.base, name="distilled", adapter=directory, price=price)
+        engine = self.study.student.model_copy(update={"path": str(directory)}).open()
+        return Model("distilled", engine, self.store, self.study.seed, price=price)
+
+    def decomposer(self, model: Model) -> PromptedDecomposer:
+        """The study's decomposing prompt in front of a model, greedy."""
+        return PromptedDecomposer(
+            model=model,
+            prompt=_prompt(self.study.prompts.decompose),
+            limit=self.study.decompose.limit,
+            sampling=Sampling(max_tokens=self.study.decompose.max_tokens),
+            examples=self._examples,
+        )
+
+    def solver(self, model: Model) -> PromptedSolver:
+        """The study's solving prompts in front of a model, greedy."""
+        return PromptedSolver(
+            model=model,
+            prompt=_prompt(self.study.prompts.solve),
+            single_stage=_prompt(self.study.prompts.single_stage),
+            sampling=Sampling(max_tokens=self.study.solve.max_tokens),
+            examples=self._examples,
+        )
+
+    def model(self, name: str, phase: str) -> Model:
+        """What `llm` or `distilled` stands for in a phase (`decomposer` or `solver`)."""
+        return self.llm if name == "llm" else self.distilled(self.directory / phase)
+
+    @cached_property
+    def _examples(self) -> tuple[Question, ...]:
+        path = self.study.prompts.examples
+        return tuple(jsonl.read(path)) if path else ()
+
+    def _decomposings(self) -> list[Decomposing]:
+        found = []
+        for name in self.study.grid.decomposers:
+            if name == "none":
+                found.append(Decomposing("none", None, None, none))
+                continue
+            model = self.model(name, "decomposer")
+            watched = _WatchedDecomposer(self.decomposer(model), f"decompose: {name}", self.progress)
+            found.append(Decomposing(name, model.footprint, model.price, watched))
+        return found
+
+    def _solvings(self) -> list[Solving]:
+        grid = self.study.grid
+        found = []
+        for name in grid.solvers:
+            model = self.model(name, "solver")
+            greedy = self.solver(model)
+            sampled = Sampling(grid.temperature, grid.top_p, self.study.solve.max_tokens)
+            voting = replace(greedy, sampling=sampled, samples=grid.samples)
+            for vote, solver in [("greedy", greedy), *([(f"sc@{grid.samples}", voting)] if grid.samples else [])]:
+                watched = _WatchedSolver(solver, f"solve: {name}, {vote}", self.progress)
+                found.append(Solving(name, model.footprint, model.price, vote, watched))
+        return found
+
+    # -- distilling --------------------------------------------------------------------------------------------------
+
+    def _distill(self, phase: Any, recipe: Training, data: str, examples: Any) -> dict[str, Any]:
+        directory = self.directory / ("decomposer" if phase == "decompose" else "solver")
+        if (facts := student.read(directory)) is not None:
+            return facts
+        collected = self.collect()
+        taught: list[Example] = examples(collected)
+        base = model_directory(self.study.student.path)
+        scratch = self.directory / "checkpoints" / directory.name
+        lesson = self._lesson(phase, recipe, data, collected)
+        with self.progress.stage(f"distil: {directory.name}") as advance:
+            from ..distill.train import train  # TRL takes seconds to import
+
+            facts = student.build(
+                directory,
+                lesson,
+                lambda out: train(taught, base, out, recipe, seed=self.study.seed, scratch=scratch, advance=advance),
+            )
+        shutil.rmtree(scratch, ignore_errors=True)
+        self.progress.event("distilled", phase=phase, **facts["trained"])
+        return facts
+
+    def _lesson(self, phase: Any, recipe: Training, data: str, collected: Sequence[Trace]) -> student.Lesson:
+        names = self.study.prompts
+        used = [names.decompose] if phase == "decompose" else [names.solve, names.single_stage]
+        identity = self.llm.engine.identity(None)
+        return student.Lesson(
+            phase=phase,
+            base=self.study.student.path,
+            base_hash=weights_hash(model_directory(self.study.student.path)),
+            teacher=f"{identity.model} at {identity.host} {identity.revision[:12]}".strip(),
+            data=data,
+            prompts={name: _prompt(name).sha256 for name in used},
+            cost=_teaching_cost(collected, self.llm),
+            seed=self.study.seed,
+            recipe=recipe.model_dump(mode="json"),
+        )
+
+    def _remember(self) -> None:
+        """Keep the resolved config, or refuse to go on under another one."""
+        path = self.directory / "config.yaml"
+        if not path.is_file():
+            part = path.with_suffix(".part")
+            part.write_text(dump(self.study), encoding="utf-8")
+            part.replace(path)
+            return
+        if changed := differences(stored(self.directory), self.study):
+            raise ConfigError(
+                f"{self.directory} was begun under another config (it differs in {', '.join(changed)}); "
+                "give another --run directory, or the old settings"
+            )
+
+
+@dataclass(frozen=True)
+class _WatchedDecomposer:
+    decomposer: PromptedDecomposer
+    title: str
+    progress: Progress
+
+    def __call__(self, questions: Sequence[Question]) -> list[Decomposition]:
+        with self.progress.stage(self.title) as advance:
+            return replace(self.decomposer, advance=advance)(questions)
+
+
+@dataclass(frozen=True)
+class _WatchedSolver:
+    solver: PromptedSolver
+    title: str
+    progress: Progress
+
+    def __call__(self, questions: Sequence[Question], plans: Sequence[Decomposition]) -> list[list[Solution]]:
+        with self.progress.stage(self.title) as advance:
+            return replace(self.solver, advance=advance)(questions, plans)
+
+
+def stored(directory: Path) -> Study:
+    """The study that a run directory was begun with. Raises ConfigError when there is none."""
+    import yaml
+
+    path = directory / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{directory} is not a run directory: it has no config.yaml")
+    try:
+        return parse(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _teaching_cost(collected: Sequence[Trace], teacher: Model) -> dict[str, float]:
+    decomposing, solving = spent(collected)
+    both = decomposing + solving
+    cost: dict[str, float] = {
+        "prompt tokens": both.prompt_tokens,
+        "completion tokens": both.completion_tokens,
+        "seconds": round(both.seconds, 3),
+    }
+    return cost | ({"dollars": teacher.price.dollars(both)} if teacher.price else {})
+
+
+def _prompt(name: str) -> prompts.Prompt:
+    try:
+        return prompts.load(name)
+    except LookupError as error:
+        raise ConfigError(str(error.args[0])) from None
+
+
+def _lock(path: Path) -> IO[str]:
+    """Hold a lock that the system drops when the process ends, however it ends."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ConfigError(f"another divcon is at work in {path.parent}") from None
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

@@ -1,0 +1,225 @@
+"""The config of a study: one YAML file, one frozen value, every key checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from .. import configs
+from ..distill.collect import CollectSettings
+from ..distill.recipes import DecomposerRecipe, SolverRecipe
+from ..lm.settings import ModelSettings, TransformersSettings
+from ..tasks.errors import ConfigError
+from ..tasks.settings import Settings
+from ..tasks.sources import Source
+
+DecomposerName = Literal["none", "llm", "distilled"]
+SolverName = Literal["llm", "distilled"]
+
+
+class PromptNames(Settings):
+    """Which prompt templates are used: shipped names, or paths of `.md` files."""
+
+    decompose: str = "decompose"
+    solve: str = "solve"
+    single_stage: str = "cot"
+    """For questions without sub-questions: `cot` thinks step by step, `direct` may not."""
+    examples: Path | None = None
+    """A JSON Lines file of worked examples (with `subquestions` and `solution`) to show first; None shows none."""
+
+
+class DecomposeSettings(Settings):
+    """The decomposing phase."""
+
+    limit: int = Field(default=3, gt=0)
+    """Sub-questions asked for, and kept, at most."""
+    max_tokens: int = Field(default=256, gt=0)
+
+
+class SolveSettings(Settings):
+    """The solving phase."""
+
+    max_tokens: int = Field(default=512, gt=0)
+
+
+class DistillSettings(Settings):
+    """The two tracks."""
+
+    decomposer: DecomposerRecipe = DecomposerRecipe()
+    solver: SolverRecipe = SolverRecipe()
+
+
+class GridSettings(Settings):
+    """The combinations to evaluate, each greedily and by a vote over samples."""
+
+    decomposers: tuple[DecomposerName, ...] = ("none", "llm", "distilled")
+    solvers: tuple[SolverName, ...] = ("llm", "distilled")
+    samples: int = Field(default=4, ge=0)
+    """Sampled solutions a question for self-consistency; 0 leaves only greedy decoding."""
+    temperature: float = Field(default=0.7, gt=0)
+    """Of those samples; decompositions are greedy and shared by all cells that use them."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+
+
+class Study(Settings):
+    """Everything that decides a study's numbers."""
+
+    seed: int = 0
+    """Redraws the training order, the adapters' initial values and the samples."""
+    train: Source
+    """The questions that the teacher's traces are collected on."""
+    tests: dict[str, Source] = Field(min_length=1)
+    """The questions that cells are compared on, by name."""
+    llm: ModelSettings
+    """The large model: the teacher, and the LLM of the grid."""
+    student: TransformersSettings
+    """The small base model that is distilled, once for each phase."""
+    prompts: PromptNames = PromptNames()
+    decompose: DecomposeSettings = DecomposeSettings()
+    solve: SolveSettings = SolveSettings()
+    collect: CollectSettings = CollectSettings()
+    distill: DistillSettings = DistillSettings()
+    grid: GridSettings = GridSettings()
+
+    def limited(self, questions: int | None) -> Study:
+        """The same study with at most so many training questions, and as many of each test."""
+        if questions is None:
+            return self
+
+        def cut(source: Any) -> Any:
+            return source.model_copy(update={"take": min(questions, source.take or questions)})
+
+        return self.model_copy(
+            update={"train": cut(self.train), "tests": {name: cut(source) for name, source in self.tests.items()}}
+        )
+
+
+def find(config: str) -> Path:
+    """The file of a config given by path or by the name of a shipped one."""
+    path = Path(config)
+    shipped = configs.path(config)
+    if not path.is_file() and shipped:
+        return shipped
+    if not path.is_file():
+        raise ConfigError(f"no config {config}; give a file, or one of {', '.join(configs.names())}")
+    return path
+
+
+def load(config: str, overrides: Sequence[str] = ()) -> Study:
+    """The study in a file, with dotted overrides (`grid.samples=8`) put over it."""
+    path = find(config)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for override in overrides:
+            _override(values, override)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings")
+    return parse(values, str(path))
+
+
+def parse(values: Mapping[str, Any], where: str) -> Study:
+    """The study that these values describe. Raises ConfigError for the first thing wrong with them."""
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error)}") from None
+
+
+def differences(old: Study, new: Study) -> list[str]:
+    """The dotted names of the settings in which two studies differ."""
+    a, b = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def dump(study: Study) -> str:
+    """The study as YAML, defaults and all."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _override(values: Any, override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"--set {override!r} is not of the form key.key=value")
+    *above, last = dotted.split(".")
+    for key in above:
+        if not isinstance(values, dict):
+            break
+        values = values.setdefault(key, {})
+    if not isinstance(values, dict):
+        raise ConfigError(f"--set {override!r}: {'.'.join(above)} holds no keys")
+    values[last] = yaml.safe_load(text)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem in a sentence; for an unknown key, the nearest known one."""
+    first = error.errors(include_url=False)[0]
+    keys = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        *above, wrong = keys
+        known = _fields(Study, above)
+        near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.0)
+        place = f" under {'.'.join(_without_tags(above))}" if above else ""
+        return f"unknown key {wrong!r}{place}; did you mean {near[0]!r}?" if near else f"unknown key {wrong!r}{place}"
+    return f"{'.'.join(_without_tags(keys))}: {first['msg']}"
+
+
+_TAGS = {"miniature", "gsm8k", "jsonl", "transformers", "openai", "lora", "full"}
+
+
+def _without_tags(keys: Sequence[str]) -> list[str]:
+    """The keys of the file: a union's tag, which pydantic puts into the path, is not one of them."""
+
+    def is_tag(i: int) -> bool:
+        behind_name = i == 2 and keys[0] == "tests"  # a test may be called like a source
+        return keys[i] in _TAGS and i > 0 and (behind_name or keys[i - 1] in ("train", "llm", "tuning"))
+
+    return [key for i, key in enumerate(keys) if not is_tag(i)]
+
+
+def _fields(model: type[BaseModel], above: Sequence[str]) -> list[str]:
+    """The keys that may stand below a path of keys and union tags."""
+    if not above:
+        return list(model.model_fields)
+    first, *rest = above
+    field = model.model_fields.get(first)
+    if field is None:
+        return []
+    members = _models(field.annotation)
+    if len(members) > 1 or _is_mapping(field.annotation):
+        # A union is followed by its tag, a mapping by a key of its own (and then perhaps a tag).
+        tag = next((part for part in rest if part in _TAGS), None)
+        members = [m for m in members if tag is None or tag in _tag(m)]
+        rest = rest[rest.index(tag) + 1 :] if tag is not None else rest[1:]
+    return sorted({name for member in members for name in _fields(member, rest)})
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
+
+
+def _is_mapping(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", None) is dict
+
+
+def _tag(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(
+        str(value)
+        for name in ("source", "engine", "kind")
+        if name in model.model_fields
+        for value in get_args(model.model_fields[name].annotation)
+    )
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(values, dict):
+        return {k: v for key, value in values.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): values}

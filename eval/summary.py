@@ -1,0 +1,159 @@
+"""From rows to what a reader takes away: accuracy with an interval and cost, a line a cell, and differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from .compose import Cell
+from .stats import Estimate, accuracy, difference
+
+ALL = "all questions"
+"""The name of all tests taken together."""
+
+Rows = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PhaseMean:
+    """One phase of a cell: means over its questions."""
+
+    tokens: float
+    """Prompt and completion tokens."""
+    seconds: float
+    flops: float | None
+    """None where a model's size is unknown."""
+    dollars: float | None
+    """None where a price is unknown."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell on one test, or on all tests together."""
+
+    cell: Cell
+    test: str
+    questions: int
+    accuracy: Estimate
+    unreadable: int
+    """Questions on which no sample gave an answer that could be read."""
+    decompose: PhaseMean
+    solve: PhaseMean
+
+    @property
+    def flops(self) -> float | None:
+        """Both phases, a question."""
+        return _add(self.decompose.flops, self.solve.flops)
+
+    @property
+    def dollars(self) -> float | None:
+        """Both phases, a question."""
+        return _add(self.decompose.dollars, self.solve.dollars)
+
+    @property
+    def tokens(self) -> float:
+        return self.decompose.tokens + self.solve.tokens
+
+    @property
+    def seconds(self) -> float:
+        return self.decompose.seconds + self.solve.seconds
+
+
+def lines(rows: Rows) -> list[Line]:
+    """A line for every cell and test, and one for all tests together, in the order of the rows."""
+    return [
+        _line(cell, test, [row for row in of_cell if test in (ALL, row["test"])])
+        for cell, of_cell in by_cell(rows).items()
+        for test in tests(rows)
+    ]
+
+
+def tests(rows: Rows) -> list[str]:
+    """The tests in order; where there are several, all of them together come first."""
+    names = list(dict.fromkeys(row["test"] for row in rows))
+    return [ALL, *names] if len(names) > 1 else names
+
+
+def by_cell(rows: Rows) -> dict[Cell, list[dict[str, Any]]]:
+    """The rows of each cell, in order."""
+
+    def cell(row: dict[str, Any]) -> Cell:
+        return Cell(row["decomposer"], row["solver"], row["vote"])
+
+    return {key: list(group) for key, group in groupby(rows, key=cell)}
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What replacing the LLM by the student in one phase does to accuracy, everything else as it was."""
+
+    phase: str
+    """`decomposer` or `solver`: where the student took the LLM's place."""
+    test: str
+    vote: str
+    questions: int
+    change: Estimate
+    """Accuracy with the student less accuracy with the LLM, on the same questions."""
+
+
+def swaps(rows: Rows) -> list[Swap]:
+    """For each vote and test: the LLM in both phases against the student in one of them."""
+    cells = by_cell(rows)
+    found = []
+    for vote in dict.fromkeys(cell.vote for cell in cells):
+        before = cells.get(Cell("llm", "llm", vote))
+        swapped = {"decomposer": Cell("distilled", "llm", vote), "solver": Cell("llm", "distilled", vote)}
+        for test in tests(rows):
+            for phase, cell in swapped.items():
+                after = cells.get(cell)
+                if before and after:
+                    a, b = _credits(after, test), _credits(before, test)
+                    found.append(Swap(phase, test, vote, len(a), difference(a, b)))
+    return found
+
+
+def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The (cost, accuracy) points that no cheaper or equally cheap point reaches, by rising cost."""
+    best: list[tuple[float, float]] = []
+    for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not best or value > best[-1][1]:
+            best.append((cost, value))
+    return best
+
+
+def _credits(rows: Rows, test: str) -> list[float]:
+    return [row["credit"] for row in sorted(rows, key=lambda r: (r["test"], r["id"])) if test in (ALL, row["test"])]
+
+
+def _line(cell: Cell, test: str, rows: Rows) -> Line:
+    return Line(
+        cell=cell,
+        test=test,
+        questions=len(rows),
+        accuracy=accuracy([row["credit"] for row in rows]),
+        unreadable=sum(row["verdict"] == "unreadable" for row in rows),
+        decompose=_phase("decompose", rows),
+        solve=_phase("solve", rows),
+    )
+
+
+def _phase(name: str, rows: Rows) -> PhaseMean:
+    def mean(value: Callable[[dict[str, Any]], float]) -> float:
+        return sum(map(value, rows)) / len(rows)
+
+    def known(key: str) -> float | None:
+        """One unknown cost makes the mean unknown."""
+        return None if any(row[f"{name}_{key}"] is None for row in rows) else mean(lambda row: row[f"{name}_{key}"])
+
+    return PhaseMean(
+        tokens=mean(lambda row: row[f"{name}_prompt_tokens"] + row[f"{name}_completion_tokens"]),
+        seconds=mean(lambda row: row[f"{name}_seconds"]),
+        flops=known("flops"),
+        dollars=known("dollars"),
+    )
+
+
+def _add(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a + b

@@ -1,0 +1,84 @@
+"""The study's table as Markdown and as LaTeX (booktabs)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .stats import Estimate
+from .summary import Line, Swap
+
+Table = tuple[list[str], list[list[str]]]
+"""A header and rows of cells."""
+
+
+def main(lines: Sequence[Line]) -> Table:
+    """A row a cell: accuracy on every test, then what a question costs."""
+    tests = list(dict.fromkeys(line.test for line in lines))
+    priced = any(line.dollars is not None for line in lines)
+    header = ["decomposer", "solver", "vote", *(f"{t} (n={_n(lines, t)})" for t in tests), "FLOPs a question"]
+    header += ["tokens: decompose", "solve", "seconds", *(["dollars"] if priced else [])]
+    cells = {line.cell: [other for other in lines if other.cell == line.cell] for line in lines}
+    rows = []
+    for cell, of_cell in cells.items():
+        whole = of_cell[0]
+        row = [*cell, *(percent(line.accuracy) for line in of_cell), number(whole.flops)]
+        row += [f"{whole.decompose.tokens:.0f}", f"{whole.solve.tokens:.0f}", f"{whole.seconds:.3g}"]
+        rows.append(row + ([number(whole.dollars)] if priced else []))
+    return header, rows
+
+
+def changes(swaps: Sequence[Swap]) -> Table:
+    """A row a test and vote: what the student in one phase changes, in points."""
+    header = ["test", "vote", "n", "student decomposes (points)", "student solves (points)"]
+    keys = list(dict.fromkeys((swap.test, swap.vote) for swap in swaps))
+    rows = []
+    for test, vote in keys:
+        of_key = {swap.phase: swap for swap in swaps if (swap.test, swap.vote) == (test, vote)}
+        row = [test, vote, str(next(iter(of_key.values())).questions)]
+        rows.append(row + [points(of_key[p].change) if p in of_key else "" for p in ("decomposer", "solver")])
+    return header, rows
+
+
+def markdown(table: Table) -> str:
+    header, rows = table
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def latex(table: Table, caption: str) -> str:
+    """A floating table for `booktabs`; needs no other package."""
+    header, rows = table
+    body = "\n".join(" & ".join(map(_escape, row)) + r" \\" for row in rows)
+    head = " & ".join(map(_escape, header)) + r" \\"
+    return (
+        "\\begin{table}\n\\centering\n\\small\n"
+        f"\\caption{{{_escape(caption)}}}\n\\begin{{tabular}}{{lll{'r' * (len(header) - 3)}}}\n\\toprule\n"
+        f"{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
+def percent(estimate: Estimate) -> str:
+    """`73.5 [67.0, 79.1]`, in per cent."""
+    value, low, high = (100 * part for part in estimate)
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def points(estimate: Estimate) -> str:
+    """`-3.5 [-7.0, +0.5]`, in percentage points."""
+    value, low, high = (100 * part for part in estimate)
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; what nobody knows is called so."""
+    return "unknown" if value is None else f"{value:.3g}"
+
+
+def _n(lines: Sequence[Line], test: str) -> int:
+    return next(line.questions for line in lines if line.test == test)
+
+
+def _escape(text: str) -> str:
+    for raw, safe in (("\\", r"\textbackslash{}"), ("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("#", r"\#"), ("@", "@")):
+        text = text.replace(raw, safe)
+    return text

@@ -1,0 +1,56 @@
+"""How a conversation becomes tokens: one way, for training and for generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .completion import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """The token ids of a conversation, up to where the assistant's reply begins.
+
+    A tokenizer without a chat template (a base model's) gets the turns as plain text. Control tokens inside a turn are
+    dropped: a question, or a decomposition that another model wrote, is text and opens no new turn.
+    """
+    turns = [{"role": m.role, "content": without_control_tokens(tokenizer, m.content)} for m in messages]
+    if tokenizer.chat_template:
+        rendered = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        return list(tokenizer(str(rendered), add_special_tokens=False)["input_ids"])
+    return list(tokenizer("".join(f"{turn['content']}\n\n" for turn in turns))["input_ids"])
+
+
+def without_control_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """The text without anything that the tokenizer would read as a control token.
+
+    Repeated until nothing is found, since dropping one token can join the pieces of another.
+    """
+    special = [token for token in control_tokens(tokenizer) if token]
+    while any(token in text for token in special):
+        for token in special:
+            text = text.replace(token, "")
+    return text
+
+
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The tokenizer's own list: its special tokens and all it marks as special among those added."""
+    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return sorted({*map(str, tokenizer.all_special_tokens), *added}, key=len, reverse=True)
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token that ends an assistant's turn: what the chat template writes behind a reply.
+
+    A tokenizer's own `eos_token` is not always it; without a template it has to do.
+    """
+    if tokenizer.chat_template:
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
+        rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
+        behind = tokenizer(rendered.rpartition("!")[2], add_special_tokens=False)["input_ids"]
+        if behind and tokenizer.convert_ids_to_tokens(behind[0]) in control_tokens(tokenizer):
+            return int(behind[0])
+    return None if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)

@@ -1,0 +1,97 @@
+"""What is asked of a language model, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Message(NamedTuple):
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen, and when to stop."""
+
+    temperature: float = 0.0
+    """0 is greedy decoding."""
+    top_p: float = 1.0
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion; they are not part of its text."""
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True)
+class Request:
+    """A conversation to be continued `n` times."""
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = GREEDY
+    n: int = 1
+    template: str = ""
+    """SHA-256 of the prompt template, so that an edited prompt never meets an old sample."""
+    logprobs: bool = False
+    """Whether to return the log-probability of every completion token, under the model itself (temperature 1)."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One of the samples of a request: the unit that is generated, paid for and kept."""
+
+    request: Request
+    index: int
+    key: str
+    """The store's key; it also seeds the sample's randomness, wherever in a batch the sample stands."""
+
+    @property
+    def seed(self) -> int:
+        """A 63-bit seed that depends on nothing but the key (which holds the study seed)."""
+        return int(self.key[:16], 16) >> 1
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one completion consumed."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of `prompt_tokens` that the server read from its cache."""
+    seconds: float = 0.0
+    """Wall time; of a batch, each completion's equal share."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One continuation of a conversation."""
+
+    text: str
+    finish: str
+    """Why it ended, in the words of the OpenAI API: `stop`, `length`, ..."""
+    usage: Usage
+    logprobs: tuple[float, ...] | None = None
+    """One natural log-probability per completion token; None where it was not asked for or not offered."""
+
+
+def shared_prompt(usages: list[Usage]) -> Usage:
+    """What k samples of one prompt consume together: the prompt once, and k completions."""
+    total = sum(usages, Usage())
+    first = usages[0] if usages else Usage()
+    return Usage(first.prompt_tokens, total.completion_tokens, first.cached_tokens, total.seconds)

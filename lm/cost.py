@@ -1,0 +1,85 @@
+"""What a completion costs: floating-point operations from a model's size, dollars from its price."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+from .completion import Usage
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The numbers that decide how many operations a token takes."""
+
+    parameters: int
+    """Weights that multiply every token: all of them, less an input embedding that is only looked up."""
+    layers: int = 0
+    width: int = 0
+    """Attention width, heads x head size; 0 when unknown, and then attention scores are not counted."""
+
+    def flops(self, samples: Sequence[Usage]) -> float:
+        """Operations of a prompt that is read once and its sampled completions, with a key-value cache.
+
+        2 x parameters a token (a multiplication and an addition each), and for the attention scores 4 x layers x width
+        for each earlier token (queries with keys, weights with values), so 2 x layers x width x length^2 for a whole
+        sequence.
+        """
+        if not samples:
+            return 0.0
+        prompt = samples[0].prompt_tokens
+        lengths = [prompt + usage.completion_tokens for usage in samples]
+        return self._sequence(prompt) + sum(self._sequence(length) - self._sequence(prompt) for length in lengths)
+
+    def _sequence(self, tokens: int) -> float:
+        return 2.0 * self.parameters * tokens + 2.0 * self.layers * self.width * tokens**2
+
+    def with_adapter(self, parameters: int) -> Footprint:
+        """The same model with an unmerged adapter beside it."""
+        return replace(self, parameters=self.parameters + parameters)
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars per million tokens."""
+
+    prompt: float
+    completion: float
+    cached: float | None = None
+    """For prompt tokens read from the server's cache; None means the full price."""
+
+    def dollars(self, usage: Usage) -> float:
+        cached = self.prompt if self.cached is None else self.cached
+        fresh = usage.prompt_tokens - usage.cached_tokens
+        return (fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion) / 1e6
+
+
+def footprint_of(directory: Path) -> Footprint:
+    """The footprint of a model directory, read from its config and the headers of its safetensors files."""
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    tensors = dict(_tensors(directory.glob("*.safetensors")))
+    tied = config.get("tie_word_embeddings", False) or "lm_head.weight" not in tensors
+    looked_up = 0 if tied else sum(n for name, n in tensors.items() if name.endswith("embed_tokens.weight"))
+    if tied:
+        tensors.pop("lm_head.weight", None)
+    heads = config.get("num_attention_heads", 0)
+    head = config.get("head_dim") or (config.get("hidden_size", 0) // heads if heads else 0)
+    return Footprint(sum(tensors.values()) - looked_up, config.get("num_hidden_layers", 0), heads * head)
+
+
+def adapter_parameters(directory: Path) -> int:
+    """How many weights an adapter adds."""
+    return sum(n for _, n in _tensors(directory.glob("*.safetensors")))
+
+
+def _tensors(files: Iterator[Path]) -> Iterator[tuple[str, int]]:
+    """Each tensor's name and number of elements (safetensors: a little-endian header length, then a JSON header)."""
+    for file in files:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length))
+        yield from ((name, prod(entry["shape"])) for name, entry in header.items() if name != "__metadata__")

@@ -1,0 +1,48 @@
+"""What every engine promises: batches of draws in, completions out as they finish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from .completion import Completion, Draw
+from .cost import Footprint
+from .store import Store
+
+
+class Identity(NamedTuple):
+    """Which model answered: the part of a store key that is not the request."""
+
+    host: str
+    """Where it runs: a server's host and port, or `local`."""
+    model: str
+    """Its name there."""
+    revision: str
+    """What tells two models of one name apart: a hash of the weights (and of the adapter), or empty for an API."""
+
+
+Finished = list[tuple[Draw, Completion]]
+
+
+class Engine(Protocol):
+    """A loaded, or loadable, language model."""
+
+    def identity(self, adapter: Path | None) -> Identity:
+        """Name the model without loading it."""
+        ...
+
+    def footprint(self, adapter: Path | None) -> Footprint | None:
+        """Its size, from which floating-point operations are counted; None when nobody says how large it is."""
+        ...
+
+    def generate(
+        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+    ) -> Iterator[Finished]:
+        """Generate, store and yield the draws whose keys are `missing`, group by group, in any order.
+
+        `draws` is the full list, so that batches are planned alike whether or not a run was interrupted. Every attempt
+        is in the store before it is sent and every completion before it is yielded. Raises ModelError when a model
+        stays unreachable and ConfigError when a request can never succeed.
+        """
+        ...

@@ -1,0 +1,71 @@
+"""A model is a value: an engine, perhaps an adapter, a study seed, and the store that remembers its answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .completion import Completion, Draw, Request
+from .cost import Footprint, Price
+from .engine import Engine
+from .store import Store
+
+Advance = Callable[[int, int], None]
+"""Called with (finished, wanted) draws as they come in."""
+
+
+def silent(finished: int, wanted: int) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What answers requests. A distilled student, a base model and an API differ only in what is inside."""
+
+    name: str
+    engine: Engine
+    store: Store
+    seed: int = 0
+    adapter: Path | None = None
+    """A PEFT adapter directory; None is the engine's own model."""
+    price: Price | None = None
+    """None when nobody named a price; it is then unknown, never zero."""
+
+    @property
+    def footprint(self) -> Footprint | None:
+        return self.engine.footprint(self.adapter)
+
+    def __call__(self, requests: Sequence[Request], advance: Advance = silent) -> list[list[Completion]]:
+        """The `n` completions of every request, in order; only what the store does not have is generated."""
+        draws = self.draws(requests)
+        unique = list({draw.key: draw for batch in draws for draw in batch}.values())
+        found = self.store.get([draw.key for draw in unique])
+        advance(len(found), len(unique))
+        if len(found) < len(unique):
+            missing = {draw.key for draw in unique} - found.keys()
+            for finished in self.engine.generate(unique, missing, self.store, self.adapter):
+                found.update((draw.key, completion) for draw, completion in finished)
+                advance(len(found), len(unique))
+        return [[found[draw.key] for draw in batch] for batch in draws]
+
+    def draws(self, requests: Sequence[Request]) -> list[list[Draw]]:
+        """Every sample that the requests stand for, under its store key."""
+        identity = self.engine.identity(self.adapter)
+        return [[Draw(r, i, _key(identity, r, i, self.seed)) for i in range(r.n)] for r in requests]
+
+
+def _key(identity: tuple[str, ...], request: Request, index: int, seed: int) -> str:
+    sampling = request.sampling
+    parts = {
+        "identity": list(identity),
+        "messages": [list(message) for message in request.messages],
+        "sampling": [sampling.temperature, sampling.top_p, sampling.max_tokens, list(sampling.stop)],
+        "template": request.template,
+        "logprobs": request.logprobs,
+        "seed": seed,
+        "index": index,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

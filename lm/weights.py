@@ -1,0 +1,122 @@
+"""Finding, hashing and loading weights: local directories, the shipped miniatures, and the hub's cache."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..tasks import miniature
+from ..tasks.errors import ConfigError
+from .chat import end_of_turn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+_SHIPPED = "miniature/"
+
+
+def model_directory(path: str) -> Path:
+    """The directory of a model: a path, `miniature/NAME`, or a hub name that is in the cache or can be downloaded.
+
+    Raises ConfigError, naming the path, when there are no safetensors weights.
+    """
+    directory = (
+        Path(miniature.__file__).parent / path.removeprefix(_SHIPPED) if path.startswith(_SHIPPED) else Path(path)
+    )
+    if not directory.exists() and _is_hub_name(path):
+        directory = _from_hub(path)
+    if not (directory / "config.json").is_file():
+        raise ConfigError(f"no model in {directory}: it has no config.json")
+    if not any(directory.glob("*.safetensors")):
+        raise ConfigError(f"no weights in {directory}: it has no .safetensors file (other formats are not loaded)")
+    return directory
+
+
+def _is_hub_name(path: str) -> bool:
+    return path.count("/") == 1 and not path.startswith((".", "/", "~"))
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ConfigError(f"no directory {name!r}, and the hub gives no model of that name") from error
+
+
+@cache
+def weights_hash(directory: Path) -> str:
+    """SHA-256 over the names and contents of a directory's safetensors files and their config."""
+    digest = hashlib.sha256()
+    for file in sorted([*directory.glob("*.safetensors"), *directory.glob("*config.json")]):
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer beside a model, with something to pad with and with the end of a turn as its end of sequence."""
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    if (end := end_of_turn(tokenizer)) is not None:
+        tokenizer.eos_token = str(tokenizer.convert_ids_to_tokens(end))
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
+    """The causal language model in a directory, with no generation defaults of its own beyond its stop tokens.
+
+    A published generation config may hold a repetition penalty or a top-k; samples are drawn from the model alone.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the run shows its own
+    place = _device(device)
+    model = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=_dtype(dtype, place), local_files_only=True, use_safetensors=True
+    )
+    published = model.generation_config
+    model.generation_config = GenerationConfig(
+        bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
+    )
+    return model.to(torch.device(place))
+
+
+def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token that ends a turn, by the model's own list or the tokenizer's."""
+    listed = model.generation_config.eos_token_id if model.generation_config else None
+    ends = listed if isinstance(listed, list) else [listed]
+    return sorted({int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None})
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _dtype(dtype: Dtype, device: str) -> str:
+    if dtype != "auto":
+        return dtype
+    return "bfloat16" if device == "cuda" or _cpu_computes_bfloat16() else "float32"
+
+
+def _cpu_computes_bfloat16() -> bool:
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

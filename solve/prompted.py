@@ -1,0 +1,52 @@
+"""A solver that is a model and two prompts: one for a question with sub-questions, one for a question alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..decompose import Decomposition
+from ..decompose.decomposition import listing
+from ..lm import Message, Model, Request, Sampling
+from ..lm.model import Advance, silent
+from ..prompts import Prompt
+from ..tasks import Question
+from .solution import Solution
+
+
+@dataclass(frozen=True)
+class PromptedSolver:
+    """Answers each sub-question, then the question; without sub-questions it answers in a single stage."""
+
+    model: Model
+    prompt: Prompt
+    """Takes `{question}` and `{subquestions}`."""
+    single_stage: Prompt
+    """Takes `{question}` alone: chain of thought, or the answer directly."""
+    sampling: Sampling
+    samples: int = 1
+    examples: tuple[Question, ...] = ()
+    """Worked examples shown first (few-shot); they need gold solutions."""
+    advance: Advance = silent
+
+    def __call__(self, questions: Sequence[Question], plans: Sequence[Decomposition]) -> list[list[Solution]]:
+        requests = [self.request(q, p.subquestions) for q, p in zip(questions, plans, strict=True)]
+        return [[Solution.read(c.text, c.usage) for c in reply] for reply in self.model(requests, self.advance)]
+
+    def request(self, question: Question, subquestions: Sequence[str]) -> Request:
+        """What the model is sent; also what a student is trained on."""
+        prompt = self.prompt if subquestions else self.single_stage
+        shown = [
+            (_ask(prompt, e, e.subquestions), Message("assistant", e.solution))
+            for e in self.examples
+            if bool(e.subquestions) == bool(subquestions)
+        ]
+        messages = (*(turn for pair in shown for turn in pair), _ask(prompt, question, subquestions))
+        return Request(messages, self.sampling, self.samples, prompt.sha256)
+
+
+def _ask(prompt: Prompt, question: Question, subquestions: Sequence[str]) -> Message:
+    values = {"question": question.prompt}
+    if subquestions:
+        values["subquestions"] = listing(subquestions)
+    return Message("user", prompt.fill(**values))

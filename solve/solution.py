@@ -1,0 +1,35 @@
+"""A worked solution, and what makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..decompose import Decomposition
+from ..lm import Usage
+from ..tasks import Question
+from .extract import extract
+
+
+@dataclass(frozen=True)
+class Solution:
+    """One attempt at a question."""
+
+    text: str
+    answer: str | None
+    """The final answer; None when none could be read out of the text."""
+    usage: Usage
+
+    @classmethod
+    def read(cls, text: str, usage: Usage) -> Solution:
+        """A solution from a model's text."""
+        return cls(text, extract(text), usage)
+
+
+class Solver(Protocol):
+    """Anything that solves: a distilled student, a base model, an API, or ten lines of your own."""
+
+    def __call__(self, questions: Sequence[Question], plans: Sequence[Decomposition]) -> list[list[Solution]]:
+        """The samples for every question, in order; each question comes with its decomposition."""
+        ...

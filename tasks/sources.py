@@ -1,0 +1,74 @@
+"""Where a study's questions come from: one small class a source, told apart by `source:` in the config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from . import gsm8k, jsonl, miniature
+from .errors import ConfigError
+from .question import Question
+from .settings import Settings
+
+
+class MiniatureSource(Settings):
+    """Word problems of the miniature world."""
+
+    source: Literal["miniature"]
+    split: str
+    """`train`, or facts-structure: `known-known`, `new-known`, `known-new`, `new-new`."""
+    take: int = Field(gt=0)
+    """How many questions."""
+    seed: int = 0
+    """Another seed is another draw of questions."""
+
+    def load(self) -> list[Question]:
+        return miniature.questions(self.split, self.take, self.seed)
+
+
+class Gsm8kSource(Settings):
+    """Grade-school word problems (Cobbe et al., 2021)."""
+
+    source: Literal["gsm8k"]
+    path: Path | None = None
+    """A `.jsonl` file of the published shape; None loads `openai/gsm8k` from the hub."""
+    split: Literal["train", "test"] = "test"
+    """Which part of the hub's data set; a file is taken as it is."""
+    take: int | None = Field(default=None, gt=0)
+    """The first questions only; None is all of them."""
+
+    def load(self) -> list[Question]:
+        return _some(gsm8k.read(self.path) if self.path else gsm8k.download(self.split), self.take)
+
+
+class JsonlSource(Settings):
+    """Questions of your own, one JSON object a line."""
+
+    source: Literal["jsonl"]
+    path: Path
+    """Keys: `question`, `answer`, optionally `id`, `context`, `subquestions` (a list), `solution`."""
+    take: int | None = Field(default=None, gt=0)
+    """The first questions only; None is all of them."""
+
+    def load(self) -> list[Question]:
+        return _some(jsonl.read(self.path), self.take)
+
+
+Source = Annotated[MiniatureSource | Gsm8kSource | JsonlSource, Field(discriminator="source")]
+
+
+def load(source: MiniatureSource | Gsm8kSource | JsonlSource) -> list[Question]:
+    """The questions of a source. Raises ConfigError when there are none, or two share an id."""
+    questions = source.load()
+    if not questions:
+        raise ConfigError(f"no questions in {getattr(source, 'path', None) or source.source}")
+    if len({question.id for question in questions}) < len(questions):
+        raise ConfigError(f"two questions in {getattr(source, 'path', None) or source.source} have the same id")
+    return questions
+
+
+def _some(questions: Sequence[Question], take: int | None) -> list[Question]:
+    return list(questions[:take])

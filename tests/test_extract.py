@@ -1,0 +1,51 @@
+"""What is read out of real model outputs."""
+
+from __future__ import annotations
+
+import pytest
+
+from divcon.solve import extract
+from divcon.solve.extract import splice
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("So he pays \\boxed{18} dollars.", "18"),
+        ("First \\boxed{3}, but then \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
+        ("Thus, the answer is \\(\\boxed{72}\\).", "72"),
+        ("The answer is: 18", "18"),
+        ("The answer is 18.", "18"),
+        ("**The answer is: $18.00**", "$18.00"),
+        ("The answer is: \\[ 42 \\]", "42"),
+        ("The answer is: The answer is: $60.", "$60"),
+        ("The answer is 5.\nWait. The final answer is 7.", "7"),
+        ("The answer is 2.5.", "2.5"),
+        ("The answer is 18 dollars a day.", "18 dollars a day"),
+        ("The answer is that Janet makes 18 dollars every day.", "18"),
+        ("The answer is: yes", "yes"),
+        ("She makes 9 * 2 = $<<9*2=18>>18 every day.\n#### 18", "18"),
+        ("She makes 13 * 2 = $<<13*2=26>>26\nA: 26", "26"),
+        ("it costs 2,74 $", "2,74"),
+        ("He ran 1,200 metres.", "1,200"),
+        ("That leaves -5 degrees", "-5"),
+        ("so 3/4 of it", "3/4"),
+        ("a total of 25% of them", "25%"),
+        ("1. 4 * 10 = 40.\n2. 40 - 7 = 33.\nThe answer is 33.", "33"),
+        ("I cannot tell.", None),
+        ("", None),
+        ("The answer is", None),
+        ("\\boxed{", None),
+        ("\\boxed{}", None),
+    ],
+)
+def test_reads(text: str, answer: str | None) -> None:
+    assert extract(text) == answer
+
+
+def test_a_spliced_solution_ends_in_the_new_answer() -> None:
+    assert splice("1. 4 * 10 = 41.\nThe answer is 41.", "40") == "1. 4 * 10 = 41.\nThe answer is 40."
+
+
+def test_splicing_the_same_answer_changes_nothing() -> None:
+    assert splice("The answer is 40.", "40") == "The answer is 40."

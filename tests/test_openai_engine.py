@@ -1,0 +1,186 @@
+"""The stock OpenAI client against a server on the loopback interface."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from divcon.lm import Message, Model, Request, Sampling, Store
+from divcon.lm import openai as engine_module
+from divcon.lm.openai import OpenAI
+from divcon.tasks.errors import ConfigError, ModelError
+
+Answer = Callable[[dict[str, Any], int], tuple[int, Any]]
+"""From a request's body and its number to a status and a reply."""
+
+
+def reply(text: str | None = "The answer is 18.", **usage: int) -> dict[str, Any]:
+    counts = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17} | usage
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "finish_reason": "stop", "message": message, "logprobs": None}
+    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": counts}
+
+
+class Upstream:
+    """What the server was asked, and how many requests it had at once."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.running = self.most = 0
+        self.lock = threading.Lock()
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[tuple[Upstream, str]]:
+    upstream = Upstream(answer)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            with upstream.lock:
+                upstream.bodies.append(body)
+                upstream.keys.append(self.headers["authorization"])
+                number = len(upstream.bodies) - 1
+                upstream.running += 1
+                upstream.most = max(upstream.most, upstream.running)
+            status, content = upstream.answer(body, number)
+            with upstream.lock:
+                upstream.running -= 1
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield upstream, f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_PATIENCE", 0.01)
+
+
+def asked(n: int = 1, questions: int = 1) -> list[Request]:
+    how = Sampling(temperature=0.7, top_p=0.9, max_tokens=64, stop=("Q:",))
+    return [Request((Message("user", f"Question {i}?"),), how, n) for i in range(questions)]
+
+
+def test_asks_what_it_was_told_and_reads_what_it_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    cached: dict[str, Any] = {"prompt_tokens_details": {"cached_tokens": 8}}
+    with serving(lambda body, number: (200, reply(**cached))) as (upstream, url), Store() as store:
+        model = Model("api", OpenAI("m", base_url=url, api_key_env="SOME_KEY"), store)
+        ((completion,),) = model(asked())
+    (body,) = upstream.bodies
+    assert body["messages"] == [{"role": "user", "content": "Question 0?"}]
+    assert (body["model"], body["temperature"], body["top_p"]) == ("m", 0.7, 0.9)
+    assert (body["max_tokens"], body["stop"]) == (64, ["Q:"])
+    assert upstream.keys == ["Bearer sk-secret"]
+    assert completion.text == "The answer is 18."
+    usage = completion.usage
+    assert (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) == (12, 8, 5)
+
+
+def test_samples_of_one_prompt_are_asked_with_seeds_of_their_own() -> None:
+    with serving(lambda body, number: (200, reply())) as (upstream, url), Store() as store:
+        Model("api", OpenAI("m", base_url=url), store)(asked(n=4))
+    assert len({body["seed"] for body in upstream.bodies}) == 4
+
+
+def test_no_more_requests_at_once_than_allowed() -> None:
+    def slow(body: dict[str, Any], number: int) -> tuple[int, Any]:
+        time.sleep(0.05)
+        return 200, reply()
+
+    with serving(slow) as (upstream, url), Store() as store:
+        Model("api", OpenAI("m", base_url=url, concurrency=3), store)(asked(questions=12))
+    assert upstream.most == 3 and len(upstream.bodies) == 12
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        (429, {"error": {"message": "slow down"}}),
+        (500, {}),
+        (503, b"<html>"),
+        (200, b'{"id": "x", "choi'),
+        (200, reply(text=None)),
+        (200, reply() | {"choices": []}),
+        (200, reply() | {"usage": None}),
+    ],
+)
+def test_a_failed_call_is_made_again_and_every_attempt_is_kept(trouble: tuple[int, Any]) -> None:
+    with serving(lambda body, number: trouble if number < 2 else (200, reply())) as (upstream, url), Store() as store:
+        ((completion,),) = Model("api", OpenAI("m", base_url=url), store)(asked())
+        outcomes = [row[0] for row in store._db.execute("SELECT outcome FROM attempt ORDER BY id")]
+    assert completion.text == "The answer is 18." and len(upstream.bodies) == 3
+    assert len(outcomes) == 3 and outcomes[2] == "stored" and "stored" not in outcomes[:2]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_a_refused_request_is_not_sent_again(status: int) -> None:
+    refusal = {"error": {"message": "no such model"}}
+    with serving(lambda body, number: (status, refusal)) as (upstream, url), Store() as store:
+        model = Model("api", OpenAI("m", base_url=url), store)
+        with pytest.raises(ConfigError, match=f"status {status}"):
+            model(asked())
+    assert len(upstream.bodies) == 1
+
+
+def test_an_empty_account_is_not_asked_again() -> None:
+    empty = {"error": {"message": "you are out", "code": "insufficient_quota"}}
+    with serving(lambda body, number: (429, empty)) as (upstream, url), Store() as store:
+        model = Model("api", OpenAI("m", base_url=url), store)
+        with pytest.raises(ConfigError, match="quota"):
+            model(asked())
+    assert len(upstream.bodies) == 1
+
+
+def test_what_was_in_flight_when_another_call_failed_is_kept() -> None:
+    def answer(body: dict[str, Any], number: int) -> tuple[int, Any]:
+        if body["messages"][0]["content"] == "Question 0?":
+            return 400, {"error": {"message": "no"}}
+        time.sleep(0.2)
+        return 200, reply()
+
+    with serving(answer) as (upstream, url), Store() as store:
+        with pytest.raises(ConfigError):
+            Model("api", OpenAI("m", base_url=url, concurrency=4), store)(asked(questions=50))
+        assert len(store) == len(upstream.bodies) - 1 == 3
+        assert store.unsettled() == 0
+
+
+def test_a_server_that_is_not_there_is_a_model_error() -> None:
+    with Store() as store, pytest.raises(ModelError, match=r"failed 2 times.*no connection"):
+        Model("api", OpenAI("m", base_url="http://127.0.0.1:9/v1", attempts=2), store)(asked())
+
+
+def test_credentials_in_an_address_stay_out_of_the_key() -> None:
+    assert OpenAI("m", base_url="http://user:secret@127.0.0.1:8000/v1").identity(None).host == "127.0.0.1:8000"
+
+
+def test_an_api_takes_no_adapter() -> None:
+    with pytest.raises(ConfigError, match="adapter"):
+        OpenAI("m", base_url="http://127.0.0.1:8000/v1").identity(Path("student"))

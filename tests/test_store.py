@@ -1,0 +1,131 @@
+"""Everything bought is kept, once, with the attempt that brought it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
+from divcon.tasks.errors import ConfigError
+
+ASKED = Request((Message("user", "How many?"),), Sampling(temperature=0.7), n=3, template="abc")
+
+
+def numbered(messages: tuple[Message, ...], index: int) -> str:
+    return f"reply {index}"
+
+
+def test_a_second_run_asks_nothing(tmp_path: Path) -> None:
+    for asked in (3, 0):
+        engine = Scripted(answer=numbered)
+        with Store(tmp_path / "store.sqlite") as store:
+            ((*completions,),) = Model("m", engine, store)([ASKED])
+        assert [c.text for c in completions] == ["reply 0", "reply 1", "reply 2"]
+        assert len(engine.asked) == asked
+
+
+def test_more_samples_buy_only_the_new_ones() -> None:
+    engine = Scripted(answer=numbered)
+    with Store() as store:
+        model = Model("m", engine, store)
+        model([ASKED])
+        model([replace(ASKED, n=5)])
+    assert len(engine.asked) == 5
+
+
+def test_the_same_request_twice_is_bought_once() -> None:
+    engine = Scripted(answer=numbered)
+    with Store() as store:
+        Model("m", engine, store)([ASKED, ASKED])
+    assert len(engine.asked) == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(ASKED, messages=(Message("user", "How much?"),)),
+        replace(ASKED, messages=(Message("system", "How many?"),)),
+        replace(ASKED, sampling=Sampling(temperature=0.8)),
+        replace(ASKED, sampling=Sampling(temperature=0.7, top_p=0.9)),
+        replace(ASKED, sampling=Sampling(temperature=0.7, max_tokens=9)),
+        replace(ASKED, sampling=Sampling(temperature=0.7, stop=("\n",))),
+        replace(ASKED, template="def"),
+        replace(ASKED, logprobs=True),
+    ],
+)
+def test_whatever_changes_an_answer_changes_its_key(other: Request) -> None:
+    with Store() as store:
+        model = Model("m", Scripted(), store)
+        ((first, second, _),) = model.draws([ASKED])
+        assert len({first.key, second.key, model.draws([other])[0][0].key}) == 3
+        reseeded = replace(model, seed=1).draws([ASKED])[0][0]
+        adapted = replace(model, adapter=Path("student")).draws([ASKED])[0][0]
+        assert len({first.key, reseeded.key, adapted.key}) == 3
+
+
+@given(st.text(), st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=4) | st.none())
+def test_what_goes_in_comes_out(text: str, logprobs: list[float] | None) -> None:
+    kept = Completion(text, "stop", Usage(3, 4, 1, 0.25), None if logprobs is None else tuple(logprobs))
+    with Store() as store:
+        ((draw, *_),) = Model("m", Scripted(), store).draws([ASKED])
+        store.settle(store.begin([draw]), [(draw, kept)])
+        assert store.get([draw.key]) == {draw.key: kept}
+
+
+def test_an_attempt_is_written_before_it_is_sent() -> None:
+    with Store() as store:
+
+        def dies(messages: tuple[Message, ...], index: int) -> str:
+            assert store.unsettled() == 1
+            raise RuntimeError("the power went out")
+
+        with pytest.raises(RuntimeError):
+            Model("m", Scripted(answer=dies), store)([ASKED])
+        assert store.unsettled() == 1 and len(store) == 0
+
+
+def test_a_killed_process_loses_nothing_it_was_given(tmp_path: Path) -> None:
+    """The child prints each reply once it has it; whatever was printed when the kill came is in the store."""
+    path = tmp_path / "store.sqlite"
+    code = f"""
+import time
+from divcon.lm import Message, Model, Request, Scripted, Store
+def slow(messages, index):
+    time.sleep(0.01)
+    return str(index)
+model = Model("m", Scripted(answer=slow), Store({str(path)!r}))
+model([Request((Message("user", "?"),), n=1000)], lambda done, wanted: print(done, flush=True))
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    seen = 0
+    for line in child.stdout:
+        seen = int(line)
+        if seen >= 20:
+            break
+    os.kill(child.pid, signal.SIGKILL)
+    child.stdout.close()
+    child.wait()
+    with Store(path) as store:
+        assert len(store) >= seen
+        assert store.unsettled() <= 1
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    text, other = tmp_path / "notes.txt", tmp_path / "other.sqlite"
+    text.write_text("not a database, but long enough to be looked at as one" * 20, encoding="utf-8")
+    with sqlite3.connect(other) as db:
+        db.execute("CREATE TABLE unrelated (x)")
+    db.close()
+    for path in (text, other):
+        with pytest.raises(ConfigError, match="cannot open the store"):
+            Store(path)

@@ -1,0 +1,166 @@
+"""The engine on this machine, with the real small models that ship with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from divcon.lm import Message, Model, Request, Sampling, Store
+from divcon.lm.chat import encode, without_control_tokens
+from divcon.lm.choose import Choose
+from divcon.lm.completion import Draw
+from divcon.lm.transformers import Transformers
+from divcon.lm.weights import load_model, load_tokenizer, model_directory
+from divcon.tasks import miniature
+from divcon.tasks.errors import ConfigError
+
+QUESTIONS = [question.text for question in miniature.questions("train", 12)]
+
+
+def requests(**sampling: float) -> list[Request]:
+    how = replace(Sampling(max_tokens=24), **sampling)  # type: ignore[arg-type]  # numbers by name
+    return [Request((Message("user", f"{text}\n\nList the questions to ask first."),), how, n=2) for text in QUESTIONS]
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter with random weights, which changes what the base says."""
+    directory = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(0)
+    model = load_model(model_directory("miniature/base"), "float32", "cpu")
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(model, config).save_pretrained(directory)
+    return directory
+
+
+def texts(model: Model, asked: list[Request]) -> list[list[str]]:
+    return [[completion.text for completion in completions] for completions in model(asked)]
+
+
+def test_a_sample_does_not_depend_on_its_batch() -> None:
+    outcomes = []
+    for batch in (1, 5, 64):
+        with Store() as store:
+            engine = Transformers("miniature/llm", dtype="float32", batch=batch)
+            outcomes.append(texts(Model("llm", engine, store), requests(temperature=1.0)))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+def test_a_run_that_was_interrupted_draws_the_same_samples(store: Store) -> None:
+    engine = Transformers("miniature/llm", dtype="float32", batch=8)
+    with Store() as whole:
+        expected = texts(Model("llm", engine, whole), requests(temperature=1.0))
+    model = Model("llm", engine, store)
+    draws = [draw for of_request in model.draws(requests(temperature=1.0)) for draw in of_request]
+    next(engine.generate(draws, {draw.key for draw in draws}, store, None))
+    assert 0 < len(store) < len(draws)
+    assert texts(model, requests(temperature=1.0)) == expected
+
+
+def test_samples_differ_by_index_and_by_seed(store: Store) -> None:
+    model = Model("llm", Transformers("miniature/llm", dtype="float32"), store)
+    hot = requests(temperature=1.5)
+    first = texts(model, hot)
+    assert any(a != b for a, b in first)
+    assert first != texts(replace(model, seed=1), hot)
+
+
+def test_greedy_is_what_stock_transformers_says(store: Store) -> None:
+    directory = model_directory("miniature/llm")
+    tokenizer, stock = load_tokenizer(directory), load_model(directory, "float32", "cpu")
+    model = Model("llm", Transformers("miniature/llm", dtype="float32", batch=4), store)
+    asked = requests()[:4]
+    for request, (completion, _) in zip(asked, model(asked), strict=True):
+        ids = torch.tensor([encode(tokenizer, request.messages)])
+        out = stock.generate(ids, max_new_tokens=24, do_sample=False)[0, ids.shape[1] :]
+        assert completion.text == tokenizer.decode(out, skip_special_tokens=True)
+        assert completion.usage.prompt_tokens == ids.shape[1]
+        assert completion.usage.completion_tokens == len(out)
+
+
+def test_logprobs_are_the_models_own(store: Store) -> None:
+    directory = model_directory("miniature/llm")
+    tokenizer, stock = load_tokenizer(directory), load_model(directory, "float32", "cpu")
+    request = replace(requests(temperature=1.0)[0], logprobs=True, n=1)
+    ((completion,),) = Model("llm", Transformers("miniature/llm", dtype="float32"), store)([request])
+    prompt = encode(tokenizer, request.messages)
+    reply = tokenizer(completion.text, add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        logits = stock(torch.tensor([prompt + reply])).logits[0, len(prompt) - 1 : -1]
+    expected = logits.log_softmax(-1).gather(-1, torch.tensor(reply)[:, None])[:, 0]
+    assert completion.logprobs is not None
+    np.testing.assert_allclose(completion.logprobs[: len(reply)], expected, atol=1e-4)
+
+
+def test_an_adapter_and_the_base_share_one_copy_and_stay_apart(store: Store, adapter: Path) -> None:
+    engine = Transformers("miniature/base", dtype="float32")
+    base = Model("base", engine, store)
+    with Store() as other:
+        adapted_first = texts(replace(base, adapter=adapter, store=other), requests())
+        base_after = texts(replace(base, store=other), requests())
+    alone = Transformers("miniature/base", dtype="float32")
+    assert base_after == texts(replace(base, engine=alone), requests())
+    assert adapted_first != base_after
+    assert engine.footprint(adapter).parameters > engine.footprint(None).parameters
+
+
+def test_a_length_limit_is_reported(store: Store) -> None:
+    model = Model("llm", Transformers("miniature/llm", dtype="float32"), store)
+    ((completion, _),) = model([replace(requests()[0], sampling=Sampling(max_tokens=3))])
+    assert completion.finish == "length" and completion.usage.completion_tokens == 3
+
+
+def test_a_stop_string_ends_a_completion(store: Store) -> None:
+    model = Model("llm", Transformers("miniature/llm", dtype="float32"), store)
+    ((whole, _),) = model([requests()[0]])
+    word = whole.text.split()[-1]
+    ((cut, _),) = model([replace(requests()[0], sampling=Sampling(max_tokens=24, stop=(word,)))])
+    assert cut.text == whole.text[: whole.text.index(word)] and cut.finish == "stop"
+
+
+def test_control_tokens_in_a_question_are_dropped() -> None:
+    tokenizer = load_tokenizer(model_directory("miniature/llm"))
+    end = tokenizer.eos_token
+    half = len(end) // 2
+    hostile = f"How many?{end} {end[:half]}{end}{end[half:]}"
+    assert end not in without_control_tokens(tokenizer, hostile)
+    asked = encode(tokenizer, (Message("user", hostile),))
+    plain = encode(tokenizer, (Message("user", "How many? "),))
+    assert asked.count(tokenizer.eos_token_id) == plain.count(tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.6])
+def test_tokens_are_drawn_in_proportion(top_p: float) -> None:
+    """4,000 draws from one distribution: each token's share within four standard errors of its probability."""
+    n, p = 4000, torch.tensor([0.5, 0.3, 0.15, 0.05])
+    request = Request((), Sampling(temperature=1.0, top_p=top_p, max_tokens=1))
+    draws = [Draw(request, i, f"{i:016x}".ljust(64, "0")) for i in range(n)]
+    chosen = Choose(draws, torch.device("cpu"))(torch.zeros(n, 1), p.log().repeat(n, 1)).argmax(-1)
+    expected = p if top_p == 1.0 else torch.tensor([0.625, 0.375, 0.0, 0.0])
+    share = torch.bincount(chosen, minlength=4) / n
+    assert (abs(share - expected) <= 4 * (expected * (1 - expected) / n).sqrt()).all()
+
+
+@pytest.mark.parametrize("path", ["miniature/nothing", "no/such/model"])
+def test_a_directory_without_a_model_is_named(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigError, match=path.rpartition("/")[2]):
+        Transformers(path).identity(None)
+
+
+def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="no weights in"):
+        Transformers(str(tmp_path)).identity(None)
