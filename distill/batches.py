@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 _POOL = 32
 """Batches' worth of examples that are sorted by length together; more would make an epoch's order less random."""
@@ -18,28 +19,35 @@ def plan(
 ) -> list[list[int]]:
     """The examples' indices, a list a micro-batch; `batch / micro_batch` of them make a step.
 
-    Epoch follows epoch, each in an order of its own, until `tokens` were seen, or else for `epochs`. A step is never
-    cut, so the budget is overrun by less than one batch.
+    Epoch follows epoch, each in an order of its own, until `tokens` were seen, or else for `epochs`. Every step is a
+    whole batch (the last may be smaller where `epochs` ends), so that micro-batches never mix two steps; a budget of
+    tokens is overrun by less than one batch.
     """
-    wanted = tokens if tokens is not None else round(epochs * sum(lengths))
     steps: list[list[int]] = []
     seen = 0
+    wanted = tokens if tokens is not None else max(1, round(epochs * len(lengths)))
     for step in _endless(lengths, batch, seed):
         if seen >= wanted:
             break
-        steps.append(step)
-        seen += sum(lengths[i] for i in step)
+        kept = step if tokens is not None else step[: wanted - seen]
+        steps.append(kept)
+        seen += sum(lengths[i] for i in kept) if tokens is not None else len(kept)
     return [step[start : start + micro_batch] for step in steps for start in range(0, len(step), micro_batch)]
 
 
 def _endless(lengths: Sequence[int], batch: int, seed: int) -> Iterator[list[int]]:
-    epoch = 0
-    while True:
+    """Whole batches. What an epoch leaves over begins the first batch of the next."""
+    left: list[int] = []
+    for epoch in count():
         rng = random.Random(f"{seed}/{epoch}")
-        order = rng.sample(range(len(lengths)), len(lengths))
-        pools = [order[start : start + _POOL * batch] for start in range(0, len(order), _POOL * batch)]
-        sorted_pools = [sorted(pool, key=lambda i: lengths[i]) for pool in pools]
-        batches = [pool[start : start + batch] for pool in sorted_pools for start in range(0, len(pool), batch)]
+        order = left + rng.sample(range(len(lengths)), len(lengths))
+        if left and len(order) >= batch:
+            yield order[:batch]
+            order = order[batch:]
+        whole = len(order) - len(order) % batch
+        order, left = order[:whole], order[whole:]
+        pools = [order[start : start + _POOL * batch] for start in range(0, whole, _POOL * batch)]
+        grouped = [sorted(pool, key=lambda i: lengths[i]) for pool in pools]
+        batches = [pool[start : start + batch] for pool in grouped for start in range(0, len(pool), batch)]
         rng.shuffle(batches)
         yield from batches
-        epoch += 1

@@ -182,7 +182,7 @@ def _title(lines: Sequence[Line], missing: Sequence[Line]) -> str:
 
 def _label(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
     """Name every point, where the name covers least of the other names and points."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]  # matplotlib leaves it untyped
     figure.draw_without_rendering()
     spots = [axes.transData.transform((x, y)) for x, y, _ in points]
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]

@@ -51,21 +51,23 @@ class Run:
         self.directory = directory
         self.progress = progress or Progress(directory / "log.jsonl")
         self._llm_engine = llm
-        self._open = ExitStack()
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
         """Raises ConfigError when the directory cannot be written, is in use, or belongs to another config."""
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._open.enter_context(_lock(self.directory / ".lock"))
-            self._remember()
-        except OSError as error:
-            raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
-        self._open.enter_context(self.store)
+        with ExitStack() as opened:
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                opened.enter_context(_lock(self.directory / ".lock"))
+                self._remember()
+            except OSError as error:
+                raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
+            opened.enter_context(self.store)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self._opened.close()
 
     @cached_property
     def store(self) -> Store:

@@ -192,11 +192,11 @@ def _fields(model: type[BaseModel], above: Sequence[str]) -> list[str]:
     if field is None:
         return []
     members = _models(field.annotation)
-    if len(members) > 1 or _is_mapping(field.annotation):
-        # A union is followed by its tag, a mapping by a key of its own (and then perhaps a tag).
-        tag = next((part for part in rest if part in _TAGS), None)
-        members = [m for m in members if tag is None or tag in _tag(m)]
-        rest = rest[rest.index(tag) + 1 :] if tag is not None else rest[1:]
+    if _is_mapping(field.annotation):
+        rest = rest[1:]  # a key of the file's own
+    if rest and rest[0] in _TAGS:
+        members = [member for member in members if rest[0] in _tag(member)]
+        rest = rest[1:]
     return sorted({name for member in members for name in _fields(member, rest)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -53,13 +54,30 @@ def _from_hub(name: str) -> Path:
 
 @cache
 def weights_hash(directory: Path) -> str:
-    """SHA-256 over the names and contents of a directory's safetensors files and their config."""
+    """SHA-256 over what decides a model's (or an adapter's) answers: its weights, and its config as far as it does."""
     digest = hashlib.sha256()
-    for file in sorted([*directory.glob("*.safetensors"), *directory.glob("*config.json")]):
-        digest.update(file.name.encode())
+    for file in sorted(directory.glob("*.safetensors")):
         with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    for name in ("config.json", "adapter_config.json"):
+        if (directory / name).is_file():
+            digest.update(_canonical((directory / name).read_text(encoding="utf-8")).encode())
     return digest.hexdigest()
+
+
+def _canonical(config: str) -> str:
+    """A config without what differs between two equal models: where the base lay, which version wrote it, the order
+    of names (PEFT writes the names of layers from a set)."""
+    values = {key: value for key, value in json.loads(config).items() if key not in _INCIDENTAL}
+    ordered = {
+        key: sorted(value) if key in _SETS and isinstance(value, list) else value for key, value in values.items()
+    }
+    return json.dumps(ordered, sort_keys=True)
+
+
+_INCIDENTAL = {"base_model_name_or_path", "_name_or_path", "revision", "transformers_version", "peft_version"}
+
+_SETS = {"target_modules", "modules_to_save", "exclude_modules"}
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from divcon.lm.chat import encode, without_control_tokens
 from divcon.lm.choose import Choose
 from divcon.lm.completion import Draw
 from divcon.lm.transformers import Transformers
-from divcon.lm.weights import load_model, load_tokenizer, model_directory
+from divcon.lm.weights import load_model, load_tokenizer, model_directory, weights_hash
 from divcon.tasks import miniature
 from divcon.tasks.errors import ConfigError
 
@@ -164,3 +166,16 @@ def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError, match="no weights in"):
         Transformers(str(tmp_path)).identity(None)
+
+
+def test_two_equal_adapters_are_one_model(adapter: Path, tmp_path: Path) -> None:
+    """Where the base lay and the order of a set of names say nothing about what an adapter does."""
+    shutil.copytree(adapter, tmp_path / "moved")
+    path = tmp_path / "moved" / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config |= {"base_model_name_or_path": "elsewhere", "target_modules": config["target_modules"][::-1]}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert weights_hash(tmp_path / "moved") == weights_hash(adapter)
+    path.write_text(json.dumps(config | {"lora_alpha": 99}), encoding="utf-8")
+    weights_hash.cache_clear()
+    assert weights_hash(tmp_path / "moved") != weights_hash(adapter)

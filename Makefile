@@ -1,0 +1,44 @@
+# Two commands for a newcomer: `make study` and `make test`. Everything is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: install study test test-wheel check lint types fmt clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "divcon needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# A few minutes on two cores; again, and it takes seconds. ARGS="--limit 20" for a quick look.
+study: install
+	$(BIN)/divcon study miniature $(ARGS)
+
+test: install
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+# The same suite against the wheel, so that nothing works only because the sources lie beside it.
+test-wheel: install
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site dist/*.whl
+	PYTHONPATH=build/site DIVCON_INSTALLED=build/site $(BIN)/pytest
+
+check: lint types test
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+fmt: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -1,0 +1,126 @@
+"""Votes, statistics and tables."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from divcon.decompose import Decomposition
+from divcon.eval.compose import Decomposing, Solving, compose
+from divcon.eval.stats import accuracy, difference, wilson
+from divcon.eval.summary import ALL, front
+from divcon.eval.tables import latex, markdown, percent
+from divcon.eval.vote import credit, majority
+from divcon.lm import Usage
+from divcon.lm.cost import Footprint, Price
+from divcon.solve import Solution
+from divcon.tasks import Question
+
+answers = st.lists(st.sampled_from(["1", "2", "3", None]), max_size=9)
+
+
+@pytest.mark.parametrize(
+    ("votes", "winner", "share"),
+    [
+        (["18", "17", "18"], "18", 1.0),
+        (["$18", "18.0", "17", "17"], "$18", 0.5),
+        (["17", "18"], "17", 0.5),
+        (["17", "18", "19"], "17", 1 / 3),
+        (["17", "17", "18"], "17", 0.0),
+        ([None, None, "18"], "18", 1.0),
+        ([None, None], None, 0.0),
+        ([], None, 0.0),
+    ],
+)
+def test_the_majority_wins_and_ties_share(votes: list[str | None], winner: str | None, share: float) -> None:
+    assert majority(votes) == winner
+    assert credit(votes, "18") == pytest.approx(share)
+
+
+@given(answers, st.integers())
+def test_credit_does_not_depend_on_order(votes: list[str | None], seed: int) -> None:
+    shuffled = random.Random(seed).sample(votes, len(votes))
+    assert credit(shuffled, "1") == credit(votes, "1")
+
+
+@given(answers)
+def test_an_unreadable_answer_does_not_vote(votes: list[str | None]) -> None:
+    assert credit([*votes, None], "1") == credit(votes, "1")
+    assert majority([None, *votes]) == majority(votes)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)],
+)
+def test_wilson_gives_the_published_intervals(successes: int, n: int, low: float, high: float) -> None:
+    """Rows 3 and 4 are worked examples of Newcombe (1998), Table I."""
+    _, below, above = wilson(successes, n)
+    assert (below, above) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_no_questions_tell_nothing() -> None:
+    assert wilson(0, 0)[1:] == (0.0, 1.0)
+
+
+def test_shared_credit_gets_a_bootstrap() -> None:
+    value, low, high = accuracy([1.0, 0.5, 0.0, 1.0] * 50)
+    assert value == 0.625 and 0.55 < low < 0.6 and 0.65 < high < 0.7
+
+
+def test_a_paired_difference_agrees_with_resampling_questions() -> None:
+    rng = np.random.default_rng(1)
+    a, b = (rng.random(300) < 0.7).astype(float), (rng.random(300) < 0.6).astype(float)
+    index = rng.integers(0, 300, size=(10_000, 300))
+    low, high = np.quantile((a - b)[index].mean(1), [0.025, 0.975])
+    ours = difference(a.tolist(), b.tolist())
+    assert ours.value == pytest.approx((a - b).mean())
+    assert (ours.low, ours.high) == (pytest.approx(low, abs=0.005), pytest.approx(high, abs=0.005))
+
+
+def test_only_equally_long_credits_are_paired() -> None:
+    with pytest.raises(ValueError, match="unequal length"):
+        difference([1.0], [1.0, 0.0])
+
+
+def test_the_front_holds_what_nothing_cheaper_reaches() -> None:
+    assert front([(3, 0.5), (1, 0.2), (2, 0.6), (2, 0.4), (4, 0.6), (5, 0.9)]) == [(1, 0.2), (2, 0.6), (5, 0.9)]
+
+
+QUESTIONS = [Question("a", "?", "1"), Question("b", "?", "2")]
+
+
+def test_every_cell_answers_every_question_and_plans_once() -> None:
+    """A decomposer and a solver of one's own take a few lines."""
+    calls = []
+
+    def decomposer(questions: object) -> list[Decomposition]:
+        calls.append(questions)
+        return [Decomposition(("How?",), "asked", "1. How?", Usage(10, 5)) for _ in QUESTIONS]
+
+    def solver(questions: object, plans: object) -> list[list[Solution]]:
+        return [[Solution("The answer is 1.", "1", Usage(20, 4)), Solution("?", None, Usage(20, 1))] for _ in QUESTIONS]
+
+    known, unknown = Footprint(100), None
+    rows = compose(
+        {"test": QUESTIONS},
+        [Decomposing("d", known, Price(1.0, 2.0), decomposer)],
+        [Solving("s", known, None, "sc@2", solver), Solving("t", unknown, None, "sc@2", solver)],
+    )
+    assert len(calls) == 1 and len(rows) == 4
+    assert [row.credit for row in rows] == [1.0, 0.0, 1.0, 0.0]
+    first = rows[0]
+    assert first.decompose.flops == 2 * 100 * 15 and first.decompose.dollars == pytest.approx(20e-6)
+    assert first.solve.completion_tokens == 5 and first.solve.prompt_tokens == 20
+    assert first.solve.dollars is None and rows[2].solve.flops is None
+
+
+def test_tables_escape_what_latex_reads() -> None:
+    table = (["decomposer", "solver", "vote", "50 % & more"], [["a_b", "c", "sc@4", "1"]])
+    assert r"50 \% \& more" in latex(table, "cap_tion") and r"a\_b & c & sc@4 & 1 \\" in latex(table, "")
+    assert markdown(table).splitlines()[2] == "| a_b | c | sc@4 | 1 |"
+    assert percent(wilson(1, 2)) == "50.0 [9.5, 90.5]" and ALL == "all questions"

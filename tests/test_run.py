@@ -1,0 +1,171 @@
+"""A whole study, small: every stage with the shipped models, interrupted, resumed, rebuilt."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import divcon
+from divcon.cli import main
+from divcon.eval import results
+from divcon.eval.run import Run
+from divcon.eval.study import load
+from divcon.tasks.errors import ConfigError
+
+SMALL = [
+    "distill.decomposer.tokens=4000",
+    "distill.decomposer.data=all",
+    "distill.solver.tokens=4000",
+    "distill.solver.data=all",
+    "distill.decomposer.checkpoints=8",
+    "distill.solver.checkpoints=8",
+    "grid.samples=2",
+    "llm.batch=8",
+    "student.batch=8",
+]
+LIMIT = 6
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "small"
+    divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=directory)
+    return directory
+
+
+def numbers(run: Path) -> list[dict[str, Any]]:
+    """The results without the seconds, which no two runs share."""
+    return [{k: v for k, v in row.items() if "seconds" not in k} for row in results.read(run / "results.parquet")]
+
+
+def without_seconds(run: Path) -> str:
+    lines = (run / "report" / "table.md").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line.rpartition(" | ")[0] if " | " in line else line for line in lines)
+
+
+def test_a_run_leaves_everything_the_design_names(run: Path) -> None:
+    for name in ("config.yaml", "store.sqlite", "traces/traces.jsonl", "results.parquet", "log.jsonl"):
+        assert (run / name).stat().st_size > 0
+    for name in ("decomposer", "solver"):
+        made = {path.name for path in (run / name).iterdir()}
+        assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "divcon.json"} <= made
+        assert not [path for path in made if path.endswith((".bin", ".pt", ".pth"))]
+    drawn = {f"{name}.{kind}" for name in ("accuracy_cost", "by_test") for kind in ("pdf", "svg", "png")}
+    assert {path.name for path in (run / "report").iterdir()} == {"index.html", "table.md", "table.tex", *drawn}
+    assert not (run / "checkpoints" / "decomposer").exists()
+
+
+def test_every_cell_answers_every_question_of_every_split(run: Path) -> None:
+    rows = numbers(run)
+    cells = {(row["decomposer"], row["solver"], row["vote"]) for row in rows}
+    assert len(cells) == 3 * 2 * 2 and len({row["test"] for row in rows}) == 4
+    assert len(rows) == len(cells) * 4 * LIMIT
+    assert all(row["solve_flops"] > 0 and row["solve_dollars"] is None for row in rows)
+    assert {row["decompose_flops"] for row in rows if row["decomposer"] == "none"} == {0.0}
+
+
+def test_cells_share_decompositions(run: Path) -> None:
+    plans: dict[tuple[str, str], set[str]] = {}
+    for row in numbers(run):
+        plans.setdefault((row["decomposer"], row["id"]), set()).add(row["decomposition"])
+    assert {len(plan) for plan in plans.values()} == {1}
+
+
+def test_the_page_needs_no_network(run: Path) -> None:
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert "<svg" in page and "<script" not in page
+    assert not [link for link in ('src="http', "href='http", "@import", "url(http") if link in page]
+
+
+def test_the_card_says_how_the_student_was_made(run: Path) -> None:
+    card = (run / "solver" / "README.md").read_text(encoding="utf-8")
+    for fact in ("miniature/base", "miniature/solve", "prompt tokens", "PeftModel.from_pretrained", "seed 0"):
+        assert fact in card
+
+
+def test_the_same_command_again_reuses_everything(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def touched(*_: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    before = numbers(run)
+    for name in ("load_model", "load_tokenizer"):
+        monkeypatch.setattr(f"divcon.lm.transformers.{name}", touched)
+    divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=run)
+    assert numbers(run) == before
+
+
+def test_a_report_is_rebuilt_from_a_copy_without_models(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / run.name
+    (copy / "decomposer").mkdir(parents=True)
+    for name in ("config.yaml", "results.parquet"):
+        shutil.copy(run / name, copy / name)
+    divcon.report(copy)
+    for name in ("table.md", "table.tex", "accuracy_cost.svg", "accuracy_cost.pdf", "accuracy_cost.png"):
+        assert (copy / "report" / name).read_bytes() == (run / "report" / name).read_bytes()
+
+
+@pytest.mark.parametrize("stage", ["collect", "distil: decomposer", "distil: solver", "solve: distilled"])
+def test_a_run_that_was_killed_ends_with_the_same_tables(run: Path, tmp_path: Path, stage: str) -> None:
+    """kill -9 in the middle of a stage, then the same command."""
+    directory = tmp_path / "killed"
+    overrides = [word for override in SMALL for word in ("--set", override)]
+    command = [sys.executable, "-m", "divcon", "study", "miniature", "--limit", str(LIMIT), "--run", str(directory)]
+    child = subprocess.Popen([*command, *overrides], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    log, deadline = directory / "log.jsonl", time.monotonic() + 120
+    while not (log.exists() and f'"stage": "{stage}' in log.read_text(encoding="utf-8")):
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.4)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=directory)
+    assert numbers(directory) == numbers(run)
+    assert without_seconds(directory) == without_seconds(run)
+
+
+def test_a_run_does_not_go_on_under_another_config(run: Path) -> None:
+    with pytest.raises(ConfigError, match=r"differs in grid\.temperature, seed"):
+        divcon.study("miniature", overrides=[*SMALL, "seed=1", "grid.temperature=0.9"], limit=LIMIT, run=run)
+
+
+def test_two_processes_do_not_share_a_run(run: Path) -> None:
+    study = load("miniature", SMALL).limited(LIMIT)
+    with Run(study, run), pytest.raises(ConfigError, match="another divcon is at work"), Run(study, run):
+        pass
+
+
+def test_asking_shows_subquestions_steps_and_answer(run: Path) -> None:
+    asked = divcon.ask("Mia has 4 pears. She eats 2 pears. How many pears are left?", run=run)
+    for heading in ("Sub-questions", "Solution", "Answer"):
+        assert heading in str(asked)
+
+
+def test_stages_can_be_run_by_themselves(tmp_path: Path) -> None:
+    options = [word for override in SMALL for word in ("--set", override)]
+    options += ["--limit", "3", "--run", str(tmp_path / "run")]
+    for command in (["collect"], ["distill", "decomposer"], ["distill", "solver"], ["eval"]):
+        outcome = CliRunner().invoke(main, [*command, "miniature", *options], catch_exceptions=False)
+        assert outcome.exit_code == 0, outcome.output
+    assert "| distilled | distilled | sc@2 |" in outcome.output
+    assert pq.read_metadata(tmp_path / "run" / "results.parquet").num_rows == 12 * 4 * 3
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    outcome = CliRunner().invoke(main, ["study", "miniature", "--dry-run", "--run", str(tmp_path / "run")])
+    assert outcome.exit_code == 0 and "samples in all" in outcome.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_doctor_finds_the_models() -> None:
+    outcome = CliRunner().invoke(main, ["doctor"])
+    assert outcome.exit_code == 0 and "miniature/llm" in outcome.output

@@ -1,0 +1,94 @@
+"""A study's config: strict, with a helpful word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from divcon import configs
+from divcon.eval.plan import plan
+from divcon.eval.study import Study, differences, dump, find, load, parse
+from divcon.tasks.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", configs.names())
+def test_every_shipped_config_loads(name: str) -> None:
+    study = load(name)
+    assert load(name).model_dump() == study.model_dump()
+
+
+def test_a_config_survives_being_written_out(tmp_path: Path) -> None:
+    import yaml
+
+    study = load("miniature")
+    assert parse(yaml.safe_load(dump(study)), "again") == study
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("gird.samples=4", "unknown key 'gird'; did you mean 'grid'?"),
+        ("grid.sample=4", "unknown key 'sample' under grid; did you mean 'samples'?"),
+        ("llm.pth=x", "unknown key 'pth' under llm; did you mean 'path'?"),
+        ("train.spilt=x", "unknown key 'spilt' under train; did you mean 'split'?"),
+        ("distill.solver.tuning.rnk=2", "unknown key 'rnk' under distill.solver.tuning; did you mean 'rank'?"),
+        ("distill.solver.learning_rat=2", "unknown key 'learning_rat' under distill.solver; did you mean 'learning"),
+        ("tests.gsm8k={source: gsm8k, pth: x}", "unknown key 'pth' under tests.gsm8k; did you mean 'path'?"),
+        ("grid.samples=many", "grid.samples: Input should be a valid integer"),
+        ("llm.batch=0", "llm.batch: Input should be greater than 0"),
+        ("llm.engine=vlm", "llm: Input tag 'vlm'"),
+        ("grid.solvers=[lmm]", "grid.solvers.0: Input should be 'llm' or 'distilled'"),
+        ("seed", "not of the form key.key=value"),
+        ("seed.x=1", "holds no keys"),
+        ("seed=[", "not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("miniature", [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_override_reaches_any_depth() -> None:
+    study = load("miniature", ["distill.solver.tuning.rank=3", "seed=7"])
+    assert study.distill.solver.tuning.model_dump()["rank"] == 3 and study.seed == 7
+
+
+def test_differences_are_named() -> None:
+    assert differences(load("miniature"), load("miniature", ["grid.samples=9", "seed=1"])) == ["grid.samples", "seed"]
+
+
+def test_a_limit_cuts_every_data_set() -> None:
+    study = load("miniature").limited(5)
+    assert study.train.take == 5 and {source.take for source in study.tests.values()} == {5}
+
+
+def test_an_unknown_config_names_the_shipped_ones() -> None:
+    with pytest.raises(ConfigError, match="miniature"):
+        find("nonsense")
+
+
+def test_an_empty_file_is_no_config(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds no settings"):
+        load(str(tmp_path / "empty.yaml"))
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    """The docstrings under the fields are the reference; names that say it all are few and listed here."""
+    plain = {"source", "engine", "kind", "path", "answer", "prompt", "completion", "collect", "prompts"}
+    plain |= {"decompose", "solve", "distill", "grid", "decomposer", "solver", "model", "price", "max_tokens"}
+    plain |= {"decomposers", "solvers", "top_p", "device", "base_url", "rank", "dropout", "limit", "seed"}
+    undocumented = {name for name, field in Study.model_fields.items() if not field.description} - plain
+    assert not undocumented
+
+
+def test_a_plan_counts_what_will_be_asked() -> None:
+    planned = plan(load("miniature"), train=10, test=20)
+    samples = {stage.name: stage.samples for stage in planned.stages}
+    assert samples["collect: solutions"] == 2 * samples["collect: decompositions"] == 20
+    assert samples["decompose: distilled"] == 20
+    assert samples["solve: llm -> distilled"] == 20 * 5
+    assert "samples in all" in str(planned)

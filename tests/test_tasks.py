@@ -1,0 +1,85 @@
+"""Questions from files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from divcon.tasks import Question, gsm8k, jsonl, sources
+from divcon.tasks.errors import ConfigError
+
+MAIN = {"question": "How many clips?", "answer": "She sold 48/2 = <<48/2=24>>24 clips.\nIn all 48+24 = 72.\n#### 72"}
+SOCRATIC = {
+    "question": "How many?",
+    "answer": "How many in May? ** 48/2 = <<48/2=24>>24.\nHow many in all? ** 72.\n#### 72",
+}
+
+
+def written(path: Path, *rows: object) -> Path:
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+def test_gsm8k_is_read_as_published(tmp_path: Path) -> None:
+    (question,) = gsm8k.read(written(tmp_path / "test.jsonl", MAIN))
+    assert (question.id, question.answer, question.subquestions) == ("test/1", "72", ())
+    assert question.solution == "She sold 48/2 = 24 clips.\nIn all 48+24 = 72."
+
+
+def test_socratic_lines_are_gold_subquestions(tmp_path: Path) -> None:
+    (question,) = gsm8k.read(written(tmp_path / "test.jsonl", SOCRATIC))
+    assert question.subquestions == ("How many in May?", "How many in all?")
+    assert question.solution == "48/2 = 24.\n72."
+
+
+def test_your_own_questions(tmp_path: Path) -> None:
+    row = {"question": "How many?", "answer": 7, "context": "There are 7.", "subquestions": ["What is there?"]}
+    (question,) = jsonl.read(written(tmp_path / "mine.jsonl", row, "", "  "))
+    assert question == Question("mine/1", "How many?", "7", "There are 7.", ("What is there?",))
+    assert question.prompt == "There are 7.\n\nHow many?"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"question": "How many?", "answer": "7"', "mine.jsonl:2 is not JSON"),
+        ("[1]", "mine.jsonl:2 is not a JSON object"),
+        ({"answer": "7"}, "mine.jsonl:2 has no 'question'"),
+        ({"question": "?", "answer": None}, "mine.jsonl:2 has no 'answer'"),
+        ({"question": "?", "answer": True}, "mine.jsonl:2: 'answer' is not text"),
+        ({"question": "?", "answer": "7", "subquestions": "How?"}, "mine.jsonl:2: 'subquestions' is not a list"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, row: object, message: str) -> None:
+    path = written(tmp_path / "mine.jsonl", {"question": "?", "answer": "7"}, row)
+    with pytest.raises(ConfigError) as caught:
+        jsonl.read(path)
+    assert message in str(caught.value)
+
+
+def test_an_answer_without_hashes_is_not_gsm8k(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no '####'"):
+        gsm8k.read(written(tmp_path / "test.jsonl", {"question": "?", "answer": "72"}))
+
+
+def test_a_missing_file_an_empty_one_and_repeated_ids_are_named(tmp_path: Path) -> None:
+    def source(path: Path) -> sources.JsonlSource:
+        return sources.JsonlSource(source="jsonl", path=path)
+
+    with pytest.raises(ConfigError, match=r"no file .*nowhere"):
+        sources.load(source(tmp_path / "nowhere.jsonl"))
+    with pytest.raises(ConfigError, match=r"no questions in .*empty"):
+        sources.load(source(written(tmp_path / "empty.jsonl")))
+    twice = {"id": "x", "question": "?", "answer": "7"}
+    with pytest.raises(ConfigError, match="same id"):
+        sources.load(source(written(tmp_path / "twice.jsonl", twice, twice)))
+    with pytest.raises(ConfigError, match="cannot read"):
+        sources.load(source(tmp_path))
+
+
+def test_a_source_takes_the_first_questions() -> None:
+    some = sources.MiniatureSource(source="miniature", split="train", take=3)
+    more = sources.MiniatureSource(source="miniature", split="train", take=5)
+    assert sources.load(more)[:3] == sources.load(some)
