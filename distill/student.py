@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ..tasks.errors import ConfigError
 
 FORMAT = "divcon-student/1"
+Role = Literal["decomposer", "solver"]
 _FACTS = "divcon.json"
 
 
@@ -41,7 +42,7 @@ class Trained:
 class Lesson:
     """What a student is taught: everything that its card must say and that the weights do not show."""
 
-    phase: Literal["decompose", "solve"]
+    role: Role
     base: str
     base_hash: str
     teacher: str
@@ -97,7 +98,7 @@ def is_adapter(directory: Path) -> bool:
 
 def _card(facts: dict[str, Any]) -> str:
     trained, recipe = facts["trained"], facts["recipe"]
-    task = "writes the sub-questions of a question" if facts["phase"] == "decompose" else "solves a question"
+    task = "writes the sub-questions of a question" if facts["role"] == "decomposer" else "solves a question"
     prompts = "\n".join(f"* prompt `{name}`, SHA-256 `{sha256}`" for name, sha256 in facts["prompts"].items())
     cost = ", ".join(f"{name} {amount:,.6g}" for name, amount in facts["cost"].items())
     load = (

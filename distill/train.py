@@ -159,6 +159,11 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it u
     def __init__(self, advance: Advance) -> None:
         self._advance = advance
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        self._advance(state.global_step, state.max_steps)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self._advance(state.global_step, state.max_steps)
 

@@ -6,7 +6,7 @@ alone, so that two cells can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -78,6 +78,8 @@ class Row:
     test: str
     question: Question
     plan: Decomposition
+    plan_right: bool | None
+    """Whether the sub-questions are the right ones; None where nobody can say."""
     solutions: tuple[Solution, ...]
     answer: str | None
     """The answer that won the vote; None when no sample could be read."""
@@ -89,8 +91,19 @@ class Row:
     solve: PhaseCost
 
 
+Judge = Callable[[str, Question, Sequence[str]], bool | None]
+"""Whether sub-questions are right, from the test's name, the question and the sub-questions; None is unknown."""
+
+
+def _nobody(test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
+    return None
+
+
 def compose(
-    tests: Mapping[str, Sequence[Question]], decomposers: Sequence[Decomposing], solvers: Sequence[Solving]
+    tests: Mapping[str, Sequence[Question]],
+    decomposers: Sequence[Decomposing],
+    solvers: Sequence[Solving],
+    judge: Judge = _nobody,
 ) -> list[Row]:
     """A row for every cell and question, cell by cell."""
     asked = [(test, question) for test, questions in tests.items() for question in questions]
@@ -101,7 +114,7 @@ def compose(
         cell = Cell(decomposing.name, solving.name, solving.vote)
         made = plans[decomposing.name]
         rows += [
-            _row(cell, test, question, plan, tuple(solutions), decomposing, solving)
+            _row(cell, test, question, plan, judge, tuple(solutions), decomposing, solving)
             for (test, question), plan, solutions in zip(asked, made, solving.solver(questions, made), strict=True)
         ]
     return rows
@@ -112,6 +125,7 @@ def _row(
     test: str,
     question: Question,
     plan: Decomposition,
+    judge: Judge,
     solutions: tuple[Solution, ...],
     decomposing: Phase,
     solving: Phase,
@@ -123,6 +137,7 @@ def _row(
         test=test,
         question=question,
         plan=plan,
+        plan_right=judge(test, question, plan.subquestions) if plan.text else None,
         solutions=solutions,
         answer=answer,
         verdict=grade(answer, question.answer),

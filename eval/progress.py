@@ -73,5 +73,5 @@ class Progress:
 
         yield advance
         done, total = state
-        kept = f", {first[0]} from the store" if first[0] else ""
+        kept = f", {first[0]} kept from before" if first[0] else ""
         self.say(f"{name}: {done} of {total}{kept}, {time.perf_counter() - started:.1f} s")

@@ -11,7 +11,7 @@ import yaml
 from ..distill import student
 from ..tasks.errors import ConfigError
 from . import figures, results, tables
-from .summary import Line, Swap, lines, swaps
+from .summary import Line, Swap, decomposed, lines, swaps
 
 _EXAMPLES = 6
 
@@ -29,8 +29,9 @@ def report(run: Path) -> Path:
     summary, changed = lines(rows), swaps(rows)
     title = f"divcon study: {run.resolve().name}"
     main, changes = tables.main(summary), tables.changes(changed)
+    plans = [tables.decompositions(found)] if (found := decomposed(rows)) else []
     (out / "table.md").write_text(
-        f"{tables.markdown(main)}\n{tables.markdown(changes)}\n{_footnote(run)}\n", encoding="utf-8"
+        "\n".join([*map(tables.markdown, [main, changes, *plans]), _footnote(run), ""]), encoding="utf-8"
     )
     (out / "table.tex").write_text(tables.latex(main, _footnote(run)), encoding="utf-8")
     drawn = {"accuracy_cost": figures.accuracy_cost(summary), "by_test": figures.by_test(summary)}
@@ -64,6 +65,7 @@ def _page(title: str, run: Path, summary: list[Line], changed: list[Swap], rows:
         _table(changes),
         "<h2>Test by test</h2>",
         _figure(out / "by_test.svg", "Accuracy of every decomposer before each solver, test by test."),
+        *_decompositions(rows),
         "<h2>Every cell</h2>",
         _table(main),
         f"<p class=note>{html.escape(_footnote(run))}</p>",
@@ -79,6 +81,13 @@ def _page(title: str, run: Path, summary: list[Line], changed: list[Swap], rows:
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>\n"
         f"<title>{html.escape(title)}</title>\n<style>{_CSS}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )
+
+
+def _decompositions(rows: list[dict[str, Any]]) -> list[str]:
+    found = decomposed(rows)
+    if not found:
+        return []
+    return ["<h2>Decompositions that are right</h2>", _table(tables.decompositions(found))]
 
 
 def _says(summary: list[Line], changed: list[Swap]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -105,7 +105,7 @@ class Run:
         """The decomposer's student, trained unless it is there; what its card says."""
         recipe = self.study.distill.decomposer
         return self._distill(
-            "decompose",
+            "decomposer",
             recipe,
             f"decompositions: {recipe.data}",
             lambda collected: for_decomposer(collected, self.decomposer(self.base), recipe.data),
@@ -115,7 +115,7 @@ class Run:
         """The solver's student, trained unless it is there; what its card says."""
         recipe = self.study.distill.solver
         return self._distill(
-            "solve",
+            "solver",
             recipe,
             f"solutions: {recipe.data}, target {recipe.target}",
             lambda collected: for_solver(collected, self.solver(self.base), recipe.data, recipe.target),
@@ -123,7 +123,7 @@ class Run:
 
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
-        rows = compose(self.tests, self._decomposings(), self._solvings())
+        rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
         results.write(rows, self.directory / "results.parquet")
         return rows
 
@@ -170,9 +170,12 @@ class Run:
             examples=self._examples,
         )
 
-    def model(self, name: str, phase: str) -> Model:
-        """What `llm` or `distilled` stands for in a phase (`decomposer` or `solver`)."""
-        return self.llm if name == "llm" else self.distilled(self.directory / phase)
+    def model(self, name: str, role: student.Role) -> Model:
+        """What `llm` or `distilled` stands for in a role."""
+        return self.llm if name == "llm" else self.distilled(self.directory / role)
+
+    def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
+        return self.study.tests[test].judge(question, subquestions)
 
     @cached_property
     def _examples(self) -> tuple[Question, ...]:
@@ -205,33 +208,34 @@ class Run:
 
     # -- distilling --------------------------------------------------------------------------------------------------
 
-    def _distill(self, phase: Any, recipe: Training, data: str, examples: Any) -> dict[str, Any]:
-        directory = self.directory / ("decomposer" if phase == "decompose" else "solver")
+    def _distill(
+        self, role: student.Role, recipe: Training, data: str, examples: Callable[[list[Trace]], list[Example]]
+    ) -> dict[str, Any]:
+        directory = self.directory / role
         if (facts := student.read(directory)) is not None:
             return facts
         collected = self.collect()
-        taught: list[Example] = examples(collected)
+        taught = examples(collected)
         base = model_directory(self.study.student.path)
-        scratch = self.directory / "checkpoints" / directory.name
-        lesson = self._lesson(phase, recipe, data, collected)
-        with self.progress.stage(f"distil: {directory.name}") as advance:
+        scratch = self.directory / "checkpoints" / role
+        with self.progress.stage(f"distil: {role}") as advance:
             from ..distill.train import train  # TRL takes seconds to import
 
             facts = student.build(
                 directory,
-                lesson,
+                self._lesson(role, recipe, data, collected),
                 lambda out: train(taught, base, out, recipe, seed=self.study.seed, scratch=scratch, advance=advance),
             )
         shutil.rmtree(scratch, ignore_errors=True)
-        self.progress.event("distilled", phase=phase, **facts["trained"])
+        self.progress.event("distilled", role=role, **facts["trained"])
         return facts
 
-    def _lesson(self, phase: Any, recipe: Training, data: str, collected: Sequence[Trace]) -> student.Lesson:
+    def _lesson(self, role: student.Role, recipe: Training, data: str, collected: Sequence[Trace]) -> student.Lesson:
         names = self.study.prompts
-        used = [names.decompose] if phase == "decompose" else [names.solve, names.single_stage]
+        used = [names.decompose] if role == "decomposer" else [names.solve, names.single_stage]
         identity = self.llm.engine.identity(None)
         return student.Lesson(
-            phase=phase,
+            role=role,
             base=self.study.student.path,
             base_hash=weights_hash(model_directory(self.study.student.path)),
             teacher=f"{identity.model} at {identity.host} {identity.revision[:12]}".strip(),

@@ -114,6 +114,29 @@ def swaps(rows: Rows) -> list[Swap]:
     return found
 
 
+@dataclass(frozen=True)
+class Decomposed:
+    """How many of a decomposer's decompositions are right, where that can be said."""
+
+    decomposer: str
+    test: str
+    questions: int
+    right: Estimate
+
+
+def decomposed(rows: Rows) -> list[Decomposed]:
+    """For each decomposer and test, over the questions whose sub-questions can be judged."""
+    found = []
+    for decomposer in dict.fromkeys(row["decomposer"] for row in rows):
+        of_one_cell = next(group for cell, group in by_cell(rows).items() if cell.decomposer == decomposer)
+        for test in tests(rows):
+            judged = [row for row in of_one_cell if test in (ALL, row["test"])]
+            right = [float(row["decomposition_right"]) for row in judged if row["decomposition_right"] is not None]
+            if right:
+                found.append(Decomposed(decomposer, test, len(right), accuracy(right)))
+    return found
+
+
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     """The (cost, accuracy) points that no cheaper or equally cheap point reaches, by rising cost."""
     best: list[tuple[float, float]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .stats import Estimate
-from .summary import Line, Swap
+from .summary import Decomposed, Line, Swap
 
 Table = tuple[list[str], list[list[str]]]
 """A header and rows of cells."""
@@ -37,6 +37,13 @@ def changes(swaps: Sequence[Swap]) -> Table:
         row = [test, vote, str(next(iter(of_key.values())).questions)]
         rows.append(row + [points(of_key[p].change) if p in of_key else "" for p in ("decomposer", "solver")])
     return header, rows
+
+
+def decompositions(found: Sequence[Decomposed]) -> Table:
+    """A row a decomposer: how many of its decompositions are right, test by test."""
+    header = ["decomposer", *dict.fromkeys(f"{d.test} (n={d.questions})" for d in found)]
+    names = dict.fromkeys(d.decomposer for d in found)
+    return header, [[name, *(percent(d.right) for d in found if d.decomposer == name)] for name in names]
 
 
 def markdown(table: Table) -> str:

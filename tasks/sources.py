@@ -14,7 +14,15 @@ from .question import Question
 from .settings import Settings
 
 
-class MiniatureSource(Settings):
+class _Source(Settings):
+    """What all sources share."""
+
+    def judge(self, question: Question, subquestions: Sequence[str]) -> bool | None:
+        """Whether these are the right sub-questions; None where nobody can say by looking at them."""
+        return None
+
+
+class MiniatureSource(_Source):
     """Word problems of the miniature world."""
 
     source: Literal["miniature"]
@@ -28,8 +36,11 @@ class MiniatureSource(Settings):
     def load(self) -> list[Question]:
         return miniature.questions(self.split, self.take, self.seed)
 
+    def judge(self, question: Question, subquestions: Sequence[str]) -> bool | None:
+        return miniature.decomposition_is_right(question, subquestions)
 
-class Gsm8kSource(Settings):
+
+class Gsm8kSource(_Source):
     """Grade-school word problems (Cobbe et al., 2021)."""
 
     source: Literal["gsm8k"]
@@ -44,7 +55,7 @@ class Gsm8kSource(Settings):
         return _some(gsm8k.read(self.path) if self.path else gsm8k.download(self.split), self.take)
 
 
-class JsonlSource(Settings):
+class JsonlSource(_Source):
     """Questions of your own, one JSON object a line."""
 
     source: Literal["jsonl"]
