@@ -61,7 +61,7 @@ def _page(title: str, run: Path, summary: list[Line], changed: list[Swap], rows:
         _figure(out / "accuracy_cost.svg", "Accuracy against inference cost; the line is the Pareto front."),
         "<h2>What the student changes</h2>",
         "<p>The student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on "
-        "the same questions, in points, with 95 % intervals (paired bootstrap).</p>",
+        "the same questions, in points, with 95 % intervals (Bonett and Price; bootstrap where ties share credit).</p>",
         _table(changes),
         "<h2>Test by test</h2>",
         _figure(out / "by_test.svg", "Accuracy of every decomposer before each solver, test by test."),

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
+from ..tasks.errors import ConfigError
 from .completion import Usage
+from .weights import read_config
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Price:
 
 def footprint_of(directory: Path) -> Footprint:
     """The footprint of a model directory, read from its config and the headers of its safetensors files."""
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    config = read_config(directory / "config.json")
     tensors = dict(_tensors(directory.glob("*.safetensors")))
     tied = config.get("tie_word_embeddings", False) or "lm_head.weight" not in tensors
     looked_up = 0 if tied else sum(n for name, n in tensors.items() if name.endswith("embed_tokens.weight"))
@@ -79,7 +81,10 @@ def adapter_parameters(directory: Path) -> int:
 def _tensors(files: Iterator[Path]) -> Iterator[tuple[str, int]]:
     """Each tensor's name and number of elements (safetensors: a little-endian header length, then a JSON header)."""
     for file in files:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length))
+        try:
+            with file.open("rb") as stream:
+                (length,) = struct.unpack("<Q", stream.read(8))
+                header = json.loads(stream.read(length))
+        except (struct.error, ValueError, MemoryError) as error:
+            raise ConfigError(f"{file} is not a whole safetensors file") from error
         yield from ((name, prod(entry["shape"])) for name, entry in header.items() if name != "__metadata__")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..tasks import miniature
 from ..tasks.errors import ConfigError
@@ -61,14 +61,23 @@ def weights_hash(directory: Path) -> str:
             digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
     for name in ("config.json", "adapter_config.json"):
         if (directory / name).is_file():
-            digest.update(_canonical((directory / name).read_text(encoding="utf-8")).encode())
+            digest.update(_canonical(read_config(directory / name)).encode())
     return digest.hexdigest()
 
 
-def _canonical(config: str) -> str:
+def read_config(path: Path) -> dict[str, Any]:
+    """A model's or an adapter's JSON config. Raises ConfigError when it is none."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is not JSON") from error
+    return values
+
+
+def _canonical(config: dict[str, Any]) -> str:
     """A config without what differs between two equal models: where the base lay, which version wrote it, the order
     of names (PEFT writes the names of layers from a set)."""
-    values = {key: value for key, value in json.loads(config).items() if key not in _INCIDENTAL}
+    values = {key: value for key, value in config.items() if key not in _INCIDENTAL}
     ordered = {
         key: sorted(value) if key in _SETS and isinstance(value, list) else value for key, value in values.items()
     }
@@ -81,10 +90,16 @@ _SETS = {"target_modules", "modules_to_save", "exclude_modules"}
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer beside a model, with something to pad with and with the end of a turn as its end of sequence."""
+    """The tokenizer beside a model, with something to pad with and with the end of a turn as its end of sequence.
+
+    Raises ConfigError when there is none.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no tokenizer in {directory} that transformers can read") from error
     if (end := end_of_turn(tokenizer)) is not None:
         tokenizer.eos_token = str(tokenizer.convert_ids_to_tokens(end))
     if tokenizer.pad_token is None:
@@ -96,16 +111,21 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     """The causal language model in a directory, with no generation defaults of its own beyond its stop tokens.
 
     A published generation config may hold a repetition penalty or a top-k; samples are drawn from the model alone.
+    Raises ConfigError when the weights cannot be read.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the run shows its own
     place = _device(device)
-    model = AutoModelForCausalLM.from_pretrained(
-        directory, dtype=_dtype(dtype, place), local_files_only=True, use_safetensors=True
-    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            directory, dtype=_dtype(dtype, place), local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ConfigError(f"cannot load the model in {directory}: {' '.join(str(error).split())[:200]}") from error
     published = model.generation_config
     model.generation_config = GenerationConfig(
         bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id

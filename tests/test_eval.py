@@ -82,6 +82,23 @@ def test_a_paired_difference_agrees_with_resampling_questions() -> None:
     assert [ours.low, ours.high] == pytest.approx([low, high], abs=0.005)
 
 
+def test_no_flip_is_not_certainty() -> None:
+    value, low, high = difference([1.0] * 100, [1.0] * 100)
+    assert value == 0.0 and low == -high and 0.02 < high < 0.03
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1))
+def test_a_difference_turns_round(pairs: list[tuple[float, float]]) -> None:
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    forth, back = difference(a, b), difference(b, a)
+    assert [forth.value, forth.low, forth.high] == pytest.approx([-back.value, -back.high, -back.low])
+
+
+def test_shared_ties_are_resampled() -> None:
+    value, low, high = difference([1.0, 0.5, 0.0, 1.0] * 50, [0.0, 0.5, 0.5, 1.0] * 50)
+    assert value == pytest.approx(0.125) and low < value < high
+
+
 def test_only_equally_long_credits_are_paired() -> None:
     with pytest.raises(ValueError, match="unequal length"):
         difference([1.0], [1.0, 0.0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,3 +179,20 @@ def test_two_equal_adapters_are_one_model(adapter: Path, tmp_path: Path) -> None
     path.write_text(json.dumps(config | {"lora_alpha": 99}), encoding="utf-8")
     weights_hash.cache_clear()
     assert weights_hash(tmp_path / "moved") != weights_hash(adapter)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda base: (base / "tokenizer.json").unlink(), "no tokenizer in"),
+        (lambda base: (base / "model.safetensors").write_bytes(b"\x08" + b"\x00" * 40), "cannot load the model"),
+        (lambda base: (base / "config.json").write_text("{}", encoding="utf-8"), "cannot load the model"),
+    ],
+)
+def test_a_damaged_model_is_one_clear_sentence(
+    tmp_path: Path, store: Store, damage: Callable[[Path], object], message: str
+) -> None:
+    shutil.copytree(model_directory("miniature/base"), tmp_path / "base")
+    damage(tmp_path / "base")
+    with pytest.raises(ConfigError, match=message):
+        Model("broken", Transformers(str(tmp_path / "base"), dtype="float32"), store)(requests())

@@ -13,16 +13,14 @@ PEOPLE = WOMEN + MEN
 
 def first_exercise(rng: random.Random) -> Chat:
     """One of the exercises that `base` starts with: a sum, a sentence, a paragraph."""
-    kinds = (calculate, calculate_list, stated, told, ask, list_sentences, list_story, name_subjects, ask_in_story)
-    return rng.choices(kinds, (4, 3, 2, 4, 2, 1, 2, 3, 4))[0](rng)
+    return rng.choices(FIRST_KINDS, (4, 3, 2, 4, 2, 1, 2, 3, 4))[0](rng)
 
 
 def exercise(rng: random.Random) -> Chat:
     """One of the exercises that `base` goes on with: several small things in a row, and running sums."""
     if rng.random() < 0.3:
         return first_exercise(rng)
-    kinds = (running_sums, stated_list, told_list, ask_each, list_with_question)
-    return rng.choices(kinds, (3, 3, 4, 3, 2))[0](rng)
+    return rng.choices(LATER_KINDS, (3, 3, 4, 3, 2))[0](rng)
 
 
 def calculate(rng: random.Random) -> Chat:
@@ -107,7 +105,9 @@ def stated_list(rng: random.Random) -> Chat:
 
 def running_sums(rng: random.Random) -> Chat:
     """Sums of bare numbers that go on from the result above, or put the two results above together."""
-    asked, worked, results = [], [], []
+    asked: list[str] = []
+    worked: list[str] = []
+    results: list[int] = []
     for _ in range(rng.randint(2, 4)):
         left, operator, right, result = sum_of_the_world(rng)
         line = f"{left} {operator} {right}"
@@ -234,3 +234,9 @@ def sum_of_the_world(rng: random.Random) -> tuple[int, Operator, int, int]:
 def fits(left: int, operator: Operator, right: int) -> bool:
     """Whether the sum stays in the world's range and leaves no rest."""
     return 1 <= compute(left, operator, right) <= LARGEST and not (operator == "/" and left % right)
+
+
+FIRST_KINDS = (calculate, calculate_list, stated, told, ask, list_sentences, list_story, name_subjects, ask_in_story)
+LATER_KINDS = (running_sums, stated_list, told_list, ask_each, list_with_question)
+KINDS = FIRST_KINDS + LATER_KINDS
+"""Everything that `base` is brought up on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from ... import prompts
 from ..question import Question
 from . import decomposition_is_right, model_dir, questions
+from .exercises import KINDS
 from .formats import numbered
 from .splits import SPLITS
 from .tokenizer import prompt
@@ -98,6 +100,15 @@ def measure_llm(model: Model, asked: Sequence[Question], temperature: float) -> 
     yield "direct", right(model([ask("direct", question) for question in asked])), n
 
 
+def measure_exercises(model: Model, n: int) -> Iterator[tuple[str, int, int]]:
+    """How much of each kind of exercise `base` gets right to the last word."""
+    rng = random.Random("other than those of the training")
+    for kind in KINDS:
+        chats = [kind(rng) for _ in range(n)]
+        replies = model([chat.user for chat in chats])
+        yield kind.__name__, sum(chat.reply == reply for chat, reply in zip(chats, replies, strict=True)), n
+
+
 def measure_base(model: Model, asked: Sequence[Question]) -> Iterator[tuple[str, int, int]]:
     """What the student to be can do before it is taught."""
     split = [subquestions(reply) for reply in model([ask("decompose", question) for question in asked])]
@@ -106,6 +117,14 @@ def measure_base(model: Model, asked: Sequence[Question]) -> Iterator[tuple[str,
     solved = model([ask("solve", question, question.subquestions) for question in asked])
     right = sum(answer(reply) == question.answer for reply, question in zip(solved, asked, strict=True))
     yield "solve, gold sub-questions", right, len(asked)
+
+
+def show(group: str, rows: Iterator[tuple[str, int, int]]) -> None:
+    """Print rows of the table as they come."""
+    for figure, right, n in rows:
+        low, high = wilson(right, n)
+        line = f"| {group} | {figure} | {right} | {n} | {right / n:.1%} | {low:.1%} to {high:.1%} |"
+        print(line, flush=True)  # noqa: T201 - a script
 
 
 def main() -> None:
@@ -123,10 +142,9 @@ def main() -> None:
     for split in words.splits:
         asked = questions(split, words.questions)
         rows = measure_llm(model, asked, words.temperature) if words.name == "llm" else measure_base(model, asked)
-        for figure, right, n in rows:
-            low, high = wilson(right, n)
-            line = f"| {split} | {figure} | {right} | {n} | {right / n:.1%} | {low:.1%} to {high:.1%} |"
-            print(line, flush=True)  # noqa: T201 - a script
+        show(split, rows)
+    if words.name == "base":
+        show("exercise", measure_exercises(model, words.questions))
 
 
 if __name__ == "__main__":

@@ -69,5 +69,5 @@ def pick_chain(rng: random.Random, chains: tuple[str, ...]) -> str:
 
 
 def for_test(text: str) -> bool:
-    """Whether a text is set aside for testing; no model, the LLM included, is trained on such a text."""
+    """Whether a text is set aside for testing; nobody is taught such a question, the LLM included."""
     return sha256(text.encode()).digest()[0] < 32
