@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install study test test-wheel check lint types fmt clean
+.PHONY: install study results test test-wheel check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -16,6 +16,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 # A few minutes on two cores; again, and it takes seconds. ARGS="--limit 20" for a quick look.
 study: install
 	$(BIN)/divcon study miniature $(ARGS)
+
+# What README.md and docs/results.md show of the default study.
+results: study
+	cp runs/miniature/report/accuracy_cost.png docs/figures/miniature.png
+	cp runs/miniature/report/by_test.png docs/figures/miniature_by_test.png
+	cp runs/miniature/report/table.md docs/results/miniature.md
 
 test: install
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)

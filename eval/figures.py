@@ -71,9 +71,8 @@ def accuracy_cost(lines: Sequence[Line], axis: str = "flops") -> Figure:
         axes = figure.add_subplot()
         look = _Look(whole)
         for cost, line in known:
-            value, low, high = line.accuracy
-            bars = [[100 * max(0.0, value - low)], [100 * max(0.0, high - value)]]
-            axes.errorbar(cost, 100 * value, yerr=bars, capsize=2, elinewidth=0.8, **look.point(line))
+            value = 100 * line.accuracy.value
+            axes.errorbar(cost, value, yerr=_bars([line]), capsize=2, elinewidth=0.8, **look.point(line))
         steps = front((cost, 100 * line.accuracy.value) for cost, line in known)
         if steps:
             edge = (max(cost for cost, _ in known) * 1.3, steps[-1][1])
@@ -87,10 +86,10 @@ def accuracy_cost(lines: Sequence[Line], axis: str = "flops") -> Figure:
 
 
 def by_test(lines: Sequence[Line]) -> Figure:
-    """A panel a solver: accuracy on every test, a mark a decomposer; the vote with most samples."""
+    """A panel a solver: accuracy on every test, a mark a decomposer; the first vote (greedy)."""
     tests = [test for test in dict.fromkeys(line.test for line in lines) if test != ALL]
     solvers = list(dict.fromkeys(line.cell.solver for line in lines))
-    vote = list(dict.fromkeys(line.cell.vote for line in lines))[-1]
+    vote = lines[0].cell.vote
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.4 * len(solvers), 3.2), layout="constrained")
         panels = figure.subplots(1, len(solvers), sharey=True, squeeze=False)[0]
@@ -100,13 +99,9 @@ def by_test(lines: Sequence[Line]) -> Figure:
             for i, decomposer in enumerate(decomposers):
                 of_cell = [x for x in lines if x.cell == (decomposer, solver, vote) and x.test in tests]
                 places = [tests.index(x.test) + 0.08 * (i - (len(decomposers) - 1) / 2) for x in of_cell]
-                bars = [
-                    [100 * (x.accuracy.value - x.accuracy.low) for x in of_cell],
-                    [100 * (x.accuracy.high - x.accuracy.value) for x in of_cell],
-                ]
                 style = look.point(of_cell[0]) | {"label": decomposer}
                 heights = [100 * x.accuracy.value for x in of_cell]
-                panel.errorbar(places, heights, yerr=bars, capsize=2, elinewidth=0.8, **style)
+                panel.errorbar(places, heights, yerr=_bars(of_cell), capsize=2, elinewidth=0.8, **style)
             panel.set_xticks(range(len(tests)), [test.replace(", ", ",\n") for test in tests])
             panel.tick_params(axis="x", labelsize=6.5)
             panel.set_title(f"solver: {solver} ({vote})")
@@ -168,6 +163,12 @@ class _Look:
 
     def _marker(self, solver: str) -> str:
         return _MARKERS[self._solvers.index(solver) % len(_MARKERS)]
+
+
+def _bars(lines: Sequence[Line]) -> list[list[float]]:
+    """How far each interval reaches below and above its accuracy; rounding must not make it negative."""
+    estimates = [line.accuracy for line in lines]
+    return [[100 * max(0.0, e.value - e.low) for e in estimates], [100 * max(0.0, e.high - e.value) for e in estimates]]
 
 
 def _short(line: Line) -> str:

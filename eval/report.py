@@ -92,7 +92,7 @@ def _decompositions(rows: list[dict[str, Any]]) -> list[str]:
 
 def _says(summary: list[Line], changed: list[Swap]) -> str:
     """The study's answer in words that follow from its numbers."""
-    of_vote = [swap for swap in changed if swap.test == summary[0].test and swap.vote == summary[-1].cell.vote]
+    of_vote = [swap for swap in changed if swap.test == summary[0].test and swap.vote == summary[0].cell.vote]
     sentences = [_sentence(swap) for swap in of_vote]
     if len(of_vote) == 2:
         kept = max(of_vote, key=lambda swap: swap.change.value)

@@ -46,17 +46,17 @@ class Choose(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it u
 
     def _sample(self, scores: torch.Tensor) -> torch.Tensor:
         temperature = torch.where(self._sampled, self._temperature, 1.0)[:, None]
-        p = (scores.double() / temperature).softmax(-1)  # double: a float32 sum over 150,000 tokens is off by 1e-4
+        p = (scores.float() / temperature).softmax(-1)
         if (self._top_p < 1).any():
             p = self._nucleus(p)
-        cumulative = p.cumsum(-1)
+        cumulative = p.cumsum(-1, dtype=torch.float64)  # a float32 sum over 150,000 tokens is off by 1e-4
         target = self._uniform[:, self._step, None] * cumulative[:, -1:]
         return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=scores.shape[-1] - 1)
 
     def _nucleus(self, p: torch.Tensor) -> torch.Tensor:
         """Keep the smallest set of tokens whose probability reaches top_p (the most likely one always)."""
         ordered, index = p.sort(-1, descending=True)
-        before = ordered.cumsum(-1) - ordered
+        before = ordered.cumsum(-1, dtype=torch.float64) - ordered
         return torch.zeros_like(p).scatter(-1, index, ordered.masked_fill(before >= self._top_p[:, None], 0.0))
 
 

@@ -63,6 +63,12 @@ def test_wilson_gives_the_published_intervals(successes: int, n: int, low: float
     assert [below, above] == pytest.approx([low, high], abs=1e-4)
 
 
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilsons_interval_holds_its_estimate(counts: tuple[int, int]) -> None:
+    value, low, high = wilson(*counts)
+    assert 0.0 <= low <= value <= high <= 1.0
+
+
 def test_no_questions_tell_nothing() -> None:
     assert wilson(0, 0)[1:] == (0.0, 1.0)
 

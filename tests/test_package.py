@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+import divcon
 
 ROOT = Path(__file__).parent.parent
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
@@ -37,6 +40,13 @@ def test_imports_run_downwards_only(floor: str) -> None:
             if isinstance(node, ast.ImportFrom) and node.level == depth + 1:
                 reached = {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
                 assert reached <= below, f"{file.relative_to(ROOT)} imports {reached} from above"
+
+
+@pytest.mark.skipif(
+    "DIVCON_INSTALLED" not in os.environ, reason="this run tests the sources; make test-wheel the wheel"
+)
+def test_the_wheel_is_what_is_tested() -> None:
+    assert Path(divcon.__file__).is_relative_to(Path(os.environ["DIVCON_INSTALLED"]).resolve())
 
 
 def test_help_needs_no_heavy_library() -> None:

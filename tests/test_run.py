@@ -119,7 +119,18 @@ def test_a_run_that_was_killed_ends_with_the_same_tables(run: Path, tmp_path: Pa
     """kill -9 in the middle of a stage, then the same command."""
     directory = tmp_path / "killed"
     overrides = [word for override in SMALL for word in ("--set", override)]
-    command = [sys.executable, "-m", "divcon", "study", "miniature", "--limit", str(LIMIT), "--run", str(directory)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "divcon",
+        "study",
+        "miniature",
+        "--limit",
+        str(LIMIT),
+        "--run",
+        str(directory),
+    ]
     child = subprocess.Popen([*command, *overrides], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     log, deadline = directory / "log.jsonl", time.monotonic() + 120
     while not (log.exists() and f'"stage": "{stage}' in log.read_text(encoding="utf-8")):

@@ -105,7 +105,7 @@ def slow(messages, index):
 model = Model("m", Scripted(answer=slow), Store({str(path)!r}))
 model([Request((Message("user", "?"),), n=1000)], lambda done, wanted: print(done, flush=True))
 """
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     seen = 0
     for line in child.stdout:

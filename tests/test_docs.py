@@ -1,0 +1,42 @@
+"""What the documentation shows is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from divcon.cli import main
+from divcon.eval.study import load
+
+DOCS = Path(__file__).parent.parent
+PAGES = [DOCS / "README.md", *DOCS.glob("docs/**/*.md"), DOCS / "CONTRIBUTING.md"]
+
+
+def test_the_example_of_ones_own_solver_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (DOCS / "docs" / "how-to" / "own-solver.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out == "[1.0, 1.0]\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert not [link for link in links if "://" not in link and not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_is_shown_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"```\n(.*?)```", text, flags=re.DOTALL) + re.findall(r"^ {4}(.*)$", text, flags=re.MULTILINE)
+    shown = re.findall(r"^divcon ([a-z]+)", "\n".join(blocks), flags=re.MULTILINE)
+    assert set(shown) <= set(main.commands)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_that_is_shown_is_known(page: Path) -> None:
+    shown = re.findall(r"--set '([^']+)'", page.read_text(encoding="utf-8"))
+    for override in shown:
+        load("gsm8k-local", [override])
