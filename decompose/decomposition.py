@@ -10,12 +10,16 @@ from typing import Literal, Protocol
 from ..lm import Usage
 from ..tasks import Question
 
-Kind = Literal["asked", "not needed", "unreadable"]
+Kind = Literal["asked", "not needed", "unreadable", "not tried"]
+"""What came of decomposing; `not tried` is the decomposer `none`, which costs nothing."""
 
 NOT_NEEDED = "No decomposition."
 """What a decomposer says when the question can be answered at once."""
 
 _MARKER = re.compile(r"^(?:\(?\d{1,2}[.):]|[-*•]|[Qq]uestion\s*\d{1,2}\s*[.):]|[Qq]\d{1,2}\s*[.):])\s*")
+_CONTROL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|\[/?INST\]|</?think>")
+"""Control tokens of the common chat formats. The text goes into another model's prompt, where they must not act; an
+engine on this machine drops its tokenizer's own besides."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Decomposer(Protocol):
 
 def none(questions: Sequence[Question]) -> list[Decomposition]:
     """The decomposer that asks nothing and costs nothing: every question goes to the solver whole."""
-    return [Decomposition((), "not needed", "", Usage()) for _ in questions]
+    return [Decomposition((), "not tried", "", Usage()) for _ in questions]
 
 
 def listing(subquestions: Sequence[str]) -> str:
@@ -59,6 +63,7 @@ def parse(text: str, limit: int) -> tuple[tuple[str, ...], Kind]:
     A line without a question mark is commentary, and one about the "main question" repeats the task
     (Divide-or-Conquer, official code). A repeated sub-question counts once.
     """
+    text = _CONTROL.sub("", text)
     lines = [_MARKER.sub("", line.strip().strip("*_").strip()).strip("*_ ") for line in text.splitlines()]
     asked = dict.fromkeys(line for line in lines if "?" in line and "main question" not in line.lower())
     if asked:

@@ -40,8 +40,8 @@ class PromptedDecomposer:
         return Request(messages, self.sampling, n, self.prompt.sha256)
 
     def _ask(self, question: Question) -> Message:
-        values = {"question": question.prompt, "limit": str(self.limit)}
-        return Message("user", self.prompt.fill(**{k: v for k, v in values.items() if f"{{{k}}}" in self.prompt.text}))
+        limit = {"limit": str(self.limit)} if "{limit}" in self.prompt.text else {}
+        return Message("user", self.prompt.fill(question=question.prompt, **limit))
 
     def _read(self, text: str, usage: Usage) -> Decomposition:
         subquestions, kind = parse(text, self.limit)

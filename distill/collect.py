@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ..decompose import PromptedDecomposer
 from ..lm import Sampling
-from ..lm.completion import Usage
+from ..lm.completion import Usage, shared_prompt
 from ..solve import PromptedSolver, grade
 from ..tasks import Question
 from ..tasks.settings import Settings
@@ -34,8 +34,10 @@ def collect(
     asker = replace(decomposer, sampling=_at(decomposer.sampling, settings.temperature))
     solves = replace(solver, sampling=_at(solver.sampling, settings.temperature), samples=settings.solutions)
     plans = asker.sample(questions, settings.decompositions)
-    asked = [(question, plan) for question, sampled in zip(questions, plans, strict=True) for plan in sampled]
-    solutions = solves([question for question, _ in asked], [plan for _, plan in asked])
+    asked = [
+        (q, attempt, plan) for q, sampled in zip(questions, plans, strict=True) for attempt, plan in enumerate(sampled)
+    ]
+    solutions = solves([question for question, _, _ in asked], [plan for _, _, plan in asked])
     return [
         Trace(
             question=question,
@@ -44,18 +46,22 @@ def collect(
             solution=solution.text,
             answer=solution.answer,
             verdict=grade(solution.answer, question.answer),
+            attempt=attempt,
             usage=solution.usage,
             decomposition_usage=plan.usage,
         )
-        for (question, plan), sampled in zip(asked, solutions, strict=True)
+        for (question, attempt, plan), sampled in zip(asked, solutions, strict=True)
         for solution in sampled
     ]
 
 
-def spent(traces: Sequence[Trace]) -> tuple[Usage, Usage]:
-    """What the traces cost to decompose and to solve: a shared prompt or decomposition counts once."""
-    plans = {(t.question.id, t.decomposition): t.decomposition_usage for t in traces}
-    return sum(plans.values(), Usage()), sum((t.usage for t in traces), Usage())
+def spent(traces: Sequence[Trace]) -> Usage:
+    """What the traces cost: each attempt's decomposition once, and the prompt that its solutions share once."""
+    attempts: dict[tuple[str, int], list[Trace]] = {}
+    for trace in traces:
+        attempts.setdefault((trace.question.id, trace.attempt), []).append(trace)
+    each = [of[0].decomposition_usage + shared_prompt([trace.usage for trace in of]) for of in attempts.values()]
+    return sum(each, Usage())
 
 
 def _at(sampling: Sampling, temperature: float) -> Sampling:

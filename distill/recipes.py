@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..tasks.settings import Settings
 
@@ -52,6 +52,12 @@ class Training(Settings):
     """Compute in bfloat16 (mixed precision)."""
     gradient_checkpointing: bool = False
     """Less memory for about a third more time."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.micro_batch and self.batch % self.micro_batch:
+            raise ValueError(f"micro_batch {self.micro_batch} does not divide batch {self.batch}")
+        return self
 
 
 class DecomposerRecipe(Training):

@@ -62,6 +62,8 @@ def build(directory: Path, lesson: Lesson, teach: Callable[[Path], Trained]) -> 
     """
     if (facts := read(directory)) is not None:
         return facts
+    if directory.exists() and any(directory.iterdir()):
+        raise ConfigError(f"{directory} holds something that is not a student; move it away")
     part = directory.with_name(f".{directory.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     trained = teach(part)
@@ -84,10 +86,13 @@ def read(directory: Path) -> dict[str, Any] | None:
         facts: dict[str, Any] = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise ConfigError(f"{directory / _FACTS} is not JSON; remove {directory} to train again") from error
-    if facts.get("format") != FORMAT:
-        raise ConfigError(f"{directory} holds a student of format {facts.get('format')!r}, not {FORMAT!r}")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{directory / _FACTS} cannot be read; remove {directory} to train again") from error
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise ConfigError(f"{directory} holds no student of format {FORMAT!r}; remove it to train again")
+    needed = {*Lesson.__dataclass_fields__, "trained"}
+    if absent := sorted(needed - facts.keys()):
+        raise ConfigError(f"{directory / _FACTS} lacks {', '.join(absent)}; remove {directory} to train again")
     return facts
 
 

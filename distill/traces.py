@@ -33,32 +33,42 @@ class Trace:
     """The worked solution as the teacher wrote it."""
     answer: str | None
     verdict: Verdict
+    attempt: int
+    """Which of the question's decompositions this is; solutions of one attempt share its cost and their prompt."""
     usage: Usage
     """Tokens and seconds of the solution; the decomposition's stand in `decomposition_usage`."""
     decomposition_usage: Usage
 
 
-def write(traces: Sequence[Trace], path: Path) -> None:
-    """Replace the file at `path` by these traces, at once or not at all."""
+def write(traces: Sequence[Trace], path: Path, origin: str = "") -> None:
+    """Replace the file at `path` by these traces, at once or not at all.
+
+    `origin` names what they were collected from; a reader that expects another origin refuses them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with part.open("w", encoding="utf-8") as out:
-        out.write(json.dumps({"format": FORMAT, "traces": len(traces)}) + "\n")
+        out.write(json.dumps({"format": FORMAT, "traces": len(traces), "origin": origin}) + "\n")
         out.writelines(json.dumps(_row(trace), ensure_ascii=False) + "\n" for trace in traces)
         out.flush()
         os.fsync(out.fileno())
     part.replace(path)
 
 
-def read(path: Path) -> list[Trace]:
-    """The traces of a file. Raises ConfigError when it is missing, of another format, or cut short."""
+def read(path: Path, origin: str | None = None) -> list[Trace]:
+    """The traces of a file. Raises ConfigError when it is missing, of another format or origin, or cut short."""
     rows = objects(path)
     _, header = next(rows, (0, {}))
     if header.get("format") != FORMAT:
         raise ConfigError(f"{path} is not a trace file of format {FORMAT}")
+    if origin is not None and header.get("origin") != origin:
+        raise ConfigError(
+            f"{path} was collected from other questions, prompts or another teacher; give another --run directory, "
+            "or remove the file to collect again"
+        )
     try:
         traces = [_trace(row) for _, row in rows]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} holds a trace that cannot be read: {error!r}") from error
     if len(traces) != header.get("traces"):
         raise ConfigError(f"{path} says {header.get('traces')} traces and holds {len(traces)}")
@@ -78,6 +88,7 @@ def _row(trace: Trace) -> dict[str, object]:
         "solution": trace.solution,
         "answer": trace.answer,
         "verdict": trace.verdict,
+        "attempt": trace.attempt,
         "usage": vars(trace.usage),
         "decomposition_usage": vars(trace.decomposition_usage),
     }
@@ -91,8 +102,10 @@ def _trace(row: dict[str, object]) -> Trace:
     usage, decomposition_usage, tags = row["usage"], row["decomposition_usage"], row["tags"]
     if verdict not in ("right", "wrong", "unreadable"):
         raise KeyError(verdict)
-    assert isinstance(subquestions, list)
-    assert isinstance(usage, dict) and isinstance(decomposition_usage, dict) and isinstance(tags, dict)
+    if not isinstance(subquestions, list) or not all(isinstance(s, str) for s in subquestions):
+        raise TypeError("subquestions")
+    if not isinstance(usage, dict) or not isinstance(decomposition_usage, dict) or not isinstance(tags, dict):
+        raise TypeError("usage, decomposition_usage or tags")
     return Trace(
         question=Question(text("id"), text("question"), text("gold"), context=text("context"), tags=tags),
         subquestions=tuple(map(str, subquestions)),
@@ -100,6 +113,7 @@ def _trace(row: dict[str, object]) -> Trace:
         solution=text("solution"),
         answer=None if answer is None else str(answer),
         verdict=verdict,
+        attempt=int(str(row["attempt"])),
         usage=Usage(**usage),
         decomposition_usage=Usage(**decomposition_usage),
     )

@@ -14,32 +14,41 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from ..lm.chat import encode
 from ..lm.model import Advance
 from ..lm.weights import load_model, load_tokenizer
-from ..tasks.errors import ConfigError, ModelError
+from ..tasks.errors import ConfigError
 from .batches import plan
 from .examples import Example
 from .recipes import Lora, Training
 from .student import Trained
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def train(
-    examples: Sequence[Example], base: Path, out: Path, recipe: Training, *, seed: int, scratch: Path, advance: Advance
+    examples: Sequence[Example],
+    base: Path,
+    out: Path,
+    recipe: Training,
+    *,
+    seed: int,
+    scratch: Path,
+    advance: Advance,
+    device: str = "auto",
 ) -> Trained:
     """Train a student on `base` and leave its weights and tokenizer in `out`.
 
     `scratch` holds checkpoints, so that the same call after an interruption goes on. Raises ConfigError when no
-    example is short enough and ModelError when the loss is not a number; checkpoints stay.
+    example is short enough, when the base has no such layers, and when the loss is not a number.
     """
     started = time.perf_counter()
     tokenizer = load_tokenizer(base)
@@ -49,19 +58,16 @@ def train(
         raise ConfigError(f"all {len(examples)} examples are longer than max_length {recipe.max_length}")
     lengths = [len(row["input_ids"]) for row in rows]
     micro = recipe.micro_batch or recipe.batch
-    if recipe.batch % micro:
-        raise ConfigError(f"micro_batch {micro} does not divide batch {recipe.batch}")
     batches = plan(
         lengths, batch=recipe.batch, micro_batch=micro, seed=seed, tokens=recipe.tokens, epochs=recipe.epochs
     )
     steps = ceil(len(batches) * micro / recipe.batch)
     trainer = _Planned(
         plan=batches,
-        model=load_model(base, "float32", "auto"),
+        model=_tunable(load_model(base, "float32", device), recipe, seed),
         args=_arguments(recipe, steps, seed, scratch),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=_lora(recipe),
         callbacks=[_Watch(advance)],
     )
     trainer.remove_callback(PrinterCallback)
@@ -103,18 +109,23 @@ def _encode(tokenizer: PreTrainedTokenizerBase, example: Example) -> dict[str, l
     return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply}
 
 
-def _lora(recipe: Training) -> LoraConfig | None:
+def _tunable(model: PreTrainedModel, recipe: Training, seed: int) -> PreTrainedModel | PeftModel:
+    """The base with the adapter that the recipe asks for, its initial values drawn from the seed."""
     tuning = recipe.tuning
     if not isinstance(tuning, Lora):
-        return None
-    targets = tuning.targets if isinstance(tuning.targets, str) else list(tuning.targets)
-    return LoraConfig(
+        return model
+    set_seed(seed)
+    config = LoraConfig(
         r=tuning.rank,
         lora_alpha=tuning.alpha,
         lora_dropout=tuning.dropout,
-        target_modules=targets,
+        target_modules=tuning.targets if isinstance(tuning.targets, str) else list(tuning.targets),
         task_type="CAUSAL_LM",
     )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise ConfigError(f"no adapter fits on the base: {' '.join(str(error).split())[:200]}") from error
 
 
 def _arguments(recipe: Training, steps: int, seed: int, scratch: Path) -> SFTConfig:
@@ -152,9 +163,16 @@ class _Planned(SFTTrainer):  # type: ignore[misc]  # TRL leaves it untyped
         loader = DataLoader(self.train_dataset, batch_sampler=self._plan, collate_fn=self.data_collator)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        """Stops before a loss that is no number reaches a checkpoint; the library would log it as 0 and go on."""
+        loss: torch.Tensor = super().training_step(*args, **options)
+        if not torch.isfinite(loss):
+            raise ConfigError(f"the loss is not a number at step {self.state.global_step + 1}; lower the learning rate")
+        return loss
+
 
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it untyped
-    """Reports progress, and stops a training whose loss is no longer a number before it overwrites a checkpoint."""
+    """Reports progress."""
 
     def __init__(self, advance: Advance) -> None:
         self._advance = advance
@@ -166,15 +184,3 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it u
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self._advance(state.global_step, state.max_steps)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: object,
-    ) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        if loss != loss:
-            raise ModelError(f"the loss is not a number at step {state.global_step}; lower the learning rate")

@@ -12,6 +12,7 @@ from .decompose import Decomposition, none
 from .eval import report as reports
 from .eval import results, summary, tables
 from .eval.compose import Row
+from .eval.figures import AxisName
 from .eval.plan import Plan
 from .eval.plan import plan as planned
 from .eval.run import Run, stored
@@ -38,7 +39,7 @@ def study(config: str, *, overrides: Sequence[str] = (), limit: int | None = Non
         return reports.report(opened.directory)
 
 
-def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None) -> Plan:
+def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None) -> Plan:
     """What a study would ask of its models; asks nothing and writes nothing."""
     settings = load(config, overrides).limited(limit)
     tests = {name: sources.load(source) for name, source in settings.tests.items()}
@@ -80,10 +81,10 @@ def evaluate(
         return Evaluated(opened.directory / "results.parquet", opened.evaluate())
 
 
-def report(run: Path) -> Path:
-    """Rebuild a run's report; the path of its page."""
+def report(run: Path, axis: AxisName = "flops") -> Path:
+    """Rebuild a run's report, accuracy drawn against a kind of cost; the path of its page."""
     stored(run)
-    return reports.report(run)
+    return reports.report(run, axis)
 
 
 def ask(question: str, *, run: Path = RUNS / "miniature", decomposer: str = "distilled", solver: str = "llm") -> Asked:
@@ -151,7 +152,8 @@ class Asked:
     solution: Solution
 
     def __str__(self) -> str:
-        plan = self.decomposition.listing
+        made = self.decomposition
+        plan = made.text if made.kind == "unreadable" else made.listing
         return (
             f"Sub-questions\n{plan}\n\nSolution\n{self.solution.text}\n\nAnswer\n{self.solution.answer or 'unreadable'}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -61,7 +61,7 @@ def study(config: str, overrides: tuple[str, ...], limit: int | None, run: Path 
     from . import api
 
     if dry_run:
-        click.echo(api.plan(config, overrides=overrides, limit=limit, run=run))
+        click.echo(api.plan(config, overrides=overrides, limit=limit))
     else:
         click.echo(api.study(config, overrides=overrides, limit=limit, run=run))
 
@@ -109,11 +109,18 @@ def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Pa
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def report(run: Path) -> None:
+@click.option(
+    "--axis",
+    type=click.Choice(["flops", "tokens", "seconds", "dollars"]),
+    default="flops",
+    show_default=True,
+    help="The kind of cost that accuracy is drawn against.",
+)
+def report(run: Path, axis: Literal["flops", "tokens", "seconds", "dollars"]) -> None:
     """Rebuild the report of a run directory; needs no model and no network."""
     from . import api
 
-    click.echo(api.report(run))
+    click.echo(api.report(run, axis))
 
 
 @main.command()

@@ -137,14 +137,21 @@ def _row(
         test=test,
         question=question,
         plan=plan,
-        plan_right=judge(test, question, plan.subquestions) if plan.text else None,
+        plan_right=_right(judge, test, question, plan),
         solutions=solutions,
         answer=answer,
         verdict=grade(answer, question.answer),
         credit=credit(answers, question.answer),
-        decompose=_cost(decomposing, [plan.usage] if plan.text else []),
+        decompose=_cost(decomposing, [] if plan.kind == "not tried" else [plan.usage]),
         solve=_cost(solving, [solution.usage for solution in solutions]),
     )
+
+
+def _right(judge: Judge, test: str, question: Question, plan: Decomposition) -> bool | None:
+    if plan.kind == "not tried":
+        return None
+    right = judge(test, question, plan.subquestions)
+    return right and plan.kind != "unreadable"
 
 
 def _cost(phase: Phase, samples: list[Usage]) -> PhaseCost:

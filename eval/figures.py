@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -42,23 +42,25 @@ _MARKERS = ("o", "s", "^", "D")
 _DATELESS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 
 
+AxisName = Literal["flops", "tokens", "seconds", "dollars"]
+
+
 class Axis(NamedTuple):
     """A kind of cost."""
 
-    name: str
     label: str
     cost: Callable[[Line], float | None]
 
 
-AXES = {
-    "flops": Axis("flops", "inference cost (FLOPs a question, both phases)", lambda line: line.flops),
-    "tokens": Axis("tokens", "inference cost (tokens a question, both phases)", lambda line: line.tokens),
-    "seconds": Axis("seconds", "inference cost (seconds a question, both phases)", lambda line: line.seconds),
-    "dollars": Axis("dollars", "inference cost (US dollars a question, both phases)", lambda line: line.dollars),
+AXES: dict[AxisName, Axis] = {
+    "flops": Axis("inference cost (FLOPs a question, both phases)", lambda line: line.flops),
+    "tokens": Axis("inference cost (tokens a question, both phases)", lambda line: line.tokens),
+    "seconds": Axis("inference cost (seconds a question, both phases)", lambda line: line.seconds),
+    "dollars": Axis("inference cost (US dollars a question, both phases)", lambda line: line.dollars),
 }
 
 
-def accuracy_cost(lines: Sequence[Line], axis: str = "flops") -> Figure:
+def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
     """Every cell on all questions: accuracy with its interval against what a question costs, and the Pareto front.
 
     A cell whose cost nobody knows is not drawn; the title names it.

@@ -31,7 +31,7 @@ class Plan:
             for s in self.stages
         ]
         total = sum(stage.samples for stage in self.stages)
-        return "\n".join([*lines, f"{total:,} samples in all; those in the run's store are not asked for again"])
+        return "\n".join([*lines, f"{total:,} samples in all; a run asks for those that its store does not have"])
 
 
 def plan(study: Study, train: int, test: int) -> Plan:

@@ -11,64 +11,88 @@ import yaml
 from ..distill import student
 from ..tasks.errors import ConfigError
 from . import figures, results, tables
-from .summary import Line, Swap, decomposed, lines, swaps
+from .summary import Contrast, Line, Swap, bills, contrasts, decomposed, lines, swaps
 
 _EXAMPLES = 6
 
 
-def report(run: Path) -> Path:
+def report(run: Path, axis: figures.AxisName = "flops") -> Path:
     """Write `report/` in a run directory: tables, figures, and one HTML page; the page's path.
 
-    Raises ConfigError when the run has no results.
+    `axis` is the kind of cost that accuracy is drawn against. Raises ConfigError when the run has no results, or the
+    report cannot be written.
     """
     rows = results.read(run / "results.parquet")
     if not rows:
         raise ConfigError(f"the results of {run} are empty")
-    out = run / "report"
+    try:
+        return _write(run, run / "report", rows, axis)
+    except OSError as error:
+        raise ConfigError(f"cannot write the report of {run}: {error.strerror}") from error
+
+
+def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
     out.mkdir(exist_ok=True)
     summary, changed = lines(rows), swaps(rows)
-    title = f"divcon study: {run.resolve().name}"
     main, changes = tables.main(summary), tables.changes(changed)
     plans = [tables.decompositions(found)] if (found := decomposed(rows)) else []
-    (out / "table.md").write_text(
-        "\n".join([*map(tables.markdown, [main, changes, *plans]), _footnote(run), ""]), encoding="utf-8"
-    )
-    (out / "table.tex").write_text(tables.latex(main, _footnote(run)), encoding="utf-8")
-    drawn = {"accuracy_cost": figures.accuracy_cost(summary), "by_test": figures.by_test(summary)}
-    for name, figure in drawn.items():
-        figures.save(figure, out, name)
-    page = _page(title, run, summary, changed, rows)
-    (out / "index.html").write_text(page, encoding="utf-8")
+    notes = [_bill(rows), _footnote(run)]
+    shown = [*map(tables.markdown, [main, changes, *plans]), *(f"{note}\n" for note in notes)]
+    (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
+    (out / "table.tex").write_text(tables.latex(main, " ".join(notes)), encoding="utf-8")
+    figures.save(figures.accuracy_cost(summary, axis), out, "accuracy_cost")
+    figures.save(figures.by_test(summary), out, "by_test")
+    (out / "index.html").write_text(_page(run, summary, changed, rows), encoding="utf-8")
     return out / "index.html"
 
 
 def _footnote(run: Path) -> str:
     seed = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["seed"]
     return (
-        "Accuracy in per cent with 95 % intervals (Wilson; bootstrap over questions where ties share credit). "
-        f"Seed {seed}, one run: intervals cover the choice of questions, not of seeds. Costs are means over all "
-        f"questions, each cell counted as if it ran alone: its decomposition and its solutions. FLOPs are 2 x "
-        "parameters x tokens plus attention. Seconds are each sample's share of its batch, on the machine that made it."
+        "Accuracy in per cent with 95 % intervals (Wilson; ties in a vote share credit). "
+        f"Seed {seed}, one run: a seed redraws the training order, the adapters' initial values and the samples; "
+        f"intervals cover the choice of questions, not of seeds. {_budgets(run)}"
+        "Costs are means over all questions, each cell counted as if it ran alone: its decomposition and its "
+        "solutions, their prompt once. FLOPs are 2 x parameters x tokens plus attention. "
+        "Seconds are each sample's share of its batch, on the machine that made it."
     )
 
 
-def _page(title: str, run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[str, Any]]) -> str:
+def _budgets(run: Path) -> str:
+    """What the two tracks were trained on, and whether it was as much."""
+    taught = [facts["trained"]["tokens"] for role in ("decomposer", "solver") if (facts := student.read(run / role))]
+    if len(taught) < 2:
+        return ""
+    matched = "matched to a step" if abs(taught[0] - taught[1]) < max(taught) / 100 else "not matched"
+    return f"Training tokens, decomposer and solver: {taught[0]:,} and {taught[1]:,} ({matched}). "
+
+
+def _bill(rows: list[dict[str, Any]]) -> str:
+    alone, together = bills(rows)
+    return (
+        f"Each cell alone would have asked for {alone.samples:,} samples in all ({alone.tokens:,} tokens); sharing "
+        f"decompositions and equal requests, {together.samples:,} ({together.tokens:,} tokens) were asked for."
+    )
+
+
+def _page(run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[str, Any]]) -> str:
     out = run / "report"
+    title = f"divcon study: {run.resolve().name}"
     main, changes = tables.main(summary), tables.changes(changed)
     sections = [
         f"<h1>{html.escape(title)}</h1>",
-        _says(summary, changed),
+        _says(summary, changed, rows),
         _figure(out / "accuracy_cost.svg", "Accuracy against inference cost; the line is the Pareto front."),
         "<h2>What the student changes</h2>",
         "<p>The student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on "
-        "the same questions, in points, with 95 % intervals (Bonett and Price; bootstrap where ties share credit).</p>",
+        "the same questions, in points, with 95 % intervals (Bonett and Price).</p>",
         _table(changes),
         "<h2>Test by test</h2>",
         _figure(out / "by_test.svg", "Accuracy of every decomposer before each solver, test by test."),
         *_decompositions(rows),
         "<h2>Every cell</h2>",
         _table(main),
-        f"<p class=note>{html.escape(_footnote(run))}</p>",
+        f"<p class=note>{html.escape(_bill(rows))} {html.escape(_footnote(run))}</p>",
         "<h2>Students</h2>",
         _table(_students(run)),
         "<h2>Examples</h2>",
@@ -90,14 +114,22 @@ def _decompositions(rows: list[dict[str, Any]]) -> list[str]:
     return ["<h2>Decompositions that are right</h2>", _table(tables.decompositions(found))]
 
 
-def _says(summary: list[Line], changed: list[Swap]) -> str:
+def _says(summary: list[Line], changed: list[Swap], rows: list[dict[str, Any]]) -> str:
     """The study's answer in words that follow from its numbers."""
-    of_vote = [swap for swap in changed if swap.test == summary[0].test and swap.vote == summary[0].cell.vote]
-    sentences = [_sentence(swap) for swap in of_vote]
-    if len(of_vote) == 2:
-        kept = max(of_vote, key=lambda swap: swap.change.value)
-        sentences.append(f"In this run the {kept.phase} is the half that loses less when it is distilled.")
+    first = summary[0]
+    sentences = [_sentence(swap) for swap in changed if (swap.test, swap.vote) == (first.test, first.cell.vote)]
+    sentences += [_verdict(contrast) for contrast in contrasts(rows) if contrast.vote == first.cell.vote]
     return f"<p class=lead>{html.escape(' '.join(sentences))}</p>"
+
+
+def _verdict(contrast: Contrast) -> str:
+    value, low, high = (100 * part for part in contrast.change)
+    measured = (
+        f"distilling the decomposer keeps {value:+.1f} points [{low:+.1f}, {high:+.1f}] against distilling the solver"
+    )
+    if low > 0 or high < 0:
+        return f"In this run the {'decomposer' if low > 0 else 'solver'} is the half to distil: {measured}."
+    return f"This run does not tell which half to distil: {measured}."
 
 
 def _sentence(swap: Swap) -> str:

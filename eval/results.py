@@ -56,7 +56,10 @@ def write(rows: Sequence[Row], path: Path) -> None:
 def read(path: Path) -> list[dict[str, Any]]:
     """The rows of a file, keys as in SCHEMA. Raises ConfigError when there is no such file."""
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path, schema=SCHEMA).to_pylist()
+        table = pq.read_table(path)
+        if absent := sorted(set(SCHEMA.names) - set(table.schema.names)):
+            raise ConfigError(f"{path} lacks {', '.join(absent)}; run its study again")
+        rows: list[dict[str, Any]] = table.select(SCHEMA.names).to_pylist()
     except FileNotFoundError:
         raise ConfigError(f"no results in {path.parent}; run its study first") from None
     except (OSError, pa.ArrowInvalid) as error:

@@ -8,6 +8,8 @@ A run directory is all there is:
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -87,7 +89,7 @@ class Run:
         """The teacher's traces on the training questions; those already there are read."""
         path = self.directory / "traces" / "traces.jsonl"
         if path.is_file():
-            return traces.read(path)
+            return traces.read(path, self._origin())
         with self.progress.stage("collect: teacher's traces") as advance:
             decomposer, solver = self.decomposer(self.llm), self.solver(self.llm)
             collected = collect(
@@ -96,7 +98,7 @@ class Run:
                 replace(solver, advance=advance),
                 self.study.collect,
             )
-        traces.write(collected, path)
+        traces.write(collected, path, self._origin())
         right = sum(trace.verdict == "right" for trace in collected)
         self.progress.event("collected", traces=len(collected), right=right)
         return collected
@@ -142,8 +144,9 @@ class Run:
 
     def distilled(self, directory: Path) -> Model:
         """A student: an adapter on the shared base, or a whole model. Raises ConfigError when it is absent."""
-        if student.read(directory) is None:
+        if (facts := student.read(directory)) is None:
             raise ConfigError(f"no student in {directory}; distil it first")
+        self._check(directory, facts)
         price = self.study.student.price.price() if self.study.student.price else None
         if student.is_adapter(directory):
             return replace(self.base, name="distilled", adapter=directory, price=price)
@@ -154,7 +157,7 @@ class Run:
         """The study's decomposing prompt in front of a model, greedy."""
         return PromptedDecomposer(
             model=model,
-            prompt=_prompt(self.study.prompts.decompose),
+            prompt=prompts.load(self.study.prompts.decompose),
             limit=self.study.decompose.limit,
             sampling=Sampling(max_tokens=self.study.decompose.max_tokens),
             examples=self._examples,
@@ -164,8 +167,8 @@ class Run:
         """The study's solving prompts in front of a model, greedy."""
         return PromptedSolver(
             model=model,
-            prompt=_prompt(self.study.prompts.solve),
-            single_stage=_prompt(self.study.prompts.single_stage),
+            prompt=prompts.load(self.study.prompts.solve),
+            single_stage=prompts.load(self.study.prompts.single_stage),
             sampling=Sampling(max_tokens=self.study.solve.max_tokens),
             examples=self._examples,
         )
@@ -180,7 +183,11 @@ class Run:
     @cached_property
     def _examples(self) -> tuple[Question, ...]:
         path = self.study.prompts.examples
-        return tuple(jsonl.read(path)) if path else ()
+        shown = tuple(jsonl.read(path)) if path else ()
+        for example in shown:
+            if not (example.subquestions and example.solution):
+                raise ConfigError(f"the example {example.id} in {path} needs subquestions and a solution")
+        return shown
 
     def _decomposings(self) -> list[Decomposing]:
         found = []
@@ -213,6 +220,7 @@ class Run:
     ) -> dict[str, Any]:
         directory = self.directory / role
         if (facts := student.read(directory)) is not None:
+            self._check(directory, facts)
             return facts
         collected = self.collect()
         taught = examples(collected)
@@ -224,15 +232,22 @@ class Run:
             facts = student.build(
                 directory,
                 self._lesson(role, recipe, data, collected),
-                lambda out: train(taught, base, out, recipe, seed=self.study.seed, scratch=scratch, advance=advance),
+                lambda out: train(
+                    taught,
+                    base,
+                    out,
+                    recipe,
+                    seed=self.study.seed,
+                    scratch=scratch,
+                    advance=advance,
+                    device=self.study.student.device,
+                ),
             )
         shutil.rmtree(scratch, ignore_errors=True)
         self.progress.event("distilled", role=role, **facts["trained"])
         return facts
 
     def _lesson(self, role: student.Role, recipe: Training, data: str, collected: Sequence[Trace]) -> student.Lesson:
-        names = self.study.prompts
-        used = [names.decompose] if role == "decomposer" else [names.solve, names.single_stage]
         identity = self.llm.engine.identity(None)
         return student.Lesson(
             role=role,
@@ -240,25 +255,67 @@ class Run:
             base_hash=weights_hash(model_directory(self.study.student.path)),
             teacher=f"{identity.model} at {identity.host} {identity.revision[:12]}".strip(),
             data=data,
-            prompts={name: _prompt(name).sha256 for name in used},
+            prompts=self._prompts(role),
             cost=_teaching_cost(collected, self.llm),
             seed=self.study.seed,
             recipe=recipe.model_dump(mode="json"),
         )
 
+    def _prompts(self, role: str) -> dict[str, str]:
+        """The templates that a role is asked with, and their hashes."""
+        names = self.study.prompts
+        used = [names.decompose] if role == "decomposer" else [names.solve, names.single_stage]
+        return {name: prompts.load(name).sha256 for name in used}
+
+    def _origin(self) -> str:
+        """A hash of what the traces are collected from: the questions, the prompts and the teacher."""
+        asked = [(q.id, q.prompt, q.answer) for q in self.train_questions]
+        used = self._prompts("decomposer") | self._prompts("solver")
+        parts = [asked, sorted(used.items()), list(self.llm.engine.identity(None))]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def _check(self, directory: Path, facts: dict[str, Any]) -> None:
+        """Raise ConfigError when a student lost its weights, or was taught on another base or other prompts."""
+        if not any(directory.glob("*.safetensors")):
+            raise ConfigError(f"the student in {directory} has lost its weights; remove it to train again")
+        if facts["base_hash"] != weights_hash(model_directory(self.study.student.path)):
+            raise ConfigError(f"{directory} was distilled on other base weights; remove it to train again")
+        if facts["prompts"] != self._prompts(facts["role"]):
+            raise ConfigError(f"{directory} was distilled under other prompts; remove it to train again")
+
     def _remember(self) -> None:
         """Keep the resolved config, or refuse to go on under another one."""
+        """Keep the resolved config. Another one is taken over only where nothing was made under the old one yet."""
         path = self.directory / "config.yaml"
         if not path.is_file():
-            part = path.with_suffix(".part")
-            part.write_text(dump(self.study), encoding="utf-8")
-            part.replace(path)
-            return
-        if changed := differences(stored(self.directory), self.study):
-            raise ConfigError(
-                f"{self.directory} was begun under another config (it differs in {', '.join(changed)}); "
-                "give another --run directory, or the old settings"
-            )
+            if {entry.name for entry in self.directory.iterdir()} - {".lock"}:
+                raise ConfigError(
+                    f"{self.directory} is neither empty nor a run directory; give another --run directory"
+                )
+        elif changed := differences(stored(self.directory), self.study):
+            if fixed := [key for key in changed if self._is_fixed(key)]:
+                raise ConfigError(
+                    f"{self.directory} was begun under another config (it differs in {', '.join(fixed)}); "
+                    "give another --run directory, or the old settings"
+                )
+            for role in ("decomposer", "solver"):
+                if any(key.startswith(f"distill.{role}.") for key in changed):
+                    shutil.rmtree(self.directory / "checkpoints" / role, ignore_errors=True)
+        part = path.with_suffix(".part")
+        part.write_text(dump(self.study), encoding="utf-8")
+        part.replace(path)
+
+    def _is_fixed(self, key: str) -> bool:
+        """Whether something that follows from a setting was made already."""
+        first, _, rest = key.partition(".")
+        if rest in OPERATIONAL:
+            return False
+        made = {
+            "distill": [rest.partition(".")[0]],
+            "grid": ["results.parquet"],
+            "tests": ["results.parquet"],
+        }.get(first, ["traces/traces.jsonl", "decomposer", "solver", "results.parquet"])
+        return any((self.directory / name).exists() for name in made)
 
 
 @dataclass(frozen=True)
@@ -283,6 +340,10 @@ class _WatchedSolver:
             return replace(self.solver, advance=advance)(questions, plans)
 
 
+OPERATIONAL = {"batch", "concurrency", "timeout", "attempts", "api_key_env", "device"}
+"""Settings of a model that decide how it is run and not what it says; they may change in the middle of a run."""
+
+
 def stored(directory: Path) -> Study:
     """The study that a run directory was begun with. Raises ConfigError when there is none."""
     import yaml
@@ -292,26 +353,18 @@ def stored(directory: Path) -> Study:
         raise ConfigError(f"{directory} is not a run directory: it has no config.yaml")
     try:
         return parse(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _teaching_cost(collected: Sequence[Trace], teacher: Model) -> dict[str, float]:
-    decomposing, solving = spent(collected)
-    both = decomposing + solving
+    both = spent(collected)
     cost: dict[str, float] = {
         "prompt tokens": both.prompt_tokens,
         "completion tokens": both.completion_tokens,
         "seconds": round(both.seconds, 3),
     }
     return cost | ({"dollars": teacher.price.dollars(both)} if teacher.price else {})
-
-
-def _prompt(name: str) -> prompts.Prompt:
-    try:
-        return prompts.load(name)
-    except LookupError as error:
-        raise ConfigError(str(error.args[0])) from None
 
 
 def _lock(path: Path) -> IO[str]:

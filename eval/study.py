@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from .. import configs
+from .. import configs, prompts
 from ..distill.collect import CollectSettings
 from ..distill.recipes import DecomposerRecipe, SolverRecipe
 from ..lm.settings import ModelSettings, TransformersSettings
@@ -22,6 +22,9 @@ DecomposerName = Literal["none", "llm", "distilled"]
 SolverName = Literal["llm", "distilled"]
 
 
+_PLACES = {"decompose": ("question",), "solve": ("question", "subquestions"), "single_stage": ("question",)}
+
+
 class PromptNames(Settings):
     """Which prompt templates are used: shipped names, or paths of `.md` files."""
 
@@ -31,6 +34,16 @@ class PromptNames(Settings):
     """For questions without sub-questions: `cot` thinks step by step, `direct` may not."""
     examples: Path | None = None
     """A JSON Lines file of worked examples (with `subquestions` and `solution`) to show first; None shows none."""
+
+    @model_validator(mode="after")
+    def _have_their_places(self) -> Self:
+        for role, places in _PLACES.items():
+            prompt = prompts.load(getattr(self, role))
+            if missing := [place for place in places if f"{{{place}}}" not in prompt.text]:
+                raise ValueError(f"prompt {prompt.name!r} cannot {role}: it has no place for {{{missing[0]}}}")
+            if role == "single_stage" and "{subquestions}" in prompt.text:
+                raise ValueError(f"prompt {prompt.name!r} asks for sub-questions; a single stage has none")
+        return self
 
 
 class DecomposeSettings(Settings):
@@ -57,8 +70,8 @@ class DistillSettings(Settings):
 class GridSettings(Settings):
     """The combinations to evaluate, each greedily and by a vote over samples."""
 
-    decomposers: tuple[DecomposerName, ...] = ("none", "llm", "distilled")
-    solvers: tuple[SolverName, ...] = ("llm", "distilled")
+    decomposers: tuple[DecomposerName, ...] = Field(default=("none", "llm", "distilled"), min_length=1)
+    solvers: tuple[SolverName, ...] = Field(default=("llm", "distilled"), min_length=1)
     samples: int = Field(default=4, ge=0)
     """Sampled solutions a question for self-consistency; 0 leaves only greedy decoding."""
     temperature: float = Field(default=0.7, gt=0)
@@ -67,9 +80,9 @@ class GridSettings(Settings):
 
 
 class Study(Settings):
-    """Everything that decides a study's numbers."""
+    """Everything that decides a study's numbers, and how its models are reached."""
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Redraws the training order, the adapters' initial values and the samples."""
     train: Source
     """The questions that the teacher's traces are collected on."""
@@ -102,12 +115,14 @@ class Study(Settings):
 def find(config: str) -> Path:
     """The file of a config given by path or by the name of a shipped one."""
     path = Path(config)
-    shipped = configs.path(config)
-    if not path.is_file() and shipped:
-        return shipped
-    if not path.is_file():
-        raise ConfigError(f"no config {config}; give a file, or one of {', '.join(configs.names())}")
-    return path
+    try:
+        if path.is_file():
+            return path
+        if shipped := configs.path(config):
+            return shipped
+    except OSError as error:  # a name too long, say
+        raise ConfigError(f"cannot read the config {config[:60]}: {error.strerror}") from error
+    raise ConfigError(f"no config {config}; give a file, or one of {', '.join(configs.names())}")
 
 
 def load(config: str, overrides: Sequence[str] = ()) -> Study:
@@ -117,15 +132,15 @@ def load(config: str, overrides: Sequence[str] = ()) -> Study:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         for override in overrides:
             _override(values, override)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a bad date is a ValueError
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings")
     return parse(values, str(path))
 
 
-def parse(values: Mapping[str, Any], where: str) -> Study:
+def parse(values: Any, where: str) -> Study:
     """The study that these values describe. Raises ConfigError for the first thing wrong with them."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} holds no settings")
     try:
         return Study.model_validate(values)
     except ValidationError as error:
@@ -167,7 +182,8 @@ def _explain(error: ValidationError) -> str:
         near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.0)
         place = f" under {'.'.join(_without_tags(above))}" if above else ""
         return f"unknown key {wrong!r}{place}; did you mean {near[0]!r}?" if near else f"unknown key {wrong!r}{place}"
-    return f"{'.'.join(_without_tags(keys))}: {first['msg']}"
+    place = ".".join(_without_tags(keys))
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 _TAGS = {"miniature", "gsm8k", "jsonl", "transformers", "openai", "lora", "full"}

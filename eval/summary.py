@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from .compose import Cell
 from .stats import Estimate, accuracy, difference
@@ -112,6 +112,54 @@ def swaps(rows: Rows) -> list[Swap]:
                     a, b = _credits(after, test), _credits(before, test)
                     found.append(Swap(phase, test, vote, len(a), difference(a, b)))
     return found
+
+
+class Contrast(NamedTuple):
+    """The two halves against each other: only the decomposer distilled, less only the solver distilled."""
+
+    vote: str
+    questions: int
+    change: Estimate
+
+
+def contrasts(rows: Rows) -> list[Contrast]:
+    """For each vote, on all questions."""
+    cells = by_cell(rows)
+    found = []
+    for vote in dict.fromkeys(cell.vote for cell in cells):
+        decomposer, solver = cells.get(Cell("distilled", "llm", vote)), cells.get(Cell("llm", "distilled", vote))
+        if decomposer and solver:
+            a, b = _credits(decomposer, ALL), _credits(solver, ALL)
+            found.append(Contrast(vote, len(a), difference(a, b)))
+    return found
+
+
+class Bill(NamedTuple):
+    """What evaluating the grid took, in samples and tokens."""
+
+    samples: int
+    tokens: int
+
+
+def bills(rows: Rows) -> tuple[Bill, Bill]:
+    """What the cells would take if each ran alone, and what they took together.
+
+    Together, a decomposition is asked for once for all cells, and two cells whose decompositions of a question agree
+    ask the same thing of their solver.
+    """
+    alone = together = Bill(0, 0)
+    seen: set[object] = set()
+    for row in rows:
+        plan = (row["decomposer"], row["test"], row["id"])
+        solve = (row["solver"], row["vote"], row["test"], row["id"], tuple(row["subquestions"]))
+        asked = row["decomposition_kind"] != "not tried"
+        for phase, key, samples in (("decompose", plan, int(asked)), ("solve", solve, len(row["solutions"]))):
+            tokens = row[f"{phase}_prompt_tokens"] + row[f"{phase}_completion_tokens"]
+            alone = Bill(alone.samples + samples, alone.tokens + tokens)
+            if (phase, key) not in seen:
+                seen.add((phase, key))
+                together = Bill(together.samples + samples, together.tokens + tokens)
+    return alone, together
 
 
 @dataclass(frozen=True)

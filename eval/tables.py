@@ -49,7 +49,7 @@ def decompositions(found: Sequence[Decomposed]) -> Table:
 def markdown(table: Table) -> str:
     header, rows = table
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines) + "\n"
 
 
 def latex(table: Table, caption: str) -> str:
@@ -86,6 +86,8 @@ def _n(lines: Sequence[Line], test: str) -> int:
 
 
 def _escape(text: str) -> str:
-    for raw, safe in (("\\", r"\textbackslash{}"), ("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("#", r"\#"), ("@", "@")):
-        text = text.replace(raw, safe)
-    return text
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {character: f"\\{character}" for character in "_%&#${}"}

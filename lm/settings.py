@@ -49,7 +49,7 @@ class OpenAISettings(Settings):
     engine: Literal["openai"]
     model: str
     """Its name there."""
-    base_url: str = "https://api.openai.com/v1"
+    base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^/]")
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the key; a local server needs none."""
     concurrency: int = Field(default=16, gt=0)

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..tasks.errors import ConfigError
 from .chat import encode
 from .completion import Completion, Draw, Sampling, Usage
 from .cost import Footprint, adapter_parameters, footprint_of
@@ -66,6 +67,7 @@ class Transformers:
     def generate(
         self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
+        self._base  # noqa: B018  # loading is no part of the first batch's seconds
         for planned in self._batches(draws):
             batch = [row for row in planned if row.draw.key in missing]
             if not batch:
@@ -102,12 +104,18 @@ class Transformers:
 
     def _load(self, adapter: Path) -> None:
         from peft import PeftModel
+        from safetensors import SafetensorError
 
         name = f"adapter{len(self._adapters)}"
-        if self._peft is None:
-            self._peft = PeftModel.from_pretrained(self._base, str(adapter), adapter_name=name)
-        else:
-            self._peft.load_adapter(str(adapter), adapter_name=name)
+        if not (adapter / "adapter_model.safetensors").is_file():  # PEFT would go and look on the hub
+            raise ConfigError(f"no adapter weights in {adapter}: it has no adapter_model.safetensors")
+        try:
+            if self._peft is None:
+                self._peft = PeftModel.from_pretrained(self._base, str(adapter), adapter_name=name)
+            else:
+                self._peft.load_adapter(str(adapter), adapter_name=name)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise ConfigError(f"cannot load the adapter in {adapter}: {' '.join(str(error).split())[:200]}") from error
         self._peft.eval()
         self._adapters[adapter] = name
 
@@ -154,9 +162,15 @@ class Transformers:
         """
         ends = [i for i, token in enumerate(row) if token in stops]
         length = ends[0] + 1 if ends else len(row)
-        text = str(self.tokenizer.decode(row[:length], skip_special_tokens=True))
+        text = self._text(row[:length])
         cuts = [text.index(stop) for stop in sampling.stop if stop in text]
-        return (text[: min(cuts)] if cuts else text), length, bool(ends or cuts)
+        if not cuts:
+            return text, length, bool(ends)
+        reached = (n for n in range(1, length + 1) if any(stop in self._text(row[:n]) for stop in sampling.stop))
+        return text[: min(cuts)], next(reached, length), True
+
+    def _text(self, tokens: list[int]) -> str:
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
 
 
 def _limits(draw: Draw) -> tuple[int, tuple[str, ...], bool]:

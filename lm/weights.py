@@ -130,7 +130,10 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     model.generation_config = GenerationConfig(
         bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
     )
-    return model.to(torch.device(place))
+    try:
+        return model.to(torch.device(place))
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without the device
+        raise ConfigError(f"this machine has no device {place!r}") from error
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

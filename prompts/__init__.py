@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -35,12 +34,14 @@ class Prompt:
         return re.sub(rf"\{{({names})\}}", lambda found: values[found[1]], self.text) if values else self.text
 
 
-@cache
 def load(name: str) -> Prompt:
-    """The prompt shipped as `prompts/NAME.md`, or, where NAME ends in `.md`, the file at that path."""
+    """The prompt shipped as `prompts/NAME.md`, or, where NAME ends in `.md`, the file at that path.
+
+    Raises ValueError when there is none.
+    """
     path = Path(name) if name.endswith(".md") else _HERE / f"{name}.md"
     if not path.is_file():
-        raise LookupError(f"no prompt {name!r}; there are {', '.join(names())}, or give the path of a .md file")
+        raise ValueError(f"no prompt {name!r}; there are {', '.join(names())}, or give the path of a .md file")
     return Prompt(name=name, text=path.read_text(encoding="utf-8").rstrip("\n"))
 
 

@@ -7,23 +7,44 @@ Four ways to state an answer, tried in the order of how deliberately each is wri
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-_ANSWER_IS = re.compile(r"the (?:final )?answer is\s*:?", re.IGNORECASE)
-_HASHES = re.compile(r"####\s*(.+)")
-_PROSE = 4
-"""An answer of more words than this is a sentence about the answer."""
-_NUMBER = re.compile(r"[-−]?\$?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?%?|[-−]?\$?\.\d+%?")
+from .grade import number
 
+Span = tuple[int, int]
+"""Where an answer stands in a text."""
 
-def extract(text: str) -> str | None:
-    """The final answer as written, trimmed of dressing; None when there is none to be read."""
-    for way in (_boxed, _stated, _hashed, _last_number):
-        if (found := way(text)) is not None and (answer := _undress(found)):
-            return answer
-    return None
+_ANSWER_IS = re.compile(r"(?:the\s+(?:final\s+)?answer\s+is|final\s+answer)\W{0,3}?\s*:?[ \t*]*", re.IGNORECASE)
+_HASHES = re.compile(r"####[ \t]*(.+)")
+_NUMBER = re.compile(r"[-−]?\$?\d(?:[\d,]*\d)?(?:\.\d+)?(?:\s*/\s*\d+)?%?|[-−]?\$?\.\d+%?")
+_WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
 
 
-def _boxed(text: str) -> str | None:
+def extract(text: str, *, cut: bool = False) -> str | None:
+    """The final answer as written, trimmed of dressing; None when there is none to be read.
+
+    `cut` says that the text ended at a length limit: its last number is then just where it broke off.
+    """
+    return next((answer for answer, _ in _candidates(text, cut)), None)
+
+
+def splice(text: str, answer: str) -> str:
+    """The solution with its final answer replaced; one without an answer, or with this one, is left as it is."""
+    for found, (start, end) in _candidates(text):
+        if found == answer:
+            break
+        inside = text.rindex(found, start, end) if found in text[start:end] else start
+        return text[:inside] + answer + text[inside + len(found) if found in text[start:end] else end :]
+    return text
+
+
+def _candidates(text: str, cut: bool = False) -> Iterator[tuple[str, Span]]:
+    for way in (_boxed, _stated, _hashed) if cut else (_boxed, _stated, _hashed, _last_number):
+        if (span := way(text)) is not None and (answer := undress(text[slice(*span)])):
+            yield answer, span
+
+
+def _boxed(text: str) -> Span | None:
     """What the last `\\boxed{...}` holds, braces matched; an unclosed one holds nothing."""
     start = text.rfind("\\boxed{")
     if start < 0:
@@ -33,44 +54,47 @@ def _boxed(text: str) -> str | None:
     for i in range(begin, len(text)):
         depth += {"{": 1, "}": -1}.get(text[i], 0)
         if depth == 0:
-            return text[begin:i]
+            return begin, i
     return None
 
 
-def _stated(text: str) -> str | None:
-    """What follows the last "the answer is", to the end of the sentence; of a long sentence, its last number."""
+def _stated(text: str) -> Span | None:
+    """What follows the last "the answer is", to the end of the sentence.
+
+    Of a sentence about the answer ("she has 5 apples", "x = 5") it is the last number; an answer that is no number, or
+    a number with its unit, stands as it is.
+    """
     found = list(_ANSWER_IS.finditer(text))
     if not found:
         return None
-    rest = text[found[-1].end() :].strip().partition("\n")[0]
+    begin = found[-1].end()
+    line = re.match(r"\s*(.*)", text[begin:])
+    if line is None or not line[1]:
+        return None
+    begin += line.start(1)
     # A full stop that ends a sentence is not a decimal point.
-    sentence = str(re.split(r"\.(?:\s|$)", rest, maxsplit=1)[0])
-    return _last_number(sentence) or sentence if len(sentence.split()) > _PROSE else sentence
+    sentence = re.split(r"\.(?:\s|$)", line[1], maxsplit=1)[0]
+    if number(undress(sentence)) is None and (_WORD.search(sentence) or "=" in sentence):
+        numbers = _last_number(sentence)
+        if numbers is not None:
+            return begin + numbers[0], begin + numbers[1]
+    return begin, begin + len(sentence)
 
 
-def _hashed(text: str) -> str | None:
-    found = _HASHES.findall(text)
-    return str(found[-1]) if found else None
+def _hashed(text: str) -> Span | None:
+    found = list(_HASHES.finditer(text))
+    return found[-1].span(1) if found else None
 
 
-def _last_number(text: str) -> str | None:
-    found = _NUMBER.findall(text)
-    return str(found[-1]) if found else None
+def _last_number(text: str) -> Span | None:
+    found = list(_NUMBER.finditer(text))
+    return found[-1].span() if found else None
 
 
-def _undress(answer: str) -> str:
+def undress(answer: str) -> str:
     """Without markdown emphasis, inline mathematics, quotes and a closing full stop."""
-    answer = answer.strip().strip("*_`\"'“”").strip()
-    answer = re.sub(r"^(?:\\\(|\\\[|\$(?!\d))\s*(.*?)\s*(?:\\\)|\\\]|\$)$", r"\1", answer)
+    answer = answer.replace("**", "").strip().strip("*_`\"'“”").strip()
+    answer = re.sub(r"^(?:\\\(|\\\[|\$(?=.*\$$))\s*(.*?)\s*(?:\\\)|\\\]|\$)$", r"\1", answer)
     if (inner := _boxed(answer)) is not None:
-        answer = inner
+        answer = answer[slice(*inner)]
     return answer.rstrip(".").strip().strip("*_`\"'“”").strip()
-
-
-def splice(text: str, answer: str) -> str:
-    """The solution with its final answer replaced; a text that already ends in this answer is left as it is."""
-    found = extract(text)
-    if found is None or found == answer:
-        return text
-    head, _, tail = text.rpartition(found)
-    return f"{head}{answer}{tail}"

@@ -31,7 +31,10 @@ class PromptedSolver:
 
     def __call__(self, questions: Sequence[Question], plans: Sequence[Decomposition]) -> list[list[Solution]]:
         requests = [self.request(q, p.subquestions) for q, p in zip(questions, plans, strict=True)]
-        return [[Solution.read(c.text, c.usage) for c in reply] for reply in self.model(requests, self.advance)]
+        return [
+            [Solution.read(c.text, c.usage, cut=c.finish == "length") for c in reply]
+            for reply in self.model(requests, self.advance)
+        ]
 
     def request(self, question: Question, subquestions: Sequence[str]) -> Request:
         """What the model is sent; also what a student is trained on."""

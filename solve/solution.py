@@ -22,9 +22,9 @@ class Solution:
     usage: Usage
 
     @classmethod
-    def read(cls, text: str, usage: Usage) -> Solution:
-        """A solution from a model's text."""
-        return cls(text, extract(text), usage)
+    def read(cls, text: str, usage: Usage, *, cut: bool = False) -> Solution:
+        """A solution from a model's text; `cut` says that it ended at a length limit."""
+        return cls(text, extract(text, cut=cut), usage)
 
 
 class Solver(Protocol):

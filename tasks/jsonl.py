@@ -19,7 +19,7 @@ def read(path: Path) -> list[Question]:
 def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The line number and the object of every line that is not blank."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would also split inside a text, at U+2028
     except FileNotFoundError:
         raise ConfigError(f"no file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -36,24 +36,28 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def text(row: dict[str, Any], key: str, where: str) -> str:
-    """The string (or number, as a string) under a key that must be there."""
+    """The text (or number, as text) under a key that must be there."""
     value = row.get(key)
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{where} has no {key!r}" if value in (None, "") else f"{where}: {key!r} is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{where}: {key!r} holds half a character (a lone surrogate)") from None
     return value
 
 
 def _question(row: dict[str, Any], where: str, default_id: str) -> Question:
-    subquestions = row.get("subquestions", [])
+    subquestions = row.get("subquestions") or []
     if not isinstance(subquestions, list) or not all(isinstance(s, str) for s in subquestions):
         raise ConfigError(f"{where}: 'subquestions' is not a list of texts")
     return Question(
-        id=str(row.get("id", default_id)),
+        id=default_id if row.get("id") is None else text(row, "id", where),
         text=text(row, "question", where),
         answer=text(row, "answer", where),
-        context=str(row.get("context", "")),
+        context=text(row, "context", where) if row.get("context") else "",
         subquestions=tuple(subquestions),
-        solution=str(row.get("solution", "")),
+        solution=text(row, "solution", where) if row.get("solution") else "",
     )

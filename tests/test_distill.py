@@ -21,7 +21,7 @@ from divcon.distill.batches import plan
 from divcon.distill.collect import spent
 from divcon.distill.examples import Example, for_decomposer, for_solver
 from divcon.distill.recipes import Full, Lora
-from divcon.distill.student import Trained
+from divcon.distill.student import Lesson, Trained, build, read
 from divcon.distill.train import _encode, last_checkpoint, train
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.chat import encode, end_of_turn
@@ -44,6 +44,7 @@ def trace(solution: str = "1. 4 * 10 = 40.\nThe answer is 40.", verdict: Verdict
         solution=solution,
         answer="40" if verdict == "right" else "41",
         verdict=verdict,
+        attempt=0,
         usage=Usage(30, 20, seconds=0.5),
         decomposition_usage=Usage(20, 10),
     )
@@ -91,8 +92,17 @@ def test_a_trace_file_cut_short_is_refused(tmp_path: Path) -> None:
             traces.read(path)
 
 
-def test_a_shared_decomposition_is_paid_once() -> None:
-    assert spent([trace(), WRONG]) == (Usage(20, 10), Usage(60, 40, seconds=1.0))
+def test_what_attempts_share_is_paid_once() -> None:
+    again = trace(attempt=1)
+    assert spent([trace(), WRONG]) == Usage(20 + 30, 10 + 40, seconds=1.0)
+    assert spent([trace(), WRONG, again]) == Usage(2 * (20 + 30), 10 + 40 + 10 + 20, seconds=1.5)
+
+
+def test_traces_of_another_origin_are_refused(tmp_path: Path) -> None:
+    traces.write([trace()], tmp_path / "traces.jsonl", origin="here")
+    assert traces.read(tmp_path / "traces.jsonl", "here") == [trace()]
+    with pytest.raises(ConfigError, match="collected from other questions"):
+        traces.read(tmp_path / "traces.jsonl", "there")
 
 
 # -- what is taught ------------------------------------------------------------------------------------------------
@@ -295,9 +305,31 @@ def test_over_long_examples_are_dropped_and_counted(tmp_path: Path) -> None:
         taught(tmp_path / "other", RECIPE.model_copy(update={"max_length": 3}), examples)
 
 
-def test_a_batch_that_micro_batches_do_not_divide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="does not divide"):
-        taught(tmp_path / "student", RECIPE.model_copy(update={"micro_batch": 3}))
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not a number at step \d+; lower the learning rate"):
+        taught(tmp_path / "student", RECIPE.model_copy(update={"learning_rate": 1e30, "epochs": 8.0}))
+    assert not (tmp_path / "student").exists()
+
+
+def test_layers_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no adapter fits on the base"):
+        taught(tmp_path / "student", RECIPE.model_copy(update={"tuning": Lora(targets=("nonsense",))}))
+
+
+def test_what_is_no_student_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "solver").mkdir()
+    (tmp_path / "solver" / "thesis.txt").write_text("ten years of work", encoding="utf-8")
+    lesson = Lesson("solver", "base", "", "teacher", "data", {}, {}, 0, {})
+    with pytest.raises(ConfigError, match="not a student; move it away"):
+        build(tmp_path / "solver", lesson, lambda out: pytest.fail("it was trained"))
+    assert (tmp_path / "solver" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("facts", ["[]", "{", '{"format": "divcon-student/1"}', '{"format": "other"}'])
+def test_a_damaged_card_is_one_clear_sentence(tmp_path: Path, facts: str) -> None:
+    (tmp_path / "divcon.json").write_text(facts, encoding="utf-8")
+    with pytest.raises(ConfigError, match="to train again"):
+        read(tmp_path)
 
 
 def test_a_base_trained_from_a_wrong_end_token_still_learns_the_right_one(tmp_path: Path) -> None:

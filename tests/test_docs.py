@@ -40,3 +40,8 @@ def test_every_setting_that_is_shown_is_known(page: Path) -> None:
     shown = re.findall(r"--set '([^']+)'", page.read_text(encoding="utf-8"))
     for override in shown:
         load("gsm8k-local", [override])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_number_is_still_to_come(page: Path) -> None:
+    assert not re.findall(r"@[A-Z]+@|TODO|TBD|<!-- results -->", page.read_text(encoding="utf-8"))

@@ -32,6 +32,18 @@ from divcon.solve.extract import splice
         ("so 3/4 of it", "3/4"),
         ("a total of 25% of them", "25%"),
         ("1. 4 * 10 = 40.\n2. 40 - 7 = 33.\nThe answer is 33.", "33"),
+        ("The answer is: She has 5 apples", "5"),
+        ("The answer is: x = 5", "5"),
+        ("The answer is 3+4=7.", "7"),
+        ("The answer is as follows: 18", "18"),
+        ("The answer is: John has 12.", "12"),
+        ("The answer is about $18", "$18"),
+        ("The answer is: **18** apples", "18 apples"),
+        ("**Final Answer:** 18", "18"),
+        ("The answer is: $1,800$", "1,800"),
+        ("The answer is\n18", "18"),
+        ("In all she earned $1,000, which is a lot.", "$1,000"),
+        ("The answer is \\frac{3}{4}.", "\\frac{3}{4}"),
         ("I cannot tell.", None),
         ("", None),
         ("The answer is", None),
@@ -45,6 +57,16 @@ def test_reads(text: str, answer: str | None) -> None:
 
 def test_a_spliced_solution_ends_in_the_new_answer() -> None:
     assert splice("1. 4 * 10 = 41.\nThe answer is 41.", "40") == "1. 4 * 10 = 41.\nThe answer is 40."
+
+
+def test_a_text_that_was_cut_off_has_no_last_word() -> None:
+    assert extract("1. 4 * 10 = 40.\n2. 40 -", cut=True) is None
+    assert extract("The answer is 33. Then she", cut=True) == "33"
+
+
+def test_splicing_changes_the_answer_and_no_other_number() -> None:
+    assert splice("So \\boxed{4}. That is all in 24 hours.", "6") == "So \\boxed{6}. That is all in 24 hours."
+    assert splice("18 at first. The answer is $18. She had 18.", "20") == "18 at first. The answer is 20. She had 18."
 
 
 def test_splicing_the_same_answer_changes_nothing() -> None:

@@ -24,5 +24,5 @@ def test_a_name_without_a_place_is_an_error() -> None:
 
 
 def test_an_unknown_prompt_names_the_known_ones() -> None:
-    with pytest.raises(LookupError, match="miniature/solve"):
+    with pytest.raises(ValueError, match="miniature/solve"):
         prompts.load("nonsense")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,16 +107,36 @@ def test_the_same_command_again_reuses_everything(run: Path, monkeypatch: pytest
 
 def test_a_report_is_rebuilt_from_a_copy_without_models(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / run.name
-    (copy / "decomposer").mkdir(parents=True)
-    for name in ("config.yaml", "results.parquet"):
+    for name in ("config.yaml", "results.parquet", "decomposer/divcon.json", "solver/divcon.json"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(run / name, copy / name)
     divcon.report(copy)
     for name in ("table.md", "table.tex", "accuracy_cost.svg", "accuracy_cost.pdf", "accuracy_cost.png"):
         assert (copy / "report" / name).read_bytes() == (run / "report" / name).read_bytes()
 
 
-@pytest.mark.parametrize("stage", ["collect", "distil: decomposer", "distil: solver", "solve: distilled"])
-def test_a_run_that_was_killed_ends_with_the_same_tables(run: Path, tmp_path: Path, stage: str) -> None:
+def stage_began(run: Path, stage: str) -> bool:
+    log = run / "log.jsonl"
+    return log.exists() and f'"stage": "{stage}' in log.read_text(encoding="utf-8")
+
+
+def checkpoint_written(run: Path, role: str) -> bool:
+    return any((run / "checkpoints" / role).glob("checkpoint-*/trainer_state.json"))
+
+
+@pytest.mark.parametrize(
+    ("reached", "what"),
+    [
+        (stage_began, "collect"),
+        (stage_began, "distil: decomposer"),
+        (checkpoint_written, "decomposer"),
+        (checkpoint_written, "solver"),
+        (stage_began, "solve: distilled"),
+    ],
+)
+def test_a_run_that_was_killed_ends_with_the_same_tables(
+    run: Path, tmp_path: Path, reached: Callable[[Path, str], bool], what: str
+) -> None:
     """kill -9 in the middle of a stage, then the same command."""
     directory = tmp_path / "killed"
     overrides = [word for override in SMALL for word in ("--set", override)]
@@ -132,16 +153,64 @@ def test_a_run_that_was_killed_ends_with_the_same_tables(run: Path, tmp_path: Pa
         str(directory),
     ]
     child = subprocess.Popen([*command, *overrides], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    log, deadline = directory / "log.jsonl", time.monotonic() + 120
-    while not (log.exists() and f'"stage": "{stage}' in log.read_text(encoding="utf-8")):
+    deadline = time.monotonic() + 120
+    while not reached(directory, what):
         assert child.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.4)
+        time.sleep(0.005)
+    if reached is stage_began:
+        time.sleep(0.4)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=directory)
     assert numbers(directory) == numbers(run)
     assert without_seconds(directory) == without_seconds(run)
+
+
+def test_settings_may_change_before_anything_follows_from_them(run: Path, tmp_path: Path) -> None:
+    for overrides in ([], ["distill.solver.learning_rate=1e-5", "grid.samples=1", "collect.solutions=3"]):
+        with Run(load("miniature", [*SMALL, *overrides]).limited(LIMIT), tmp_path / "fresh"):
+            pass
+    with Run(load("miniature", [*SMALL, "llm.batch=3"]).limited(LIMIT), run):
+        pass  # how a model is run may change at any time
+    with Run(load("miniature", SMALL).limited(LIMIT), run):
+        pass
+
+
+def test_another_directory_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("ten years of work", encoding="utf-8")
+    with pytest.raises(ConfigError, match="neither empty nor a run directory"), Run(load("miniature"), tmp_path):
+        pass
+
+
+def test_a_student_of_another_base_is_not_taken_for_this_one(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("divcon.eval.run.weights_hash", lambda directory: "other")
+    with pytest.raises(ConfigError, match="distilled on other base weights"):
+        divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=run)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("results.parquet", b"PAR1 not really"),
+        ("config.yaml", b"\xff\xfe"),
+        ("config.yaml", b""),
+        ("traces/traces.jsonl", b'{"format": "divcon-traces/1", "traces": 1}\n{"subquestions": "x"}\n'),
+        ("decomposer/divcon.json", b"[]"),
+        ("decomposer/adapter_model.safetensors", b"\x08\x00"),
+    ],
+)
+def test_a_damaged_file_is_one_clear_sentence(run: Path, tmp_path: Path, name: str, content: bytes) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / name).write_bytes(content)
+    if name.startswith("traces"):
+        shutil.rmtree(copy / "solver")
+    if name == "results.parquet":
+        with pytest.raises(ConfigError):
+            divcon.report(copy)
+    else:
+        with pytest.raises(ConfigError):
+            divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=copy)
 
 
 def test_a_run_does_not_go_on_under_another_config(run: Path) -> None:

@@ -49,6 +49,7 @@ def test_your_own_questions(tmp_path: Path) -> None:
         ({"answer": "7"}, "mine.jsonl:2 has no 'question'"),
         ({"question": "?", "answer": None}, "mine.jsonl:2 has no 'answer'"),
         ({"question": "?", "answer": True}, "mine.jsonl:2: 'answer' is not text"),
+        ('{"question": "?", "answer": "\\ud800"}', "mine.jsonl:2: 'answer' holds half a character"),
         ({"question": "?", "answer": "7", "subquestions": "How?"}, "mine.jsonl:2: 'subquestions' is not a list"),
     ],
 )
@@ -83,3 +84,17 @@ def test_a_source_takes_the_first_questions() -> None:
     some = sources.MiniatureSource(source="miniature", split="train", take=3)
     more = sources.MiniatureSource(source="miniature", split="train", take=5)
     assert sources.load(more)[:3] == sources.load(some)
+
+
+def test_a_null_is_an_absent_value_and_any_character_may_stand_in_a_text(tmp_path: Path) -> None:
+    row = {
+        "id": None,
+        "question": "a\u2028b\x85c?",
+        "answer": "7",
+        "context": None,
+        "subquestions": None,
+        "solution": None,
+    }
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+    assert jsonl.read(path) == [Question("mine/1", "a\u2028b\x85c?", "7")]
