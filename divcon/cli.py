@@ -23,6 +23,10 @@ class _Commands(click.Group):
         except DivconError as error:
             click.echo(f"divcon: {error}", err=True)
             sys.exit(2 if isinstance(error, ConfigError) else 1)
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            click.echo(f"divcon: {error.strerror or error}{where}", err=True)
+            sys.exit(2)
         except KeyboardInterrupt:
             click.echo("divcon: stopped; the same command goes on from here", err=True)
             sys.exit(130)

@@ -9,7 +9,8 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,16 @@ class OpenAI:
         self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
         """Yield each completion when it arrives. After a failure nothing new is sent, but what is in flight is kept."""
-        wanted = [draw for draw in draws if draw.key in missing]
+        steps = self._steps([draw for draw in draws if draw.key in missing], store)
+        # A thread of its own, since the caller's may run an event loop already (a notebook's does).
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            try:
+                while (finished := thread.submit(next, steps, None).result()) is not None:
+                    yield finished
+            finally:
+                thread.submit(steps.close).result()
+
+    def _steps(self, wanted: list[Draw], store: Store) -> Generator[Finished]:
         with asyncio.Runner() as runner:
             yield from self._drain(runner.get_loop(), wanted, store)
 

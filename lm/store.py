@@ -50,14 +50,14 @@ _KEYS_A_QUERY = 500
 
 
 class Store:
-    """An open store. One process writes to it at a time; the file is readable meanwhile (WAL)."""
+    """An open store. One process writes to it at a time, a thread after the other; others may read meanwhile (WAL)."""
 
     def __init__(self, path: Path | str = ":memory:") -> None:
         """Open, or create, the store at `path`. Raises ConfigError when it cannot be opened or is something else."""
         try:
             if path != ":memory:":
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._create()

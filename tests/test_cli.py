@@ -69,6 +69,13 @@ def test_a_run_directory_that_cannot_be_written(config: Path, tmp_path: Path) ->
     assert "cannot write to" in fails("collect", str(config), "--run", str(tmp_path / "file" / "run"))
 
 
+def test_a_log_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "r"
+    fails("eval", str(config), "--run", str(run))
+    (run / "log.jsonl").mkdir()
+    assert "log.jsonl" in fails("collect", str(config), "--run", str(run))
+
+
 def test_a_report_of_nothing(tmp_path: Path) -> None:
     assert "not a run directory" in fails("report", str(tmp_path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -101,6 +102,18 @@ def test_asks_what_it_was_told_and_reads_what_it_gets(monkeypatch: pytest.Monkey
     assert completion.text == "The answer is 18."
     usage = completion.usage
     assert (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) == (12, 8, 5)
+
+
+def test_it_works_where_an_event_loop_is_running() -> None:
+    """As in a notebook."""
+
+    async def notebook() -> str:
+        with Store() as store:
+            ((completion,),) = Model("api", OpenAI("m", base_url=url), store)(asked())
+        return completion.text
+
+    with serving(lambda body, number: (200, reply())) as (_, url):
+        assert asyncio.run(notebook()) == "The answer is 18."
 
 
 def test_samples_of_one_prompt_are_asked_with_seeds_of_their_own() -> None:
