@@ -33,24 +33,26 @@ def collect(
     """One trace for every question, decomposition and solution, in that order."""
     asker = replace(decomposer, sampling=_at(decomposer.sampling, settings.temperature))
     solves = replace(solver, sampling=_at(solver.sampling, settings.temperature), samples=settings.solutions)
-    plans = asker.sample(questions, settings.decompositions)
+    decompositions = asker.sample(questions, settings.decompositions)
     asked = [
-        (q, attempt, plan) for q, sampled in zip(questions, plans, strict=True) for attempt, plan in enumerate(sampled)
+        (q, attempt, made)
+        for q, sampled in zip(questions, decompositions, strict=True)
+        for attempt, made in enumerate(sampled)
     ]
-    solutions = solves([question for question, _, _ in asked], [plan for _, _, plan in asked])
+    solutions = solves([question for question, _, _ in asked], [made for _, _, made in asked])
     return [
         Trace(
             question=question,
-            subquestions=plan.subquestions,
-            decomposition=plan.text,
+            subquestions=made.subquestions,
+            decomposition=made.text,
             solution=solution.text,
             answer=solution.answer,
             verdict=grade(solution.answer, question.answer),
             attempt=attempt,
             usage=solution.usage,
-            decomposition_usage=plan.usage,
+            decomposition_usage=made.usage,
         )
-        for (question, attempt, plan), sampled in zip(asked, solutions, strict=True)
+        for (question, attempt, made), sampled in zip(asked, solutions, strict=True)
         for solution in sampled
     ]
 

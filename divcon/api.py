@@ -152,11 +152,9 @@ class Asked:
     solution: Solution
 
     def __str__(self) -> str:
-        made = self.decomposition
-        plan = made.text if made.kind == "unreadable" else made.listing
-        return (
-            f"Sub-questions\n{plan}\n\nSolution\n{self.solution.text}\n\nAnswer\n{self.solution.answer or 'unreadable'}"
-        )
+        made, answer = self.decomposition, self.solution.answer or "unreadable"
+        asked = made.text if made.kind == "unreadable" else made.listing
+        return f"Sub-questions\n{asked}\n\nSolution\n{self.solution.text}\n\nAnswer\n{answer}"
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ class Row:
     cell: Cell
     test: str
     question: Question
-    plan: Decomposition
-    plan_right: bool | None
+    decomposition: Decomposition
+    decomposition_right: bool | None
     """Whether the sub-questions are the right ones; None where nobody can say."""
     solutions: tuple[Solution, ...]
     answer: str | None
@@ -108,14 +108,16 @@ def compose(
     """A row for every cell and question, cell by cell."""
     asked = [(test, question) for test, questions in tests.items() for question in questions]
     questions = [question for _, question in asked]
-    plans = {d.name: d.decomposer(questions) for d in decomposers}
+    decompositions = {d.name: d.decomposer(questions) for d in decomposers}
     rows: list[Row] = []
     for decomposing, solving in product(decomposers, solvers):
         cell = Cell(decomposing.name, solving.name, solving.vote)
-        made = plans[decomposing.name]
+        made = decompositions[decomposing.name]
         rows += [
-            _row(cell, test, question, plan, judge, tuple(solutions), decomposing, solving)
-            for (test, question), plan, solutions in zip(asked, made, solving.solver(questions, made), strict=True)
+            _row(cell, test, question, decomposition, judge, tuple(solutions), decomposing, solving)
+            for (test, question), decomposition, solutions in zip(
+                asked, made, solving.solver(questions, made), strict=True
+            )
         ]
     return rows
 
@@ -124,7 +126,7 @@ def _row(
     cell: Cell,
     test: str,
     question: Question,
-    plan: Decomposition,
+    decomposition: Decomposition,
     judge: Judge,
     solutions: tuple[Solution, ...],
     decomposing: Phase,
@@ -136,22 +138,22 @@ def _row(
         cell=cell,
         test=test,
         question=question,
-        plan=plan,
-        plan_right=_right(judge, test, question, plan),
+        decomposition=decomposition,
+        decomposition_right=_right(judge, test, question, decomposition),
         solutions=solutions,
         answer=answer,
         verdict=grade(answer, question.answer),
         credit=credit(answers, question.answer),
-        decompose=_cost(decomposing, [] if plan.kind == "not tried" else [plan.usage]),
+        decompose=_cost(decomposing, [] if decomposition.kind == "not tried" else [decomposition.usage]),
         solve=_cost(solving, [solution.usage for solution in solutions]),
     )
 
 
-def _right(judge: Judge, test: str, question: Question, plan: Decomposition) -> bool | None:
-    if plan.kind == "not tried":
+def _right(judge: Judge, test: str, question: Question, decomposition: Decomposition) -> bool | None:
+    if decomposition.kind == "not tried":
         return None
-    right = judge(test, question, plan.subquestions)
-    return right and plan.kind != "unreadable"
+    right = judge(test, question, decomposition.subquestions)
+    return right and decomposition.kind != "unreadable"
 
 
 def _cost(phase: Phase, samples: list[Usage]) -> PhaseCost:

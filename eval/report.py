@@ -35,9 +35,9 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     out.mkdir(exist_ok=True)
     summary, changed = lines(rows), swaps(rows)
     main, changes = tables.main(summary), tables.changes(changed)
-    plans = [tables.decompositions(found)] if (found := decomposed(rows)) else []
+    made = [tables.decompositions(found)] if (found := decomposed(rows)) else []
     notes = [_bill(rows), _footnote(run)]
-    shown = [*map(tables.markdown, [main, changes, *plans]), *(f"{note}\n" for note in notes)]
+    shown = [*map(tables.markdown, [main, changes, *made]), *(f"{note}\n" for note in notes)]
     (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
     (out / "table.tex").write_text(tables.latex(main, " ".join(notes)), encoding="utf-8")
     figures.save(figures.accuracy_cost(summary, axis), out, "accuracy_cost")

@@ -335,9 +335,9 @@ class _WatchedSolver:
     title: str
     progress: Progress
 
-    def __call__(self, questions: Sequence[Question], plans: Sequence[Decomposition]) -> list[list[Solution]]:
+    def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
         with self.progress.stage(self.title) as advance:
-            return replace(self.solver, advance=advance)(questions, plans)
+            return replace(self.solver, advance=advance)(questions, decompositions)
 
 
 OPERATIONAL = {"batch", "concurrency", "timeout", "attempts", "api_key_env", "device"}

@@ -150,10 +150,10 @@ def bills(rows: Rows) -> tuple[Bill, Bill]:
     alone = together = Bill(0, 0)
     seen: set[object] = set()
     for row in rows:
-        plan = (row["decomposer"], row["test"], row["id"])
+        decompose = (row["decomposer"], row["test"], row["id"])
         solve = (row["solver"], row["vote"], row["test"], row["id"], tuple(row["subquestions"]))
         asked = row["decomposition_kind"] != "not tried"
-        for phase, key, samples in (("decompose", plan, int(asked)), ("solve", solve, len(row["solutions"]))):
+        for phase, key, samples in (("decompose", decompose, int(asked)), ("solve", solve, len(row["solutions"]))):
             tokens = row[f"{phase}_prompt_tokens"] + row[f"{phase}_completion_tokens"]
             alone = Bill(alone.samples + samples, alone.tokens + tokens)
             if (phase, key) not in seen:

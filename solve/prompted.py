@@ -29,8 +29,8 @@ class PromptedSolver:
     """Worked examples shown first (few-shot); they need gold solutions."""
     advance: Advance = silent
 
-    def __call__(self, questions: Sequence[Question], plans: Sequence[Decomposition]) -> list[list[Solution]]:
-        requests = [self.request(q, p.subquestions) for q, p in zip(questions, plans, strict=True)]
+    def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
+        requests = [self.request(q, d.subquestions) for q, d in zip(questions, decompositions, strict=True)]
         return [
             [Solution.read(c.text, c.usage, cut=c.finish == "length") for c in reply]
             for reply in self.model(requests, self.advance)

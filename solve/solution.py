@@ -30,6 +30,6 @@ class Solution:
 class Solver(Protocol):
     """Anything that solves: a distilled student, a base model, an API, or ten lines of your own."""
 
-    def __call__(self, questions: Sequence[Question], plans: Sequence[Decomposition]) -> list[list[Solution]]:
+    def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
         """The samples for every question, in order; each question comes with its decomposition."""
         ...

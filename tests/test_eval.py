@@ -133,7 +133,7 @@ def test_every_cell_answers_every_question_and_plans_once() -> None:
         calls.append(questions)
         return [Decomposition(("How?",), "asked", "1. How?", Usage(10, 5)) for _ in QUESTIONS]
 
-    def solver(questions: object, plans: object) -> list[list[Solution]]:
+    def solver(questions: object, decompositions: object) -> list[list[Solution]]:
         return [[Solution("The answer is 1.", "1", Usage(20, 4)), Solution("?", None, Usage(20, 1))] for _ in QUESTIONS]
 
     known, unknown = Footprint(100), None
@@ -165,7 +165,7 @@ def test_an_empty_decomposition_was_paid_for_and_is_not_right() -> None:
     def silent(questions: object) -> list[Decomposition]:
         return [Decomposition((), "unreadable", "", Usage(10, 1)) for _ in QUESTIONS]
 
-    def solver(questions: object, plans: object) -> list[list[Solution]]:
+    def solver(questions: object, decompositions: object) -> list[list[Solution]]:
         return [[Solution("1", "1", Usage(20, 4))] for _ in QUESTIONS]
 
     (row, _) = compose(
@@ -174,4 +174,4 @@ def test_an_empty_decomposition_was_paid_for_and_is_not_right() -> None:
         [Solving("s", Footprint(100), None, "greedy", solver)],
         judge=lambda test, question, subquestions: True,
     )
-    assert row.decompose.flops == 2 * 100 * 11 and row.plan_right is False
+    assert row.decompose.flops == 2 * 100 * 11 and row.decomposition_right is False

@@ -76,10 +76,10 @@ def test_every_cell_answers_every_question_of_every_split(run: Path) -> None:
 
 
 def test_cells_share_decompositions(run: Path) -> None:
-    plans: dict[tuple[str, str], set[str]] = {}
+    made: dict[tuple[str, str], set[str]] = {}
     for row in numbers(run):
-        plans.setdefault((row["decomposer"], row["id"]), set()).add(row["decomposition"])
-    assert {len(plan) for plan in plans.values()} == {1}
+        made.setdefault((row["decomposer"], row["id"]), set()).add(row["decomposition"])
+    assert {len(texts) for texts in made.values()} == {1}
 
 
 def test_the_page_needs_no_network(run: Path) -> None:
