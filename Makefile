@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install study results test test-wheel check lint types fmt clean
+.PHONY: install study results test test-wheel docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,9 @@ test-wheel: install
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site dist/*.whl
 	PYTHONPATH=build/site DIVCON_INSTALLED=build/site $(BIN)/pytest
+
+docs: install
+	$(BIN)/python docs/reference.py > docs/reference.md
 
 check: lint types test
 

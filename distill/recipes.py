@@ -14,9 +14,11 @@ class Lora(Settings):
 
     kind: Literal["lora"] = "lora"
     rank: int = Field(default=16, gt=0)
+    """Of the update of each layer."""
     alpha: int = Field(default=32, gt=0)
     """The update is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """On the input of the update, while training."""
     targets: str | tuple[str, ...] = "all-linear"
     """Names of the linear layers that get an adapter, as PEFT takes them."""
 
@@ -31,6 +33,7 @@ class Training(Settings):
     """What both tracks share."""
 
     tuning: Annotated[Lora | Full, Field(discriminator="kind")] = Lora()
+    """Which weights are trained."""
     learning_rate: float = Field(default=3e-4, gt=0)
     """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
     warmup: float = Field(default=0.03, ge=0, lt=1)

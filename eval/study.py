@@ -29,7 +29,9 @@ class PromptNames(Settings):
     """Which prompt templates are used: shipped names, or paths of `.md` files."""
 
     decompose: str = "decompose"
+    """Asks for sub-questions."""
     solve: str = "solve"
+    """Asks for an answer with the help of sub-questions."""
     single_stage: str = "cot"
     """For questions without sub-questions: `cot` thinks step by step, `direct` may not."""
     examples: Path | None = None
@@ -52,31 +54,38 @@ class DecomposeSettings(Settings):
     limit: int = Field(default=3, gt=0)
     """Sub-questions asked for, and kept, at most."""
     max_tokens: int = Field(default=256, gt=0)
+    """Of one decomposition."""
 
 
 class SolveSettings(Settings):
     """The solving phase."""
 
     max_tokens: int = Field(default=512, gt=0)
+    """Of one solution. One that is cut off has no answer unless it stated one."""
 
 
 class DistillSettings(Settings):
     """The two tracks."""
 
     decomposer: DecomposerRecipe = DecomposerRecipe()
+    """The student that writes sub-questions."""
     solver: SolverRecipe = SolverRecipe()
+    """The student that answers them."""
 
 
 class GridSettings(Settings):
     """The combinations to evaluate, each greedily and by a vote over samples."""
 
     decomposers: tuple[DecomposerName, ...] = Field(default=("none", "llm", "distilled"), min_length=1)
+    """Who writes the sub-questions; `none` leaves the question whole, for a single stage."""
     solvers: tuple[SolverName, ...] = Field(default=("llm", "distilled"), min_length=1)
+    """Who answers."""
     samples: int = Field(default=4, ge=0)
     """Sampled solutions a question for self-consistency; 0 leaves only greedy decoding."""
     temperature: float = Field(default=0.7, gt=0)
     """Of those samples; decompositions are greedy and shared by all cells that use them."""
     top_p: float = Field(default=1.0, gt=0, le=1)
+    """Samples come from the most likely tokens that together have this probability."""
 
 
 class Study(Settings):
@@ -93,11 +102,17 @@ class Study(Settings):
     student: TransformersSettings
     """The small base model that is distilled, once for each phase."""
     prompts: PromptNames = PromptNames()
+    """What the models are asked with."""
     decompose: DecomposeSettings = DecomposeSettings()
+    """The phase that writes sub-questions."""
     solve: SolveSettings = SolveSettings()
+    """The phase that answers them."""
     collect: CollectSettings = CollectSettings()
+    """The teacher's traces."""
     distill: DistillSettings = DistillSettings()
+    """The two students."""
     grid: GridSettings = GridSettings()
+    """What is evaluated."""
 
     def limited(self, questions: int | None) -> Study:
         """The same study with at most so many training questions, and as many of each test."""

@@ -16,7 +16,9 @@ class PriceSettings(Settings):
     """Dollars per million tokens."""
 
     prompt: float = Field(ge=0)
+    """For what the model reads."""
     completion: float = Field(ge=0)
+    """For what it writes."""
     cached: float | None = Field(default=None, ge=0)
     """For prompt tokens that the server reads from its cache; None is the full price."""
 
@@ -35,7 +37,9 @@ class TransformersSettings(Settings):
     batch: int = Field(default=32, gt=0)
     """Samples generated at once."""
     device: str = "auto"
+    """A torch device; `auto` is the first GPU, else the processor."""
     price: PriceSettings | None = None
+    """None is unknown, never zero: cells that use the model have no dollar figure."""
 
     def open(self) -> Engine:
         from .transformers import Transformers
@@ -50,6 +54,7 @@ class OpenAISettings(Settings):
     model: str
     """Its name there."""
     base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^/]")
+    """Up to and with the `/v1`."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the key; a local server needs none."""
     concurrency: int = Field(default=16, gt=0)
@@ -61,6 +66,7 @@ class OpenAISettings(Settings):
     parameters: int | None = Field(default=None, gt=0)
     """Its size, if you know it; floating-point operations are counted with it and are unknown without."""
     price: PriceSettings | None = None
+    """None is unknown, never zero: cells that use the model have no dollar figure."""
 
     def open(self) -> Engine:
         from .openai import OpenAI

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,17 @@ from divcon.eval.study import load
 
 DOCS = Path(__file__).parent.parent
 PAGES = [DOCS / "README.md", *DOCS.glob("docs/**/*.md"), DOCS / "CONTRIBUTING.md"]
+
+
+def test_the_reference_is_current() -> None:
+    made = runpy.run_path(str(DOCS / "docs" / "reference.py"))["page"]()
+    assert (DOCS / "docs" / "reference.md").read_text(encoding="utf-8") == made, "make docs writes it again"
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    page = (DOCS / "docs" / "reference.md").read_text(encoding="utf-8")
+    silent = set(re.findall(r"^\| `(\w+)` \|.*\|  \|$", page, flags=re.MULTILINE))
+    assert silent <= {"source", "engine", "kind"}  # their one value says it
 
 
 def test_the_example_of_ones_own_solver_runs(capsys: pytest.CaptureFixture[str]) -> None:

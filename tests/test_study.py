@@ -8,7 +8,7 @@ import pytest
 
 from divcon import configs
 from divcon.eval.plan import plan
-from divcon.eval.study import Study, differences, dump, find, load, parse
+from divcon.eval.study import differences, dump, find, load, parse
 from divcon.tasks.errors import ConfigError
 
 
@@ -82,15 +82,6 @@ def test_an_empty_file_is_no_config(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="holds no settings"):
         load(str(tmp_path / "empty.yaml"))
-
-
-def test_every_setting_says_what_it_is_for() -> None:
-    """The docstrings under the fields are the reference; names that say it all are few and listed here."""
-    plain = {"source", "engine", "kind", "path", "answer", "prompt", "completion", "collect", "prompts"}
-    plain |= {"decompose", "solve", "distill", "grid", "decomposer", "solver", "model", "price", "max_tokens"}
-    plain |= {"decomposers", "solvers", "top_p", "device", "base_url", "rank", "dropout", "limit", "seed"}
-    undocumented = {name for name, field in Study.model_fields.items() if not field.description} - plain
-    assert not undocumented
 
 
 def test_a_plan_counts_what_will_be_asked() -> None:
