@@ -119,6 +119,7 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the run shows its own
+    logging.set_verbosity_error()  # and what the library remarks on is settled here
     place = _device(device)
     try:
         model = AutoModelForCausalLM.from_pretrained(
