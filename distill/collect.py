@@ -10,7 +10,7 @@ from pydantic import Field
 from ..decompose import PromptedDecomposer
 from ..lm import Sampling
 from ..lm.completion import Usage, shared_prompt
-from ..solve import PromptedSolver, grade
+from ..solve import GRADERS, PromptedSolver
 from ..tasks import Question
 from ..tasks.settings import Settings
 from .traces import Trace
@@ -47,7 +47,7 @@ def collect(
             decomposition=made.text,
             solution=solution.text,
             answer=solution.answer,
-            verdict=grade(solution.answer, question.answer),
+            verdict=GRADERS[question.grader](solution.answer, question.answer),
             attempt=attempt,
             usage=solution.usage,
             decomposition_usage=made.usage,

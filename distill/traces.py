@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..lm import Usage
 from ..solve import Verdict
-from ..tasks import Question
+from ..tasks import GraderName, Question
 from ..tasks.errors import ConfigError
 from ..tasks.jsonl import objects
 
@@ -81,6 +81,7 @@ def _row(trace: Trace) -> dict[str, object]:
         "id": question.id,
         "question": question.text,
         "gold": question.answer,
+        "grader": question.grader,
         "context": question.context,
         "tags": dict(question.tags),
         "subquestions": list(trace.subquestions),
@@ -99,6 +100,7 @@ def _trace(row: dict[str, object]) -> Trace:
         return str(row[key])
 
     answer, verdict, subquestions = row["answer"], row["verdict"], row["subquestions"]
+    grader: GraderName = "hendrycks" if row["grader"] == "hendrycks" else "number"
     usage, decomposition_usage, tags = row["usage"], row["decomposition_usage"], row["tags"]
     if verdict not in ("right", "wrong", "unreadable"):
         raise KeyError(verdict)
@@ -107,7 +109,9 @@ def _trace(row: dict[str, object]) -> Trace:
     if not isinstance(usage, dict) or not isinstance(decomposition_usage, dict) or not isinstance(tags, dict):
         raise TypeError("usage, decomposition_usage or tags")
     return Trace(
-        question=Question(text("id"), text("question"), text("gold"), context=text("context"), tags=tags),
+        question=Question(
+            text("id"), text("question"), text("gold"), context=text("context"), tags=tags, grader=grader
+        ),
         subquestions=tuple(map(str, subquestions)),
         decomposition=text("decomposition"),
         solution=text("solution"),

@@ -15,7 +15,7 @@ from ..decompose import Decomposer, Decomposition
 from ..lm import Usage
 from ..lm.completion import shared_prompt
 from ..lm.cost import Footprint, Price
-from ..solve import Solution, Solver, Verdict, grade
+from ..solve import GRADERS, Solution, Solver, Verdict
 from ..tasks import Question
 from .vote import credit, majority
 
@@ -132,8 +132,9 @@ def _row(
     decomposing: Phase,
     solving: Phase,
 ) -> Row:
+    grader = GRADERS[question.grader]
     answers = [solution.answer for solution in solutions]
-    answer = majority(answers)
+    answer = majority(answers, grader)
     return Row(
         cell=cell,
         test=test,
@@ -142,8 +143,8 @@ def _row(
         decomposition_right=_right(judge, test, question, decomposition),
         solutions=solutions,
         answer=answer,
-        verdict=grade(answer, question.answer),
-        credit=credit(answers, question.answer),
+        verdict=grader(answer, question.answer),
+        credit=credit(answers, question.answer, grader),
         decompose=_cost(decomposing, [] if decomposition.kind == "not tried" else [decomposition.usage]),
         solve=_cost(solving, [solution.usage for solution in solutions]),
     )

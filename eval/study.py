@@ -16,7 +16,7 @@ from ..distill.recipes import DecomposerRecipe, SolverRecipe
 from ..lm.settings import ModelSettings, TransformersSettings
 from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
-from ..tasks.sources import Source
+from ..tasks.sources import READERS, Source
 
 DecomposerName = Literal["none", "llm", "distilled"]
 SolverName = Literal["llm", "distilled"]
@@ -201,7 +201,7 @@ def _explain(error: ValidationError) -> str:
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
-_TAGS = {"miniature", "gsm8k", "jsonl", "transformers", "openai", "lora", "full"}
+_TAGS = {"miniature", "gsm8k", "jsonl", *READERS, "transformers", "openai", "lora", "full"}
 
 
 def _without_tags(keys: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ..tasks.boxed import last_boxed
 from .grade import number
 
 Span = tuple[int, int]
@@ -39,23 +40,9 @@ def splice(text: str, answer: str) -> str:
 
 
 def _candidates(text: str, cut: bool = False) -> Iterator[tuple[str, Span]]:
-    for way in (_boxed, _stated, _hashed) if cut else (_boxed, _stated, _hashed, _last_number):
+    for way in (last_boxed, _stated, _hashed) if cut else (last_boxed, _stated, _hashed, _last_number):
         if (span := way(text)) is not None and (answer := undress(text[slice(*span)])):
             yield answer, span
-
-
-def _boxed(text: str) -> Span | None:
-    """What the last `\\boxed{...}` holds, braces matched; an unclosed one holds nothing."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    begin = start + len("\\boxed{")
-    depth = 1
-    for i in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[i], 0)
-        if depth == 0:
-            return begin, i
-    return None
 
 
 def _stated(text: str) -> Span | None:
@@ -95,6 +82,6 @@ def undress(answer: str) -> str:
     """Without markdown emphasis, inline mathematics, quotes and a closing full stop."""
     answer = answer.replace("**", "").strip().strip("*_`\"'“”").strip()
     answer = re.sub(r"^(?:\\\(|\\\[|\$(?=.*\$$))\s*(.*?)\s*(?:\\\)|\\\]|\$)$", r"\1", answer)
-    if (inner := _boxed(answer)) is not None:
+    if (inner := last_boxed(answer)) is not None:
         answer = answer[slice(*inner)]
     return answer.rstrip(".").strip().strip("*_`\"'“”").strip()

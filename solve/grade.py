@@ -1,10 +1,15 @@
-"""Whether an answer is the gold answer: exact numbers first, then normalised text."""
+"""Whether an answer is the gold answer: a grader is a way to spell answers, and equal spellings are equal answers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
+
+from ..tasks import GraderName
+from .hendrycks import tidy
 
 Verdict = Literal["right", "wrong", "unreadable"]
 
@@ -15,22 +20,35 @@ _LONGEST = 64
 """Digits beyond this are no answer that a data set holds; comparing them as text is enough."""
 
 
-def grade(answer: str | None, gold: str) -> Verdict:
-    """`unreadable` when there is no answer; else `right` when it equals the gold one, else `wrong`."""
-    if answer is None:
-        return "unreadable"
-    return "right" if canonical(answer) == canonical(gold) else "wrong"
+@dataclass(frozen=True)
+class Grader:
+    """A rule for when two answers are one: in verdicts, and in votes."""
+
+    canonical: Callable[[str], str]
+    """One spelling for equal answers."""
+
+    def __call__(self, answer: str | None, gold: str) -> Verdict:
+        """`unreadable` when there is no answer; else `right` when it equals the gold one, else `wrong`."""
+        if answer is None:
+            return "unreadable"
+        return "right" if self.canonical(answer) == self.canonical(gold) else "wrong"
 
 
 def canonical(answer: str) -> str:
-    """One spelling for equal answers: a reduced fraction where it is a number, else lower-case words.
+    """A reduced fraction where the answer is a number, else lower-case words.
 
-    Equal spellings are what votes are counted by, so `1,000`, `$1000.00` and `1000 dollars` are one answer.
+    `1,000`, `$1000.00` and `1000 dollars` are one answer.
     """
     value = number(answer)
     if value is not None:
         return str(value)
     return " ".join(re.sub(r"[^\w\s.%/+-]", " ", answer.lower()).split()).rstrip(".")
+
+
+grade = Grader(canonical)
+"""Numbers by value, all else by its words."""
+
+GRADERS: dict[GraderName, Grader] = {"number": grade, "hendrycks": Grader(tidy)}
 
 
 def number(answer: str) -> Fraction | None:

@@ -1,5 +1,5 @@
 """The questions a study asks: data sets, and the miniature world."""
 
-from .question import Question
+from .question import GraderName, Question
 
-__all__ = ["Question"]
+__all__ = ["GraderName", "Question"]

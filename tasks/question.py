@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+GraderName = Literal["number", "hendrycks"]
+"""Ways to compare answers (`divcon.solve.grade`): numbers by value and else words; the string rule for MATH."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Question:
     """The gold decomposition; empty where the data set has none, or where no decomposition is needed."""
     solution: str = ""
     """The gold worked solution; empty where the data set has none."""
+    grader: GraderName = "number"
+    """How answers to it are compared."""
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What the data set says about the question: a level, a type, a split."""
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from . import gsm8k, jsonl, miniature
+from . import gsm8k, jsonl, math, miniature
 from .errors import ConfigError
-from .question import Question
+from .question import GraderName, Question
 from .settings import Settings
 
 
 class _Source(Settings):
     """What all sources share."""
+
+    grader: GraderName | None = None
+    """How answers are compared; None is the data set's own way."""
 
     def judge(self, question: Question, subquestions: Sequence[str]) -> bool | None:
         """Whether these are the right sub-questions; None where nobody can say by looking at them."""
@@ -35,6 +39,9 @@ class MiniatureSource(_Source):
 
     def load(self) -> list[Question]:
         return miniature.questions(self.split, self.take, self.seed)
+
+    grader: GraderName | None = None
+    """How answers are compared; None is the data set's own way."""
 
     def judge(self, question: Question, subquestions: Sequence[str]) -> bool | None:
         return miniature.decomposition_is_right(question, subquestions)
@@ -68,12 +75,35 @@ class JsonlSource(_Source):
         return _some(jsonl.read(self.path), self.take)
 
 
-Source = Annotated[MiniatureSource | Gsm8kSource | JsonlSource, Field(discriminator="source")]
+class FileSource(_Source):
+    """A published data set, from a `.jsonl` file of the shape in which it is commonly passed on."""
+
+    source: Literal["math", "svamp", "asdiv", "multiarith"]
+    path: Path
+    """The file."""
+    take: int | None = Field(default=None, gt=0)
+    """The first questions only; None is all of them."""
+
+    def load(self) -> list[Question]:
+        return _some(READERS[self.source](self.path), self.take)
 
 
-def load(source: MiniatureSource | Gsm8kSource | JsonlSource) -> list[Question]:
+READERS = {
+    "math": math.read_math,
+    "svamp": math.read_svamp,
+    "asdiv": math.read_asdiv,
+    "multiarith": math.read_multiarith,
+}
+
+AnySource = MiniatureSource | Gsm8kSource | JsonlSource | FileSource
+Source = Annotated[AnySource, Field(discriminator="source")]
+
+
+def load(source: AnySource) -> list[Question]:
     """The questions of a source. Raises ConfigError when there are none, or two share an id."""
     questions = source.load()
+    if source.grader:
+        questions = [replace(question, grader=source.grader) for question in questions]
     if not questions:
         raise ConfigError(f"no questions in {getattr(source, 'path', None) or source.source}")
     if len({question.id for question in questions}) < len(questions):

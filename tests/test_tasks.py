@@ -98,3 +98,32 @@ def test_a_null_is_an_absent_value_and_any_character_may_stand_in_a_text(tmp_pat
     path = tmp_path / "mine.jsonl"
     path.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
     assert jsonl.read(path) == [Question("mine/1", "a\u2028b\x85c?", "7")]
+
+
+def test_published_data_sets_are_read_in_their_shapes(tmp_path: Path) -> None:
+    rows = {
+        "math": {"problem": "What?", "solution": "So $\\boxed{\\frac{1}{2}}$.", "level": "Level 2", "type": "Algebra"},
+        "svamp": {"Body": "There are 5 pears", "Question": "How many?", "Answer": 5.0, "Type": "Addition"},
+        "asdiv": {"body": "There are 5 pears.", "question": "How many?", "answer": "5 (pears)"},
+        "multiarith": {"input": "There are 5 pears. How many? ", "target": 5},
+    }
+    read = {
+        name: sources.load(sources.FileSource(source=name, path=written(tmp_path / f"{name}.jsonl", row)))[0]  # type: ignore[arg-type]  # names of sources
+        for name, row in rows.items()
+    }
+    assert read["math"].answer == "\\frac{1}{2}" and read["math"].grader == "hendrycks"
+    assert read["math"].tags == {"level": "Level 2", "type": "Algebra"}
+    assert read["svamp"].text == "There are 5 pears. How many?" == read["asdiv"].text == read["multiarith"].text
+    assert [read[name].answer for name in ("svamp", "asdiv", "multiarith")] == ["5.0", "5", "5"]
+
+
+def test_a_study_may_choose_the_grader(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.jsonl", {"question": "?", "answer": "7"})
+    (question,) = sources.load(sources.JsonlSource(source="jsonl", path=path, grader="hendrycks"))
+    assert question.grader == "hendrycks"
+
+
+def test_a_solution_without_a_box_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "math.jsonl", {"problem": "?", "solution": "5"})
+    with pytest.raises(ConfigError, match=r"math\.jsonl:1: the solution has no"):
+        sources.load(sources.FileSource(source="math", path=path))
