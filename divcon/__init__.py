@@ -17,8 +17,10 @@ if TYPE_CHECKING:
         distill_solver,
         doctor,
         evaluate,
+        import_traces,
         plan,
         report,
+        stats_of_traces,
         study,
     )
 
@@ -29,8 +31,10 @@ __all__ = [
     "distill_solver",
     "doctor",
     "evaluate",
+    "import_traces",
     "plan",
     "report",
+    "stats_of_traces",
     "study",
 ]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .decompose import Decomposition, none
+from .distill import published, traces
 from .eval import report as reports
 from .eval import results, summary, tables
 from .eval.compose import Row
@@ -17,8 +18,9 @@ from .eval.plan import Plan
 from .eval.plan import plan as planned
 from .eval.run import Run, stored
 from .eval.study import find, load
+from .eval.trace_stats import TraceStats, trace_stats
 from .solve import Solution
-from .tasks import Question, sources
+from .tasks import GraderName, Question, sources
 from .tasks.errors import ConfigError
 
 RUNS = Path("runs")
@@ -98,6 +100,23 @@ def ask(question: str, *, run: Path = RUNS / "miniature", decomposer: str = "dis
         solves = opened.solver(opened.model(solver, "solver"))
         ((solution,),) = solves([asked], [made])
         return Asked(made, solution)
+
+
+def import_traces(path: Path, out: Path, grader: GraderName | None = None) -> Collected:
+    """Published traces, labelled and written to `out/traces.jsonl`."""
+    read = published.read(path, grader)
+    if not read:
+        raise ConfigError(f"no traces in {path}")
+    traces.write(read, out / "traces.jsonl", origin=str(path))
+    return Collected(out / "traces.jsonl", len(read), sum(trace.verdict == "right" for trace in read))
+
+
+def stats_of_traces(folder: Path) -> TraceStats:
+    """What the traces in a folder are worth."""
+    read = traces.read(folder / "traces.jsonl")
+    if not read:
+        raise ConfigError(f"no traces in {folder}")
+    return trace_stats(read)
 
 
 def doctor() -> Diagnosis:

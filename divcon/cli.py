@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,33 @@ def ask(question: str, run: Path, decomposer: str, solver: str) -> None:
     from . import api
 
     click.echo(api.ask(question, run=run, decomposer=decomposer, solver=solver))
+
+
+@main.group()
+def traces() -> None:
+    """Read traces that others have published, and say what a set of traces is worth."""
+
+
+@traces.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for traces.jsonl.")
+@click.option("--grader", type=click.Choice(["number", "hendrycks"]), help="How answers are compared.")
+def import_traces(path: Path, out: Path, grader: Literal["number", "hendrycks"] | None) -> None:
+    """Label the traces of a file, or of all files below a folder, and write them in the study's format."""
+    from . import api
+
+    click.echo(api.import_traces(path, out, grader))
+
+
+@traces.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def stats(folder: Path, as_json: bool) -> None:
+    """Right, wrong and unreadable; majority and oracle; lengths; shares by level and type."""
+    from . import api
+
+    figures = api.stats_of_traces(folder)
+    click.echo(json.dumps(figures.as_json(), indent=2) if as_json else figures)
 
 
 @main.command()

@@ -18,7 +18,7 @@ from divcon.eval.study import Study
 
 def commands(command: click.Command, path: str) -> Iterator[str]:
     """The help of a command and of those below it."""
-    context = click.Context(command, info_name=path, max_content_width=100)
+    context = click.Context(command, info_name=path, terminal_width=96, **main.context_settings)
     yield f"### {path}\n\n```\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for name in sorted(command.commands):

@@ -20,7 +20,7 @@ REVISION = "740312add88f781978c0658806c59bc2815b9866"
 
 def read(path: Path) -> list[Question]:
     """The questions of a file of the published shape, main or Socratic."""
-    return [_question(row, f"{path}:{number}", f"{path.stem}/{number}") for number, row in objects(path)]
+    return [question(row, f"{path}:{number}", f"{path.stem}/{number}") for number, row in objects(path)]
 
 
 def download(split: str) -> list[Question]:
@@ -31,10 +31,11 @@ def download(split: str) -> list[Question]:
         rows = load_dataset(HUB, "socratic", split=split, revision=REVISION)
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot load {HUB} from the hub ({error}); give the path of a file") from error
-    return [_question(row, f"{HUB}:{number}", f"{split}/{number}") for number, row in enumerate(rows, 1)]
+    return [question(row, f"{HUB}:{number}", f"{split}/{number}") for number, row in enumerate(rows, 1)]
 
 
-def _question(row: dict[str, Any], where: str, name: str) -> Question:
+def question(row: dict[str, Any], where: str, name: str) -> Question:
+    """A question from a published row; `where` names the row in an error."""
     solution, mark, answer = text(row, "answer", where).rpartition("####")
     if not mark:
         raise ConfigError(f"{where}: the answer has no '####'")

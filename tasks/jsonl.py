@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,10 @@ def read(path: Path) -> list[Question]:
 def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The line number and the object of every line that is not blank."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would also split inside a text, at U+2028
+        lines = _text(path).split("\n")  # splitlines() would also split inside a text, at U+2028
     except FileNotFoundError:
         raise ConfigError(f"no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
@@ -33,6 +35,13 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(row, dict):
                 raise ConfigError(f"{path}:{number} is not a JSON object")
             yield number, row
+
+
+def _text(path: Path) -> str:
+    if path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+            return stream.read()
+    return path.read_text(encoding="utf-8")
 
 
 def text(row: dict[str, Any], key: str, where: str) -> str:

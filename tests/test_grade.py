@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections import Counter
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from divcon.solve import GRADERS, canonical, grade
-from divcon.tasks.boxed import last_boxed
 
 
 @pytest.mark.parametrize(
@@ -91,24 +85,3 @@ def test_the_string_rule_for_math(answer: str, gold: str) -> None:
 @pytest.mark.parametrize(("answer", "gold"), [("\\frac{2}{4}", "\\frac{1}{2}"), ("1,000", "1000"), ("5 cm", "5")])
 def test_the_string_rule_is_blind_to_mathematics(answer: str, gold: str) -> None:
     assert GRADERS["hendrycks"](answer, gold) == "wrong"
-
-
-def test_the_string_rule_labels_the_published_traces_as_published() -> None:
-    """21,127 of the 60,000 GPT-3.5 solutions of MATH are right by the authors' own code, and 786 have no box."""
-    folder = Path(__file__).parent.parent.parent / "shared" / "data" / "traces_math_gpt35"
-    if not folder.is_dir():
-        pytest.skip(f"the published traces are not in {folder}")
-    verdicts: Counter[str] = Counter()
-    for path in folder.glob("*.jsonl.gz"):
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for row in map(json.loads, lines):
-                gold = boxed(row["answer"])
-                assert gold is not None
-                verdicts.update(GRADERS["hendrycks"](boxed(text), gold) for text in row["generated_answer"])
-    assert verdicts["unreadable"] == 786
-    assert abs(verdicts["right"] - 21_127) <= 15
-
-
-def boxed(text: str) -> str | None:
-    box = last_boxed(text)
-    return text[slice(*box)] if box else None

@@ -1,0 +1,90 @@
+"""What a set of traces is worth: how many are right, what a vote over them reaches, and how long they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from ..distill.traces import Trace
+from ..solve import GRADERS
+from .vote import credit
+
+
+@dataclass(frozen=True)
+class TraceStats:
+    """Counts and shares over traces; a question's traces vote together."""
+
+    traces: int
+    questions: int
+    right: int
+    wrong: int
+    unreadable: int
+    samples: int
+    """Traces of the question that has most: the k of the next two."""
+    majority: float
+    """Accuracy of the majority vote over all traces of each question; ties share credit."""
+    oracle: float
+    """Share of questions of which at least one trace is right."""
+    right_characters: float
+    """Median length of a right trace."""
+    wrong_characters: float
+    """Median length of a wrong or unreadable one."""
+    right_by_tag: dict[str, dict[str, float]]
+    """Share of right traces by each value of each tag."""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.traces:,} traces of {self.questions:,} questions: "
+            f"{self.right:,} right, {self.wrong:,} wrong, {self.unreadable:,} unreadable",
+            f"majority@{self.samples} {self.majority:.4f}, oracle@{self.samples} {self.oracle:.4f}",
+            f"median length: right {self.right_characters:.0f}, wrong {self.wrong_characters:.0f} characters",
+        ]
+        for tag, shares in self.right_by_tag.items():
+            lines.append(f"right by {tag}: " + ", ".join(f"{value} {share:.3f}" for value, share in shares.items()))
+        return "\n".join(lines)
+
+
+def trace_stats(traces: Sequence[Trace]) -> TraceStats:
+    """The figures of a set of traces; there must be one at least."""
+    questions: dict[str, list[Trace]] = {}
+    for trace in traces:
+        questions.setdefault(trace.question.id, []).append(trace)
+    verdicts = Counter(trace.verdict for trace in traces)
+    return TraceStats(
+        traces=len(traces),
+        questions=len(questions),
+        right=verdicts["right"],
+        wrong=verdicts["wrong"],
+        unreadable=verdicts["unreadable"],
+        samples=max(map(len, questions.values())),
+        majority=sum(map(_vote, questions.values())) / len(questions),
+        oracle=sum(any(t.verdict == "right" for t in of) for of in questions.values()) / len(questions),
+        right_characters=_length([t for t in traces if t.verdict == "right"]),
+        wrong_characters=_length([t for t in traces if t.verdict != "right"]),
+        right_by_tag=_by_tag(traces),
+    )
+
+
+def _vote(of_question: Sequence[Trace]) -> float:
+    question = of_question[0].question
+    return credit([trace.answer for trace in of_question], question.answer, GRADERS[question.grader])
+
+
+def _length(traces: Sequence[Trace]) -> float:
+    return median(len(trace.solution) for trace in traces) if traces else float("nan")
+
+
+def _by_tag(traces: Sequence[Trace]) -> dict[str, dict[str, float]]:
+    seen: dict[str, dict[str, list[bool]]] = {}
+    for trace in traces:
+        for tag, value in trace.question.tags.items():
+            seen.setdefault(tag, {}).setdefault(value, []).append(trace.verdict == "right")
+    return {
+        tag: {value: sum(right) / len(right) for value, right in sorted(values.items())} for tag, values in seen.items()
+    }

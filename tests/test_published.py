@@ -1,0 +1,94 @@
+"""Traces of others: their shapes, their labels, what they are worth."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from datasets import Dataset
+
+from divcon.cli import main
+from divcon.distill import published, traces
+from divcon.eval.trace_stats import trace_stats
+from divcon.tasks.errors import ConfigError
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+
+MATH = {
+    "question": "Problem:\nWhat is half of $1$?",
+    "answer": "It is $\\boxed{\\frac{1}{2}}$.",
+    "generated_answer": ["Solution:\n$\\boxed{0.5}$", "Solution:\n$\\boxed{2}$", "Half."],
+    "level": "Level 1",
+    "type": "Algebra",
+}
+MODELS = {
+    "question": "How many?",
+    "ground_truth": "16 + 2 = 18\nA: 18",
+    "6b": {"is_correct": True, "solution": "A: 18"},
+    "175b": {"is_correct": False, "solution": "A: 20"},
+}
+SOCRATIC = {"question": "How many?", "answer": "How many at first? ** 2 + 2 = <<2+2=4>>4.\n#### 4"}
+
+
+def written(path: Path, *rows: object) -> Path:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_every_shape_is_told_by_its_keys(tmp_path: Path) -> None:
+    read = published.read(written(tmp_path / "all.jsonl", MATH, MODELS, SOCRATIC))
+    assert [t.verdict for t in read] == ["right", "wrong", "unreadable", "right", "wrong", "right"]
+    assert read[0].question.text == "What is half of $1$?" and read[0].solution == "$\\boxed{0.5}$"
+    assert read[0].question.tags == {"level": "Level 1", "type": "Algebra"}
+    assert [t.question.tags["model"] for t in read[3:5]] == ["6b", "175b"]
+    assert read[5].subquestions == ("How many at first?",) and read[5].solution.endswith("The answer is 4.")
+
+
+def test_gzipped_files_below_a_folder_are_read(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    with gzip.open(tmp_path / "deep" / "algebra.jsonl.gz", "wt", encoding="utf-8") as out:
+        out.write(json.dumps(MATH))
+    assert {trace.question.id for trace in published.read(tmp_path)} == {"algebra/1"}
+
+
+def test_an_unknown_shape_is_named(tmp_path: Path) -> None:
+    empty = tmp_path / "nothing"
+    empty.mkdir()
+    with pytest.raises(ConfigError, match=r"x\.jsonl:1 has none of the known shapes; its keys are 'a'"):
+        published.read(written(tmp_path / "x.jsonl", {"a": 1}))
+    with pytest.raises(ConfigError, match=r"no \.jsonl or \.jsonl\.gz file below"):
+        published.read(empty)
+
+
+def test_what_traces_are_worth_by_hand(tmp_path: Path) -> None:
+    """Two questions: 1 of 2 readable right (a tie, half a credit), and 1 of 2 right (another tie)."""
+    figures = trace_stats(published.read(written(tmp_path / "all.jsonl", MATH, MODELS)))
+    assert (figures.right, figures.wrong, figures.unreadable) == (2, 2, 1)
+    assert (figures.majority, figures.oracle, figures.samples) == (0.5, 1.0, 3)
+    assert figures.right_by_tag["level"] == {"Level 1": 1 / 3}
+
+
+def test_imported_traces_are_the_studys_own_and_read_into_datasets(tmp_path: Path) -> None:
+    path = written(tmp_path / "all.jsonl", MATH)
+    outcome = CliRunner().invoke(main, ["traces", "import", str(path), "--out", str(tmp_path / "out")])
+    assert outcome.exit_code == 0 and "3 traces, 1 right" in outcome.output
+    assert len(traces.read(tmp_path / "out" / "traces.jsonl")) == 3
+    lines = (tmp_path / "out" / "traces.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+    assert Dataset.from_list([json.loads(line) for line in lines]).num_rows == 3
+    outcome = CliRunner().invoke(main, ["traces", "stats", str(tmp_path / "out"), "--json"])
+    assert json.loads(outcome.output)["oracle"] == 1.0
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"the published data sets are not in {SHARED}")
+def test_published_figures_come_out_as_published() -> None:
+    """Turning Dust into Gold, GPT-3.5 on MATH; and the solutions published with GSM8K, which carry their own labels."""
+    figures = trace_stats(published.read(SHARED / "traces_math_gpt35"))
+    assert (figures.traces, figures.unreadable) == (60_000, 786)
+    assert abs(figures.right - 21_127) <= 15
+    assert figures.majority == pytest.approx(0.4581, abs=2e-4) and figures.oracle == pytest.approx(0.6228, abs=2e-4)
+    models = trace_stats(published.read(SHARED / "gsm8k" / "example_model_solutions.jsonl")).right_by_tag["model"]
+    right = {model: round(share * 1319) for model, share in models.items()}
+    assert right == {"6b_finetuning": 286, "6b_verification": 515, "175b_finetuning": 458, "175b_verification": 742}
