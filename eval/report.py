@@ -11,7 +11,7 @@ import yaml
 from ..distill import student
 from ..tasks.errors import ConfigError
 from . import figures, results, tables
-from .summary import Contrast, Line, Swap, bills, contrasts, decomposed, lines, swaps
+from .summary import Contrast, Line, Swap, bills, clean, contrasts, decomposed, lines, shared, swaps
 
 _EXAMPLES = 6
 
@@ -37,7 +37,8 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     main, changes = tables.main(summary), tables.changes(changed)
     made = [tables.decompositions(found)] if (found := decomposed(rows)) else []
     notes = [_bill(rows), _footnote(run)]
-    shown = [*map(tables.markdown, [main, changes, *made]), *(f"{note}\n" for note in notes)]
+    checked = [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
+    shown = [*map(tables.markdown, [main, changes, *made, *checked]), *(f"{note}\n" for note in notes)]
     (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
     (out / "table.tex").write_text(tables.latex(main, " ".join(notes)), encoding="utf-8")
     figures.save(figures.accuracy_cost(summary, axis), out, "accuracy_cost")
@@ -90,6 +91,12 @@ def _page(run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[s
         "<h2>Test by test</h2>",
         _figure(out / "by_test.svg", "Accuracy of every decomposer before each solver, test by test."),
         *_decompositions(rows),
+        "<h2>Contamination</h2>",
+        "<p>Test questions that stand among the training questions, wholly or in part; each cell's accuracy on those "
+        "that share no run of 13 words with any; and leaks: decompositions that hold the gold answer where the question "
+        "does not.</p>",
+        _table(tables.overlap(shared(rows))),
+        _table(tables.cleaned(clean(rows))),
         "<h2>Every cell</h2>",
         _table(main),
         f"<p class=note>{html.escape(_bill(rows))} {html.escape(_footnote(run))}</p>",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..tasks.errors import ConfigError
+from ..tasks.overlap import Overlap
 from .compose import PhaseCost, Row
+from .leak import leaks_answer
 
 _PHASE = [
     ("prompt_tokens", pa.int64()),
@@ -29,11 +31,13 @@ SCHEMA = pa.schema(
         ("test", pa.string()),
         ("id", pa.string()),
         ("question", pa.string()),
+        ("overlap", pa.string()),
         ("gold", pa.string()),
         ("subquestions", pa.list_(pa.string())),
         ("decomposition", pa.string()),
         ("decomposition_kind", pa.string()),
         ("decomposition_right", pa.bool_()),
+        ("leaks_answer", pa.bool_()),
         ("solutions", pa.list_(pa.string())),
         ("answers", pa.list_(pa.string())),
         ("answer", pa.string()),
@@ -46,10 +50,16 @@ SCHEMA = pa.schema(
 """One row a cell and question. Null is unknown: an unread answer, an operation count or a price nobody can name."""
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
+Overlaps = Mapping[tuple[str, str], Overlap]
+"""By test and question id: what the question shares with the training questions."""
+
+
+def write(rows: Sequence[Row], path: Path, overlaps: Overlaps) -> None:
     """Replace the file at `path`, at once or not at all."""
     part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist([_flat(row) for row in rows], schema=SCHEMA), part)
+    pq.write_table(
+        pa.Table.from_pylist([_flat(row, overlaps[row.test, row.question.id]) for row in rows], schema=SCHEMA), part
+    )
     part.replace(path)
 
 
@@ -67,17 +77,19 @@ def read(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: Row, overlap: Overlap) -> dict[str, Any]:
     return {
         **row.cell._asdict(),
         "test": row.test,
         "id": row.question.id,
         "question": row.question.prompt,
+        "overlap": overlap,
         "gold": row.question.answer,
         "subquestions": list(row.decomposition.subquestions),
         "decomposition": row.decomposition.text,
         "decomposition_kind": row.decomposition.kind,
         "decomposition_right": row.decomposition_right,
+        "leaks_answer": leaks_answer(row.question, row.decomposition.subquestions),
         "solutions": [solution.text for solution in row.solutions],
         "answers": [solution.answer for solution in row.solutions],
         "answer": row.answer,

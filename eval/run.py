@@ -31,6 +31,7 @@ from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
 from ..tasks import Question, jsonl, sources
 from ..tasks.errors import ConfigError
+from ..tasks.overlap import Overlap, overlaps
 from . import results
 from .compose import Decomposing, Row, Solving, compose
 from .progress import Progress
@@ -90,6 +91,7 @@ class Run:
         path = self.directory / "traces" / "traces.jsonl"
         if path.is_file():
             return traces.read(path, self._origin())
+        self._overlaps()
         with self.progress.stage("collect: teacher's traces") as advance:
             decomposer, solver = self.decomposer(self.llm), self.solver(self.llm)
             collected = collect(
@@ -125,8 +127,9 @@ class Run:
 
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
+        overlapping = self._overlaps()
         rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
-        results.write(rows, self.directory / "results.parquet")
+        results.write(rows, self.directory / "results.parquet", overlapping)
         return rows
 
     # -- the values that the grid is made of -------------------------------------------------------------------------
@@ -176,6 +179,21 @@ class Run:
     def model(self, name: str, role: student.Role) -> Model:
         """What `llm` or `distilled` stands for in a role."""
         return self.llm if name == "llm" else self.distilled(self.directory / role)
+
+    def _overlaps(self) -> dict[tuple[str, str], Overlap]:
+        """What each test question shares with the training ones. Raises ConfigError for one that is the same."""
+        found = {
+            (test, question.id): overlap
+            for test, questions in self.tests.items()
+            for question, overlap in zip(questions, overlaps(self.train_questions, questions), strict=True)
+        }
+        same = [f"{name} of {test}" for (test, name), overlap in found.items() if overlap == "exact"]
+        if same and not self.study.allow_overlap:
+            raise ConfigError(
+                f"{len(same)} test questions are training questions too, such as {same[0]}; "
+                "take other questions, or set allow_overlap=true"
+            )
+        return found
 
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)

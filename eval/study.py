@@ -97,6 +97,8 @@ class Study(Settings):
     """The questions that the teacher's traces are collected on."""
     tests: dict[str, Source] = Field(min_length=1)
     """The questions that cells are compared on, by name."""
+    allow_overlap: bool = False
+    """Go on although test questions stand among the training questions, word for word."""
     llm: ModelSettings
     """The large model: the teacher, and the LLM of the grid."""
     student: TransformersSettings

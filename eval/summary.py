@@ -162,6 +162,49 @@ def bills(rows: Rows) -> tuple[Bill, Bill]:
     return alone, together
 
 
+class Shared(NamedTuple):
+    """What a test shares with the training questions, and what the decompositions give away."""
+
+    test: str
+    questions: int
+    exact: int
+    normalised: int
+    runs: int
+    """Questions that share a run of 13 words."""
+
+
+def shared(rows: Rows) -> list[Shared]:
+    """For each test; the counts exclude one another."""
+    of_one_cell = next(iter(by_cell(rows).values()))
+    found = []
+    for test in dict.fromkeys(row["test"] for row in of_one_cell):
+        kinds = [row["overlap"] for row in of_one_cell if row["test"] == test]
+        found.append(Shared(test, len(kinds), *(kinds.count(kind) for kind in ("exact", "normalised", "13-gram"))))
+    return found
+
+
+class Clean(NamedTuple):
+    """A cell on all questions, and on those that share nothing with the training questions."""
+
+    cell: Cell
+    whole: Estimate
+    questions: int
+    clean: Estimate
+    leaks: int
+    """Questions whose decomposition holds the gold answer, which the question itself does not."""
+
+
+def clean(rows: Rows) -> list[Clean]:
+    """For each cell."""
+    found = []
+    for cell, of_cell in by_cell(rows).items():
+        untouched = [row["credit"] for row in of_cell if row["overlap"] == "none"]
+        leaks = sum(row["leaks_answer"] for row in of_cell)
+        whole = accuracy([row["credit"] for row in of_cell])
+        found.append(Clean(cell, whole, len(untouched), accuracy(untouched), leaks))
+    return found
+
+
 @dataclass(frozen=True)
 class Decomposed:
     """How many of a decomposer's decompositions are right, where that can be said."""

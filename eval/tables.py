@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .stats import Estimate
-from .summary import Decomposed, Line, Swap
+from .summary import Clean, Decomposed, Line, Shared, Swap
 
 Table = tuple[list[str], list[list[str]]]
 """A header and rows of cells."""
@@ -44,6 +44,20 @@ def decompositions(found: Sequence[Decomposed]) -> Table:
     header = ["decomposer", *dict.fromkeys(f"{d.test} (n={d.questions})" for d in found)]
     names = dict.fromkeys(d.decomposer for d in found)
     return header, [[name, *(percent(d.right) for d in found if d.decomposer == name)] for name in names]
+
+
+def overlap(found: Sequence[Shared]) -> Table:
+    """A row a test: how many of its questions stand among the training ones, wholly or in part."""
+    header = ["test", "n", "the same", "the same but for spelling", "share 13 words"]
+    return header, [[s.test, *map(str, s[1:])] for s in found]
+
+
+def cleaned(found: Sequence[Clean]) -> Table:
+    """A row a cell: accuracy on all questions beside the clean ones, and leaks."""
+    header = ["decomposer", "solver", "vote", "all questions", f"clean questions (n={found[0].questions})", "leaks"]
+    return header, [
+        [*c.cell, percent(c.whole), percent(c.clean) if c.questions else "none is clean", str(c.leaks)] for c in found
+    ]
 
 
 def markdown(table: Table) -> str:

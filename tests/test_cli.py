@@ -25,6 +25,7 @@ def config(tmp_path: Path) -> Path:
     questions.write_text('{"question": "How many?", "answer": "7"}\n', encoding="utf-8")
     path = tmp_path / "study.yaml"
     path.write_text(
+        "allow_overlap: true\n"
         f"train: {{source: jsonl, path: {questions}}}\n"
         f"tests: {{mine: {{source: jsonl, path: {questions}}}}}\n"
         "llm: {engine: transformers, path: miniature/llm}\n"
