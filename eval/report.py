@@ -93,8 +93,8 @@ def _page(run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[s
         *_decompositions(rows),
         "<h2>Contamination</h2>",
         "<p>Test questions that stand among the training questions, wholly or in part; each cell's accuracy on those "
-        "that share no run of 13 words with any; and leaks: decompositions that hold the gold answer where the question "
-        "does not.</p>",
+        "that share no run of 13 words with any; and leaks: decompositions that hold the gold answer where the "
+        "question does not.</p>",
         _table(tables.overlap(shared(rows))),
         _table(tables.cleaned(clean(rows))),
         "<h2>Every cell</h2>",
