@@ -18,8 +18,10 @@ if TYPE_CHECKING:
         doctor,
         evaluate,
         import_traces,
+        list_data,
         plan,
         report,
+        show_data,
         stats_of_traces,
         study,
     )
@@ -32,8 +34,10 @@ __all__ = [
     "doctor",
     "evaluate",
     "import_traces",
+    "list_data",
     "plan",
     "report",
+    "show_data",
     "stats_of_traces",
     "study",
 ]

@@ -102,6 +102,18 @@ def ask(question: str, *, run: Path = RUNS / "miniature", decomposer: str = "dis
         return Asked(made, solution)
 
 
+def list_data() -> str:
+    """Every data set that a study can ask, a line each."""
+    wide = max(map(len, sources.CATALOGUE))
+    return "\n".join(f"{name:<{wide}}  {what}" for name, what in sources.CATALOGUE.items())
+
+
+def show_data(name: str, path: Path | None = None, n: int = 3) -> str:
+    """The first `n` questions of a data set, as they are read."""
+    questions = sources.load(sources.named(name, path, n))
+    return "\n\n".join(_shown(question) for question in questions)
+
+
 def import_traces(path: Path, out: Path, grader: GraderName | None = None) -> Collected:
     """Published traces, labelled and written to `out/traces.jsonl`."""
     read = published.read(path, grader)
@@ -184,6 +196,13 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+
+def _shown(question: Question) -> str:
+    lines = [f"{question.id}  (answer: {question.answer}; grader: {question.grader})", question.prompt]
+    lines += [f"  {i}. {asked}" for i, asked in enumerate(question.subquestions, 1)]
+    lines += [f"  {key}: {value}" for key, value in question.tags.items()]
+    return "\n".join(lines)
 
 
 def _open(config: str, overrides: Sequence[str], limit: int | None, run: Path | None) -> Run:

@@ -141,6 +141,30 @@ def ask(question: str, run: Path, decomposer: str, solver: str) -> None:
 
 
 @main.group()
+def data() -> None:
+    """Look at the data sets that a study can ask."""
+
+
+@data.command("list")
+def list_data() -> None:
+    """Every data set, by its name in a config."""
+    from . import api
+
+    click.echo(api.list_data())
+
+
+@data.command()
+@click.argument("name")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--n", "count", type=click.IntRange(min=1), default=3, show_default=True, help="How many questions.")
+def show(name: str, path: Path | None, count: int) -> None:
+    """The first questions of a data set; PATH is its file (of `miniature`, a split)."""
+    from . import api
+
+    click.echo(api.show_data(name, path, count))
+
+
+@main.group()
 def traces() -> None:
     """Read traces that others have published, and say what a set of traces is worth."""
 

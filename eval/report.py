@@ -105,7 +105,11 @@ def _page(run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[s
         "<h2>Examples</h2>",
         *(_example(row) for row in _chosen(rows)),
         "<h2>Provenance</h2>",
-        f"<details><summary>config.yaml</summary><pre>{_escaped(run / 'config.yaml')}</pre></details>",
+        *(
+            f"<details><summary>{name}</summary><pre>{_escaped(run / name)}</pre></details>"
+            for name in ("data.json", "config.yaml")
+            if (run / name).is_file()
+        ),
     ]
     body = "\n".join(sections)
     return (

@@ -2,7 +2,7 @@
 
 A run directory is all there is:
 
-    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  results.parquet  report/  log.jsonl
+    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  results.parquet  report/  log.jsonl
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
 from ..tasks import Question, jsonl, sources
 from ..tasks.errors import ConfigError
-from ..tasks.overlap import Overlap, overlaps
+from ..tasks.overlap import Overlap, fingerprint, overlaps
 from . import results
 from .compose import Decomposing, Row, Solving, compose
 from .progress import Progress
@@ -129,6 +129,7 @@ class Run:
         """Every cell of the grid on every test, and `results.parquet`."""
         overlapping = self._overlaps()
         rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
+        (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
         results.write(rows, self.directory / "results.parquet", overlapping)
         return rows
 
@@ -194,6 +195,19 @@ class Run:
                 "take other questions, or set allow_overlap=true"
             )
         return found
+
+    def _data(self) -> dict[str, dict[str, Any]]:
+        """Which questions the results stand on: where they came from, how many, and a hash of their contents."""
+        asked = {"train": (self.study.train, self.train_questions)}
+        asked |= {f"test: {name}": (self.study.tests[name], questions) for name, questions in self.tests.items()}
+        return {
+            name: {
+                **source.model_dump(mode="json", exclude_none=True),
+                "questions": len(questions),
+                "sha256": fingerprint(questions),
+            }
+            for name, (source, questions) in asked.items()
+        }
 
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)

@@ -99,6 +99,32 @@ AnySource = MiniatureSource | Gsm8kSource | JsonlSource | FileSource
 Source = Annotated[AnySource, Field(discriminator="source")]
 
 
+CATALOGUE = {
+    "miniature": "word problems with facts and structures that are held out; made on the spot",
+    "gsm8k": "GSM8K, grade-school word problems; from the hub or a file, main or Socratic",
+    "math": "MATH, competition problems with level and type; a file",
+    "svamp": "SVAMP, word problems with changed wording; a file",
+    "asdiv": "ASDiv, diverse word problems; a file",
+    "multiarith": "MultiArith, word problems of several steps; a file",
+    "jsonl": "questions of your own; a file",
+}
+"""Every source by its name in a config."""
+
+
+def named(name: str, path: Path | None, take: int) -> AnySource:
+    """The source of a name, for a first look. Raises ConfigError for an unknown name, or one that needs a path."""
+    if name not in CATALOGUE:
+        raise ConfigError(f"no data set {name!r}; there are {', '.join(CATALOGUE)}")
+    if name == "miniature":
+        return MiniatureSource(source="miniature", split=str(path or "train"), take=take)
+    if name == "gsm8k":
+        return Gsm8kSource(source="gsm8k", path=path, take=take)
+    if path is None:
+        raise ConfigError(f"the data set {name!r} needs the path of a file")
+    values = {"source": name, "path": path, "take": take}
+    return JsonlSource.model_validate(values) if name == "jsonl" else FileSource.model_validate(values)
+
+
 def load(source: AnySource) -> list[Question]:
     """The questions of a source. Raises ConfigError when there are none, or two share an id."""
     questions = source.load()

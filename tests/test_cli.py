@@ -77,6 +77,19 @@ def test_a_log_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
     assert "log.jsonl" in fails("collect", str(config), "--run", str(run))
 
 
+def test_an_unknown_data_set_and_one_without_its_file() -> None:
+    assert "no data set 'gsm9k'; there are miniature, gsm8k" in fails("data", "show", "gsm9k")
+    assert "needs the path of a file" in fails("data", "show", "math")
+    assert "no split" in fails("data", "show", "miniature", "nonsense")
+
+
+def test_data_sets_are_listed_and_shown(tmp_path: Path) -> None:
+    listed = CliRunner().invoke(main, ["data", "list"])
+    assert "asdiv" in listed.output and listed.exit_code == 0
+    shown = CliRunner().invoke(main, ["data", "show", "miniature", "known-new", "--n", "2"])
+    assert "known-new/0001" in shown.output and "  1. How many" in shown.output and "structure: new" in shown.output
+
+
 def test_a_report_of_nothing(tmp_path: Path) -> None:
     assert "not a run directory" in fails("report", str(tmp_path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -55,7 +56,7 @@ def without_seconds(run: Path) -> str:
 
 
 def test_a_run_leaves_everything_the_design_names(run: Path) -> None:
-    for name in ("config.yaml", "store.sqlite", "traces/traces.jsonl", "results.parquet", "log.jsonl"):
+    for name in ("config.yaml", "store.sqlite", "traces/traces.jsonl", "data.json", "results.parquet", "log.jsonl"):
         assert (run / name).stat().st_size > 0
     for name in ("decomposer", "solver"):
         made = {path.name for path in (run / name).iterdir()}
@@ -73,6 +74,13 @@ def test_every_cell_answers_every_question_of_every_split(run: Path) -> None:
     assert len(rows) == len(cells) * 4 * LIMIT
     assert all(row["solve_flops"] > 0 and row["solve_dollars"] is None for row in rows)
     assert {row["decompose_flops"] for row in rows if row["decomposer"] == "none"} == {0.0}
+
+
+def test_the_report_names_the_data_it_stands_on(run: Path) -> None:
+    data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    assert len(data) == 5 and all(len(entry["sha256"]) == 64 for entry in data.values())
+    assert data["train"]["questions"] == LIMIT
+    assert data["train"]["sha256"] in (run / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_cells_share_decompositions(run: Path) -> None:
