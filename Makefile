@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install study results test test-wheel docs check lint types fmt clean
+.PHONY: install study results gsm8k bench test test-wheel docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -22,6 +22,16 @@ results: study
 	cp runs/miniature/report/accuracy_cost.png docs/figures/miniature.png
 	cp runs/miniature/report/by_test.png docs/figures/miniature_by_test.png
 	cp runs/miniature/report/table.md docs/results/miniature.md
+
+# The plumbing run of docs/results.md: make gsm8k TRAIN=train.jsonl TEST=test.jsonl LLM=DIR STUDENT=DIR
+gsm8k: install
+	$(BIN)/divcon study gsm8k-local --limit 12 --set train.path=$(TRAIN) --set tests.gsm8k.path=$(TEST) \
+	  --set llm.path=$(LLM) --set student.path=$(STUDENT) --set grid.samples=2 --set solve.max_tokens=320 \
+	  --set distill.decomposer.data=all --set distill.decomposer.tokens=12000 \
+	  --set distill.solver.data=all --set distill.solver.tokens=12000
+
+bench: install
+	$(BIN)/python bench/startup.py 20
 
 test: install
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
