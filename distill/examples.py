@@ -28,7 +28,10 @@ class Example(NamedTuple):
 def for_decomposer(
     traces: Sequence[Trace], decomposer: PromptedDecomposer, data: Literal["all", "reached"]
 ) -> list[Example]:
-    """Each distinct decomposition of a question once; unreadable ones teach nothing and are left out."""
+    """Each distinct decomposition of a question once; unreadable ones teach nothing and are left out.
+
+    Raises ConfigError when nothing is left.
+    """
     said = [t for t in traces if t.subquestions or parse(t.decomposition, decomposer.limit)[1] == "not needed"]
     ordered = dict.fromkeys((t.question, t.subquestions) for t in said if data == "all" or t.verdict == "right")
     examples = [Example(decomposer.request(question).messages, listing(asked)) for question, asked in ordered]
@@ -41,7 +44,10 @@ def for_solver(
     data: Literal["all", "right", "gold-spliced"],
     target: Literal["sub-answers", "direct"],
 ) -> list[Example]:
-    """Each distinct solution once. With target `direct` the reply is the final answer's sentence alone."""
+    """Each distinct solution once; unreadable ones are left out.
+
+    With target `direct` the reply is the final answer's sentence alone. Raises ConfigError when nothing is left.
+    """
     answers: dict[str, Callable[[Trace], str]] = {
         "all": lambda t: t.answer or "",
         "right": lambda t: t.answer or "",

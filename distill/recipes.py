@@ -76,6 +76,6 @@ class SolverRecipe(Training):
 
     data: Literal["all", "right", "gold-spliced"] = "right"
     """`all` of the teacher's solutions (S_E-T), the `right` ones, or all with the gold answer put in place of the
-    teacher's (S_E-A)."""
+    teacher's (S_E-A). A solution without an answer that can be read is in none of them."""
     target: Literal["sub-answers", "direct"] = "sub-answers"
     """Learn the worked solution, or the final answer alone."""

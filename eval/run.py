@@ -316,7 +316,6 @@ class Run:
             raise ConfigError(f"{directory} was distilled under other prompts; remove it to train again")
 
     def _remember(self) -> None:
-        """Keep the resolved config, or refuse to go on under another one."""
         """Keep the resolved config. Another one is taken over only where nothing was made under the old one yet."""
         path = self.directory / "config.yaml"
         if not path.is_file():

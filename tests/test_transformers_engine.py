@@ -132,6 +132,19 @@ def test_a_stop_string_ends_a_completion(store: Store) -> None:
     assert cut.text == whole.text[: whole.text.index(word)] and cut.finish == "stop"
 
 
+def test_padding_behind_a_stop_string_is_not_counted(store: Store) -> None:
+    """A row that stopped waits in its batch for longer ones, and has used the tokens up to its stop string only."""
+    how = Sampling(max_tokens=60, stop=("earns",))
+    asked = [replace(request, sampling=how, n=1) for request in requests()]
+    replies = [reply for (reply,) in Model("llm", Transformers("miniature/llm", dtype="float32"), store)(asked)]
+    tokenizer = load_tokenizer(model_directory("miniature/llm"))
+    stopped = [reply for reply in replies if reply.text.endswith("he ") or reply.text.endswith("she ")]
+    assert stopped and max(reply.usage.completion_tokens for reply in replies) > 40
+    for reply in stopped:
+        written = f"{reply.text}earns"
+        assert reply.usage.completion_tokens == len(tokenizer(written, add_special_tokens=False)["input_ids"])
+
+
 def test_control_tokens_in_a_question_are_dropped() -> None:
     tokenizer = load_tokenizer(model_directory("miniature/llm"))
     end = tokenizer.eos_token
