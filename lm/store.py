@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from ..tasks.errors import ConfigError
 from .completion import Completion, Draw, Request, Usage
 
-FORMAT = 1
-"""The version of the tables below; a store of another format is refused."""
+FORMAT = 2
+"""The version of the tables below. 1 had no table `checked`, and gets it; other formats are refused."""
 
 _TABLES = """
 CREATE TABLE request (
@@ -45,6 +45,12 @@ CREATE TABLE attempt (
 );
 CREATE INDEX attempt_key ON attempt (key);
 """
+_CHECKED = """
+CREATE TABLE checked (
+  key   TEXT PRIMARY KEY,
+  same  INTEGER                         -- whether two expressions are equal; NULL when the check hit its limit
+) WITHOUT ROWID;
+"""
 
 _KEYS_A_QUERY = 500
 
@@ -68,9 +74,12 @@ class Store:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version == FORMAT:
             return
+        if version == 1:
+            self._db.executescript(f"BEGIN; {_CHECKED} PRAGMA user_version={FORMAT}; COMMIT;")
+            return
         if version or self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise sqlite3.DatabaseError(f"it has format {version}, this divcon writes format {FORMAT}")
-        self._db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={FORMAT}; COMMIT;")
+        self._db.executescript(f"BEGIN; {_TABLES} {_CHECKED} PRAGMA user_version={FORMAT}; COMMIT;")
 
     def __enter__(self) -> Self:
         return self
@@ -88,8 +97,7 @@ class Store:
     def get(self, keys: Sequence[str]) -> dict[str, Completion]:
         """The samples that are here, by key."""
         found: dict[str, Completion] = {}
-        for start in range(0, len(keys), _KEYS_A_QUERY):
-            some = keys[start : start + _KEYS_A_QUERY]
+        for some in _portions(keys):
             rows = self._db.execute(
                 "SELECT key, text, finish, prompt_tokens, completion_tokens, cached_tokens, seconds, logprobs "
                 f"FROM sample WHERE key IN ({','.join('?' * len(some))})",
@@ -123,6 +131,19 @@ class Store:
         """How many attempts have an unknown outcome."""
         count: int = self._db.execute("SELECT count(*) FROM attempt WHERE outcome IS NULL").fetchone()[0]
         return count
+
+    def checked(self, keys: Sequence[str]) -> dict[str, bool | None]:
+        """The comparisons of answers that are here, by key; None is one that hit its limit."""
+        found: dict[str, bool | None] = {}
+        for some in _portions(keys):
+            rows = self._db.execute(f"SELECT key, same FROM checked WHERE key IN ({','.join('?' * len(some))})", some)
+            found |= {key: None if same is None else bool(same) for key, same in rows}
+        return found
+
+    def keep_checked(self, found: Mapping[str, bool | None]) -> None:
+        """Keep comparisons of answers."""
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO checked VALUES (?, ?)", found.items())
 
     def _keep(self, draw: Draw, completion: Completion) -> None:
         body = _body(draw.request)
@@ -163,6 +184,10 @@ class _Transaction:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + _KEYS_A_QUERY] for start in range(0, len(keys), _KEYS_A_QUERY))
 
 
 def _body(request: Request) -> str:
