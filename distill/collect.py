@@ -10,7 +10,7 @@ from pydantic import Field
 from ..decompose import PromptedDecomposer
 from ..lm import Sampling
 from ..lm.completion import Usage, shared_prompt
-from ..solve import GRADERS, PromptedSolver
+from ..solve import PromptedSolver, grade
 from ..tasks import Question
 from ..tasks.settings import Settings
 from .traces import Trace
@@ -40,6 +40,8 @@ def collect(
         for attempt, made in enumerate(sampled)
     ]
     solutions = solves([question for question, _, _ in asked], [made for _, _, made in asked])
+    made_of = [(*of, solution) for of, sampled in zip(asked, solutions, strict=True) for solution in sampled]
+    verdicts = grade((solution.answer, question) for question, _, _, solution in made_of)
     return [
         Trace(
             question=question,
@@ -47,13 +49,12 @@ def collect(
             decomposition=made.text,
             solution=solution.text,
             answer=solution.answer,
-            verdict=GRADERS[question.grader](solution.answer, question.answer),
+            verdict=verdict,
             attempt=attempt,
             usage=solution.usage,
             decomposition_usage=made.usage,
         )
-        for (question, attempt, made), sampled in zip(asked, solutions, strict=True)
-        for solution in sampled
+        for (question, attempt, made, solution), verdict in zip(made_of, verdicts, strict=True)
     ]
 
 

@@ -15,9 +15,10 @@ from ..decompose import Decomposer, Decomposition
 from ..lm import Usage
 from ..lm.completion import shared_prompt
 from ..lm.cost import Footprint, Price
-from ..solve import GRADERS, Solution, Solver, Verdict
+from ..solve import Solution, Solver, Verdict
+from ..solve.lenient import MEASURES
 from ..tasks import Question
-from .vote import credit, majority
+from .vote import Outcome, decide
 
 
 class Cell(NamedTuple):
@@ -87,6 +88,8 @@ class Row:
     """Of the winning answer."""
     credit: float
     """What counts in the accuracy: 1, 0, or a share when right and wrong answers tie."""
+    lenient: float | None
+    """The data set's softer score of the winning solution; None where it has none."""
     decompose: PhaseCost
     solve: PhaseCost
 
@@ -113,11 +116,11 @@ def compose(
     for decomposing, solving in product(decomposers, solvers):
         cell = Cell(decomposing.name, solving.name, solving.vote)
         made = decompositions[decomposing.name]
+        solved = solving.solver(questions, made)
+        outcomes = decide(questions, [[solution.answer for solution in solutions] for solutions in solved])
         rows += [
-            _row(cell, test, question, decomposition, judge, tuple(solutions), decomposing, solving)
-            for (test, question), decomposition, solutions in zip(
-                asked, made, solving.solver(questions, made), strict=True
-            )
+            _row(cell, test, question, decomposition, judge, tuple(solutions), outcome, decomposing, solving)
+            for (test, question), decomposition, solutions, outcome in zip(asked, made, solved, outcomes, strict=True)
         ]
     return rows
 
@@ -129,12 +132,11 @@ def _row(
     decomposition: Decomposition,
     judge: Judge,
     solutions: tuple[Solution, ...],
+    outcome: Outcome,
     decomposing: Phase,
     solving: Phase,
 ) -> Row:
-    grader = GRADERS[question.grader]
-    answers = [solution.answer for solution in solutions]
-    answer = majority(answers, grader)
+    winner = None if outcome.winner is None else solutions[outcome.winner]
     return Row(
         cell=cell,
         test=test,
@@ -142,12 +144,20 @@ def _row(
         decomposition=decomposition,
         decomposition_right=_right(judge, test, question, decomposition),
         solutions=solutions,
-        answer=answer,
-        verdict=grader(answer, question.answer),
-        credit=credit(answers, question.answer, grader),
+        answer=winner.answer if winner else None,
+        verdict=outcome.verdict,
+        credit=outcome.credit,
+        lenient=_lenient(question, winner or next(iter(solutions), None)),
         decompose=_cost(decomposing, [] if decomposition.kind == "not tried" else [decomposition.usage]),
         solve=_cost(solving, [solution.usage for solution in solutions]),
     )
+
+
+def _lenient(question: Question, solution: Solution | None) -> float | None:
+    """Of an unreadable solution too: a lenient rule may see an answer where a strict one does not."""
+    if question.measure is None:
+        return None
+    return MEASURES[question.measure](solution.text, solution.answer, question) if solution else 0.0
 
 
 def _right(judge: Judge, test: str, question: Question, decomposition: Decomposition) -> bool | None:

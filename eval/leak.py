@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..solve.grade import canonical, number
+from ..solve.number import canonical, number
 from ..tasks import Question
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..distill.traces import Trace
 from ..solve import GRADERS
+from ..solve.grade import classify
 from .vote import credit
 
 
@@ -22,6 +23,8 @@ class TraceStats:
     right: int
     wrong: int
     unreadable: int
+    timed_out: int
+    """Answers whose comparison with the gold one passed its limit."""
     samples: int
     """Traces of the question that has most: the k of the next two."""
     majority: float
@@ -31,7 +34,7 @@ class TraceStats:
     right_characters: float
     """Median length of a right trace."""
     wrong_characters: float
-    """Median length of a wrong or unreadable one."""
+    """Median length of any other."""
     right_by_tag: dict[str, dict[str, float]]
     """Share of right traces by each value of each tag."""
 
@@ -41,7 +44,7 @@ class TraceStats:
     def __str__(self) -> str:
         lines = [
             f"{self.traces:,} traces of {self.questions:,} questions: "
-            f"{self.right:,} right, {self.wrong:,} wrong, {self.unreadable:,} unreadable",
+            f"{self.right:,} right, {self.wrong:,} wrong, {self.unreadable:,} unreadable, {self.timed_out:,} timed out",
             f"majority@{self.samples} {self.majority:.4f}, oracle@{self.samples} {self.oracle:.4f}",
             f"median length: right {self.right_characters:.0f}, wrong {self.wrong_characters:.0f} characters",
         ]
@@ -62,8 +65,9 @@ def trace_stats(traces: Sequence[Trace]) -> TraceStats:
         right=verdicts["right"],
         wrong=verdicts["wrong"],
         unreadable=verdicts["unreadable"],
+        timed_out=verdicts["timed out"],
         samples=max(map(len, questions.values())),
-        majority=sum(map(_vote, questions.values())) / len(questions),
+        majority=_majority(list(questions.values())),
         oracle=sum(any(t.verdict == "right" for t in of) for of in questions.values()) / len(questions),
         right_characters=_length([t for t in traces if t.verdict == "right"]),
         wrong_characters=_length([t for t in traces if t.verdict != "right"]),
@@ -71,9 +75,12 @@ def trace_stats(traces: Sequence[Trace]) -> TraceStats:
     )
 
 
-def _vote(of_question: Sequence[Trace]) -> float:
-    question = of_question[0].question
-    return credit([trace.answer for trace in of_question], question.answer, GRADERS[question.grader])
+def _majority(questions: Sequence[Sequence[Trace]]) -> float:
+    """Over the labels that the traces carry."""
+    answers = [[trace.answer for trace in traces] for traces in questions]
+    classed = classify(answers, [GRADERS[traces[0].question.grader] for traces in questions])
+    right = [[trace.verdict == "right" for trace in traces] for traces in questions]
+    return sum(map(credit, classed, right)) / len(questions)
 
 
 def _length(traces: Sequence[Trace]) -> float:

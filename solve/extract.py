@@ -1,37 +1,43 @@
 """Reading the final answer out of a worked solution.
 
 Four ways to state an answer, tried in the order of how deliberately each is written: the last `\\boxed{}`, the last
-"the answer is", the last `####` line (GSM8K), and the last number. Nothing found is None: unknown is not wrong.
+"the answer is", the last `####` line (GSM8K), and the last thing that looks like an answer: a number, for most tasks.
+Nothing found is None: unknown is not wrong.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from ..tasks.boxed import last_boxed
-from .grade import number
+from .number import number
 
 Span = tuple[int, int]
 """Where an answer stands in a text."""
 
 _ANSWER_IS = re.compile(r"(?:the\s+(?:final\s+)?answer\s+is|final\s+answer)\W{0,3}?\s*:?[ \t*]*", re.IGNORECASE)
 _HASHES = re.compile(r"####[ \t]*(.+)")
-_NUMBER = re.compile(r"[-−]?\$?\d(?:[\d,]*\d)?(?:\.\d+)?(?:\s*/\s*\d+)?%?|[-−]?\$?\.\d+%?")
+NUMBER = re.compile(r"[-−]?\$?\d(?:[\d,]*\d)?(?:\.\d+)?(?:\s*/\s*\d+)?%?|[-−]?\$?\.\d+%?")
+_SENTENCE = re.compile(r"\.(?:\s|$)")
+_PHRASE = re.compile(r"(?<=\w{3})\.(?:\s|$)")
+"""Where a sentence ends that may hold initials."""
 _WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
 
 
-def extract(text: str, *, cut: bool = False) -> str | None:
+def extract(text: str, *, seek: re.Pattern[str] | None = NUMBER, cut: bool = False) -> str | None:
     """The final answer as written, trimmed of dressing; None when there is none to be read.
 
-    `cut` says that the text ended at a length limit: its last number is then just where it broke off.
+    `seek` is what answers look like where they are not marked; None takes marked ones only. `cut` says that the text
+    ended at a length limit: what looks like an answer there is just where it broke off.
     """
-    return next((answer for answer, _ in _candidates(text, cut)), None)
+    return next((answer for answer, _ in _candidates(text, seek, cut)), None)
 
 
-def splice(text: str, answer: str) -> str:
+def splice(text: str, answer: str, seek: re.Pattern[str] | None = NUMBER) -> str:
     """The solution with its final answer replaced; one without an answer, or with this one, is left as it is."""
-    for found, (start, end) in _candidates(text):
+    for found, (start, end) in _candidates(text, seek):
         if found == answer:
             break
         inside = text.rindex(found, start, end) if found in text[start:end] else start
@@ -39,18 +45,32 @@ def splice(text: str, answer: str) -> str:
     return text
 
 
-def _candidates(text: str, cut: bool = False) -> Iterator[tuple[str, Span]]:
-    for way in (last_boxed, _stated, _hashed) if cut else (last_boxed, _stated, _hashed, _last_number):
+def _candidates(text: str, seek: re.Pattern[str] | None, cut: bool = False) -> Iterator[tuple[str, Span]]:
+    marked = (last_boxed, _stated_number if seek is NUMBER else _stated, _hashed)
+    for way in marked if cut or seek is None else (*marked, partial(_last, seek)):
         if (span := way(text)) is not None and (answer := undress(text[slice(*span)])):
             yield answer, span
 
 
-def _stated(text: str) -> Span | None:
-    """What follows the last "the answer is", to the end of the sentence.
+def _stated_number(text: str) -> Span | None:
+    """Of a sentence about the answer ("she has 5 apples", "x = 5") the last number.
 
-    Of a sentence about the answer ("she has 5 apples", "x = 5") it is the last number; an answer that is no number, or
-    a number with its unit, stands as it is.
+    An answer that is no number, or a number with its unit, stands as it is.
     """
+    span = _stated(text, _SENTENCE)
+    if span is None:
+        return None
+    # A full stop that ends a sentence is not a decimal point.
+    sentence = text[slice(*span)]
+    if number(undress(sentence)) is None and (_WORD.search(sentence) or "=" in sentence):
+        numbers = _last(NUMBER, sentence)
+        if numbers is not None:
+            return span[0] + numbers[0], span[0] + numbers[1]
+    return span
+
+
+def _stated(text: str, stop: re.Pattern[str] = _PHRASE) -> Span | None:
+    """What follows the last "the answer is", to the end of the sentence."""
     found = list(_ANSWER_IS.finditer(text))
     if not found:
         return None
@@ -59,13 +79,7 @@ def _stated(text: str) -> Span | None:
     if line is None or not line[1]:
         return None
     begin += line.start(1)
-    # A full stop that ends a sentence is not a decimal point.
-    sentence = re.split(r"\.(?:\s|$)", line[1], maxsplit=1)[0]
-    if number(undress(sentence)) is None and (_WORD.search(sentence) or "=" in sentence):
-        numbers = _last_number(sentence)
-        if numbers is not None:
-            return begin + numbers[0], begin + numbers[1]
-    return begin, begin + len(sentence)
+    return begin, begin + len(stop.split(line[1], maxsplit=1)[0])
 
 
 def _hashed(text: str) -> Span | None:
@@ -73,8 +87,8 @@ def _hashed(text: str) -> Span | None:
     return found[-1].span(1) if found else None
 
 
-def _last_number(text: str) -> Span | None:
-    found = list(_NUMBER.finditer(text))
+def _last(pattern: re.Pattern[str], text: str) -> Span | None:
+    found = list(pattern.finditer(text))
     return found[-1].span() if found else None
 
 

@@ -1,73 +1,132 @@
-"""Whether an answer is the gold answer: a grader is a way to spell answers, and equal spellings are equal answers."""
+"""Whether an answer is the gold answer, and which of several answers are one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import combinations
 from typing import Literal
 
-from ..tasks import GraderName
-from .hendrycks import tidy
+from ..tasks import GraderName, Question
+from . import drop, hendrycks, latex, words
+from .algebra import equal
+from .checks import Pair
+from .extract import NUMBER
+from .limits import refused
+from .number import canonical
 
-Verdict = Literal["right", "wrong", "unreadable"]
+Verdict = Literal["right", "wrong", "unreadable", "timed out"]
+"""`unreadable`: there is no answer, or none that a grader should be asked to read. `timed out`: the check of an answer
+against the gold one passed its limit of time or size."""
 
-_NUMBER = re.compile(r"(-?)(\d+(?:\.\d+)?|\.\d+)(?:/(\d+))?")
-_UNIT = re.compile(r"\s*(?:%|percent)?(?:\s*/?\s*[A-Za-z°][A-Za-z°.'-]*){0,3}\s*(?:\([^()\d]*\))?\s*\.?")
-"""What may stand behind a number without changing it: a percent sign, up to three words, a remark in brackets."""
-_LONGEST = 64
-"""Digits beyond this are no answer that a data set holds; comparing them as text is enough."""
+Class = int | None
+"""Which of a question's answers are one: the number of the first of them; None for an unreadable one."""
 
 
 @dataclass(frozen=True)
 class Grader:
     """A rule for when two answers are one: in verdicts, and in votes."""
 
-    canonical: Callable[[str], str]
-    """One spelling for equal answers."""
+    spell: Callable[[str], str]
+    """One spelling for answers that are plainly equal; empty for one that says nothing in terms of the rule."""
+    check: Callable[[Sequence[Pair]], list[bool | None]] | None = None
+    """Whether answers of different spellings are equal all the same, pair by pair; None is past its limit. Absent
+    where different spellings are different answers."""
+    seek: re.Pattern[str] | None = NUMBER
+    """What an answer looks like in a text that does not mark it; None where only a marked answer can be told."""
+
+    def spelling(self, answer: str | None) -> str:
+        """Empty for no answer, and for a text that is no answer to anything."""
+        return "" if answer is None or refused(answer) else self.spell(answer)
 
     def __call__(self, answer: str | None, gold: str) -> Verdict:
-        """`unreadable` when there is no answer; else `right` when it equals the gold one, else `wrong`."""
-        if answer is None:
-            return "unreadable"
-        return "right" if self.canonical(answer) == self.canonical(gold) else "wrong"
+        """The verdict of one answer."""
+        return self.verdicts([(answer, (gold,))])[0]
+
+    def verdicts(self, asked: Sequence[tuple[str | None, Sequence[str]]]) -> list[Verdict]:
+        """The verdict of each answer, given the gold answers any of which makes it right."""
+        compared = [(i, answer, gold) for i, (answer, golds) in enumerate(asked) if answer for gold in golds]
+        found: dict[int, list[bool | None]] = {}
+        same = self.same([(answer, gold) for _, answer, gold in compared])
+        for (i, _, _), is_same in zip(compared, same, strict=True):
+            found.setdefault(i, []).append(is_same)
+        return [
+            _verdict(found.get(i, [])) if self.spelling(answer) else "unreadable" for i, (answer, _) in enumerate(asked)
+        ]
+
+    def same(self, pairs: Sequence[Pair]) -> list[bool | None]:
+        """Whether the two answers of each pair are one; None where the check hit its limit. Symmetric."""
+        spelled = [(self.spelling(one), self.spelling(other)) for one, other in pairs]
+        found: list[bool | None] = [bool(one) and one == other for one, other in spelled]
+        if self.check:
+            differ = [i for i, (one, other) in enumerate(spelled) if one and other and one != other]
+            for i, same in zip(differ, self.check([pairs[i] for i in differ]), strict=True):
+                found[i] = same
+        return found
 
 
-def canonical(answer: str) -> str:
-    """A reduced fraction where the answer is a number, else lower-case words.
+def _verdict(compared: Sequence[bool | None]) -> Verdict:
+    """Right when any gold answer is matched; an open comparison leaves it open."""
+    return "right" if True in compared else "timed out" if None in compared else "wrong"
 
-    `1,000`, `$1000.00` and `1000 dollars` are one answer.
+
+MATH = Grader(latex.tidy, equal)
+"""Mathematics by what it means."""
+
+GRADERS: dict[GraderName, Grader] = {
+    "math": MATH,
+    "number": Grader(canonical),
+    "hendrycks": Grader(hendrycks.tidy),
+    "choice": Grader(words.choice, seek=re.compile(r"\([A-E]\)")),
+    "yes-no": Grader(words.yes_no, seek=re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)),
+    "phrase": Grader(words.phrase, seek=None),
+    "drop": Grader(drop.spans, seek=None),
+}
+
+
+def grade(asked: Iterable[tuple[str | None, Question]]) -> list[Verdict]:
+    """The verdict of each answer. All are graded together, because checks that take long run side by side."""
+    asked = list(asked)
+    verdicts: dict[int, Verdict] = {}
+    for name, grader in GRADERS.items():
+        at = [i for i, (_, question) in enumerate(asked) if question.grader == name]
+        golds = [(asked[i][0], (asked[i][1].answer, *asked[i][1].aliases)) for i in at]
+        verdicts |= zip(at, grader.verdicts(golds), strict=True)
+    return [verdicts[i] for i in range(len(asked))]
+
+
+def classify(samples: Sequence[Sequence[str | None]], graders: Sequence[Grader]) -> list[list[Class]]:
+    """For each question's answers, which of them are one.
+
+    Equality is taken to be transitive: where `a` is `b` and `b` is `c`, all three are one, whatever the order.
     """
-    value = number(answer)
-    if value is not None:
-        return str(value)
-    return " ".join(re.sub(r"[^\w\s.%/+-]", " ", answer.lower()).split()).rstrip(".")
+    spelled = [[g.spelling(a) for a in answers] for answers, g in zip(samples, graders, strict=True)]
+    firsts = [_firsts(spellings) for spellings in spelled]
+    joined: list[dict[str, int]] = [dict(first) for first in firsts]
+    for grader in {id(g): g for g in graders if g.check}.values():
+        pairs = [
+            (question, one, other)
+            for question, first in enumerate(firsts)
+            if graders[question] is grader
+            for one, other in combinations(first, 2)
+        ]
+        written = [(_at(samples[q], firsts[q][one]), _at(samples[q], firsts[q][other])) for q, one, other in pairs]
+        for (question, one, other), same in zip(pairs, grader.same(written), strict=True):
+            if same:
+                _join(joined[question], one, other)
+    return [[of[spelling] if spelling else None for spelling in s] for of, s in zip(joined, spelled, strict=True)]
 
 
-grade = Grader(canonical)
-"""Numbers by value, all else by its words."""
-
-GRADERS: dict[GraderName, Grader] = {"number": grade, "hendrycks": Grader(tidy)}
-
-
-def number(answer: str) -> Fraction | None:
-    """The value of an answer that is one number, perhaps with a currency sign, separators or a unit; else None."""
-    text = _plain(answer)
-    found = _NUMBER.match(text)
-    if not found or len(text) > _LONGEST or not _UNIT.fullmatch(text[found.end() :]):
-        return None
-    sign, value, below = found.groups()
-    if below is not None and int(below) == 0:
-        return None
-    return Fraction(value) / int(below or 1) * (-1 if sign else 1)
+def _firsts(spellings: Sequence[str]) -> Mapping[str, int]:
+    """Where each spelling is first seen."""
+    return {spelling: spellings.index(spelling) for spelling in dict.fromkeys(spellings) if spelling}
 
 
-def _plain(answer: str) -> str:
-    """A number without LaTeX dressing, separators and currency signs."""
-    text = re.sub(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}", r" \1", answer)
-    text = re.sub(r"\\[dt]?frac\s*(?:\{(\d+)\}\s*\{(\d+)\}|(\d)(\d))", r"\1\3/\2\4", text)
-    text = re.sub(r"\\[!,;: ]", "", text).replace("{,}", ",").replace("\N{MINUS SIGN}", "-").replace("\\", "")
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"^(-?)\s*(?:US)?[$€£¥]\s*(?=[-\d.])", r"\1", text.strip())
-    return re.sub(r"\s*/\s*(?=\d)", "/", text.removesuffix("$").strip())
+def _at(answers: Sequence[str | None], i: int) -> str:
+    return answers[i] or ""
+
+
+def _join(classes: dict[str, int], one: str, other: str) -> None:
+    low, high = sorted((classes[one], classes[other]))
+    classes.update({spelling: low for spelling, number in classes.items() if number == high})

@@ -23,7 +23,7 @@ def tidy(answer: str) -> str:
     text = f"0{text}" if text.startswith(".") else text
     text = _without_name(text)
     text = re.sub(r"\\sqrt([^{])", r"\\sqrt{\1}", text).replace(" ", "")
-    text = _braced_fractions(text)
+    text = braced_fractions(text)
     return "\\frac{1}{2}" if text == "0.5" else _fraction_of_slash(text)
 
 
@@ -38,7 +38,7 @@ def _without_name(text: str) -> str:
     return value if equals and "=" not in value and len(name) <= 2 else text
 
 
-def _braced_fractions(text: str) -> str:
+def braced_fractions(text: str) -> str:
     """`\\frac12` and `\\frac1{2}` are `\\frac{1}{2}`."""
     return re.sub(r"\\frac([^{\s])(?:\{([^{}]*)\}|([^{\s]))", lambda m: f"\\frac{{{m[1]}}}{{{m[2] or m[3]}}}", text)
 

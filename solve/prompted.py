@@ -11,6 +11,7 @@ from ..lm import Message, Model, Request, Sampling
 from ..lm.model import Advance, silent
 from ..prompts import Prompt
 from ..tasks import Question
+from .grade import GRADERS
 from .solution import Solution
 
 
@@ -32,8 +33,8 @@ class PromptedSolver:
     def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
         requests = [self.request(q, d.subquestions) for q, d in zip(questions, decompositions, strict=True)]
         return [
-            [Solution.read(c.text, c.usage, cut=c.finish == "length") for c in reply]
-            for reply in self.model(requests, self.advance)
+            [Solution.read(c.text, c.usage, seek=GRADERS[q.grader].seek, cut=c.finish == "length") for c in reply]
+            for q, reply in zip(questions, self.model(requests, self.advance), strict=True)
         ]
 
     def request(self, question: Question, subquestions: Sequence[str]) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +10,7 @@ from typing import Protocol
 from ..decompose import Decomposition
 from ..lm import Usage
 from ..tasks import Question
-from .extract import extract
+from .extract import NUMBER, extract
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,12 @@ class Solution:
     usage: Usage
 
     @classmethod
-    def read(cls, text: str, usage: Usage, *, cut: bool = False) -> Solution:
-        """A solution from a model's text; `cut` says that it ended at a length limit."""
-        return cls(text, extract(text, cut=cut), usage)
+    def read(cls, text: str, usage: Usage, *, seek: re.Pattern[str] | None = NUMBER, cut: bool = False) -> Solution:
+        """A solution from a model's text.
+
+        `seek` is what answers look like (`Grader.seek`; default: numbers), `cut` says that it ended at a length limit.
+        """
+        return cls(text, extract(text, seek=seek, cut=cut), usage)
 
 
 class Solver(Protocol):

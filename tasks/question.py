@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-GraderName = Literal["number", "hendrycks"]
-"""Ways to compare answers (`divcon.solve.grade`): numbers by value and else words; the string rule for MATH."""
+GraderName = Literal["math", "number", "hendrycks", "choice", "yes-no", "phrase", "drop"]
+"""Ways to compare answers (`divcon.solve.grade`): mathematics by what it means; one number, else words; the string rule
+for MATH; a letter A to E; yes or no; a short phrase; DROP's spans."""
+MeasureName = Literal["any-token", "substring", "f1"]
+"""Softer scores than a verdict (`divcon.solve.lenient`)."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,12 @@ class Question:
     """The gold decomposition; empty where the data set has none, or where no decomposition is needed."""
     solution: str = ""
     """The gold worked solution; empty where the data set has none."""
+    aliases: tuple[str, ...] = ()
+    """Other answers that are as good as the gold one."""
     grader: GraderName = "number"
     """How answers to it are compared."""
+    measure: MeasureName | None = None
+    """A softer score that papers report for the data set, shown beside the verdicts; None where there is none."""
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What the data set says about the question: a level, a type, a split."""
 

@@ -14,13 +14,13 @@ from divcon.eval.compose import Decomposing, Solving, compose
 from divcon.eval.stats import Estimate, accuracy, difference
 from divcon.eval.summary import ALL, front
 from divcon.eval.tables import latex, markdown, percent
-from divcon.eval.vote import credit, majority
+from divcon.eval.vote import Outcome, credit, decide, majority
 from divcon.lm import Usage
 from divcon.lm.cost import Footprint, Price
 from divcon.solve import Solution
 from divcon.tasks import Question
 
-answers = st.lists(st.sampled_from(["1", "2", "3", None]), max_size=9)
+classes = st.lists(st.sampled_from([0, 1, 2, None]), max_size=9)
 
 
 @pytest.mark.parametrize(
@@ -37,19 +37,33 @@ answers = st.lists(st.sampled_from(["1", "2", "3", None]), max_size=9)
     ],
 )
 def test_the_majority_wins_and_ties_share(votes: list[str | None], winner: str | None, share: float) -> None:
-    assert majority(votes) == winner
-    assert credit(votes, "18") == pytest.approx(share)
+    (outcome,) = decide([Question("1", "?", "18")], [votes])
+    assert (None if outcome.winner is None else votes[outcome.winner]) == winner
+    assert outcome.credit == pytest.approx(share)
 
 
-@given(answers, st.integers())
-def test_credit_does_not_depend_on_order(votes: list[str | None], seed: int) -> None:
+def test_equal_answers_vote_together_however_they_are_written() -> None:
+    votes = ["\\frac{1}{2}", "3", "\\frac{\\sqrt{4}}{4}", "3", "0.5"]
+    assert decide([Question("1", "?", "1/2", grader="math")], [votes]) == [Outcome(0, "right", 1.0)]
+
+
+def test_nobody_who_could_be_read_leaves_the_question_open() -> None:
+    assert decide([Question("1", "?", "B", grader="choice")], [["12", None]]) == [Outcome(None, "unreadable", 0.0)]
+
+
+def gold(votes: list[int | None]) -> list[bool]:
+    return [vote == 0 for vote in votes]
+
+
+@given(classes, st.integers())
+def test_credit_does_not_depend_on_order(votes: list[int | None], seed: int) -> None:
     shuffled = random.Random(seed).sample(votes, len(votes))
-    assert credit(shuffled, "1") == credit(votes, "1")
+    assert credit(shuffled, gold(shuffled)) == credit(votes, gold(votes))
 
 
-@given(answers)
-def test_an_unreadable_answer_does_not_vote(votes: list[str | None]) -> None:
-    assert credit([*votes, None], "1") == credit(votes, "1")
+@given(classes)
+def test_an_unreadable_answer_does_not_vote(votes: list[int | None]) -> None:
+    assert credit([*votes, None], [*gold(votes), False]) == credit(votes, gold(votes))
     assert majority([None, *votes]) == majority(votes)
 
 
