@@ -5,18 +5,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from .. import configs, prompts
 from ..distill.collect import CollectSettings
+from ..distill.imported import TracesSource
 from ..distill.recipes import DecomposerRecipe, SolverRecipe
 from ..lm.settings import ModelSettings, TransformersSettings
+from ..tasks.data_sets import NAMES
 from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
-from ..tasks.sources import READERS, Source
+from ..tasks.sources import AnySource, Source
 
 DecomposerName = Literal["none", "llm", "distilled"]
 SolverName = Literal["llm", "distilled"]
@@ -93,8 +95,8 @@ class Study(Settings):
 
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Redraws the training order, the adapters' initial values and the samples."""
-    train: Source
-    """The questions that the teacher's traces are collected on."""
+    train: Annotated[AnySource | TracesSource, Field(discriminator="source")]
+    """The questions that the teacher's traces are collected on, or traces that are there already."""
     tests: dict[str, Source] = Field(min_length=1)
     """The questions that cells are compared on, by name."""
     allow_overlap: bool = False
@@ -203,7 +205,7 @@ def _explain(error: ValidationError) -> str:
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
-_TAGS = {"miniature", "gsm8k", "jsonl", *READERS, "transformers", "openai", "lora", "full"}
+_TAGS = {"miniature", "jsonl", "traces", *NAMES, "transformers", "openai", "lora", "full"}
 
 
 def _without_tags(keys: Sequence[str]) -> list[str]:

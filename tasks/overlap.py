@@ -14,6 +14,7 @@ from typing import Literal
 from .question import Question
 
 Overlap = Literal["exact", "normalised", "13-gram", "none"]
+"""The closest first."""
 WORDS = 13
 
 

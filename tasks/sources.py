@@ -9,24 +9,34 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from . import gsm8k, jsonl, math, miniature
+from . import data_sets, jsonl, miniature
 from .errors import ConfigError
 from .question import GraderName, Question
 from .settings import Settings
 
 
-class _Source(Settings):
+class BaseSource(Settings):
     """What all sources share."""
 
+    source: str
+    """Its name in a config."""
     grader: GraderName | None = None
     """How answers are compared; None is the data set's own way."""
+
+    def load(self) -> list[Question]:
+        """The questions, in a fixed order."""
+        raise NotImplementedError
 
     def judge(self, question: Question, subquestions: Sequence[str]) -> bool | None:
         """Whether these are the right sub-questions; None where nobody can say by looking at them."""
         return None
 
+    def origin(self) -> dict[str, str]:
+        """Where on the hub the questions came from, and of which revision; empty for others."""
+        return {}
 
-class MiniatureSource(_Source):
+
+class MiniatureSource(BaseSource):
     """Word problems of the miniature world."""
 
     source: Literal["miniature"]
@@ -40,73 +50,51 @@ class MiniatureSource(_Source):
     def load(self) -> list[Question]:
         return miniature.questions(self.split, self.take, self.seed)
 
-    grader: GraderName | None = None
-    """How answers are compared; None is the data set's own way."""
-
     def judge(self, question: Question, subquestions: Sequence[str]) -> bool | None:
         return miniature.decomposition_is_right(question, subquestions)
 
 
-class Gsm8kSource(_Source):
-    """Grade-school word problems (Cobbe et al., 2021)."""
+class PublishedSource(BaseSource):
+    """A data set that others have published."""
 
-    source: Literal["gsm8k"]
+    source: data_sets.Name
     path: Path | None = None
-    """A `.jsonl` file of the published shape; None loads `openai/gsm8k` from the hub."""
+    """A file of the published shape; None loads the data set from the hub, at a pinned revision."""
     split: Literal["train", "test"] = "test"
     """Which part of the hub's data set; a file is taken as it is."""
     take: int | None = Field(default=None, gt=0)
     """The first questions only; None is all of them."""
 
     def load(self) -> list[Question]:
-        return _some(gsm8k.read(self.path) if self.path else gsm8k.download(self.split), self.take)
+        data_set = data_sets.DATA_SETS[self.source]
+        return (data_set.read(self.path) if self.path else data_set.download(self.split))[: self.take]
+
+    def origin(self) -> dict[str, str]:
+        hub = data_sets.DATA_SETS[self.source].hub
+        return {} if self.path else {"hub": hub.repository, "revision": hub.revision}
 
 
-class JsonlSource(_Source):
+class JsonlSource(BaseSource):
     """Questions of your own, one JSON object a line."""
 
     source: Literal["jsonl"]
     path: Path
-    """Keys: `question`, `answer`, optionally `id`, `context`, `subquestions` (a list), `solution`."""
+    """Keys: `question`, `answer`, optionally `id`, `context`, `solution`, and the lists `subquestions`, `aliases`."""
     take: int | None = Field(default=None, gt=0)
     """The first questions only; None is all of them."""
 
     def load(self) -> list[Question]:
-        return _some(jsonl.read(self.path), self.take)
+        return jsonl.read(self.path)[: self.take]
 
 
-class FileSource(_Source):
-    """A published data set, from a `.jsonl` file of the shape in which it is commonly passed on."""
-
-    source: Literal["math", "svamp", "asdiv", "multiarith"]
-    path: Path
-    """The file."""
-    take: int | None = Field(default=None, gt=0)
-    """The first questions only; None is all of them."""
-
-    def load(self) -> list[Question]:
-        return _some(READERS[self.source](self.path), self.take)
-
-
-READERS = {
-    "math": math.read_math,
-    "svamp": math.read_svamp,
-    "asdiv": math.read_asdiv,
-    "multiarith": math.read_multiarith,
-}
-
-AnySource = MiniatureSource | Gsm8kSource | JsonlSource | FileSource
+AnySource = MiniatureSource | PublishedSource | JsonlSource
 Source = Annotated[AnySource, Field(discriminator="source")]
 
 
-CATALOGUE = {
+CATALOGUE: dict[str, str] = {
     "miniature": "word problems with facts and structures that are held out; made on the spot",
-    "gsm8k": "GSM8K, grade-school word problems; from the hub or a file, main or Socratic",
-    "math": "MATH, competition problems with level and type; a file",
-    "svamp": "SVAMP, word problems with changed wording; a file",
-    "asdiv": "ASDiv, diverse word problems; a file",
-    "multiarith": "MultiArith, word problems of several steps; a file",
-    "jsonl": "questions of your own; a file",
+    **{name: data_set.about for name, data_set in data_sets.DATA_SETS.items()},
+    "jsonl": "questions of your own, from a file",
 }
 """Every source by its name in a config."""
 
@@ -117,15 +105,14 @@ def named(name: str, path: Path | None, take: int) -> AnySource:
         raise ConfigError(f"no data set {name!r}; there are {', '.join(CATALOGUE)}")
     if name == "miniature":
         return MiniatureSource(source="miniature", split=str(path or "train"), take=take)
-    if name == "gsm8k":
-        return Gsm8kSource(source="gsm8k", path=path, take=take)
+    if name != "jsonl":
+        return PublishedSource.model_validate({"source": name, "path": path, "take": take})
     if path is None:
-        raise ConfigError(f"the data set {name!r} needs the path of a file")
-    values = {"source": name, "path": path, "take": take}
-    return JsonlSource.model_validate(values) if name == "jsonl" else FileSource.model_validate(values)
+        raise ConfigError("questions of your own need the path of a file")
+    return JsonlSource(source="jsonl", path=path, take=take)
 
 
-def load(source: AnySource) -> list[Question]:
+def load(source: BaseSource) -> list[Question]:
     """The questions of a source. Raises ConfigError when there are none, or two share an id."""
     questions = source.load()
     if source.grader:
@@ -135,7 +122,3 @@ def load(source: AnySource) -> list[Question]:
     if len({question.id for question in questions}) < len(questions):
         raise ConfigError(f"two questions in {getattr(source, 'path', None) or source.source} have the same id")
     return questions
-
-
-def _some(questions: Sequence[Question], take: int | None) -> list[Question]:
-    return list(questions[:take])

@@ -7,31 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from divcon.tasks import Question, gsm8k, jsonl, sources
+from divcon.tasks import Question, jsonl, sources
 from divcon.tasks.errors import ConfigError
-
-MAIN = {"question": "How many clips?", "answer": "She sold 48/2 = <<48/2=24>>24 clips.\nIn all 48+24 = 72.\n#### 72"}
-SOCRATIC = {
-    "question": "How many?",
-    "answer": "How many in May? ** 48/2 = <<48/2=24>>24.\nHow many in all? ** 72.\n#### 72",
-}
 
 
 def written(path: Path, *rows: object) -> Path:
     path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows), encoding="utf-8")
     return path
-
-
-def test_gsm8k_is_read_as_published(tmp_path: Path) -> None:
-    (question,) = gsm8k.read(written(tmp_path / "test.jsonl", MAIN))
-    assert (question.id, question.answer, question.subquestions) == ("test/1", "72", ())
-    assert question.solution == "She sold 48/2 = 24 clips.\nIn all 48+24 = 72."
-
-
-def test_socratic_lines_are_gold_subquestions(tmp_path: Path) -> None:
-    (question,) = gsm8k.read(written(tmp_path / "test.jsonl", SOCRATIC))
-    assert question.subquestions == ("How many in May?", "How many in all?")
-    assert question.solution == "48/2 = 24.\n72."
 
 
 def test_your_own_questions(tmp_path: Path) -> None:
@@ -58,11 +40,6 @@ def test_a_malformed_line_is_named(tmp_path: Path, row: object, message: str) ->
     with pytest.raises(ConfigError) as caught:
         jsonl.read(path)
     assert message in str(caught.value)
-
-
-def test_an_answer_without_hashes_is_not_gsm8k(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no '####'"):
-        gsm8k.read(written(tmp_path / "test.jsonl", {"question": "?", "answer": "72"}))
 
 
 def test_a_missing_file_an_empty_one_and_repeated_ids_are_named(tmp_path: Path) -> None:
@@ -100,30 +77,7 @@ def test_a_null_is_an_absent_value_and_any_character_may_stand_in_a_text(tmp_pat
     assert jsonl.read(path) == [Question("mine/1", "a\u2028b\x85c?", "7")]
 
 
-def test_published_data_sets_are_read_in_their_shapes(tmp_path: Path) -> None:
-    rows = {
-        "math": {"problem": "What?", "solution": "So $\\boxed{\\frac{1}{2}}$.", "level": "Level 2", "type": "Algebra"},
-        "svamp": {"Body": "There are 5 pears", "Question": "How many?", "Answer": 5.0, "Type": "Addition"},
-        "asdiv": {"body": "There are 5 pears.", "question": "How many?", "answer": "5 (pears)"},
-        "multiarith": {"input": "There are 5 pears. How many? ", "target": 5},
-    }
-    read = {
-        name: sources.load(sources.FileSource(source=name, path=written(tmp_path / f"{name}.jsonl", row)))[0]  # type: ignore[arg-type]  # names of sources
-        for name, row in rows.items()
-    }
-    assert read["math"].answer == "\\frac{1}{2}" and read["math"].grader == "hendrycks"
-    assert read["math"].tags == {"level": "Level 2", "type": "Algebra"}
-    assert read["svamp"].text == "There are 5 pears. How many?" == read["asdiv"].text == read["multiarith"].text
-    assert [read[name].answer for name in ("svamp", "asdiv", "multiarith")] == ["5.0", "5", "5"]
-
-
 def test_a_study_may_choose_the_grader(tmp_path: Path) -> None:
     path = written(tmp_path / "mine.jsonl", {"question": "?", "answer": "7"})
     (question,) = sources.load(sources.JsonlSource(source="jsonl", path=path, grader="hendrycks"))
     assert question.grader == "hendrycks"
-
-
-def test_a_solution_without_a_box_is_named(tmp_path: Path) -> None:
-    path = written(tmp_path / "math.jsonl", {"problem": "?", "solution": "5"})
-    with pytest.raises(ConfigError, match=r"math\.jsonl:1: the solution has no"):
-        sources.load(sources.FileSource(source="math", path=path))
