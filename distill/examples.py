@@ -6,15 +6,16 @@ study evaluates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from ..decompose import PromptedDecomposer
 from ..decompose.decomposition import listing, parse
 from ..lm import Message
-from ..solve import PromptedSolver
+from ..solve import GRADERS, PromptedSolver
 from ..solve.extract import splice
 from ..tasks.errors import ConfigError
+from .recipes import DecomposerData, SolverData
 from .traces import Trace
 
 
@@ -25,42 +26,38 @@ class Example(NamedTuple):
     reply: str
 
 
-def for_decomposer(
-    traces: Sequence[Trace], decomposer: PromptedDecomposer, data: Literal["all", "reached"]
-) -> list[Example]:
-    """Each distinct decomposition of a question once; unreadable ones teach nothing and are left out.
-
-    Raises ConfigError when nothing is left.
-    """
-    said = [t for t in traces if t.subquestions or parse(t.decomposition, decomposer.limit)[1] == "not needed"]
-    ordered = dict.fromkeys((t.question, t.subquestions) for t in said if data == "all" or t.verdict == "right")
-    examples = [Example(decomposer.request(question).messages, listing(asked)) for question, asked in ordered]
+def for_decomposer(traces: Sequence[Trace], decomposer: PromptedDecomposer, data: DecomposerData) -> list[Example]:
+    """Each distinct decomposition of a question once. Raises ConfigError when nothing is left."""
+    taught = dict.fromkeys((t.question, t.subquestions) for t in decompositions(traces, decomposer.limit, data))
+    examples = [Example(decomposer.request(question).messages, listing(asked)) for question, asked in taught]
     return _some(examples, f"a decomposer with data {data!r}", traces)
 
 
 def for_solver(
-    traces: Sequence[Trace],
-    solver: PromptedSolver,
-    data: Literal["all", "right", "gold-spliced"],
-    target: Literal["sub-answers", "direct"],
+    traces: Sequence[Trace], solver: PromptedSolver, data: SolverData, target: Literal["sub-answers", "direct"]
 ) -> list[Example]:
-    """Each distinct solution once; unreadable ones are left out.
+    """Each distinct solution once. With target `direct` the reply is the final answer's sentence alone.
 
-    With target `direct` the reply is the final answer's sentence alone. Raises ConfigError when nothing is left.
+    Raises ConfigError when nothing is left.
     """
-    answers: dict[str, Callable[[Trace], str]] = {
-        "all": lambda t: t.answer or "",
-        "right": lambda t: t.answer or "",
-        "gold-spliced": lambda t: t.question.answer,
-    }
     examples = []
-    for trace in traces:
-        if trace.verdict == "unreadable" or (data == "right" and trace.verdict != "right"):
-            continue
-        answer = answers[data](trace)
-        reply = splice(trace.solution, answer) if target == "sub-answers" else f"The answer is {answer}."
+    for trace in solutions(traces, data):
+        answer = trace.question.answer if data == "gold-spliced" else trace.answer or ""
+        worked = splice(trace.solution, answer, GRADERS[trace.question.grader].seek)
+        reply = worked if target == "sub-answers" else f"The answer is {answer}."
         examples.append(Example(solver.request(trace.question, trace.subquestions).messages, reply))
     return _some(list(dict.fromkeys(examples)), f"a solver with data {data!r}", traces)
+
+
+def decompositions(traces: Sequence[Trace], limit: int, data: DecomposerData) -> list[Trace]:
+    """The traces whose decomposition is taught; an unreadable one teaches nothing."""
+    said = [t for t in traces if t.subquestions or parse(t.decomposition, limit)[1] == "not needed"]
+    return [trace for trace in said if data == "all" or trace.verdict == "right"]
+
+
+def solutions(traces: Sequence[Trace], data: SolverData) -> list[Trace]:
+    """The traces whose solution is taught; an unreadable one teaches nothing."""
+    return [t for t in traces if t.verdict == "right" or (data != "right" and t.verdict != "unreadable")]
 
 
 def _some(examples: list[Example], what: str, traces: Sequence[Trace]) -> list[Example]:

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from ..tasks.settings import Settings
 
+DecomposerData = Literal["all", "reached"]
+SolverData = Literal["all", "right", "gold-spliced"]
+
 
 class Lora(Settings):
     """Low-rank adapters on a frozen base (Hu et al., 2022)."""
@@ -66,7 +69,7 @@ class Training(Settings):
 class DecomposerRecipe(Training):
     """The decomposer's track: question -> sub-questions."""
 
-    data: Literal["all", "reached"] = "reached"
+    data: DecomposerData = "reached"
     """`all` of the teacher's decompositions (S_D-T), or those from which a solution `reached` the gold answer
     (S_D-R)."""
 
@@ -74,7 +77,7 @@ class DecomposerRecipe(Training):
 class SolverRecipe(Training):
     """The solver's track: question and sub-questions -> solution."""
 
-    data: Literal["all", "right", "gold-spliced"] = "right"
+    data: SolverData = "right"
     """`all` of the teacher's solutions (S_E-T), the `right` ones, or all with the gold answer put in place of the
     teacher's (S_E-A). A solution without an answer that can be read is in none of them."""
     target: Literal["sub-answers", "direct"] = "sub-answers"

@@ -105,7 +105,7 @@ def _card(facts: dict[str, Any]) -> str:
     trained, recipe = facts["trained"], facts["recipe"]
     task = "writes the sub-questions of a question" if facts["role"] == "decomposer" else "solves a question"
     prompts = "\n".join(f"* prompt `{name}`, SHA-256 `{sha256}`" for name, sha256 in facts["prompts"].items())
-    cost = ", ".join(f"{name} {amount:,.6g}" for name, amount in facts["cost"].items())
+    cost = ", ".join(f"{name} {amount:,.6g}" for name, amount in facts["cost"].items()) or "unknown"
     load = (
         "PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), HERE)"
         if recipe["tuning"]["kind"] == "lora"

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar, get_args
 
 from ..lm import Usage
-from ..solve import Verdict
-from ..tasks import GraderName, Question
+from ..solve import GRADERS, Verdict
+from ..solve.lenient import MEASURES
+from ..tasks import Question
 from ..tasks.errors import ConfigError
-from ..tasks.jsonl import objects
+from ..tasks.rows import objects
 
-FORMAT = "divcon-traces/1"
+FORMAT = "divcon-traces/2"
+"""1 had no `aliases`, `measure` and `reference`, and three verdicts."""
+
+
+Name = TypeVar("Name", bound=str)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,10 @@ def _row(trace: Trace) -> dict[str, object]:
         "id": question.id,
         "question": question.text,
         "gold": question.answer,
+        "aliases": list(question.aliases),
         "grader": question.grader,
+        "measure": question.measure,
+        "reference": question.solution,
         "context": question.context,
         "tags": dict(question.tags),
         "subquestions": list(trace.subquestions),
@@ -99,25 +108,42 @@ def _trace(row: dict[str, object]) -> Trace:
     def text(key: str) -> str:
         return str(row[key])
 
-    answer, verdict, subquestions = row["answer"], row["verdict"], row["subquestions"]
-    grader: GraderName = "hendrycks" if row["grader"] == "hendrycks" else "number"
+    def texts(key: str) -> tuple[str, ...]:
+        values = row[key]
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise TypeError(key)
+        return tuple(values)
+
+    answer = row["answer"]
     usage, decomposition_usage, tags = row["usage"], row["decomposition_usage"], row["tags"]
-    if verdict not in ("right", "wrong", "unreadable"):
-        raise KeyError(verdict)
-    if not isinstance(subquestions, list) or not all(isinstance(s, str) for s in subquestions):
-        raise TypeError("subquestions")
     if not isinstance(usage, dict) or not isinstance(decomposition_usage, dict) or not isinstance(tags, dict):
         raise TypeError("usage, decomposition_usage or tags")
     return Trace(
         question=Question(
-            text("id"), text("question"), text("gold"), context=text("context"), tags=tags, grader=grader
+            text("id"),
+            text("question"),
+            text("gold"),
+            context=text("context"),
+            solution=text("reference"),
+            aliases=texts("aliases"),
+            grader=_one_of(GRADERS, row["grader"]),
+            measure=None if row["measure"] is None else _one_of(MEASURES, row["measure"]),
+            tags=tags,
         ),
-        subquestions=tuple(map(str, subquestions)),
+        subquestions=texts("subquestions"),
         decomposition=text("decomposition"),
         solution=text("solution"),
         answer=None if answer is None else str(answer),
-        verdict=verdict,
+        verdict=_one_of(get_args(Verdict), row["verdict"]),
         attempt=int(str(row["attempt"])),
         usage=Usage(**usage),
         decomposition_usage=Usage(**decomposition_usage),
     )
+
+
+def _one_of(names: Iterable[Name], value: object) -> Name:
+    """The name that a value is. Raises ValueError when it is none of them."""
+    for name in names:
+        if name == value:
+            return name
+    raise ValueError(f"{value!r} is unknown")

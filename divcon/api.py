@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from .eval.plan import plan as planned
 from .eval.run import Run, stored
 from .eval.study import find, load
 from .eval.trace_stats import TraceStats, trace_stats
+from .lm import Store
 from .solve import Solution
+from .solve.checks import CHECKS
 from .tasks import GraderName, Question, sources
 from .tasks.errors import ConfigError
 
@@ -114,13 +117,19 @@ def show_data(name: str, path: Path | None = None, n: int = 3) -> str:
     return "\n\n".join(_shown(question) for question in questions)
 
 
-def import_traces(path: Path, out: Path, grader: GraderName | None = None) -> Collected:
-    """Published traces, labelled and written to `out/traces.jsonl`."""
-    read = published.read(path, grader)
+def import_traces(path: Path, out: Path, grader: GraderName | None = None, questions: Path | None = None) -> Collected:
+    """Traces made elsewhere, labelled and written to `out/traces.jsonl`.
+
+    `grader` replaces each data set's own; `questions` is the file that the output of a batch refers to. Slow
+    comparisons are remembered in `out/store.sqlite`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with _remembering(out):
+        read, failed = published.read(path, grader, questions)
     if not read:
         raise ConfigError(f"no traces in {path}")
-    traces.write(read, out / "traces.jsonl", origin=str(path))
-    return Collected(out / "traces.jsonl", len(read), sum(trace.verdict == "right" for trace in read))
+    traces.write(read, out / "traces.jsonl", origin=f"imported from {path.name}")
+    return Collected(out / "traces.jsonl", len(read), sum(trace.verdict == "right" for trace in read), failed)
 
 
 def stats_of_traces(folder: Path) -> TraceStats:
@@ -128,7 +137,8 @@ def stats_of_traces(folder: Path) -> TraceStats:
     read = traces.read(folder / "traces.jsonl")
     if not read:
         raise ConfigError(f"no traces in {folder}")
-    return trace_stats(read)
+    with _remembering(folder):
+        return trace_stats(read)
 
 
 def doctor() -> Diagnosis:
@@ -158,9 +168,12 @@ class Collected:
     path: Path
     traces: int
     right: int
+    failed: int = 0
+    """Calls that brought no answer, and so no trace."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.traces} traces, {self.right} right"
+        failed = f"; {self.failed} calls had failed and brought none" if self.failed else ""
+        return f"{self.path}: {self.traces} traces, {self.right} right{failed}"
 
 
 @dataclass(frozen=True)
@@ -196,6 +209,14 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+
+@contextmanager
+def _remembering(folder: Path) -> Iterator[None]:
+    """Keep comparisons of answers in a folder's store, or in that of the run whose traces it holds."""
+    home = folder.parent if (folder.parent / "config.yaml").is_file() else folder
+    with Store(home / "store.sqlite") as store, CHECKS.remembering(store):
+        yield
 
 
 def _shown(question: Question) -> str:

@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import click
 
+from .tasks import GraderName
 from .tasks.errors import ConfigError, DivconError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -172,12 +173,13 @@ def traces() -> None:
 @traces.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for traces.jsonl.")
-@click.option("--grader", type=click.Choice(["number", "hendrycks"]), help="How answers are compared.")
-def import_traces(path: Path, out: Path, grader: Literal["number", "hendrycks"] | None) -> None:
+@click.option("--grader", type=click.Choice(get_args(GraderName)), help="How answers are compared [default: by shape].")
+@click.option("--questions", type=click.Path(path_type=Path), help="The questions that a batch's output refers to.")
+def import_traces(path: Path, out: Path, grader: GraderName | None, questions: Path | None) -> None:
     """Label the traces of a file, or of all files below a folder, and write them in the study's format."""
     from . import api
 
-    click.echo(api.import_traces(path, out, grader))
+    click.echo(api.import_traces(path, out, grader, questions))
 
 
 @traces.command()

@@ -38,10 +38,10 @@ def plan(study: Study, train: int, test: int) -> Plan:
     """The stages of a study over so many training and test questions."""
     plans, solutions = study.decompose.max_tokens, study.solve.max_tokens
     decompositions = train * study.collect.decompositions
-    stages = [
-        _stage("collect: decompositions", "llm", decompositions, plans),
-        _stage("collect: solutions", "llm", decompositions * study.collect.solutions, solutions),
-    ]
+    stages = []
+    if study.train.source != "traces":
+        stages.append(_stage("collect: decompositions", "llm", decompositions, plans))
+        stages.append(_stage("collect: solutions", "llm", decompositions * study.collect.solutions, solutions))
     asking = [name for name in study.grid.decomposers if name != "none"]
     stages += [_stage(f"decompose: {name}", name, test, plans) for name in asking]
     for solver in study.grid.solvers:

@@ -23,12 +23,14 @@ from .. import prompts
 from ..decompose import Decomposition, PromptedDecomposer, none
 from ..distill import student, traces
 from ..distill.collect import collect, spent
-from ..distill.examples import Example, for_decomposer, for_solver
+from ..distill.examples import Example, decompositions, for_decomposer, for_solver, solutions
+from ..distill.imported import TracesSource
 from ..distill.recipes import Training
 from ..distill.traces import Trace
 from ..lm import Engine, Model, Sampling, Store
 from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
+from ..solve.checks import CHECKS
 from ..tasks import Question, jsonl, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
@@ -66,6 +68,7 @@ class Run:
             except OSError as error:
                 raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
             opened.enter_context(self.store)
+            opened.enter_context(CHECKS.remembering(self.store))
             self._opened = opened.pop_all()
         return self
 
@@ -91,19 +94,27 @@ class Run:
         path = self.directory / "traces" / "traces.jsonl"
         if path.is_file():
             return traces.read(path, self._origin())
-        self._overlaps()
+        self._refuse_overlap()
+        collected = self._imported or self._sampled()
+        traces.write(collected, path, self._origin())
+        right = sum(trace.verdict == "right" for trace in collected)
+        self.progress.event("collected", traces=len(collected), right=right)
+        return collected
+
+    @cached_property
+    def _imported(self) -> list[Trace]:
+        """The traces that the study is given instead of a teacher; none where there is a teacher to ask."""
+        return self.study.train.traces() if isinstance(self.study.train, TracesSource) else []
+
+    def _sampled(self) -> list[Trace]:
         with self.progress.stage("collect: teacher's traces") as advance:
             decomposer, solver = self.decomposer(self.llm), self.solver(self.llm)
-            collected = collect(
+            return collect(
                 self.train_questions,
                 replace(decomposer, advance=advance),
                 replace(solver, advance=advance),
                 self.study.collect,
             )
-        traces.write(collected, path, self._origin())
-        right = sum(trace.verdict == "right" for trace in collected)
-        self.progress.event("collected", traces=len(collected), right=right)
-        return collected
 
     def distill_decomposer(self) -> dict[str, Any]:
         """The decomposer's student, trained unless it is there; what its card says."""
@@ -127,10 +138,10 @@ class Run:
 
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
-        overlapping = self._overlaps()
+        self._refuse_overlap()
         rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
-        results.write(rows, self.directory / "results.parquet", overlapping)
+        results.write(rows, self.directory / "results.parquet", self._overlaps())
         return rows
 
     # -- the values that the grid is made of -------------------------------------------------------------------------
@@ -181,20 +192,39 @@ class Run:
         """What `llm` or `distilled` stands for in a role."""
         return self.llm if name == "llm" else self.distilled(self.directory / role)
 
-    def _overlaps(self) -> dict[tuple[str, str], Overlap]:
-        """What each test question shares with the training ones. Raises ConfigError for one that is the same."""
-        found = {
-            (test, question.id): overlap
-            for test, questions in self.tests.items()
-            for question, overlap in zip(questions, overlaps(self.train_questions, questions), strict=True)
-        }
+    def _refuse_overlap(self) -> None:
+        """Raise ConfigError when a test question is a training question, unless that is allowed."""
+        found = self._shared_with(self.train_questions)
         same = [f"{name} of {test}" for (test, name), overlap in found.items() if overlap == "exact"]
         if same and not self.study.allow_overlap:
             raise ConfigError(
                 f"{len(same)} test questions are training questions too, such as {same[0]}; "
                 "take other questions, or set allow_overlap=true"
             )
-        return found
+
+    def _overlaps(self) -> results.Overlaps:
+        """What each test question shares with the questions that each student has learned from."""
+        by_role = {role: self._shared_with(questions) for role, questions in self._taught().items()}
+        return {key: {role: found[key] for role, found in by_role.items()} for key in by_role["solver"]}
+
+    def _taught(self) -> dict[student.Role, list[Question]]:
+        """The questions that each student has learned from; all training questions as long as there are no traces."""
+        path = self.directory / "traces" / "traces.jsonl"
+        if not path.is_file():
+            return {"decomposer": self.train_questions, "solver": self.train_questions}
+        collected, recipes = traces.read(path), self.study.distill
+        asked = decompositions(collected, self.study.decompose.limit, recipes.decomposer.data)
+        return {
+            "decomposer": [trace.question for trace in asked],
+            "solver": [trace.question for trace in solutions(collected, recipes.solver.data)],
+        }
+
+    def _shared_with(self, train: Sequence[Question]) -> dict[tuple[str, str], Overlap]:
+        return {
+            (test, question.id): overlap
+            for test, questions in self.tests.items()
+            for question, overlap in zip(questions, overlaps(train, questions), strict=True)
+        }
 
     def _data(self) -> dict[str, dict[str, Any]]:
         """Which questions the results stand on: where they came from, how many, and a hash of their contents."""
@@ -203,6 +233,7 @@ class Run:
         return {
             name: {
                 **source.model_dump(mode="json", exclude_none=True),
+                **source.origin(),
                 "questions": len(questions),
                 "sha256": fingerprint(questions),
             }
@@ -280,18 +311,23 @@ class Run:
         return facts
 
     def _lesson(self, role: student.Role, recipe: Training, data: str, collected: Sequence[Trace]) -> student.Lesson:
-        identity = self.llm.engine.identity(None)
         return student.Lesson(
             role=role,
             base=self.study.student.path,
             base_hash=weights_hash(model_directory(self.study.student.path)),
-            teacher=f"{identity.model} at {identity.host} {identity.revision[:12]}".strip(),
+            teacher=self._teacher(),
             data=data,
             prompts=self._prompts(role),
-            cost=_teaching_cost(collected, self.llm),
+            cost={} if self._imported else _teaching_cost(collected, self.llm),
             seed=self.study.seed,
             recipe=recipe.model_dump(mode="json"),
         )
+
+    def _teacher(self) -> str:
+        if isinstance(self.study.train, TracesSource):
+            return f"traces in {self.study.train.path} ({self.study.train.fingerprint()[:12]})"
+        identity = self.llm.engine.identity(None)
+        return f"{identity.model} at {identity.host} {identity.revision[:12]}".strip()
 
     def _prompts(self, role: str) -> dict[str, str]:
         """The templates that a role is asked with, and their hashes."""
@@ -301,6 +337,8 @@ class Run:
 
     def _origin(self) -> str:
         """A hash of what the traces are collected from: the questions, the prompts and the teacher."""
+        if isinstance(self.study.train, TracesSource):
+            return self.study.train.fingerprint()
         asked = [(q.id, q.prompt, q.answer) for q in self.train_questions]
         used = self._prompts("decomposer") | self._prompts("solver")
         parts = [asked, sorted(used.items()), list(self.llm.engine.identity(None))]
