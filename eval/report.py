@@ -11,7 +11,7 @@ import yaml
 from ..distill import student
 from ..tasks.errors import ConfigError
 from . import figures, results, tables
-from .summary import Contrast, Line, Swap, bills, clean, contrasts, decomposed, lines, shared, swaps
+from .summary import Contrast, Line, Swap, bills, clean, contrasts, decomposed, lenient, lines, shared, swaps, verdicts
 
 _EXAMPLES = 6
 
@@ -38,7 +38,8 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     made = [tables.decompositions(found)] if (found := decomposed(rows)) else []
     notes = [_bill(rows), _footnote(run)]
     checked = [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
-    shown = [*map(tables.markdown, [main, changes, *made, *checked]), *(f"{note}\n" for note in notes)]
+    graded = [tables.verdicts(verdicts(rows)), *([tables.lenient(soft)] if (soft := lenient(rows)) else [])]
+    shown = [*map(tables.markdown, [main, changes, *made, *graded, *checked]), *(f"{note}\n" for note in notes)]
     (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
     (out / "table.tex").write_text(tables.latex(main, " ".join(notes)), encoding="utf-8")
     figures.save(figures.accuracy_cost(summary, axis), out, "accuracy_cost")
@@ -91,6 +92,11 @@ def _page(run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[s
         "<h2>Test by test</h2>",
         _figure(out / "by_test.svg", "Accuracy of every decomposer before each solver, test by test."),
         *_decompositions(rows),
+        "<h2>Verdicts</h2>",
+        "<p>How the winning answers were graded. An unreadable answer is no answer; timed out is a comparison that "
+        "passed its limit of time or size. Neither counts as right.</p>",
+        _table(tables.verdicts(verdicts(rows))),
+        *_lenient(rows),
         "<h2>Contamination</h2>",
         "<p>Test questions that stand among the training questions, wholly or in part; each cell's accuracy on those "
         "that share no run of 13 words with any; and leaks: decompositions that hold the gold answer where the "
@@ -123,6 +129,18 @@ def _decompositions(rows: list[dict[str, Any]]) -> list[str]:
     if not found:
         return []
     return ["<h2>Decompositions that are right</h2>", _table(tables.decompositions(found))]
+
+
+def _lenient(rows: list[dict[str, Any]]) -> list[str]:
+    found = lenient(rows)
+    if not found:
+        return []
+    return [
+        "<h2>Strict beside lenient</h2>",
+        "<p>The same outputs under the softer rule that papers report for the data set: the gold number anywhere in "
+        "the output (any-token), the gold phrase behind the answer's mark (substring), or DROP's F1.</p>",
+        _table(tables.lenient(found)),
+    ]
 
 
 def _says(summary: list[Line], changed: list[Swap], rows: list[dict[str, Any]]) -> str:

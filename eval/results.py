@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..distill.student import Role
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap
 from .compose import PhaseCost, Row
@@ -32,6 +33,8 @@ SCHEMA = pa.schema(
         ("id", pa.string()),
         ("question", pa.string()),
         ("overlap", pa.string()),
+        ("overlap_decomposer", pa.string()),
+        ("overlap_solver", pa.string()),
         ("gold", pa.string()),
         ("subquestions", pa.list_(pa.string())),
         ("decomposition", pa.string()),
@@ -43,6 +46,8 @@ SCHEMA = pa.schema(
         ("answer", pa.string()),
         ("verdict", pa.string()),
         ("credit", pa.float64()),
+        ("measure", pa.string()),
+        ("lenient", pa.float64()),
         *((f"decompose_{name}", kind) for name, kind in _PHASE),
         *((f"solve_{name}", kind) for name, kind in _PHASE),
     ]
@@ -50,8 +55,8 @@ SCHEMA = pa.schema(
 """One row a cell and question. Null is unknown: an unread answer, an operation count or a price nobody can name."""
 
 
-Overlaps = Mapping[tuple[str, str], Overlap]
-"""By test and question id: what the question shares with the training questions."""
+Overlaps = Mapping[tuple[str, str], Mapping[Role, Overlap]]
+"""By test and question id: what the question shares with the questions that each student has learned from."""
 
 
 def write(rows: Sequence[Row], path: Path, overlaps: Overlaps) -> None:
@@ -77,13 +82,14 @@ def read(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _flat(row: Row, overlap: Overlap) -> dict[str, Any]:
+def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:
     return {
         **row.cell._asdict(),
         "test": row.test,
         "id": row.question.id,
         "question": row.question.prompt,
-        "overlap": overlap,
+        "overlap": min(overlaps.values(), key=get_args(Overlap).index),
+        **{f"overlap_{role}": overlap for role, overlap in overlaps.items()},
         "gold": row.question.answer,
         "subquestions": list(row.decomposition.subquestions),
         "decomposition": row.decomposition.text,
@@ -95,6 +101,8 @@ def _flat(row: Row, overlap: Overlap) -> dict[str, Any]:
         "answer": row.answer,
         "verdict": row.verdict,
         "credit": row.credit,
+        "measure": row.question.measure,
+        "lenient": row.lenient,
         **_phase("decompose", row.decompose),
         **_phase("solve", row.solve),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -37,8 +38,6 @@ class Line:
     test: str
     questions: int
     accuracy: Estimate
-    unreadable: int
-    """Questions on which no sample gave an answer that could be read."""
     decompose: PhaseMean
     solve: PhaseMean
 
@@ -163,9 +162,11 @@ def bills(rows: Rows) -> tuple[Bill, Bill]:
 
 
 class Shared(NamedTuple):
-    """What a test shares with the training questions, and what the decompositions give away."""
+    """What a test shares with the questions that the student of a phase has learned from."""
 
     test: str
+    phase: str
+    """`decomposer` or `solver`."""
     questions: int
     exact: int
     normalised: int
@@ -174,12 +175,14 @@ class Shared(NamedTuple):
 
 
 def shared(rows: Rows) -> list[Shared]:
-    """For each test; the counts exclude one another."""
+    """For each test and phase; the counts exclude one another."""
     of_one_cell = next(iter(by_cell(rows).values()))
     found = []
     for test in dict.fromkeys(row["test"] for row in of_one_cell):
-        kinds = [row["overlap"] for row in of_one_cell if row["test"] == test]
-        found.append(Shared(test, len(kinds), *(kinds.count(kind) for kind in ("exact", "normalised", "13-gram"))))
+        for phase in ("decomposer", "solver"):
+            kinds = [row[f"overlap_{phase}"] for row in of_one_cell if row["test"] == test]
+            counts = (kinds.count(kind) for kind in ("exact", "normalised", "13-gram"))
+            found.append(Shared(test, phase, len(kinds), *counts))
     return found
 
 
@@ -202,6 +205,50 @@ def clean(rows: Rows) -> list[Clean]:
         leaks = sum(row["leaks_answer"] for row in of_cell)
         whole = accuracy([row["credit"] for row in of_cell])
         found.append(Clean(cell, whole, len(untouched), accuracy(untouched), leaks))
+    return found
+
+
+class Verdicts(NamedTuple):
+    """How a cell's winning answers were graded."""
+
+    cell: Cell
+    right: int
+    wrong: int
+    unreadable: int
+    """Questions on which no sample gave an answer that could be read."""
+    timed_out: int
+    """Questions on which the comparison with the gold answer passed its limit."""
+
+
+def verdicts(rows: Rows) -> list[Verdicts]:
+    """For each cell, on all questions."""
+    counts = {cell: Counter(row["verdict"] for row in of_cell) for cell, of_cell in by_cell(rows).items()}
+    return [
+        Verdicts(cell, count["right"], count["wrong"], count["unreadable"], count["timed out"])
+        for cell, count in counts.items()
+    ]
+
+
+class Lenient(NamedTuple):
+    """A cell's accuracy beside the softer score that papers report for the data set."""
+
+    cell: Cell
+    test: str
+    measure: str
+    questions: int
+    strict: Estimate
+    lenient: Estimate
+
+
+def lenient(rows: Rows) -> list[Lenient]:
+    """For each cell and test whose data set has a softer score."""
+    found = []
+    for cell, of_cell in by_cell(rows).items():
+        measured = [row for row in of_cell if row["measure"] is not None]
+        for (test, measure), of_test in groupby(measured, key=lambda row: (row["test"], row["measure"])):
+            group = list(of_test)
+            strict, soft = ([row[key] for row in group] for key in ("credit", "lenient"))
+            found.append(Lenient(cell, test, measure, len(group), accuracy(strict), accuracy(soft)))
     return found
 
 
@@ -247,7 +294,6 @@ def _line(cell: Cell, test: str, rows: Rows) -> Line:
         test=test,
         questions=len(rows),
         accuracy=accuracy([row["credit"] for row in rows]),
-        unreadable=sum(row["verdict"] == "unreadable" for row in rows),
         decompose=_phase("decompose", rows),
         solve=_phase("solve", rows),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .stats import Estimate
-from .summary import Clean, Decomposed, Line, Shared, Swap
+from .summary import Clean, Decomposed, Lenient, Line, Shared, Swap, Verdicts
 
 Table = tuple[list[str], list[list[str]]]
 """A header and rows of cells."""
@@ -46,9 +46,24 @@ def decompositions(found: Sequence[Decomposed]) -> Table:
     return header, [[name, *(percent(d.right) for d in found if d.decomposer == name)] for name in names]
 
 
+def verdicts(found: Sequence[Verdicts]) -> Table:
+    """A row a cell: how its winning answers were graded."""
+    header = ["decomposer", "solver", "vote", "right", "wrong", "unreadable", "timed out"]
+    return header, [[*each.cell, *map(str, each[1:])] for each in found]
+
+
+def lenient(found: Sequence[Lenient]) -> Table:
+    """A row a cell and test: the verdicts' accuracy beside the softer score of papers."""
+    header = ["decomposer", "solver", "vote", "test", "n", "strict", "lenient", "lenient rule"]
+    return header, [
+        [*each.cell, each.test, str(each.questions), percent(each.strict), percent(each.lenient), each.measure]
+        for each in found
+    ]
+
+
 def overlap(found: Sequence[Shared]) -> Table:
-    """A row a test: how many of its questions stand among the training ones, wholly or in part."""
-    header = ["test", "n", "the same", "the same but for spelling", "share 13 words"]
+    """A row a test and phase: how many questions stand among those its student learned from, wholly or in part."""
+    header = ["test", "student", "n", "the same", "the same but for spelling", "share 13 words"]
     return header, [[s.test, *map(str, s[1:])] for s in found]
 
 

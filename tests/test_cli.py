@@ -79,7 +79,8 @@ def test_a_log_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_data_set_and_one_without_its_file() -> None:
     assert "no data set 'gsm9k'; there are miniature, gsm8k" in fails("data", "show", "gsm9k")
-    assert "needs the path of a file" in fails("data", "show", "math")
+    assert "need the path of a file" in fails("data", "show", "jsonl")
+    assert "cannot load" in fails("data", "show", "math")
     assert "no split" in fails("data", "show", "miniature", "nonsense")
 
 

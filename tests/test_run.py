@@ -83,6 +83,21 @@ def test_the_report_names_the_data_it_stands_on(run: Path) -> None:
     assert data["train"]["sha256"] in (run / "report" / "index.html").read_text(encoding="utf-8")
 
 
+def test_overlap_is_told_for_what_each_student_has_learned_from(run: Path) -> None:
+    rows = numbers(run)
+    assert {row["overlap_decomposer"] for row in rows} <= {"normalised", "13-gram", "none"}
+    table = (run / "report" / "table.md").read_text(encoding="utf-8")
+    assert "| known facts, known structure | decomposer | 6 |" in table
+    assert "| known facts, known structure | solver | 6 |" in table
+
+
+def test_every_cell_reports_its_four_verdicts(run: Path) -> None:
+    rows = numbers(run)
+    assert {row["verdict"] for row in rows} <= {"right", "wrong", "unreadable", "timed out"}
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert "timed out" in page and "Strict beside lenient" not in page
+
+
 def test_cells_share_decompositions(run: Path) -> None:
     made: dict[tuple[str, str], set[str]] = {}
     for row in numbers(run):
@@ -257,3 +272,44 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
 def test_the_doctor_finds_the_models() -> None:
     outcome = CliRunner().invoke(main, ["doctor"])
     assert outcome.exit_code == 0 and "miniature/llm" in outcome.output
+
+
+SOCRATIC = {
+    "question": "Mia has 4 pears and eats 2. How many are left?",
+    "answer": "How many are left? ** She has 4 - 2 = <<4-2=2>>2.\n#### 2",
+}
+
+
+def test_students_are_distilled_from_imported_traces_without_asking_a_teacher(tmp_path: Path) -> None:
+    (tmp_path / "socratic.jsonl").write_text(json.dumps(SOCRATIC), encoding="utf-8")
+    imported = tmp_path / "imported"
+    assert divcon.import_traces(tmp_path / "socratic.jsonl", imported).right == 1
+    config = tmp_path / "study.yaml"
+    config.write_text(
+        f"train: {{source: traces, path: {imported}}}\n"
+        "tests: {pears: {source: miniature, split: known-known, take: 2}}\n"
+        "llm: {engine: transformers, path: miniature/llm}\n"
+        "student: {engine: transformers, path: miniature/base}\n"
+        "distill: {decomposer: {epochs: 1}, solver: {epochs: 1}}\n"
+        "grid: {samples: 0, decomposers: [distilled], solvers: [distilled]}\n",
+        encoding="utf-8",
+    )
+    run = tmp_path / "run"
+    divcon.study(str(config), run=run)
+    card = (run / "decomposer" / "README.md").read_text(encoding="utf-8")
+    assert f"traces in {imported}" in card and "cost: unknown" in card
+    assert json.loads((run / "data.json").read_text(encoding="utf-8"))["train"]["questions"] == 1
+    assert "collect" not in str(divcon.plan(str(config)))
+    again = divcon.collect(str(config), run=run)
+    assert (again.traces, again.right) == (1, 1)
+
+
+def test_a_study_shows_strict_beside_lenient_where_papers_are_lenient(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text(json.dumps(SOCRATIC), encoding="utf-8")
+    tests = f"tests={{gsm8k: {{source: gsm8k, path: {tmp_path / 'test.jsonl'}}}}}"
+    grid = ["grid.samples=0", "grid.decomposers=[none]", "grid.solvers=[llm]"]
+    run = tmp_path / "run"
+    divcon.evaluate("miniature", overrides=[tests, *grid, "train.take=2"], run=run)
+    divcon.report(run)
+    assert "any-token" in (run / "report" / "table.md").read_text(encoding="utf-8")
+    assert "Strict beside lenient" in (run / "report" / "index.html").read_text(encoding="utf-8")
