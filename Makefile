@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install study results gsm8k bench test test-wheel docs check lint types fmt clean
+.PHONY: install study results gsm8k bench bench-grade graders test test-wheel docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,14 @@ gsm8k: install
 
 bench: install
 	$(BIN)/python bench/startup.py 20
+
+# docs/grading.md: the grader against a plain loop over math-verify, on published traces: make bench-grade TRACES=FOLDER
+bench-grade: install
+	$(BIN)/python -m bench.grade $(TRACES) $(PAIRS)
+
+# docs/results/graders.md: make graders TRACES=FOLDER
+graders: install
+	$(BIN)/python -m bench.graders $(TRACES) > docs/results/graders.md
 
 test: install
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)

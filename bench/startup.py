@@ -31,7 +31,7 @@ def main(rounds: int) -> None:
             taken[name].append(processor_seconds(command))
     for name, seconds in taken.items():
         counted = [1000 * second for second in seconds[1:]]  # the first run warms the caches
-        print(f"{name}: median {statistics.median(counted):.0f} ms, {min(counted):.0f} to {max(counted):.0f}")  # noqa: T201  # a script's output
+        print(f"{name}: median {statistics.median(counted):.0f} ms, {min(counted):.0f} to {max(counted):.0f}")
 
 
 if __name__ == "__main__":
