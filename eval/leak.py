@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..solve.drop import SEPARATOR
 from ..solve.number import canonical, number
 from ..tasks import Question
 
 
 def leaks_answer(question: Question, subquestions: Sequence[str]) -> bool:
-    """Whether the gold answer stands in the sub-questions and not in the question itself."""
+    """Whether a gold answer stands in the sub-questions and not in the question itself. A yes or no cannot be told."""
+    if question.grader == "yes-no":
+        return False
     asked = " ".join(subquestions)
-    return _holds(asked, question.answer) and not _holds(question.prompt, question.answer)
+    golds = [span for gold in (question.answer, *question.aliases) for span in gold.split(SEPARATOR)]
+    return any(_holds(asked, gold) and not _holds(question.prompt, gold) for gold in golds)
 
 
 def _holds(text: str, answer: str) -> bool:
     if number(answer) is not None:
-        found = re.findall(r"-?\$?\d[\d,]*(?:\.\d+)?%?", text)
+        found = re.findall(r"-?\$?\d[\d,]*(?:\.\d+|/\d+)?%?|\\[dt]?frac\{\d+\}\{\d+\}", text)
         return any(canonical(each.rstrip(",")) == canonical(answer) for each in found)
     return re.search(rf"(?<!\w){re.escape(answer.lower())}(?!\w)", text.lower()) is not None

@@ -31,10 +31,10 @@ class TraceStats:
     """Accuracy of the majority vote over all traces of each question; ties share credit."""
     oracle: float
     """Share of questions of which at least one trace is right."""
-    right_characters: float
-    """Median length of a right trace."""
-    wrong_characters: float
-    """Median length of any other."""
+    right_characters: float | None
+    """Median length of a right trace; None when there is none."""
+    wrong_characters: float | None
+    """Median length of any other; None when there is none."""
     right_by_tag: dict[str, dict[str, float]]
     """Share of right traces by each value of each tag."""
 
@@ -46,7 +46,7 @@ class TraceStats:
             f"{self.traces:,} traces of {self.questions:,} questions: "
             f"{self.right:,} right, {self.wrong:,} wrong, {self.unreadable:,} unreadable, {self.timed_out:,} timed out",
             f"majority@{self.samples} {self.majority:.4f}, oracle@{self.samples} {self.oracle:.4f}",
-            f"median length: right {self.right_characters:.0f}, wrong {self.wrong_characters:.0f} characters",
+            f"median length: right {_rounded(self.right_characters)}, others {_rounded(self.wrong_characters)}",
         ]
         for tag, shares in self.right_by_tag.items():
             lines.append(f"right by {tag}: " + ", ".join(f"{value} {share:.3f}" for value, share in shares.items()))
@@ -83,8 +83,12 @@ def _majority(questions: Sequence[Sequence[Trace]]) -> float:
     return sum(map(credit, classed, right)) / len(questions)
 
 
-def _length(traces: Sequence[Trace]) -> float:
-    return median(len(trace.solution) for trace in traces) if traces else float("nan")
+def _length(traces: Sequence[Trace]) -> float | None:
+    return median(len(trace.solution) for trace in traces) if traces else None
+
+
+def _rounded(value: float | None) -> str:
+    return "none" if value is None else f"{value:.0f} characters"
 
 
 def _by_tag(traces: Sequence[Trace]) -> dict[str, dict[str, float]]:

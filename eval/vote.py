@@ -31,14 +31,14 @@ def majority(classes: Sequence[Class]) -> Class:
 
 
 def credit(classes: Sequence[Class], right: Sequence[bool]) -> float:
-    """1 when right answers win the vote, their share of the winners when they tie for it, else 0.
+    """1 when a right answer wins the vote, the right share of the winners when some tie for it, else 0.
 
-    `right` says of each answer whether it is the gold one.
+    `right` says of each answer whether it is the gold one; a class is right when the answer that stands for it is.
     """
     votes = tally(classes)
     most = max(votes.values(), default=0)
     winners = [each for each, count in votes.items() if count == most]
-    return sum(each in _right(classes, right) for each in winners) / len(winners) if winners else 0.0
+    return sum(right[each] for each in winners) / len(winners) if winners else 0.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Outcome:
     """What the samples of one question come to."""
 
     winner: int | None
-    """The first sample with the winning answer; None when none could be read."""
+    """The sample whose answer stands for the winners; None when none could be read."""
     verdict: Verdict
     """Of the winning answer."""
     credit: float
@@ -61,14 +61,7 @@ def decide(questions: Sequence[Question], samples: Sequence[Sequence[str | None]
 
 
 def _outcome(classes: Sequence[Class], verdicts: Sequence[Verdict]) -> Outcome:
-    right = [verdict == "right" for verdict in verdicts]
     winner = majority(classes)
     if winner is None:
         return Outcome(None, "unreadable", 0.0)
-    first = classes.index(winner)
-    verdict: Verdict = "right" if winner in _right(classes, right) else verdicts[first]
-    return Outcome(first, verdict, credit(classes, right))
-
-
-def _right(classes: Sequence[Class], right: Sequence[bool]) -> set[Class]:
-    return {each for each, is_right in zip(classes, right, strict=True) if is_right}
+    return Outcome(winner, verdicts[winner], credit(classes, [verdict == "right" for verdict in verdicts]))

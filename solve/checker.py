@@ -4,8 +4,9 @@
 happens in the caller's process. This one loads the library once and forks a child that reads requests; the kernel ends
 the child when an expression passes its limit of processor time, and the next fork is ready in milliseconds.
 
-A request is a line: a JSON list of pairs. A reply is a line for each pair, `true` or `false`; `null` means that the
-child died of the pair before it could say, and that it has forgotten the ones behind. It ends when its input does.
+A request is a line, `[number, pairs]`. Replies are lines: `[number]` when the request was read, then `[number, same]`
+for each pair. `null` says that a child died: of the pair whose turn it was, if it had read a request, and with it the
+pairs behind. The process ends when its input does.
 
 Nothing but the standard library is imported until the process runs, and nothing of divcon.
 """
@@ -28,6 +29,8 @@ STALLED = 30.0
 """Wall time a pair, for one that waits instead of computing."""
 MEMORY = 2 << 30
 """Bytes of address space."""
+_UNLIMITED = 3
+"""The exit status of a child that cannot be limited."""
 
 
 def serve(requests: int, replies: int) -> None:
@@ -44,15 +47,20 @@ def serve(requests: int, replies: int) -> None:
             _work(os.fdopen(requests, "rb"), replies)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
-        if status in (0, signal.SIGKILL):
-            return  # the caller is done, or somebody from outside has ended the child
+        if status in (0, signal.SIGKILL) or os.waitstatus_to_exitcode(status) == _UNLIMITED:
+            return  # the caller is done, or somebody has ended the child, or it cannot be held to its limits
         os.write(replies, b"null\n")
 
 
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    for none in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
-        resource.setrlimit(none, (0, 0))
+    try:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        memory = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        for none in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+            resource.setrlimit(none, (0, 0))
+    except (OSError, ValueError):
+        os._exit(_UNLIMITED)
     # No handler: Python would run one between two bytecodes, and the power of two large numbers is a single one.
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -60,11 +68,17 @@ def _limit() -> None:
 
 def _work(requests: BinaryIO, replies: int) -> None:
     for line in requests:
-        for one, other in json.loads(line):
+        number, pairs = json.loads(line)
+        _say(replies, [number])
+        for one, other in pairs:
             _alarm(SECONDS, STALLED)
             same = _same(one, other)
             _alarm(0, 0)
-            os.write(replies, b"true\n" if same else b"false\n")
+            _say(replies, [number, same])
+
+
+def _say(replies: int, what: list[int | bool]) -> None:
+    os.write(replies, json.dumps(what).encode() + b"\n")
 
 
 def _alarm(seconds: float, stalled: float) -> None:
@@ -75,14 +89,17 @@ def _alarm(seconds: float, stalled: float) -> None:
 def _same(one: str, other: str) -> bool:
     """Whether either is right where the other is the gold answer.
 
-    `math-verify` is not symmetric: it lets a prediction be an equation or a set where the gold answer is not. An
-    equation about something else (`3x + 2y = 5`) is not its right side, so it equals no plain value in either
-    direction.
+    `math-verify` is not symmetric: it lets a prediction be an equation or a set where the gold answer is not.
     """
     from math_verify import verify
 
     a, b = _parsed(one), _parsed(other)
-    if not a or not b or (_is_equation(a[0]) != _is_equation(b[0]) and not (_has_value(a[0]) and _has_value(b[0]))):
+    if not a or not b:
+        return False
+    if _is_equation(a[0]) != _is_equation(b[0]):
+        # Only one is an equation: it is what it says something is worth, if it says that of a name or of a sum.
+        a, b = _worth(a[0]), _worth(b[0])
+    if not a or not b:
         return False
     if verify(a, b, timeout_seconds=None):
         return True
@@ -115,14 +132,30 @@ def _is_equation(parsed: Any) -> bool:
     return not isinstance(parsed, str) and is_equation(parsed)
 
 
-def _has_value(parsed: Any) -> bool:
-    """Whether an equation gives a name, or a number worked out (`5! = 120`), its value; all else is its own value."""
-    from math_verify.grader import is_assignment_relation, take_first_relation
+def _worth(parsed: Any) -> list[Any]:
+    """The value that an equation gives a name (`x = 5`) or works out (`5! = 120`); anything else is its own value.
 
-    if not _is_equation(parsed) or is_assignment_relation(parsed):
-        return True
-    left = take_first_relation(parsed).lhs
-    return not left.free_symbols or left.is_Function
+    An equation about something else (`3x + 2y = 5`) is worth nothing, or a gold answer like it would be met by `5`.
+    """
+    from math_verify import verify
+    from math_verify.grader import take_first_relation, take_last_relation
+
+    if not _is_equation(parsed):
+        return [parsed]
+    left, right = take_first_relation(parsed).lhs, take_last_relation(parsed).rhs
+    if _is_name(left):
+        return [right]
+    holds = not getattr(left, "free_symbols", True) and verify([left], [right], timeout_seconds=None)
+    return [right] if holds else []
+
+
+def _is_name(left: Any) -> bool:
+    """A symbol, a function of symbols, or a tuple of symbols."""
+    from sympy import Function, Symbol, Tuple
+
+    if isinstance(left, (Function, Tuple)):
+        return all(isinstance(part, Symbol) for part in left.args)
+    return isinstance(left, Symbol)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ _CHUNK = 32
 """Pairs a request. Golds repeat within one, and each is read once."""
 _FAREWELL = 0.5
 """Seconds."""
-_RULES = 1
+_RULES = 2
 """Raise it when `checker` comes to other verdicts."""
 
 
@@ -73,6 +73,12 @@ class Checks:
     def forget(self) -> None:
         """Drop what this process remembers; stores keep what they have."""
         self._known.clear()
+
+    def abandon(self) -> None:
+        """After a fork: the processes are the parent's, and this one will start its own."""
+        self._idle = [_Worker() for _ in self._idle]
+        self._lock = threading.Lock()
+        self._memos = []
 
     def close(self) -> None:
         """End the processes; the next check starts them again."""
@@ -116,34 +122,47 @@ class _Worker:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._requests = 0
 
     def ask(self, pairs: Sequence[Pair]) -> list[bool | None]:
-        """The outcome of every pair. Raises ModelError when the process cannot be kept alive."""
+        """The outcome of every pair. Raises ModelError when the process cannot work at all."""
         found: list[bool | None] = []
         ended = 0
         while len(found) < len(pairs):
-            answered = self._exchange(pairs[len(found) :])
-            found += answered
-            if not answered:
+            was_read, outcomes = self._exchange(pairs[len(found) :])
+            found += outcomes
+            ended = 0 if outcomes else ended + 1
+            if not outcomes:
                 self.close()
-                ended += 1
+            if ended > 1 and not was_read:
+                raise ModelError("the process that compares answers ends at once; is math-verify installed?")
             if ended > 1:
-                raise ModelError("the process that compares answers ends again and again; is math-verify installed?")
+                found.append(None)  # it takes the process with it, whatever is done
+                ended = 0
         return found
 
-    def _exchange(self, pairs: Sequence[Pair]) -> list[bool | None]:
-        """The outcomes up to the first pair that its child died of; fewer when the process ended."""
+    def _exchange(self, pairs: Sequence[Pair]) -> tuple[bool, list[bool | None]]:
+        """Whether the request was read, and the outcomes up to the first pair that somebody died of."""
+        self._requests += 1
+        was_read = False
         found: list[bool | None] = []
         process = self._running()
         assert process.stdin and process.stdout
         with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(pairs).encode() + b"\n")
+            process.stdin.write(json.dumps([self._requests, pairs]).encode() + b"\n")
             process.stdin.flush()
             for line in process.stdout:
-                found.append(json.loads(line))
-                if found[-1] is None or len(found) == len(pairs):
+                reply = json.loads(line)
+                if reply is None and was_read:
+                    found.append(None)
                     break
-        return found
+                if reply is None or reply[0] != self._requests:
+                    continue  # about something that was asked before
+                was_read = True
+                found += reply[1:]
+                if len(found) == len(pairs):
+                    break
+        return was_read, found
 
     def close(self) -> None:
         """End the process: it ends with its input, unless it is computing; that is not waited for."""
@@ -190,3 +209,4 @@ def _method() -> str:
 CHECKS = Checks()
 """What all graders share."""
 atexit.register(CHECKS.close)
+os.register_at_fork(after_in_child=CHECKS.abandon)

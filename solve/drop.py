@@ -21,11 +21,17 @@ _LISTED = re.compile(r"\s*(?:[;\n]|,(?!\d)|\band\b)\s*")
 
 
 def spans(answer: str) -> str:
-    """The normalised spans in a fixed order, a line each: equal ones are an exact match.
+    """The normalised spans in a fixed order, a line each: equal ones are an exact match."""
+    return _normal(_GIVEN, answer)
 
-    Spans stand apart by `;`, by lines, or by commas and "and".
-    """
-    return "\n".join(sorted({normal for span in _LISTED.split(answer) if (normal := _normalised(span))}))
+
+def listed(pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
+    """Whether one of two answers, read as a list with commas and "and", holds the spans that the other gives."""
+    return [_normal(_LISTED, a) == spans(b) or _normal(_LISTED, b) == spans(a) for a, b in pairs]
+
+
+def _normal(split: re.Pattern[str], answer: str) -> str:
+    return "\n".join(sorted(normal for span in split.split(answer.strip()) if (normal := _normalised(span))))
 
 
 def f1(answer: str, gold: str) -> float:
@@ -62,7 +68,7 @@ def _overlap(answer: frozenset[str], gold: frozenset[str]) -> float:
 
 def _normalised(span: str) -> str:
     words = (_word(word) for word in re.split(r"[ -]", span.lower()))
-    return " ".join(word for word in words if word)
+    return " ".join(word for word in words if word) or span.strip().lower()
 
 
 def _word(word: str) -> str:

@@ -17,12 +17,22 @@ from .number import number
 Span = tuple[int, int]
 """Where an answer stands in a text."""
 
-_ANSWER_IS = re.compile(r"(?:the\s+(?:final\s+)?answer\s+is|final\s+answer)\W{0,3}?\s*:?[ \t*]*", re.IGNORECASE)
+_ANSWER_IS = re.compile(
+    r"(?:the\s+(?:final\s+|correct\s+)*answer\s+is|final\s+answer|^\W*answer\s*:)\W{0,3}?\s*:?[ \t*]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MATHEMATICS = re.compile(r"\$\$(.+?)\$\$|\$((?:\\.|[^$\n])+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_TEX = re.compile(r"\\(?:text|mbox|begin|end|math[a-z]+)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_WORTH = re.compile(r"(?:[A-Za-z]'?\s*|[^A-Za-z=\\]+)(?:=[^A-Za-z=\\]+)+$")
+"""A name, or a sum, and what it comes to."""
+_SEVERAL = re.compile(r"\d[^A-Za-z]*\b(?:or|and)\b[^A-Za-z]*(?:[A-Za-z]\s*=\s*)?-?[\d.]")
 _HASHES = re.compile(r"####[ \t]*(.+)")
-NUMBER = re.compile(r"[-−]?\$?\d(?:[\d,]*\d)?(?:\.\d+)?(?:\s*/\s*\d+)?%?|[-−]?\$?\.\d+%?")
+NUMBER = re.compile(r"(?:\b(?:negative|minus)\s+)?[-−]?\$?\d(?:[\d,]*\d)?(?:\.\d+)?(?:\s*/\s*\d+)?%?|[-−]?\$?\.\d+%?")
 _SENTENCE = re.compile(r"\.(?:\s|$)")
 _PHRASE = re.compile(r"(?<=\w{3})\.(?:\s|$)")
 """Where a sentence ends that may hold initials."""
+_LETTERS = re.compile(r"[A-Za-z]{8}|[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+")
+"""So many words before it that the mathematics may be part of a tale."""
 _WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
 
 
@@ -55,18 +65,33 @@ def _candidates(text: str, seek: re.Pattern[str] | None, cut: bool = False) -> I
 def _stated_number(text: str) -> Span | None:
     """Of a sentence about the answer ("she has 5 apples", "x = 5") the last number.
 
-    An answer that is no number, or a number with its unit, stands as it is.
+    Mathematics between its marks is the answer as it stands, and so is TeX, a number with its unit, or several numbers.
     """
     span = _stated(text, _SENTENCE)
     if span is None:
         return None
+    if (marked := _marked(text, span)) is not None:
+        return marked
     # A full stop that ends a sentence is not a decimal point.
-    sentence = text[slice(*span)]
-    if number(undress(sentence)) is None and (_WORD.search(sentence) or "=" in sentence):
-        numbers = _last(NUMBER, sentence)
+    sentence = undress(text[slice(*span)])
+    plain = _TEX.sub("", sentence)
+    is_prose = _WORD.search(plain) is not None or _WORTH.match(sentence) is not None
+    if is_prose and number(sentence) is None and not _SEVERAL.search(plain):
+        numbers = _last(NUMBER, text[slice(*span)])
         if numbers is not None:
             return span[0] + numbers[0], span[0] + numbers[1]
     return span
+
+
+def _marked(text: str, span: Span) -> Span | None:
+    """The mathematics between marks that a statement holds; None when it holds none, or something in several places."""
+    found = _MATHEMATICS.search(text, span[0])
+    if found is None or found.start() > span[1] or _LETTERS.search(text[span[0] : found.start()]):
+        return None
+    group = found.lastindex or 0
+    if _WORD.search(_TEX.sub("", found[group])):
+        return None  # dollars before two amounts, and a tale between them
+    return None if _MATHEMATICS.search(text, found.end(), max(span[1], found.end())) else found.span(group)
 
 
 def _stated(text: str, stop: re.Pattern[str] = _PHRASE) -> Span | None:
@@ -89,7 +114,7 @@ def _hashed(text: str) -> Span | None:
 
 def _last(pattern: re.Pattern[str], text: str) -> Span | None:
     found = list(pattern.finditer(text))
-    return found[-1].span() if found else None
+    return found[-1].span(found[-1].lastindex or 0) if found else None
 
 
 def undress(answer: str) -> str:

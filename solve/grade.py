@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 from ..tasks import GraderName, Question
+from ..tasks.errors import ConfigError
 from . import drop, hendrycks, latex, words
 from .algebra import equal
 from .checks import Pair
@@ -21,7 +23,7 @@ Verdict = Literal["right", "wrong", "unreadable", "timed out"]
 against the gold one passed its limit of time or size."""
 
 Class = int | None
-"""Which of a question's answers are one: the number of the first of them; None for an unreadable one."""
+"""Which of a question's answers are one: the place of the answer that stands for them; None for an unreadable one."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,26 @@ GRADERS: dict[GraderName, Grader] = {
     "number": Grader(canonical),
     "hendrycks": Grader(hendrycks.tidy),
     "choice": Grader(words.choice, seek=re.compile(r"\([A-E]\)")),
-    "yes-no": Grader(words.yes_no, seek=re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)),
+    "yes-no": Grader(words.yes_no, seek=words.SAID),
     "phrase": Grader(words.phrase, seek=None),
-    "drop": Grader(drop.spans, seek=None),
+    "drop": Grader(drop.spans, drop.listed, seek=None),
 }
 
 
 def grade(asked: Iterable[tuple[str | None, Question]]) -> list[Verdict]:
-    """The verdict of each answer. All are graded together, because checks that take long run side by side."""
+    """The verdict of each answer. All are graded together, because checks that take long run side by side.
+
+    Where a gold answer says nothing in terms of its grader, nobody can tell, and the answers are unreadable. Raises
+    ConfigError when that is so of every question of a grader: it is the wrong one.
+    """
     asked = list(asked)
-    verdicts: dict[int, Verdict] = {}
+    verdicts: dict[int, Verdict] = dict.fromkeys(range(len(asked)), "unreadable")
     for name, grader in GRADERS.items():
-        at = [i for i, (_, question) in enumerate(asked) if question.grader == name]
+        of_grader = [i for i, (_, question) in enumerate(asked) if question.grader == name]
+        at = [i for i in of_grader if grader.spelling(asked[i][1].answer)]
+        if of_grader and not at:
+            gold = asked[of_grader[0]][1]
+            raise ConfigError(f"no gold answer says anything to grader {name!r}: that of {gold.id} is {gold.answer!r}")
         golds = [(asked[i][0], (asked[i][1].answer, *asked[i][1].aliases)) for i in at]
         verdicts |= zip(at, grader.verdicts(golds), strict=True)
     return [verdicts[i] for i in range(len(asked))]
@@ -99,34 +109,51 @@ def grade(asked: Iterable[tuple[str | None, Question]]) -> list[Verdict]:
 def classify(samples: Sequence[Sequence[str | None]], graders: Sequence[Grader]) -> list[list[Class]]:
     """For each question's answers, which of them are one.
 
-    Equality is taken to be transitive: where `a` is `b` and `b` is `c`, all three are one, whatever the order.
+    Each class is the answers that equal the one which stands for it, the most frequent first. Equality is not quite
+    transitive (`5%` is both 5 and 0.05), so answers that only have a third in common do not vote together.
     """
-    spelled = [[g.spelling(a) for a in answers] for answers, g in zip(samples, graders, strict=True)]
-    firsts = [_firsts(spellings) for spellings in spelled]
-    joined: list[dict[str, int]] = [dict(first) for first in firsts]
-    for grader in {id(g): g for g in graders if g.check}.values():
+    as_written = [_written(answers, grader) for answers, grader in zip(samples, graders, strict=True)]
+    same = _compared([list(written) for written in as_written], graders)
+    classed = [_classes(written, pairs) for written, pairs in zip(as_written, same, strict=True)]
+    return [
+        [of.get(answer or "") if answer else None for answer in answers]
+        for of, answers in zip(classed, samples, strict=True)
+    ]
+
+
+def _written(answers: Sequence[str | None], grader: Grader) -> dict[str, int]:
+    """The readable answers as they are written, the most frequent first, and where each is first seen.
+
+    Answers of one frequency stand in the order of their letters, so that the order of samples does not matter.
+    """
+    counts = Counter(answer for answer in answers if answer and grader.spelling(answer))
+    ordered = sorted(counts, key=lambda answer: (-counts[answer], answer))
+    return {answer: answers.index(answer) for answer in ordered}
+
+
+def _compared(questions: Sequence[Sequence[str]], graders: Sequence[Grader]) -> list[set[Pair]]:
+    """The pairs of each question's answers that are one, compared together."""
+    found: list[set[Pair]] = [set() for _ in questions]
+    for grader in {id(grader): grader for grader in graders}.values():
         pairs = [
-            (question, one, other)
-            for question, first in enumerate(firsts)
-            if graders[question] is grader
-            for one, other in combinations(first, 2)
+            (i, pair)
+            for i, written in enumerate(questions)
+            if graders[i] is grader
+            for pair in combinations(written, 2)
         ]
-        written = [(_at(samples[q], firsts[q][one]), _at(samples[q], firsts[q][other])) for q, one, other in pairs]
-        for (question, one, other), same in zip(pairs, grader.same(written), strict=True):
+        for (i, pair), same in zip(pairs, grader.same([pair for _, pair in pairs]), strict=True):
             if same:
-                _join(joined[question], one, other)
-    return [[of[spelling] if spelling else None for spelling in s] for of, s in zip(joined, spelled, strict=True)]
+                found[i] |= {pair, pair[::-1]}
+    return found
 
 
-def _firsts(spellings: Sequence[str]) -> Mapping[str, int]:
-    """Where each spelling is first seen."""
-    return {spelling: spellings.index(spelling) for spelling in dict.fromkeys(spellings) if spelling}
-
-
-def _at(answers: Sequence[str | None], i: int) -> str:
-    return answers[i] or ""
-
-
-def _join(classes: dict[str, int], one: str, other: str) -> None:
-    low, high = sorted((classes[one], classes[other]))
-    classes.update({spelling: low for spelling, number in classes.items() if number == high})
+def _classes(written: Mapping[str, int], same: set[Pair]) -> dict[str, int]:
+    """The class of each answer as it is written: where the one that stands for it is first seen."""
+    standing: list[str] = []
+    found: dict[str, int] = {}
+    for answer in written:
+        leader = next((other for other in standing if (other, answer) in same), None)
+        if leader is None:
+            standing.append(leader := answer)
+        found[answer] = written[leader]
+    return found

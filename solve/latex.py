@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from .hendrycks import braced_fractions
-from .number import number
+from .number import is_unit, number
 
 _UNICODE = {
     "\N{MINUS SIGN}": "-",
@@ -25,19 +25,25 @@ _UNICODE = {
 _SPACING = re.compile(r"(?<!\\)\\[!,;:> ]|~|\\(?:q?quad|displaystyle|left|right|[bB]igg?[lr]?)(?![A-Za-z])")
 _DRESSING = re.compile(r"\\?\$|\\?%")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])")
-_ANGLES = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)")
+_DEGREE = r"(\d+(?:\.\d+)?)\s*(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![A-Za-z]))"
+_ANGLE = re.compile(rf"\{{\s*{_DEGREE}\s*\}}|{_DEGREE}")
+_OF_ANGLES = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![a-z])")
 _OR = re.compile(r",?\s*(?:\\text\s*\{\s*,?\s*(?:or|and)\s*\}|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z]))")
 _TEXT = r"\\(?:text(?:bf|it|rm|normal)?|mbox|math(?:rm|bf|it))\s*\{"
 _WORDS = re.compile(_TEXT + r"([^{}]*)\}")
-_UNIT = re.compile(r"(?<=[\w})\].,])\s*" + _TEXT + r"[^{}\d=]*\}(?:\s*\^\s*\{?\d\}?)?[.,;]?$")
+_UNIT = re.compile(r"(?<=[\w})\].,])\s*" + _TEXT + r"([^{}\d=]*)\}(?:\s*\^\s*\{?\d\}?)?[.,;]?$")
 _CHOICE = re.compile(r"\(([A-E])\)(?=[\d\\(.-])")
-_PRODUCT = re.compile(r"\d\s*[A-Za-z](?![A-Za-z])|\\[A-Za-z]")
+_SEPARATOR = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|,\s*\\!)(?=\d{3}(?!\d))")
+"""Of thousands, as only LaTeX writes it."""
+_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_LIST = re.compile(r"[(\[;]|\\\{|\\cup|,\s|,(?!\d{3}(?!\d))|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])")
+"""What makes commas between digits the commas of a list."""
 
 
 @lru_cache(maxsize=65536)
 def tidy(answer: str) -> str:
     """The spelling of an answer; empty when nothing is left of it. Equal spellings are equal answers."""
-    plain = None if _PRODUCT.search(answer) else number(answer)
+    plain = None if _LIST.search(_SEPARATOR.sub("", answer)) and "," in answer else number(answer)
     if plain is not None:
         return str(plain)
     text = _undressed(answer)
@@ -45,26 +51,54 @@ def tidy(answer: str) -> str:
     return text if value is None else str(value)
 
 
+def radians(answer: str) -> str:
+    """Degrees in an answer with angles as what they are: the sine of 30 degrees is not the sine of 30."""
+    if not _OF_ANGLES.search(answer):
+        return answer
+    return _ANGLE.sub(lambda found: f"(\\frac{{{found[1] or found[2]}\\pi}}{{180}})", answer)
+
+
+def says_more(answer: str) -> bool:
+    """Whether an answer ends in words that are no unit: `6\\text{ or more}`, `5\\text{ a.m.}`."""
+    found = _UNIT.search(answer.strip())
+    return found is not None and len(re.sub(r"[^A-Za-z]", "", found[1])) > 1 and not is_unit(found[1])
+
+
 def _undressed(answer: str) -> str:
     text = answer.strip()
     for character, command in _UNICODE.items():
         text = text.replace(character, command)
+    text = _SEPARATOR.sub("", text)
+    if not _LIST.search(text):
+        text = _COMMA.sub("", text)
     text = _DRESSING.sub("", re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text))
-    if not _ANGLES.search(text):
-        # The sine of 30 degrees is not the sine of 30.
-        text = _DEGREES.sub("", text)
+    text = _DEGREES.sub("", radians(text))
     text = _SPACING.sub(" ", text).strip()
-    text = _WORDS.sub(r"\1", _UNIT.sub("", _OR.sub(",", text)))
+    text = _UNIT.sub(_without_unit, _OR.sub(",", text))
+    text = _WORDS.sub(r"\1", text)
     text = re.sub(r"\{\s*([,:])\s*\}", r"\1", text)
     text = braced_fractions(_joined(text).rstrip(".,;"))
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"^\(([A-Za-z])\)$", r"\1", text)
-    return _CHOICE.sub("", text, count=1) if _CHOICE.match(text) else text
+    text = _CHOICE.sub("", text, count=1) if _CHOICE.match(text) else text
+    return text.lower() if re.fullmatch(r"[A-Za-z]*[a-z]{2}[A-Za-z]*", text) else text
+
+
+def _without_unit(found: re.Match[str]) -> str:
+    return "" if is_unit(found[1]) else found[0]
 
 
 def _joined(text: str) -> str:
-    """Without spaces, but for the one that ends a command: `\\pi r`."""
-    return re.sub(r"(\\[A-Za-z]+)\s+(?=[A-Za-z])|\s+", lambda found: f"{found[1]} " if found[1] else "", text)
+    r"""Without spaces, but for those that end a command (`\pi r`) or part two numbers."""
+    return re.sub(
+        r"(\\[A-Za-z]+)\s+(?=[A-Za-z])|(?<=\d)\s+(?=\d)|\s+",
+        lambda found: f"{found[1]} " if found[1] else " " if _is_between_digits(found) else "",
+        text,
+    )
+
+
+def _is_between_digits(found: re.Match[str]) -> bool:
+    around = found.string[found.start() - 1 : found.start()] + found.string[found.end() : found.end() + 1]
+    return len(around) == 2 and around.isdigit()
 
 
 _RATIONAL = re.compile(

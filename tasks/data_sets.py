@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from . import math, reading
+from .errors import ConfigError
 from .hub import Hub
 from .question import Question
 from .rows import Row, listed
@@ -32,11 +33,17 @@ class DataSet:
 
     def read(self, path: Path) -> list[Question]:
         """The questions of a file of the published shape. Raises ConfigError naming the row that is malformed."""
-        return [self.question(row, f"{path}:{n}", f"{path.stem}/{n}") for n, row in self.rows(path)]
+        return [self._read(row, f"{path}:{n}", f"{path.stem}/{n}") for n, row in self.rows(path)]
 
     def download(self, split: str) -> list[Question]:
         """The questions of a split, from the hub or its cache."""
-        return [self.question(row, f"{self.hub.repository} {name}", name) for name, row in self.hub.rows(split)]
+        return [self._read(row, f"{self.hub.repository} {name}", name) for name, row in self.hub.rows(split)]
+
+    def _read(self, row: Row, where: str, name: str) -> Question:
+        try:
+            return self.question(row, where, name)
+        except (AttributeError, TypeError, KeyError) as error:
+            raise ConfigError(f"{where} has not the shape of its data set: {error!r}") from error
 
 
 _BOTH = {"train": "train", "test": "test"}

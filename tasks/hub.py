@@ -24,13 +24,14 @@ class Hub:
     def rows(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """An id and the row, for each row of a split, from the hub or its cache. Raises ConfigError without either."""
         from datasets import load_dataset
+        from datasets.exceptions import DatasetsError
 
         if split not in self.splits:
             raise ConfigError(f"{self.repository} has no {split} split; there is {', '.join(self.splits)}")
         for config in self.configs:
             try:
                 rows = load_dataset(self.repository, config, split=self.splits[split], revision=self.revision)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RuntimeError, DatasetsError) as error:
                 raise ConfigError(
                     f"cannot load {self.repository} from the hub ({error}); give the path of a file"
                 ) from error

@@ -16,7 +16,8 @@ from divcon.eval.summary import ALL, front
 from divcon.eval.tables import latex, markdown, percent
 from divcon.eval.vote import Outcome, credit, decide, majority
 from divcon.lm import Usage
-from divcon.lm.cost import Footprint, Price
+from divcon.lm.cost import Footprint
+from divcon.lm.prices import Price
 from divcon.solve import Solution
 from divcon.tasks import Question
 
@@ -44,26 +45,36 @@ def test_the_majority_wins_and_ties_share(votes: list[str | None], winner: str |
 
 def test_equal_answers_vote_together_however_they_are_written() -> None:
     votes = ["\\frac{1}{2}", "3", "\\frac{\\sqrt{4}}{4}", "3", "0.5"]
-    assert decide([Question("1", "?", "1/2", grader="math")], [votes]) == [Outcome(0, "right", 1.0)]
+    assert decide([Question("1", "?", "1/2", grader="math")], [votes]) == [Outcome(4, "right", 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("gold", "votes"),
+    [("(1,2)", ["(2,1)", "(2,1)", "2,1"]), ("0.05", ["5", "5", "5\\%"]), ("50", ["0.5", "50\\%", "0.5"])],
+)
+def test_wrong_answers_do_not_win_through_one_that_equals_both(gold: str, votes: list[str]) -> None:
+    (outcome,) = decide([Question("1", "?", gold, grader="math")], [votes])
+    assert (outcome.verdict, outcome.credit) == ("wrong", 0.0)
 
 
 def test_nobody_who_could_be_read_leaves_the_question_open() -> None:
     assert decide([Question("1", "?", "B", grader="choice")], [["12", None]]) == [Outcome(None, "unreadable", 0.0)]
 
 
-def gold(votes: list[int | None]) -> list[bool]:
-    return [vote == 0 for vote in votes]
+def counted(votes: list[int | None]) -> float:
+    """The credit of votes for numbered answers, of which 0 is right."""
+    stands = [None if vote is None else votes.index(vote) for vote in votes]
+    return credit(stands, [vote == 0 for vote in votes])
 
 
 @given(classes, st.integers())
 def test_credit_does_not_depend_on_order(votes: list[int | None], seed: int) -> None:
-    shuffled = random.Random(seed).sample(votes, len(votes))
-    assert credit(shuffled, gold(shuffled)) == credit(votes, gold(votes))
+    assert counted(random.Random(seed).sample(votes, len(votes))) == counted(votes)
 
 
 @given(classes)
 def test_an_unreadable_answer_does_not_vote(votes: list[int | None]) -> None:
-    assert credit([*votes, None], [*gold(votes), False]) == credit(votes, gold(votes))
+    assert counted([*votes, None]) == counted(votes)
     assert majority([None, *votes]) == majority(votes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from divcon.solve import extract
+from divcon.solve import GRADERS, extract
 from divcon.solve.extract import splice
 
 
@@ -44,6 +44,18 @@ from divcon.solve.extract import splice
         ("The answer is\n18", "18"),
         ("In all she earned $1,000, which is a lot.", "$1,000"),
         ("The answer is \\frac{3}{4}.", "\\frac{3}{4}"),
+        ("The answer is $x = \\frac{3}{4}$.", "x = \\frac{3}{4}"),
+        ("The answer is $3\\sqrt{2}\\text{ cm}$.", "3\\sqrt{2}\\text{ cm}"),
+        ("The answer is $2\\sqrt{2}$ units.", "2\\sqrt{2}"),
+        ("The answer is:\n\\[\n5\n\\]", "5"),
+        ("The answer is $\\$40$.", "\\$40"),
+        ("The answer is \\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}.", "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"),
+        ("The answer is y = 2x + 3.", "y = 2x + 3"),
+        ("The answer is x = 5 or x = 6.", "x = 5 or x = 6"),
+        ("The answer is negative 5.", "negative 5"),
+        ("The answer is: she paid $5 and got $3 back, so $2.", "$2"),
+        ("The correct answer is 18.", "18"),
+        ("Answer: 18", "18"),
         ("I cannot tell.", None),
         ("", None),
         ("The answer is", None),
@@ -71,3 +83,27 @@ def test_splicing_changes_the_answer_and_no_other_number() -> None:
 
 def test_splicing_the_same_answer_changes_nothing() -> None:
     assert splice("The answer is 40.", "40") == "The answer is 40."
+
+
+@pytest.mark.parametrize(
+    ("grader", "text", "verdict"),
+    [
+        ("choice", "So the correct answer is B.", "right"),
+        ("choice", "Option 2 fits: (B)", "right"),
+        ("choice", "The answer is (B), not (A).", "right"),
+        ("choice", "The answer is not (B).", "unreadable"),
+        ("choice", "The answer is A or B", "unreadable"),
+        ("choice", "There are 2 of them.", "unreadable"),
+        ("yes-no", "\\boxed{\\text{Yes}}", "right"),
+        ("yes-no", "The answer is likely yes.", "right"),
+        ("yes-no", "A pear weighs 200 g. So yes.", "right"),
+        ("yes-no", "There is no doubt.", "unreadable"),
+        ("yes-no", "No, it is lighter.", "wrong"),
+        ("phrase", "The answer is J. R. R. Tolkien. He was born in 1892.", "wrong"),
+        ("phrase", "The answer is yes. It was so.", "right"),
+    ],
+)
+def test_from_a_whole_solution_to_a_verdict(grader: str, text: str, verdict: str) -> None:
+    rule = next(rule for name, rule in GRADERS.items() if name == grader)
+    gold = {"choice": "B", "yes-no": "yes", "phrase": "Yes"}[grader]
+    assert rule(extract(text, seek=rule.seek), gold) == verdict

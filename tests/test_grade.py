@@ -15,6 +15,7 @@ from divcon.solve.grade import MATH, classify
 from divcon.solve.number import canonical
 from divcon.solve.value import differ
 from divcon.tasks import Question
+from divcon.tasks.errors import ConfigError
 
 LINES = (Path(__file__).parent / "answers.tsv").read_text(encoding="utf-8").splitlines()
 ANSWERS = [line.split("\t") for line in LINES if not line.startswith("#")]
@@ -103,6 +104,13 @@ def test_a_question_may_have_several_right_answers() -> None:
         "right",
         "wrong",
     ]
+
+
+def test_a_gold_answer_that_says_nothing_leaves_it_open_and_a_wrong_grader_is_named() -> None:
+    mute, fine = Question("1", "?", "7", grader="choice"), Question("2", "?", "C", grader="choice")
+    assert grade([("C", mute), ("C", fine), ("B", fine)]) == ["unreadable", "right", "wrong"]
+    with pytest.raises(ConfigError, match=r"no gold answer says anything to grader 'choice': that of 1 is '7'"):
+        grade([("C", mute)])
 
 
 def test_answers_vote_by_what_they_mean_whatever_the_order() -> None:
