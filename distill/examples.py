@@ -42,8 +42,10 @@ def for_solver(
     """
     examples = []
     for trace in solutions(traces, data):
-        answer = trace.question.answer if data == "gold-spliced" else trace.answer or ""
-        worked = splice(trace.solution, answer, GRADERS[trace.question.grader].seek)
+        answer, worked = trace.answer or "", trace.solution
+        if data == "gold-spliced":
+            answer = trace.question.answer
+            worked = splice(worked, answer, GRADERS[trace.question.grader].seek)
         reply = worked if target == "sub-answers" else f"The answer is {answer}."
         examples.append(Example(solver.request(trace.question, trace.subquestions).messages, reply))
     return _some(list(dict.fromkeys(examples)), f"a solver with data {data!r}", traces)

@@ -1,10 +1,11 @@
 """A trace: one solution of the teacher's, with the decomposition it followed and whether it was right.
 
-On disk a trace is a line of `traces.jsonl`; the first line names the format, so that a reader knows what it holds.
+On disk a trace is a line of `traces.jsonl`; `traces.json` beside it names the format and says what must be there.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -17,11 +18,10 @@ from ..solve import GRADERS, Verdict
 from ..solve.lenient import MEASURES
 from ..tasks import Question
 from ..tasks.errors import ConfigError
-from ..tasks.rows import objects
+from ..tasks.rows import contents, objects
 
-FORMAT = "divcon-traces/2"
-"""1 had no `aliases`, `measure` and `reference`, and three verdicts."""
-
+FORMAT = "divcon-traces/3"
+"""1 had three verdicts, 2 its facts in the first line of the traces."""
 
 Name = TypeVar("Name", bound=str)
 
@@ -47,38 +47,62 @@ class Trace:
 
 
 def write(traces: Sequence[Trace], path: Path, origin: str = "") -> None:
-    """Replace the file at `path` by these traces, at once or not at all.
+    """Replace the traces at `path`, and what is said about them beside it; a reader finds the new ones, or none.
 
     `origin` names what they were collected from; a reader that expects another origin refuses them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as out:
-        out.write(json.dumps({"format": FORMAT, "traces": len(traces), "origin": origin}) + "\n")
-        out.writelines(json.dumps(_row(trace), ensure_ascii=False) + "\n" for trace in traces)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
+    facts = path.with_suffix(".json")
+    facts.unlink(missing_ok=True)
+    text = "".join(json.dumps(_row(trace), ensure_ascii=False) + "\n" for trace in traces)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    said = {"format": FORMAT, "traces": len(traces), "origin": origin, "sha256": digest}
+    for file, whole in ((path, text), (facts, json.dumps(said, indent=2) + "\n")):
+        part = file.with_suffix(file.suffix + ".part")
+        with part.open("w", encoding="utf-8") as out:
+            out.write(whole)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(file)
+
+
+def exist(path: Path) -> bool:
+    """Whether traces were written there to their end."""
+    return path.with_suffix(".json").is_file()
+
+
+def is_one(path: Path) -> bool:
+    """Whether a file holds traces of this format: it needs no importing."""
+    return path.suffix == ".jsonl" and exist(path)
 
 
 def read(path: Path, origin: str | None = None) -> list[Trace]:
-    """The traces of a file. Raises ConfigError when it is missing, of another format or origin, or cut short."""
-    rows = objects(path)
-    _, header = next(rows, (0, {}))
-    if header.get("format") != FORMAT:
+    """The traces at a path. Raises ConfigError when they are missing, of another format or origin, or damaged."""
+    facts = _facts(path)
+    if facts.get("format") != FORMAT:
         raise ConfigError(f"{path} is not a trace file of format {FORMAT}")
-    if origin is not None and header.get("origin") != origin:
+    if origin is not None and facts.get("origin") != origin:
         raise ConfigError(
             f"{path} was collected from other questions, prompts or another teacher; give another --run directory, "
             "or remove the file to collect again"
         )
+    if facts.get("sha256") != hashlib.sha256(contents(path).encode()).hexdigest():
+        raise ConfigError(f"{path} is damaged: it is not what was written there; remove its folder to make it again")
     try:
-        traces = [_trace(row) for _, row in rows]
+        return [_trace(row) for _, row in objects(path)]
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path} holds a trace that cannot be read: {error!r}") from error
-    if len(traces) != header.get("traces"):
-        raise ConfigError(f"{path} says {header.get('traces')} traces and holds {len(traces)}")
-    return traces
+
+
+def _facts(path: Path) -> dict[str, object]:
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        raise ConfigError(f"no traces in {path.parent}: {beside.name} is missing")
+    try:
+        found = json.loads(contents(beside))
+    except ValueError as error:
+        raise ConfigError(f"{beside} is damaged: {error}") from error
+    return found if isinstance(found, dict) else {}
 
 
 def _row(trace: Trace) -> dict[str, object]:

@@ -114,11 +114,58 @@ def test_a_batch_is_read_with_its_questions_and_failed_calls_are_no_traces(tmp_p
         published.read(tmp_path / "out.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"custom_id": "q1", "response": "late"}, "is not of the shape that its keys say"),
+        ({"custom_id": "q1", "response": {"status_code": 200, "body": {"choices": [5]}}}, "is not of the shape"),
+        ({**MATH, "generated_answer": [{"text": "1"}]}, "is not of the shape"),
+        ({**MODELS, "ground_truth": "nobody knows"}, "'ground_truth' states no answer"),
+        ({**CHAT, "answer": ""}, "has no 'answer'"),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path: Path, line: object, message: str) -> None:
+    questions = written(tmp_path / "mine.json", {"id": "q1", "question": "What is 1 + 1?", "answer": "2"})
+    with pytest.raises(ConfigError) as caught:
+        published.read(written(tmp_path / "x.jsonl", line), questions=questions)
+    assert "x.jsonl:1" in str(caught.value) and message in str(caught.value)
+
+
+def test_what_says_nothing_is_no_trace_and_half_a_character_no_obstacle(tmp_path: Path) -> None:
+    rows = [{**MATH, "generated_answer": [None, "Solution:\n\ud800 $\\boxed{0.5}$"]}, turns("")]
+    read, failed = published.read(written(tmp_path / "x.jsonl", *rows))
+    assert [t.solution for t in read] == ["? $\\boxed{0.5}$"] and failed == 2
+    traces.write(read, tmp_path / "out" / "traces.jsonl")
+
+
+def test_files_of_one_name_hold_different_questions(tmp_path: Path) -> None:
+    for name, question in (("a", "What is half of 1?"), ("b", "What is a half of 1?")):
+        (tmp_path / name).mkdir()
+        written(tmp_path / name / "x.jsonl", {**MATH, "question": question})
+    assert len({trace.question.id for trace in published.read(tmp_path).traces}) == 2
+    with pytest.raises(ConfigError, match="two different questions have the id 'q'"):
+        other = {**CHAT, "messages": [{"role": "user", "content": "?"}, CHAT["messages"][-1]], "id": "q"}
+        published.read(written(tmp_path / "x.jsonl", {**CHAT, "id": "q"}, other))
+
+
+def test_the_grader_that_is_chosen_reads_the_answers_too(tmp_path: Path) -> None:
+    row = {**turns("Option 2 fits: (B)"), "answer": "B"}
+    (trace,) = published.read(written(tmp_path / "x.jsonl", row), "choice").traces
+    assert (trace.answer, trace.verdict) == ("(B)", "right")
+
+
+def test_traces_that_are_divcons_own_are_not_imported_again(tmp_path: Path) -> None:
+    written(tmp_path / "all.jsonl", MATH)
+    for _ in range(2):
+        outcome = CliRunner().invoke(main, ["traces", "import", str(tmp_path), "--out", str(tmp_path)])
+        assert "3 traces, 1 right" in outcome.output
+
+
 def test_gzipped_files_below_a_folder_are_read(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     with gzip.open(tmp_path / "deep" / "algebra.jsonl.gz", "wt", encoding="utf-8") as out:
         out.write(json.dumps(MATH))
-    assert {trace.question.id for trace in published.read(tmp_path).traces} == {"algebra/1"}
+    assert {trace.question.id for trace in published.read(tmp_path).traces} == {"deep/algebra/1"}
 
 
 def test_an_unknown_shape_is_named(tmp_path: Path) -> None:
@@ -143,8 +190,9 @@ def test_imported_traces_are_the_studys_own_and_read_into_datasets(tmp_path: Pat
     outcome = CliRunner().invoke(main, ["traces", "import", str(path), "--out", str(tmp_path / "out")])
     assert outcome.exit_code == 0 and "3 traces, 1 right" in outcome.output
     assert len(traces.read(tmp_path / "out" / "traces.jsonl")) == 3
-    lines = (tmp_path / "out" / "traces.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    assert Dataset.from_list([json.loads(line) for line in lines]).num_rows == 3
+    lines = (tmp_path / "out" / "traces.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 3
+    assert Dataset.from_json(str(tmp_path / "out" / "traces.jsonl"), cache_dir=str(tmp_path)).num_rows == 3
     outcome = CliRunner().invoke(main, ["traces", "stats", str(tmp_path / "out"), "--json"])
     assert json.loads(outcome.output)["oracle"] == 1.0
 
@@ -155,7 +203,10 @@ def test_published_figures_come_out_as_published() -> None:
     of_math = published.read(SHARED / "traces_math_gpt35", "hendrycks").traces
     figures = trace_stats(of_math)
     assert sum(trace.answer is None for trace in of_math) == 786
-    assert (figures.traces, figures.unreadable) == (60_000, 787)  # and one box that is empty
+    assert (figures.traces, figures.unreadable) == (
+        60_000,
+        786 + 1 + 16,
+    )  # an empty box; two gold answers that are empty
     assert abs(figures.right - 21_127) <= 15
     assert figures.majority == pytest.approx(0.4581, abs=2e-4) and figures.oracle == pytest.approx(0.6228, abs=2e-4)
     models = trace_stats(published.read(SHARED / "gsm8k" / "example_model_solutions.jsonl").traces).right_by_tag[
