@@ -14,7 +14,8 @@ from typing import NamedTuple
 from ..decompose import Decomposer, Decomposition
 from ..lm import Usage
 from ..lm.completion import shared_prompt
-from ..lm.cost import Footprint, Price
+from ..lm.cost import Footprint
+from ..lm.prices import Price
 from ..solve import Solution, Solver, Verdict
 from ..solve.lenient import MEASURES
 from ..tasks import Question

@@ -77,7 +77,7 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.directory / "store.sqlite")
+        return Store(self.study.store or self.directory / "store.sqlite")
 
     @cached_property
     def train_questions(self) -> list[Question]:
@@ -92,7 +92,7 @@ class Run:
     def collect(self) -> list[Trace]:
         """The teacher's traces on the training questions; those already there are read."""
         path = self.directory / "traces" / "traces.jsonl"
-        if path.is_file():
+        if traces.exist(path):
             return traces.read(path, self._origin())
         self._refuse_overlap()
         collected = self._imported or self._sampled()
@@ -149,8 +149,8 @@ class Run:
     @cached_property
     def llm(self) -> Model:
         settings = self.study.llm
-        price = settings.price.price() if settings.price else None
-        return Model("llm", self._llm_engine or settings.open(), self.store, self.study.seed, price=price)
+        engine = self._llm_engine or settings.open(self.study.max_usd)
+        return Model("llm", engine, self.store, self.study.seed, price=settings.rates())
 
     @cached_property
     def base(self) -> Model:
@@ -162,7 +162,7 @@ class Run:
         if (facts := student.read(directory)) is None:
             raise ConfigError(f"no student in {directory}; distil it first")
         self._check(directory, facts)
-        price = self.study.student.price.price() if self.study.student.price else None
+        price = self.study.student.rates()
         if student.is_adapter(directory):
             return replace(self.base, name="distilled", adapter=directory, price=price)
         engine = self.study.student.model_copy(update={"path": str(directory)}).open()
@@ -210,7 +210,7 @@ class Run:
     def _taught(self) -> dict[student.Role, list[Question]]:
         """The questions that each student has learned from; all training questions as long as there are no traces."""
         path = self.directory / "traces" / "traces.jsonl"
-        if not path.is_file():
+        if not traces.exist(path):
             return {"decomposer": self.train_questions, "solver": self.train_questions}
         collected, recipes = traces.read(path), self.study.distill
         asked = decompositions(collected, self.study.decompose.limit, recipes.decomposer.data)
@@ -377,13 +377,13 @@ class Run:
     def _is_fixed(self, key: str) -> bool:
         """Whether something that follows from a setting was made already."""
         first, _, rest = key.partition(".")
-        if rest in OPERATIONAL:
+        if (rest or first) in OPERATIONAL:
             return False
         made = {
             "distill": [rest.partition(".")[0]],
             "grid": ["results.parquet"],
             "tests": ["results.parquet"],
-        }.get(first, ["traces/traces.jsonl", "decomposer", "solver", "results.parquet"])
+        }.get(first, ["traces/traces.json", "decomposer", "solver", "results.parquet"])
         return any((self.directory / name).exists() for name in made)
 
 
@@ -409,8 +409,13 @@ class _WatchedSolver:
             return replace(self.solver, advance=advance)(questions, decompositions)
 
 
-OPERATIONAL = {"batch", "concurrency", "timeout", "attempts", "api_key_env", "device"}
-"""Settings of a model that decide how it is run and not what it says; they may change in the middle of a run."""
+OPERATIONAL = frozenset(
+    {
+        *("batch", "device", "concurrency", "requests_per_minute", "tokens_per_minute"),
+        *("timeout", "attempts", "timeouts", "together", "api_key_env", "max_usd", "store"),
+    }
+)
+"""Settings that decide how models are run and not what they say; they may change in the middle of a run."""
 
 
 def stored(directory: Path) -> Study:

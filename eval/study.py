@@ -101,6 +101,11 @@ class Study(Settings):
     """The questions that cells are compared on, by name."""
     allow_overlap: bool = False
     """Go on although test questions stand among the training questions, word for word."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """Dollars that may be spent, on all that the store holds; a run stops before it might pass it, and goes on where it
+    stopped under a larger one. None is no limit."""
+    store: Path | None = None
+    """A store that several runs share, so that none of them buys what another has; None is the run's own."""
     llm: ModelSettings
     """The large model: the teacher, and the LLM of the grid."""
     student: TransformersSettings

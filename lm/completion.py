@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 Role = Literal["system", "user", "assistant"]
@@ -68,6 +68,8 @@ class Usage:
     """The part of `prompt_tokens` that the server read from its cache."""
     seconds: float = 0.0
     """Wall time; of a batch, each completion's equal share."""
+    reasoning_tokens: int = 0
+    """The part of `completion_tokens` that the model thought with and did not show."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -75,6 +77,7 @@ class Usage:
             self.completion_tokens + other.completion_tokens,
             self.cached_tokens + other.cached_tokens,
             self.seconds + other.seconds,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
 
@@ -94,4 +97,4 @@ def shared_prompt(usages: list[Usage]) -> Usage:
     """What k samples of one prompt consume together: the prompt once, and k completions."""
     total = sum(usages, Usage())
     first = usages[0] if usages else Usage()
-    return Usage(first.prompt_tokens, total.completion_tokens, first.cached_tokens, total.seconds)
+    return replace(total, prompt_tokens=first.prompt_tokens, cached_tokens=first.cached_tokens)

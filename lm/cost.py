@@ -45,21 +45,6 @@ class Footprint:
         return replace(self, parameters=self.parameters + parameters)
 
 
-@dataclass(frozen=True)
-class Price:
-    """Dollars per million tokens."""
-
-    prompt: float
-    completion: float
-    cached: float | None = None
-    """For prompt tokens read from the server's cache; None means the full price."""
-
-    def dollars(self, usage: Usage) -> float:
-        cached = self.prompt if self.cached is None else self.cached
-        fresh = usage.prompt_tokens - usage.cached_tokens
-        return (fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion) / 1e6
-
-
 def footprint_of(directory: Path) -> Footprint:
     """The footprint of a model directory, read from its config and the headers of its safetensors files."""
     config = read_config(directory / "config.json")

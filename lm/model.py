@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .completion import Completion, Draw, Request
-from .cost import Footprint, Price
+from .cost import Footprint
 from .engine import Engine
+from .prices import Price
 from .store import Store
 
 Advance = Callable[[int, int], None]

@@ -1,37 +1,70 @@
 """The engine behind a URL: any server that speaks the OpenAI chat-completions API.
 
-The SDK's own retries are off, since nobody could count them: every attempt is in the store before it is sent.
+The SDK's own retries are off, since nobody could count them: every attempt is in the ledger before it is sent
+(`ledger`), what is tried again is decided in one place (`retry`), and so is how much is asked at once (`pace`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
+import queue
+import re
+import secrets
+import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from ..tasks.errors import ConfigError, ModelError
-from .completion import Completion, Draw, Usage
+from ..tasks.errors import ConfigError, DivconError, ModelError
+from .completion import Draw, Request
 from .cost import Footprint
 from .engine import Finished, Identity
+from .ledger import Lease, Reserved
+from .pace import Crowd, Rate
+from .prices import Price
+from .reply import Reply, read
+from .retry import CallError, pause, refusal
 from .store import Store
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletion
 
-_PATIENCE = 60.0
-"""The longest pause between two attempts, in seconds."""
+TokensKey = Literal["max_tokens", "max_completion_tokens"]
+
+_POLL = 0.2
+"""Seconds between two looks at a sample that another process is buying."""
+_LOOK = 0.5
+"""Seconds of a pause after which it is looked whether all is over."""
+_AHEAD = 8
+"""Calls that are written down before there is a place for them."""
+_GRACE = 30.0
+"""Seconds that a lease outlasts the call it is for."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How hard a server may be asked."""
+
+    concurrency: int = 16
+    """Requests in flight at most; fewer while the server says that it is crowded."""
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    """Of prompts (estimated) and completions (at their limit)."""
+    timeout: float = 120.0
+    """Seconds for one attempt, to the last byte of its answer."""
+    attempts: int = 6
+    """How often a failed request is sent before the run stops."""
+    timeouts: int = 2
+    """How often a request that timed out is sent: each time it may have been billed."""
 
 
 class OpenAI:
-    """A model at an OpenAI-compatible endpoint; at most `concurrency` requests are in flight."""
+    """A model at an OpenAI-compatible endpoint."""
 
     def __init__(
         self,
@@ -39,23 +72,35 @@ class OpenAI:
         *,
         base_url: str,
         api_key_env: str = "OPENAI_API_KEY",
-        concurrency: int = 16,
-        timeout: float = 120.0,
-        attempts: int = 6,
+        limits: Limits = Limits(),  # frozen
         parameters: int | None = None,
+        price: Price | None = None,
+        budget: float | None = None,
+        together: bool = True,
+        tokens_key: TokensKey = "max_tokens",
     ) -> None:
         """`parameters` is the size that floating-point operations are counted with; None leaves them unknown.
 
-        The key is read from the environment variable `api_key_env` when the first request is sent. `timeout` is in
-        seconds, for one attempt.
+        The key is read from the environment variable `api_key_env` when the first request is sent. `budget` is what
+        the store's attempts may cost together, in dollars, and needs a `price`. `together` asks for the samples of a
+        prompt in one request. `tokens_key` is what the server calls the limit of a completion.
         """
+        if budget is not None and price is None:
+            raise ConfigError(f"max_usd cannot be kept: the price of {model} is unknown; give it under price")
         self._model = model
         self._base_url = base_url
         self._api_key_env = api_key_env
-        self._concurrency = concurrency
-        self._timeout = timeout
-        self._attempts = attempts
+        self._limits = limits
         self._parameters = parameters
+        self._price = price
+        self._budget = budget
+        self._together = together
+        self._tokens_key = tokens_key
+        self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.retries: Counter[str] = Counter()
+        """Failed calls by cause."""
+        self.at_once = 0
+        """Calls in flight."""
 
     def identity(self, adapter: Path | None) -> Identity:
         if adapter is not None:
@@ -69,130 +114,234 @@ class OpenAI:
     def generate(
         self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
-        """Yield each completion when it arrives. After a failure nothing new is sent, but what is in flight is kept."""
-        steps = self._steps([draw for draw in draws if draw.key in missing], store)
+        """Yield completions when they arrive. After a failure nothing new is sent, but what is in flight is kept."""
+        wanted = [draw for draw in draws if draw.key in missing]
+        arrived: queue.SimpleQueue[Finished | BaseException | None] = queue.SimpleQueue()
+        buying = _Buying(self, store, arrived)
         # A thread of its own, since the caller's may run an event loop already (a notebook's does).
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            try:
-                while (finished := thread.submit(next, steps, None).result()) is not None:
-                    yield finished
-            finally:
-                thread.submit(steps.close).result()
-
-    def _steps(self, wanted: list[Draw], store: Store) -> Generator[Finished]:
-        with asyncio.Runner() as runner:
-            yield from self._drain(runner.get_loop(), wanted, store)
-
-    def _drain(self, loop: asyncio.AbstractEventLoop, wanted: list[Draw], store: Store) -> Iterator[Finished]:
-        client = self._client()
-        waiting = iter(wanted)
-        running: set[asyncio.Task[Finished]] = set()
-        failure: ConfigError | ModelError | None = None
+        thread = threading.Thread(target=buying.run, args=(wanted,), name=f"buying from {self._model}", daemon=True)
+        thread.start()
         try:
-            while True:
-                while failure is None and len(running) < self._concurrency:
-                    if (draw := next(waiting, None)) is None:
-                        break
-                    running.add(loop.create_task(self._complete(client, draw, store)))
-                if not running:
-                    break
-                waited = asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                done, running = loop.run_until_complete(waited)
-                for task in done:
-                    try:
-                        yield task.result()
-                    except (ConfigError, ModelError) as error:
-                        failure = failure or error
-            if failure:
-                raise failure
+            while (item := arrived.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
         finally:
-            loop.run_until_complete(_stop(running, client))
+            buying.stop()
+            thread.join()
 
-    def _client(self) -> AsyncOpenAI:
+
+class _Buying:
+    """One call of `generate`: its event loop, its client, and what became of every draw."""
+
+    def __init__(
+        self, engine: OpenAI, store: Store, arrived: queue.SimpleQueue[Finished | BaseException | None]
+    ) -> None:
+        self._engine = engine
+        self._limits = engine._limits
+        self._store = store
+        self._arrived = arrived
+        self._stopped = threading.Event()
+        self._failure: DivconError | None = None
+
+    def run(self, wanted: Sequence[Draw]) -> None:
+        """Buy, and say when it is over: with the failure that ended it, or None."""
+        try:
+            asyncio.run(self._run(wanted))
+        except BaseExceptionGroup as errors:  # it belongs to the thread that waits for it
+            self._arrived.put(errors.exceptions[0])
+        except BaseException as error:  # noqa: BLE001
+            self._arrived.put(error)
+        else:
+            self._arrived.put(self._failure)
+
+    def stop(self) -> None:
+        """Send nothing new."""
+        self._stopped.set()
+
+    async def _run(self, wanted: Sequence[Draw]) -> None:
+        self._crowd = Crowd(self._limits.concurrency)
+        self._requests, self._tokens = Rate(self._limits.requests_per_minute), Rate(self._limits.tokens_per_minute)
+        self._client = self._open()
+        self._name = f"{self._engine._model} at {self._engine.identity(None).host}"
+        waiting = iter(_calls(wanted, together=self._engine._together))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                # A few more than may be in flight, so that the next call is written down when a place becomes free.
+                for _ in range(min(self._limits.concurrency + _AHEAD, len(wanted))):
+                    tasks.create_task(self._work(waiting))
+        finally:
+            await self._client.close()
+
+    def _open(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI
 
         # A local server wants no key, and the client insists on one.
-        key = os.environ.get(self._api_key_env) or "none"
-        return AsyncOpenAI(api_key=key, base_url=self._base_url, timeout=self._timeout, max_retries=0)
+        self._key = os.environ.get(self._engine._api_key_env) or "none"
+        return AsyncOpenAI(api_key=self._key, base_url=self._engine._base_url, timeout=None, max_retries=0)
 
-    async def _complete(self, client: AsyncOpenAI, draw: Draw, store: Store) -> Finished:
-        problem = ""
-        for attempt in range(self._attempts):
-            if attempt:
-                await asyncio.sleep(min(_PATIENCE, 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0))
-            (row,) = store.begin([draw])
+    async def _work(self, waiting: Iterator[list[Draw]]) -> None:
+        """Take one call after another until there are none, or something has failed for good."""
+        for draws in waiting:
+            if self._is_over():
+                return
             try:
-                finished = [(draw, await self._ask(client, draw))]
-            except ModelError as error:
-                store.fail([row], problem := str(error))
-            except ConfigError as error:
-                store.fail([row], str(error))
-                raise
-            else:
-                store.settle([row], finished)
-                return finished
-        raise ModelError(f"{self._model} at {self._base_url} failed {self._attempts} times; the last time: {problem}")
+                await self._buy(draws)
+            except DivconError as error:
+                self._failure = self._failure or error
 
-    async def _ask(self, client: AsyncOpenAI, draw: Draw) -> Completion:
-        sampling = draw.request.sampling
-        options: dict[str, Any] = {"stop": list(sampling.stop)} if sampling.stop else {}
+    def _is_over(self) -> bool:
+        return self._failure is not None or self._stopped.is_set()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but not past the end."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._is_over():
+            await asyncio.sleep(min(left, _LOOK))
+
+    async def _buy(self, draws: list[Draw]) -> None:
+        """Buy these samples of one request, or find that others have."""
+        failures: Counter[str] = Counter()
+        while draws and not (self._is_over() and (failures or self._stopped.is_set())):
+            try:
+                draws = await self._attempt(draws)
+            except CallError as error:
+                failures[str(error)] += 1
+                self._engine.retries[str(error)] += 1
+                self._judge(error, failures)
+                await self._sleep(pause(failures.total(), error.wait))
+
+    def _judge(self, error: CallError, failures: Counter[str]) -> None:
+        """Raise what ends the run, when this failure does."""
+        if error.crowded:
+            self._crowd.crowded()
+        name = f"{self._engine._model} at {_without_credentials(self._engine._base_url)}"
+        if not error.again:
+            raise ConfigError(f"{name} refused the request: {self._scrubbed(str(error))}")
+        if failures.total() >= self._limits.attempts or failures[_TIMED_OUT] >= self._limits.timeouts:
+            raise ModelError(f"{name} failed {failures.total()} times; the last time: {self._scrubbed(str(error))}")
+
+    async def _attempt(self, draws: list[Draw]) -> list[Draw]:
+        """One call for these samples; the samples that are still wanted after it."""
+        request = draws[0].request
+        prompt = _estimated(request)
+        await self._requests()
+        await self._tokens(prompt + request.sampling.max_tokens * len(draws))
+        reserved = self._reserve(draws)
+        if reserved.stored:
+            found = self._store.get(reserved.stored)
+            self._arrived.put([(draw, found[draw.key]) for draw in draws if draw.key in found])
+        ours = [draw for draw in draws if draw.key in reserved.attempts]
+        left = await self._send(ours, reserved.attempts) if ours else []
+        others = [draw for draw in draws if draw.key in reserved.busy]
+        if others and not left:
+            await self._sleep(_POLL)
+        return left + others
+
+    def _reserve(self, draws: list[Draw]) -> Reserved:
+        request, price = draws[0].request, self._engine._price
+        quote = price.quote(_at_most(request), request.sampling.max_tokens) if price else None
+        lease = Lease(self._engine._owner, 2 * self._limits.timeout + _GRACE)  # to wait for a place, and for an answer
+        return self._store.reserve(draws, self._name, lease, quote, self._engine._budget)
+
+    async def _send(self, draws: list[Draw], attempts: dict[str, int]) -> list[Draw]:
+        """Send one call and settle its attempts; the draws that it brought no sample for."""
+        rows = [attempts[draw.key] for draw in draws]
+        try:
+            async with self._crowd.place():
+                self._engine.at_once = self._crowd.running
+                if self._is_over():
+                    self._fail(draws, rows, "not sent", billed=False)
+                    return []
+                reply = await self._ask(draws)
+        except CallError as error:
+            self._fail(draws, rows, self._scrubbed(str(error)), billed=error.billed != "no")
+            raise
+        self._crowd.served()
+        return self._settle(draws, rows, reply)
+
+    def _fail(self, draws: list[Draw], rows: list[int], cause: str, *, billed: bool) -> None:
+        dollars = None if billed or self._engine._price is None else 0.0
+        self._store.fail(rows, cause, [dollars] * len(rows), [draw.key for draw in draws])
+
+    def _settle(self, draws: list[Draw], rows: list[int], reply: Reply) -> list[Draw]:
+        price = self._engine._price
+        got = list(zip(draws, reply.completions, strict=False))
+        dollars = [price.dollars(usage) if price and reply.is_known else None for usage in reply.billed]
+        self._store.settle(rows[: len(got)], got, dollars)
+        self._arrived.put(got)
+        if left := draws[len(got) :]:
+            # It may be a server that does not know `n`: the others are asked for one by one.
+            self._store.fail(rows[len(got) :], "fewer choices than asked", [0.0 if price else None] * len(left))
+        return left
+
+    async def _ask(self, draws: list[Draw]) -> Reply:
+        import openai
+
         started = time.perf_counter()
-        async with _translated(self._model):
-            reply = await client.chat.completions.create(
-                model=self._model,
-                messages=[{"role": m.role, "content": m.content} for m in draw.request.messages],  # type: ignore[misc]  # a TypedDict per role
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
-                logprobs=draw.request.logprobs or None,
-                seed=draw.seed % 2**31,
-                **options,
-            )
-        return _read(reply, time.perf_counter() - started)
+        try:
+            async with asyncio.timeout(self._limits.timeout):
+                raw = await self._client.chat.completions.with_raw_response.create(**self._body(draws))
+            content = raw.http_response.content
+        except TimeoutError as error:
+            raise CallError(_TIMED_OUT, billed="perhaps", crowded=True) from error
+        except openai.APIStatusError as error:
+            raise refusal(error.status_code, error.code, error.message, error.response.headers) from None
+        except openai.APIConnectionError as error:
+            refused = "Connect" in type(error.__cause__).__name__
+            cause = "no connection" if refused else "the connection broke"
+            raise CallError(cause, billed="no" if refused else "perhaps") from error
+        except openai.APIError as error:
+            raise CallError("an unreadable reply", billed="perhaps") from error
+        request = draws[0].request
+        seconds = time.perf_counter() - started
+        return read(content, len(draws), _estimated(request), request.sampling.max_tokens, seconds)
+
+    def _body(self, draws: list[Draw]) -> dict[str, Any]:
+        request = draws[0].request
+        sampling = request.sampling
+        options: dict[str, Any] = {self._engine._tokens_key: sampling.max_tokens}
+        if sampling.stop:
+            options["stop"] = list(sampling.stop)
+        if len(draws) > 1:
+            options["n"] = len(draws)
+        if request.logprobs:
+            options["logprobs"] = True
+        return {
+            "model": self._engine._model,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": draws[0].seed % 2**31,
+            **options,
+        }
+
+    def _scrubbed(self, text: str) -> str:
+        """A server's words without the key, should it repeat it."""
+        return text.replace(self._key, "***") if len(self._key) > 4 else text
 
 
-async def _stop(running: Set[asyncio.Task[Finished]], client: AsyncOpenAI) -> None:
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
-    await client.close()
+_TIMED_OUT = "timed out"
 
 
-def _read(reply: ChatCompletion, seconds: float) -> Completion:
-    """A completion from a reply. A reply without an answer is a failed call, not an empty answer."""
-    choices = getattr(reply, "choices", None)
-    if not choices or choices[0].message.content is None:
-        raise ModelError("the reply held no text")
-    if reply.usage is None:
-        raise ModelError("the reply held no usage")
-    choice, usage = choices[0], reply.usage
-    details = usage.prompt_tokens_details
-    cached = (details.cached_tokens or 0) if details else 0
-    content = choice.logprobs.content if choice.logprobs else None
-    return Completion(
-        text=choice.message.content,
-        finish=choice.finish_reason,
-        usage=Usage(usage.prompt_tokens, usage.completion_tokens, cached, seconds),
-        logprobs=tuple(token.logprob for token in content) if content else None,
-    )
+def _calls(draws: Sequence[Draw], *, together: bool) -> Iterator[list[Draw]]:
+    """The draws that are asked for in one call each: samples of one request, unless it is greedy."""
+    calls: dict[Request | str, list[Draw]] = {}
+    for draw in draws:
+        joined = together and draw.request.sampling.temperature > 0
+        calls.setdefault(draw.request if joined else draw.key, []).append(draw)
+    yield from calls.values()
 
 
-@asynccontextmanager
-async def _translated(model: str) -> AsyncIterator[None]:
-    """Turn the SDK's errors into ours, by what the caller does about them."""
-    import openai
+def _estimated(request: Request) -> int:
+    """About how many tokens a prompt has."""
+    return sum(len(message.content) for message in request.messages) // 4 + 8
 
-    try:
-        yield
-    except openai.APIStatusError as error:
-        if error.status_code in (408, 409, 429) or error.status_code >= 500:
-            if error.code == "insufficient_quota":
-                raise ConfigError(f"{model}: the account has no quota left") from error
-            raise ModelError(f"status {error.status_code}") from error
-        raise ConfigError(f"{model} refused the request with status {error.status_code}: {error.message}") from error
-    except openai.APITimeoutError as error:
-        raise ModelError("timed out") from error
-    except openai.APIConnectionError as error:
-        raise ModelError(f"no connection: {error.__cause__ or error}") from error
-    except (openai.APIError, ValueError) as error:
-        raise ModelError(f"an unreadable reply: {error}") from error
+
+def _at_most(request: Request) -> int:
+    """More tokens than a prompt has: no tokenizer makes more than one of a byte, and chat templates add a few."""
+    return sum(len(message.content.encode()) + 16 for message in request.messages) + 16
+
+
+def _without_credentials(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..tasks.settings import Settings
-from .cost import Price
 from .engine import Engine
+from .prices import Price, listed
 from .weights import Dtype
 
 
@@ -21,9 +21,12 @@ class PriceSettings(Settings):
     """For what it writes."""
     cached: float | None = Field(default=None, ge=0)
     """For prompt tokens that the server reads from its cache; None is the full price."""
+    scale: float = Field(default=1.0, gt=0)
+    """All three are multiplied by it. Divide-or-Conquer prices a student like its LLM, by its share of the parameters:
+    13 / 175."""
 
     def price(self) -> Price:
-        return Price(self.prompt, self.completion, self.cached)
+        return Price(self.prompt, self.completion, self.cached).scaled(self.scale)
 
 
 class TransformersSettings(Settings):
@@ -41,7 +44,12 @@ class TransformersSettings(Settings):
     price: PriceSettings | None = None
     """None is unknown, never zero: cells that use the model have no dollar figure."""
 
-    def open(self) -> Engine:
+    def rates(self) -> Price | None:
+        """The price, where one is given."""
+        return self.price.price() if self.price else None
+
+    def open(self, budget: float | None = None) -> Engine:
+        """A model of one's own spends no dollars, so that no `budget` binds it."""
         from .transformers import Transformers
 
         return Transformers(self.path, dtype=self.dtype, batch=self.batch, device=self.device)
@@ -53,32 +61,60 @@ class OpenAISettings(Settings):
     engine: Literal["openai"]
     model: str
     """Its name there."""
-    base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^/]")
-    """Up to and with the `/v1`."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key; a local server needs none."""
+    base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^/?#@]+(?:/[^?#]*)?$")
+    """Up to and with the `/v1`; without a key or a password, which belong into the environment."""
+    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The name of the environment variable that holds the key; a local server needs none."""
     concurrency: int = Field(default=16, gt=0)
-    """Requests in flight."""
+    """Requests in flight at most; fewer while the server says that it is crowded."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Requests sent at most; None is no limit."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """Tokens sent and asked for at most: prompts by estimate, completions at their limit. None is no limit."""
     timeout: float = Field(default=120.0, gt=0)
-    """Seconds for one attempt."""
+    """Seconds for one attempt, to the last byte of its answer."""
     attempts: int = Field(default=6, gt=0)
     """How often a failed request is sent before the run stops."""
+    timeouts: int = Field(default=2, gt=0)
+    """How often a request that timed out is sent: each time it may have been billed."""
+    together: bool = True
+    """Ask for the samples of a prompt in one request (`n`), which bills the prompt once. A server that returns fewer is
+    asked for the rest."""
+    tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the server calls the limit of a completion; models that reason want the second."""
     parameters: int | None = Field(default=None, gt=0)
     """Its size, if you know it; floating-point operations are counted with it and are unknown without."""
-    price: PriceSettings | None = None
-    """None is unknown, never zero: cells that use the model have no dollar figure."""
+    price: PriceSettings | Literal["listed", "unknown"] = "listed"
+    """`listed` looks the server and the model up in the table of genai-prices, and is unknown where it has no entry.
+    Unknown is never zero: cells that use the model have no dollar figure then."""
 
-    def open(self) -> Engine:
-        from .openai import OpenAI
+    def rates(self) -> Price | None:
+        """The price, with its source."""
+        if isinstance(self.price, PriceSettings):
+            return self.price.price()
+        return listed(self.model, self.base_url) if self.price == "listed" else None
+
+    def open(self, budget: float | None = None) -> Engine:
+        """`budget` is what all attempts in a store may cost together, in dollars."""
+        from .openai import Limits, OpenAI
 
         return OpenAI(
             self.model,
             base_url=self.base_url,
             api_key_env=self.api_key_env,
-            concurrency=self.concurrency,
-            timeout=self.timeout,
-            attempts=self.attempts,
+            limits=Limits(
+                concurrency=self.concurrency,
+                requests_per_minute=self.requests_per_minute,
+                tokens_per_minute=self.tokens_per_minute,
+                timeout=self.timeout,
+                attempts=self.attempts,
+                timeouts=self.timeouts,
+            ),
             parameters=self.parameters,
+            price=self.rates(),
+            budget=budget,
+            together=self.together,
+            tokens_key=self.tokens_key,
         )
 
 

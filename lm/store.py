@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from ..tasks.errors import ConfigError
+from . import ledger
 from .completion import Completion, Draw, Request, Usage
+from .ledger import Lease, Ledger, Quote, Reserved, Spend
 
-FORMAT = 2
-"""The version of the tables below. 1 had no table `checked`, and gets it; other formats are refused."""
+FORMAT = 3
+"""The version of the tables. 1 had no table `checked`, 2 no money; both are brought up to date. Others are refused."""
 
-_TABLES = """
+_SAMPLES = """
 CREATE TABLE request (
   id    INTEGER PRIMARY KEY,
   body  TEXT NOT NULL UNIQUE            -- JSON: messages and sampling parameters, as asked
@@ -34,16 +35,9 @@ CREATE TABLE sample (
   completion_tokens  INTEGER NOT NULL,
   cached_tokens      INTEGER NOT NULL,
   seconds            REAL NOT NULL,
-  logprobs           TEXT               -- JSON array, or NULL
+  logprobs           TEXT,              -- JSON array, or NULL
+  reasoning_tokens   INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE TABLE attempt (
-  id        INTEGER PRIMARY KEY,
-  key       TEXT NOT NULL,
-  started   REAL NOT NULL,              -- Unix time
-  finished  REAL,
-  outcome   TEXT                        -- 'stored', or why it failed; NULL while nobody knows
-);
-CREATE INDEX attempt_key ON attempt (key);
 """
 _CHECKED = """
 CREATE TABLE checked (
@@ -51,35 +45,44 @@ CREATE TABLE checked (
   same  INTEGER                         -- whether two expressions are equal; NULL when the check hit its limit
 ) WITHOUT ROWID;
 """
+_UPGRADES = {
+    0: _SAMPLES + ledger.TABLES + _CHECKED,
+    1: _CHECKED + ledger.UPGRADE + "ALTER TABLE sample ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;",
+    2: ledger.UPGRADE + "ALTER TABLE sample ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;",
+}
+"""What brings a store up to date, by the version it has; 0 is an empty file."""
 
 _KEYS_A_QUERY = 500
 
 
 class Store:
-    """An open store. One process writes to it at a time, a thread after the other; others may read meanwhile (WAL)."""
+    """An open store. Several processes may have it open: one writes at a time, others read meanwhile (WAL)."""
 
     def __init__(self, path: Path | str = ":memory:") -> None:
         """Open, or create, the store at `path`. Raises ConfigError when it cannot be opened or is something else."""
         try:
             if path != ":memory:":
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+            self._path = path
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._create()
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise ConfigError(f"cannot open the store {path}: {error}") from error
+        except (sqlite3.DatabaseError, OSError, ConfigError) as error:
+            raise ConfigError(f"cannot open the store {path}: {error.__cause__ or error}") from error
+        self.ledger = Ledger(self._db)
 
     def _create(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == FORMAT:
-            return
-        if version == 1:
-            self._db.executescript(f"BEGIN; {_CHECKED} PRAGMA user_version={FORMAT}; COMMIT;")
-            return
-        if version or self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise sqlite3.DatabaseError(f"it has format {version}, this divcon writes format {FORMAT}")
-        self._db.executescript(f"BEGIN; {_TABLES} {_CHECKED} PRAGMA user_version={FORMAT}; COMMIT;")
+        with self._transaction():  # another process may be creating it too
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version == FORMAT:
+                return
+            empty = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if version not in _UPGRADES or (version == 0 and not empty):
+                raise sqlite3.DatabaseError(f"it has format {version}, this divcon writes format {FORMAT}")
+            for statement in _UPGRADES[version].split(";\n"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version={FORMAT}")
 
     def __enter__(self) -> Self:
         return self
@@ -99,38 +102,81 @@ class Store:
         found: dict[str, Completion] = {}
         for some in _portions(keys):
             rows = self._db.execute(
-                "SELECT key, text, finish, prompt_tokens, completion_tokens, cached_tokens, seconds, logprobs "
-                f"FROM sample WHERE key IN ({','.join('?' * len(some))})",
+                "SELECT key, text, finish, prompt_tokens, completion_tokens, cached_tokens, seconds, reasoning_tokens, "
+                f"logprobs FROM sample WHERE key IN ({','.join('?' * len(some))})",
                 some,
             )
-            for key, text, finish, prompt, completion, cached, seconds, logprobs in rows:
-                usage = Usage(prompt, completion, cached, seconds)
-                found[key] = Completion(text, finish, usage, tuple(json.loads(logprobs)) if logprobs else None)
+            for key, text, finish, *usage, logprobs in rows:
+                found[key] = Completion(text, finish, Usage(*usage), tuple(json.loads(logprobs)) if logprobs else None)
         return found
 
-    def begin(self, draws: Sequence[Draw]) -> list[int]:
-        """Write down that these draws are about to be sent; the attempts' ids, in order."""
+    def begin(self, draws: Sequence[Draw], model: str = "") -> list[int]:
+        """Write down that these draws are about to be generated; the attempts' ids, in order."""
         with self._transaction():
-            started = time.time()
-            insert = "INSERT INTO attempt (key, started) VALUES (?, ?) RETURNING id"
-            return [self._db.execute(insert, (draw.key, started)).fetchone()[0] for draw in draws]
+            return self.ledger.begin([draw.key for draw in draws], model, None)
 
-    def settle(self, attempts: Sequence[int], finished: Sequence[tuple[Draw, Completion]]) -> None:
-        """Keep what came back and close its attempts, all or nothing."""
+    def reserve(
+        self, draws: Sequence[Draw], model: str, lease: Lease, quote: Quote | None = None, budget: float | None = None
+    ) -> Reserved:
+        """Write down that these draws are about to be bought, but for those that somebody else has, or is buying.
+
+        `quote` is what each may cost, `budget` what all attempts in the store may cost together. Raises BudgetError
+        when that might be passed; nothing is written then.
+        """
+        keys = [draw.key for draw in draws]
+        with self._transaction():
+            stored = [key for key, *_ in self._stored(keys)]
+            wanted = [key for key in keys if key not in stored]
+            busy = self.ledger.claim(wanted, lease)
+            free = [key for key in wanted if key not in busy]
+            if quote and budget is not None and free:
+                self.ledger.afford(quote.dollars * len(free), budget)
+            return Reserved(dict(zip(free, self.ledger.begin(free, model, quote), strict=True)), stored, busy)
+
+    def settle(
+        self,
+        attempts: Sequence[int],
+        finished: Sequence[tuple[Draw, Completion]],
+        dollars: Sequence[float | None] | None = None,
+    ) -> None:
+        """Keep what came back, close its attempts and give up its leases, all or nothing.
+
+        `dollars` is what each attempt cost; None where nobody knows.
+        """
         with self._transaction():
             for draw, completion in finished:
                 self._keep(draw, completion)
-            self._close(attempts, "stored")
+            self.ledger.close(attempts, "stored", dollars or [None] * len(attempts))
+            self.ledger.release([draw.key for draw, _ in finished])
 
-    def fail(self, attempts: Sequence[int], outcome: str) -> None:
-        """Close attempts that brought nothing, and say why."""
+    def fail(
+        self,
+        attempts: Sequence[int],
+        outcome: str,
+        dollars: Sequence[float | None] | None = None,
+        keys: Sequence[str] = (),
+    ) -> None:
+        """Close attempts that brought nothing, and say why; `keys` are given up for others to buy."""
         with self._transaction():
-            self._close(attempts, outcome)
+            self.ledger.close(attempts, outcome, dollars or [None] * len(attempts))
+            self.ledger.release(keys)
 
     def unsettled(self) -> int:
         """How many attempts have an unknown outcome."""
-        count: int = self._db.execute("SELECT count(*) FROM attempt WHERE outcome IS NULL").fetchone()[0]
-        return count
+        return self.ledger.unsettled()
+
+    def spend(self) -> Spend:
+        """The dollars of all attempts."""
+        return self.ledger.spend()
+
+    def verify(self) -> None:
+        """Raise ConfigError when the file is damaged."""
+        try:
+            (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        if found != "ok":
+            raise ConfigError(f"the store {self._path} is damaged ({found}); restore it, or move it away to begin anew")
 
     def checked(self, keys: Sequence[str]) -> dict[str, bool | None]:
         """The comparisons of answers that are here, by key; None is one that hit its limit."""
@@ -150,7 +196,7 @@ class Store:
         self._db.execute("INSERT OR IGNORE INTO request (body) VALUES (?)", (body,))
         usage = completion.usage
         self._db.execute(
-            "INSERT OR IGNORE INTO sample SELECT ?, id, ?, ?, ?, ?, ?, ?, ? FROM request WHERE body = ?",
+            "INSERT OR IGNORE INTO sample SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ? FROM request WHERE body = ?",
             (
                 draw.key,
                 completion.text,
@@ -160,30 +206,45 @@ class Store:
                 usage.cached_tokens,
                 usage.seconds,
                 json.dumps(completion.logprobs) if completion.logprobs is not None else None,
+                usage.reasoning_tokens,
                 body,
             ),
         )
 
-    def _close(self, attempts: Sequence[int], outcome: str) -> None:
-        now = time.time()
-        update = "UPDATE attempt SET finished = ?, outcome = ? WHERE id = ?"
-        self._db.executemany(update, [(now, outcome, attempt) for attempt in attempts])
+    def _stored(self, keys: Sequence[str]) -> list[tuple[str]]:
+        marks = ",".join("?" * len(keys))
+        return self._db.execute(f"SELECT key FROM sample WHERE key IN ({marks})", keys).fetchall()
 
     def _transaction(self) -> _Transaction:
-        return _Transaction(self._db)
+        return _Transaction(self._db, self._path)
 
 
 class _Transaction:
     """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK when the block raises."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, path: Path | str) -> None:
         self._db = db
+        self._path = path
 
     def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            raise self._refusal(error) from error
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+            elif self._db.in_transaction:  # a full disk may have ended it already
+                self._db.execute("ROLLBACK")
+        except sqlite3.DatabaseError as failed:
+            raise self._refusal(failed) from failed
+        if isinstance(error, sqlite3.DatabaseError):
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: sqlite3.DatabaseError) -> ConfigError:
+        return ConfigError(f"cannot write to the store {self._path}: {error}; what it holds is kept")
 
 
 def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:

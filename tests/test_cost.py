@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from divcon.lm import Usage
 from divcon.lm.completion import shared_prompt
-from divcon.lm.cost import Footprint, Price, footprint_of
+from divcon.lm.cost import Footprint, footprint_of
+from divcon.lm.prices import Price
 from divcon.lm.weights import load_model, model_directory
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from divcon.lm import Message, Model, Request, Sampling, Store
-from divcon.lm import openai as engine_module
-from divcon.lm.openai import OpenAI
+from divcon.lm import Message, Model, Request, Sampling, Store, retry
+from divcon.lm.openai import Limits, OpenAI
+from divcon.lm.prices import Price
 from divcon.tasks.errors import ConfigError, ModelError
 
 Answer = Callable[[dict[str, Any], int], tuple[int, Any]]
@@ -80,7 +80,7 @@ def serving(answer: Answer) -> Iterator[tuple[Upstream, str]]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "_PATIENCE", 0.01)
+    monkeypatch.setattr(retry, "LONGEST", 0.01)
 
 
 def asked(n: int = 1, questions: int = 1) -> list[Request]:
@@ -116,10 +116,59 @@ def test_it_works_where_an_event_loop_is_running() -> None:
         assert asyncio.run(notebook()) == "The answer is 18."
 
 
-def test_samples_of_one_prompt_are_asked_with_seeds_of_their_own() -> None:
+def test_samples_of_one_prompt_are_asked_for_one_by_one_with_seeds_of_their_own() -> None:
     with serving(lambda body, number: (200, reply())) as (upstream, url), Store() as store:
-        Model("api", OpenAI("m", base_url=url), store)(asked(n=4))
-    assert len({body["seed"] for body in upstream.bodies}) == 4
+        Model("api", OpenAI("m", base_url=url, together=False), store)(asked(n=4))
+    assert len({body["seed"] for body in upstream.bodies}) == 4 and "n" not in upstream.bodies[0]
+
+
+def many(body: dict[str, Any], number: int) -> tuple[int, Any]:
+    """A server that knows `n`."""
+    one, n = reply(completion_tokens=7, prompt_tokens=12), body.get("n", 1)
+    choices = [
+        {**one["choices"][0], "index": i, "message": {"role": "assistant", "content": "x" * i}} for i in range(n)
+    ]
+    return 200, {**one, "choices": choices}
+
+
+def test_samples_of_one_prompt_are_asked_for_together_and_share_its_price() -> None:
+    price = Price(1e6, 1e6)  # a dollar a token
+    with serving(many) as (upstream, url), Store() as store:
+        ((*samples,),) = Model("api", OpenAI("m", base_url=url, price=price), store)(asked(n=4))
+        assert store.spend() == (19.0, 0.0)
+    assert [body["n"] for body in upstream.bodies] == [4]
+    assert [sample.usage.prompt_tokens for sample in samples] == [12] * 4
+    assert sum(sample.usage.completion_tokens for sample in samples) == 7
+
+
+def test_a_server_that_does_not_know_n_is_asked_for_the_rest() -> None:
+    with serving(lambda body, number: (200, reply())) as (upstream, url), Store() as store:
+        ((*samples,),) = Model("api", OpenAI("m", base_url=url), store)(asked(n=3))
+        assert store.ledger.outcomes() == {"stored": 3, "fewer choices than asked": 3}
+    assert len(samples) == 3 and [body.get("n", 1) for body in upstream.bodies] == [3, 2, 1]
+
+
+def test_a_reply_without_usage_is_kept_and_its_price_is_unknown() -> None:
+    with serving(lambda body, number: (200, reply() | {"usage": None})) as (_, url), Store() as store:
+        ((sample,),) = Model("api", OpenAI("m", base_url=url, price=Price(1, 1)), store)(asked())
+        assert sample.usage.completion_tokens > 0 and store.spend().known == 0 < store.spend().unknown
+
+
+def test_reasoning_is_counted_and_its_limit_called_as_the_server_calls_it() -> None:
+    details: dict[str, Any] = {"completion_tokens_details": {"reasoning_tokens": 3}}
+    with serving(lambda body, number: (200, reply(**details))) as (upstream, url), Store() as store:
+        engine = OpenAI("m", base_url=url, tokens_key="max_completion_tokens")
+        ((sample,),) = Model("api", engine, store)(asked())
+    assert sample.usage.reasoning_tokens == 3 and upstream.bodies[0]["max_completion_tokens"] == 64
+
+
+def test_a_key_that_the_server_repeats_stays_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-sentinel-0123456789")
+    refusal = {"error": {"message": "Incorrect API key provided: sk-sentinel-0123456789"}}
+    with serving(lambda body, number: (401, refusal)) as (_, url), Store() as store:
+        with pytest.raises(ConfigError) as caught:
+            Model("api", OpenAI("m", base_url=url, api_key_env="SOME_KEY"), store)(asked())
+        assert "sentinel" not in f"{caught.value}{store.ledger.outcomes()}" and "***" in str(caught.value)
 
 
 def test_no_more_requests_at_once_than_allowed() -> None:
@@ -128,7 +177,7 @@ def test_no_more_requests_at_once_than_allowed() -> None:
         return 200, reply()
 
     with serving(slow) as (upstream, url), Store() as store:
-        Model("api", OpenAI("m", base_url=url, concurrency=3), store)(asked(questions=12))
+        Model("api", OpenAI("m", base_url=url, limits=Limits(concurrency=3)), store)(asked(questions=12))
     assert upstream.most == 3 and len(upstream.bodies) == 12
 
 
@@ -141,7 +190,7 @@ def test_no_more_requests_at_once_than_allowed() -> None:
         (200, b'{"id": "x", "choi'),
         (200, reply(text=None)),
         (200, reply() | {"choices": []}),
-        (200, reply() | {"usage": None}),
+        (200, [1]),
     ],
 )
 def test_a_failed_call_is_made_again_and_every_attempt_is_kept(trouble: tuple[int, Any]) -> None:
@@ -180,14 +229,14 @@ def test_what_was_in_flight_when_another_call_failed_is_kept() -> None:
 
     with serving(answer) as (upstream, url), Store() as store:
         with pytest.raises(ConfigError):
-            Model("api", OpenAI("m", base_url=url, concurrency=4), store)(asked(questions=50))
+            Model("api", OpenAI("m", base_url=url, limits=Limits(concurrency=4)), store)(asked(questions=50))
         assert len(store) == len(upstream.bodies) - 1 == 3
         assert store.unsettled() == 0
 
 
 def test_a_server_that_is_not_there_is_a_model_error() -> None:
     with Store() as store, pytest.raises(ModelError, match=r"failed 2 times.*no connection"):
-        Model("api", OpenAI("m", base_url="http://127.0.0.1:9/v1", attempts=2), store)(asked())
+        Model("api", OpenAI("m", base_url="http://127.0.0.1:9/v1", limits=Limits(attempts=2)), store)(asked())
 
 
 def test_credentials_in_an_address_stay_out_of_the_key() -> None:

@@ -1,0 +1,177 @@
+"""The ledger: every attempt at buying a sample, what it may cost at worst, and what it did cost.
+
+An attempt is written before it is sent, with the dollars it may cost at worst, and settled after. What was sent and
+never settled (the process died, the connection broke in the middle of an answer) may have been billed: nobody here
+knows, so it counts at its worst. Spending is therefore a range: [known, known + unknown].
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ..tasks.errors import ConfigError
+
+TABLES = """
+CREATE TABLE attempt (
+  id        INTEGER PRIMARY KEY,
+  key       TEXT NOT NULL,              -- of the sample
+  model     TEXT NOT NULL,              -- what was asked, and where
+  started   REAL NOT NULL,              -- Unix time
+  finished  REAL,
+  outcome   TEXT,                       -- 'stored', or why it failed; NULL while nobody knows
+  reserved  REAL,                       -- dollars at worst; NULL without a price
+  dollars   REAL,                       -- what it cost; NULL while nobody knows, or without a price
+  price     TEXT                        -- JSON: dollars per million tokens, and where they come from
+);
+CREATE INDEX attempt_key ON attempt (key);
+CREATE TABLE lease (
+  key      TEXT PRIMARY KEY,
+  owner    TEXT NOT NULL,               -- the process that is buying the sample
+  expires  REAL NOT NULL                -- Unix time
+) WITHOUT ROWID;
+"""
+UPGRADE = """
+ALTER TABLE attempt ADD COLUMN model TEXT NOT NULL DEFAULT '';
+ALTER TABLE attempt ADD COLUMN reserved REAL;
+ALTER TABLE attempt ADD COLUMN dollars REAL;
+ALTER TABLE attempt ADD COLUMN price TEXT;
+CREATE TABLE lease (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+"""
+"""From the tables of stores that had no money in them."""
+
+
+class BudgetError(ConfigError):
+    """The next request might pass the budget. Nothing was sent; a larger budget goes on from here."""
+
+
+class Quote(NamedTuple):
+    """What one sample may cost."""
+
+    dollars: float
+    """At worst."""
+    price: str
+    """JSON: the rates, and where they come from."""
+
+
+class Lease(NamedTuple):
+    """The right to buy a sample, so that no two processes buy it."""
+
+    owner: str
+    seconds: float
+    """After which others may try, should the owner have died."""
+
+
+class Reserved(NamedTuple):
+    """What became of a wish to buy samples."""
+
+    attempts: dict[str, int]
+    """By key: the attempts that may be sent now."""
+    stored: list[str]
+    """Keys of samples that are here already; another process has bought them meanwhile."""
+    busy: list[str]
+    """Keys of samples that another process is buying."""
+
+
+class Spend(NamedTuple):
+    """Dollars so far."""
+
+    known: float
+    unknown: float
+    """Of attempts whose outcome is unknown or still to come, at their worst."""
+
+    @property
+    def most(self) -> float:
+        return self.known + self.unknown
+
+    def __str__(self) -> str:
+        return f"${self.known:.4f}" if not self.unknown else f"between ${self.known:.4f} and ${self.most:.4f}"
+
+
+class Account(NamedTuple):
+    """What one model was paid, and for what."""
+
+    model: str
+    attempts: int
+    stored: int
+    failed: int
+    unknown: int
+    """Attempts without an outcome, and those that may have been billed for nothing."""
+    unpriced: int
+    """Attempts without a price."""
+    spend: Spend
+
+
+class Ledger:
+    """The attempts in an open store; every method belongs into one of its transactions."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def begin(self, keys: Sequence[str], model: str, quote: Quote | None) -> list[int]:
+        """Write down that these samples are about to be asked for; the attempts' ids, in order."""
+        dollars, price = quote or (None, None)
+        row = (model, time.time(), dollars, price)
+        insert = "INSERT INTO attempt (key, model, started, reserved, price) VALUES (?, ?, ?, ?, ?) RETURNING id"
+        return [self._db.execute(insert, (key, *row)).fetchone()[0] for key in keys]
+
+    def afford(self, dollars: float, budget: float) -> None:
+        """Raise BudgetError when this much more, at worst, might pass the budget."""
+        spend = self.spend()
+        if spend.most + dollars > budget:
+            raise BudgetError(
+                f"the budget of ${budget:.2f} might be passed: spent {spend}, and the next request may cost "
+                f"${dollars:.4f}; raise max_usd to go on from here"
+            )
+
+    def claim(self, keys: Sequence[str], lease: Lease) -> list[str]:
+        """Take the leases that are free or one's own; the keys of the others."""
+        now = time.time()
+        busy = [key for key, owner in self._leases(keys, now) if owner != lease.owner]
+        rows = [(key, lease.owner, now + lease.seconds) for key in keys if key not in busy]
+        self._db.executemany("INSERT OR REPLACE INTO lease VALUES (?, ?, ?)", rows)
+        return busy
+
+    def release(self, keys: Sequence[str]) -> None:
+        self._db.executemany("DELETE FROM lease WHERE key = ?", [(key,) for key in keys])
+
+    def close(self, attempts: Sequence[int], outcome: str, dollars: Sequence[float | None]) -> None:
+        """Write down how attempts ended; None is a cost that nobody knows."""
+        now = time.time()
+        rows = [(now, outcome, cost, attempt) for attempt, cost in zip(attempts, dollars, strict=True)]
+        self._db.executemany("UPDATE attempt SET finished = ?, outcome = ?, dollars = ? WHERE id = ?", rows)
+
+    def unsettled(self) -> int:
+        """How many attempts have no outcome."""
+        count: int = self._db.execute("SELECT count(*) FROM attempt WHERE outcome IS NULL").fetchone()[0]
+        return count
+
+    def spend(self) -> Spend:
+        known, unknown = self._db.execute(
+            "SELECT total(dollars), total(CASE WHEN dollars IS NULL THEN reserved END) FROM attempt"
+        ).fetchone()
+        return Spend(known, unknown)
+
+    def accounts(self) -> list[Account]:
+        """What each model was paid."""
+        rows = self._db.execute(
+            "SELECT model, count(*), total(outcome = 'stored'), total(outcome <> 'stored'), "
+            "total(outcome IS NULL OR (dollars IS NULL AND reserved IS NOT NULL)), total(price IS NULL), "
+            "total(dollars), total(CASE WHEN dollars IS NULL THEN reserved END) FROM attempt GROUP BY model"
+        )
+        return [
+            Account(model, n, int(stored), int(failed), int(unknown), int(unpriced), Spend(known, most))
+            for model, n, stored, failed, unknown, unpriced, known, most in rows
+        ]
+
+    def outcomes(self) -> dict[str, int]:
+        """How often attempts ended in each way."""
+        return dict(
+            self._db.execute("SELECT outcome, count(*) FROM attempt WHERE outcome IS NOT NULL GROUP BY outcome")
+        )
+
+    def _leases(self, keys: Sequence[str], now: float) -> Iterator[tuple[str, str]]:
+        marks = ",".join("?" * len(keys))
+        return self._db.execute(f"SELECT key, owner FROM lease WHERE key IN ({marks}) AND expires > ?", (*keys, now))

@@ -1,0 +1,61 @@
+"""What a model's tokens cost, and where that is known from. Nothing is invented: unknown stays unknown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from .completion import Usage
+from .ledger import Quote
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars per million tokens."""
+
+    prompt: float
+    completion: float
+    cached: float | None = None
+    """For prompt tokens read from the server's cache; None means the full price."""
+    source: str = "config"
+    """Which table the rates come from, of which version and day."""
+
+    def dollars(self, usage: Usage) -> float:
+        cached = self.prompt if self.cached is None else self.cached
+        fresh = usage.prompt_tokens - usage.cached_tokens
+        return (fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion) / 1e6
+
+    def quote(self, prompt_tokens: int, completion_tokens: int) -> Quote:
+        """What a sample may cost at most, with the rates to be written beside it."""
+        return Quote(self.dollars(Usage(prompt_tokens, completion_tokens)), self.stamp)
+
+    @property
+    def stamp(self) -> str:
+        """The rates and their source, as JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def scaled(self, factor: float) -> Price:
+        """Every rate times a factor."""
+        cached = None if self.cached is None else self.cached * factor
+        return replace(self, prompt=self.prompt * factor, completion=self.completion * factor, cached=cached)
+
+
+@lru_cache(maxsize=64)
+def listed(model: str, base_url: str) -> Price | None:
+    """The price in the table of genai-prices that ships with the installed version; None where it has none."""
+    import genai_prices
+
+    def dollars(**tokens: int) -> float:
+        usage = genai_prices.Usage(**tokens)
+        return float(genai_prices.calc_price(usage, model, provider_api_url=base_url).total_price)
+
+    thousand = 1000
+    try:
+        prompt, completion = dollars(input_tokens=thousand), dollars(output_tokens=thousand)
+        cached = dollars(input_tokens=thousand, cache_read_tokens=thousand)
+    except LookupError:
+        return None
+    source = f"genai-prices {genai_prices.__version__}, {datetime.now(UTC):%Y-%m-%d}"
+    return Price(prompt * 1000, completion * 1000, cached * 1000, source)
