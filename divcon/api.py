@@ -123,6 +123,8 @@ def import_traces(path: Path, out: Path, grader: GraderName | None = None, quest
     `grader` replaces each data set's own; `questions` is the file that the output of a batch refers to. Slow
     comparisons are remembered in `out/store.sqlite`.
     """
+    if not path.exists():
+        raise ConfigError(f"no file or folder {path}")
     out.mkdir(parents=True, exist_ok=True)
     with _remembering(out):
         read, failed = published.read(path, grader, questions)
