@@ -144,9 +144,17 @@ def reason(answer: str, gold: str, verdict: Verdict) -> str:
         if any(f"({letter})" in answer for letter in "ABCDE"):
             return "a choice's letter"
         return "dressing"
+    if verdict == "right" and re.search(r"\d_", both):
+        return "numerals of two bases"
+    if verdict == "right" and "\\circ" in both:
+        return "angles in degrees"
+    if verdict == "right" and answer.replace(" ", "") == gold.replace(" ", ""):
+        return "dressing"
     if verdict == "right":
         relation = re.search(r"<|\\le(?![a-z])", both)
         return "an inequality for an interval" if relation else "an equation in the gold answer"
+    if all(re.search(r"[ap]\.?m\.", text) for text in (answer, gold)):
+        return "the other half of the day"
     if "=" in answer:
         return "an equation about something else"
     if "\\dots" in answer:
