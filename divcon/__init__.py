@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .api import (
         ask,
         collect,
+        cost,
         distill_decomposer,
         distill_solver,
         doctor,
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
         report,
         show_data,
         stats_of_traces,
+        status,
         study,
     )
 
 __all__ = [
     "ask",
     "collect",
+    "cost",
     "distill_decomposer",
     "distill_solver",
     "doctor",
@@ -39,6 +42,7 @@ __all__ = [
     "report",
     "show_data",
     "stats_of_traces",
+    "status",
     "study",
 ]
 

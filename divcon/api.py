@@ -13,11 +13,13 @@ from .decompose import Decomposition, none
 from .distill import published, traces
 from .eval import report as reports
 from .eval import results, summary, tables
+from .eval import status as statuses
 from .eval.compose import Row
 from .eval.figures import AxisName
 from .eval.plan import Plan
 from .eval.plan import plan as planned
 from .eval.run import Run, stored
+from .eval.status import Cost, Status
 from .eval.study import find, load
 from .eval.trace_stats import TraceStats, trace_stats
 from .lm import Store
@@ -90,6 +92,16 @@ def report(run: Path, axis: AxisName = "flops") -> Path:
     """Rebuild a run's report, accuracy drawn against a kind of cost; the path of its page."""
     stored(run)
     return reports.report(run, axis)
+
+
+def status(run: Path) -> Status:
+    """How a run stands; it may be at work meanwhile."""
+    return statuses.status(run)
+
+
+def cost(run: Path) -> Cost:
+    """What a run has spent; it may be at work meanwhile."""
+    return statuses.cost(run)
 
 
 def ask(question: str, *, run: Path = RUNS / "miniature", decomposer: str = "distilled", solver: str = "llm") -> Asked:

@@ -130,6 +130,24 @@ def report(run: Path, axis: Literal["flops", "tokens", "seconds", "dollars"]) ->
 
 
 @main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def status(run: Path) -> None:
+    """How far a run is; it may be at work meanwhile."""
+    from . import api
+
+    click.echo(api.status(run))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def cost(run: Path) -> None:
+    """What a run has spent, and on what; it may be at work meanwhile."""
+    from . import api
+
+    click.echo(api.cost(run))
+
+
+@main.command()
 @click.argument("question")
 @click.option("--run", type=click.Path(path_type=Path), default=Path("runs/miniature"), show_default=True)
 @click.option("--decomposer", type=click.Choice(["none", "llm", "distilled"]), default="distilled", show_default=True)

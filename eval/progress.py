@@ -1,20 +1,25 @@
-"""Showing how far a run is: a live bar on a terminal, plain lines otherwise, and every step in `log.jsonl`."""
+"""Showing how far a run is: a live panel on a terminal, plain lines otherwise, and every step in `log.jsonl`."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from ..lm.model import Advance
+from ..lm.model import Advance, Vitals
 
 _EVERY = 10.0
 """Seconds between two plain lines of one stage."""
+_LOGGED = 2.0
+"""Seconds between two lines of one stage in the log, and two looks at what was spent."""
+
+Watch = Callable[[], Vitals]
 
 
 class Progress:
@@ -37,41 +42,101 @@ class Progress:
         print(text, file=self._out, flush=True)  # this is the one place that prints
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[Advance]:
-        """A part of the run: yields what its worker calls with (done, all)."""
-        started = time.perf_counter()
+    def stage(self, name: str, watch: Watch | None = None) -> Iterator[Advance]:
+        """A part of the run: yields what its worker calls as work is done; `watch` tells how its buying goes."""
+        state = _Stage(name, watch, self)
         self.event("start", stage=name)
-        with self._bar(name) if self._out.isatty() else self._lines(name) as advance:
-            yield advance
-        self.event("end", stage=name, seconds=round(time.perf_counter() - started, 3))
+        with self._bar(state) if self._out.isatty() else self._lines(state) as shown:
+            state.show = shown
+            yield state
+        self.event("end", stage=name, **state.facts(), seconds=round(state.seconds, 3))
 
     @contextmanager
-    def _bar(self, name: str) -> Iterator[Advance]:
+    def _bar(self, state: _Stage) -> Iterator[Callable[[], None]]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
-        columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn())
-        with Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(file=self._out)) as bars:
-            task = bars.add_task(name, total=None)
-            yield lambda done, total: bars.update(task, completed=done, total=total)
+        columns = (TextColumn("{task.description:<36}"), BarColumn(bar_width=24), MofNCompleteColumn())
+        ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[told]}"))
+        with Bars(*columns, *ends, console=Console(file=self._out)) as bars:
+            task = bars.add_task(state.name, total=None, told="")
+            yield lambda: bars.update(task, completed=state.done, total=state.wanted, told=state.told())
 
     @contextmanager
-    def _lines(self, name: str) -> Iterator[Advance]:
-        started = last = time.perf_counter()
-        first = state = (0, 0)
-        seen = False
+    def _lines(self, state: _Stage) -> Iterator[Callable[[], None]]:
+        last = time.perf_counter()
 
-        def advance(done: int, total: int) -> None:
-            nonlocal last, first, state, seen
-            if not seen:
-                first, seen = (done, total), True
-            state = (done, total)
+        def show() -> None:
+            nonlocal last
             if time.perf_counter() - last >= _EVERY:
                 last = time.perf_counter()
-                self.say(f"{name}: {done} of {total}")
+                self.say(", ".join(filter(None, [f"{state.name}: {state.done} of {state.wanted}", state.told()])))
 
-        yield advance
-        done, total = state
-        kept = f", {first[0]} kept from before" if first[0] else ""
-        self.say(f"{name}: {done} of {total}{kept}, {time.perf_counter() - started:.1f} s")
+        yield show
+        kept = f", {state.kept} kept from before" if state.kept else ""
+        self.say(f"{state.name}: {state.done} of {state.wanted}{kept}, {state.seconds:.1f} s")
+
+
+@dataclass
+class _Stage:
+    """How far one stage is."""
+
+    name: str
+    watch: Watch | None
+    progress: Progress
+    show: Callable[[], None] = lambda: None
+    done: int = 0
+    wanted: int = 0
+    kept: int = 0
+    """Done before the stage began."""
+    tokens: int = 0
+    """Generated in it."""
+
+    def __post_init__(self) -> None:
+        self._started = self._logged = time.perf_counter()
+        self._seen = False
+        self._vitals = self._before = self.watch() if self.watch else None
+
+    def __call__(self, finished: int, wanted: int, tokens: int = 0) -> None:
+        self.done, self.wanted, self.tokens = finished, wanted, tokens
+        if not self._seen:
+            self.kept, self._seen = finished, True
+        if time.perf_counter() - self._logged >= _LOGGED:
+            self._logged = time.perf_counter()
+            self._vitals = self.watch() if self.watch else None
+            self.progress.event("progress", stage=self.name, **self.facts())
+        self.show()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    @property
+    def projected(self) -> float | None:
+        """Dollars at the end of the stage, if the rest costs what this part did."""
+        if not (self._vitals and self._before) or self.done <= self.kept:
+            return None
+        each = (self._vitals.spend.known - self._before.spend.known) / (self.done - self.kept)
+        return self._vitals.spend.known + each * (self.wanted - self.done)
+
+    def facts(self) -> dict[str, object]:
+        """What the log says."""
+        facts: dict[str, object] = {"done": self.done, "wanted": self.wanted, "kept": self.kept, "tokens": self.tokens}
+        if self._vitals:
+            spend, pulse = self._vitals
+            facts |= {"dollars": [spend.known, spend.most], "projected": self.projected}
+            facts |= {"at_once": pulse.at_once, "retries": dict(pulse.retries)}
+        return facts
+
+    def told(self) -> str:
+        """What a person reads beside how far it is."""
+        parts = [f"{self.tokens / self.seconds:,.0f} tokens/s"] if self.tokens else []
+        if self._vitals and self._vitals.spend.most:
+            parts.append(str(self._vitals.spend))
+            parts += [f"about ${self.projected:.4f} in the end"] if self.projected is not None else []
+        if self._vitals and self._vitals.pulse.at_once:
+            parts.append(f"{self._vitals.pulse.at_once} at once")
+        if self._vitals:
+            parts += [f"{cause}: {count} times" for cause, count in self._vitals.pulse.retries.items()]
+        return ", ".join(parts)

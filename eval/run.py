@@ -107,7 +107,7 @@ class Run:
         return self.study.train.traces() if isinstance(self.study.train, TracesSource) else []
 
     def _sampled(self) -> list[Trace]:
-        with self.progress.stage("collect: teacher's traces") as advance:
+        with self.progress.stage("collect: teacher's traces", self.llm.vitals) as advance:
             decomposer, solver = self.decomposer(self.llm), self.solver(self.llm)
             return collect(
                 self.train_questions,
@@ -394,7 +394,7 @@ class _WatchedDecomposer:
     progress: Progress
 
     def __call__(self, questions: Sequence[Question]) -> list[Decomposition]:
-        with self.progress.stage(self.title) as advance:
+        with self.progress.stage(self.title, self.decomposer.model.vitals) as advance:
             return replace(self.decomposer, advance=advance)(questions)
 
 
@@ -405,7 +405,7 @@ class _WatchedSolver:
     progress: Progress
 
     def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
-        with self.progress.stage(self.title) as advance:
+        with self.progress.stage(self.title, self.solver.model.vitals) as advance:
             return replace(self.solver, advance=advance)(questions, decompositions)
 
 

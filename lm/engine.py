@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from .completion import Completion, Draw
@@ -25,6 +26,15 @@ class Identity(NamedTuple):
 Finished = list[tuple[Draw, Completion]]
 
 
+class Pulse(NamedTuple):
+    """How an engine is doing, for those who watch."""
+
+    at_once: int = 0
+    """Requests in flight."""
+    retries: Mapping[str, int] = MappingProxyType({})
+    """Failed calls by cause, since the engine was made."""
+
+
 class Engine(Protocol):
     """A loaded, or loadable, language model."""
 
@@ -34,6 +44,10 @@ class Engine(Protocol):
 
     def footprint(self, adapter: Path | None) -> Footprint | None:
         """Its size, from which floating-point operations are counted; None when nobody says how large it is."""
+        ...
+
+    def pulse(self) -> Pulse:
+        """How it is doing now."""
         ...
 
     def generate(

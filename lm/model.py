@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from .completion import Completion, Draw, Request
 from .cost import Footprint
-from .engine import Engine
+from .engine import Engine, Pulse
+from .ledger import Spend
 from .prices import Price
 from .store import Store
 
-Advance = Callable[[int, int], None]
-"""Called with (finished, wanted) draws as they come in."""
+
+class Advance(Protocol):
+    """Called as work is done."""
+
+    def __call__(self, finished: int, wanted: int, tokens: int = 0) -> None:
+        """So much of it is finished; `tokens` were generated for it, what was there before not counted."""
+        ...
 
 
-def silent(finished: int, wanted: int) -> None:
+def silent(finished: int, wanted: int, tokens: int = 0) -> None:
     """Nobody watches."""
+
+
+class Vitals(NamedTuple):
+    """How buying goes, for those who watch."""
+
+    spend: Spend
+    """Of the whole store."""
+    pulse: Pulse
 
 
 @dataclass(frozen=True)
@@ -47,10 +62,16 @@ class Model:
         advance(len(found), len(unique))
         if len(found) < len(unique):
             missing = {draw.key for draw in unique} - found.keys()
+            tokens = 0
             for finished in self.engine.generate(unique, missing, self.store, self.adapter):
                 found.update((draw.key, completion) for draw, completion in finished)
-                advance(len(found), len(unique))
+                tokens += sum(completion.usage.completion_tokens for _, completion in finished)
+                advance(len(found), len(unique), tokens)
         return [[found[draw.key] for draw in batch] for batch in draws]
+
+    def vitals(self) -> Vitals:
+        """How it goes now."""
+        return Vitals(self.store.spend(), self.engine.pulse())
 
     def draws(self, requests: Sequence[Request]) -> list[list[Draw]]:
         """Every sample that the requests stand for, under its store key."""

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from ..tasks.errors import ConfigError, DivconError, ModelError
 from .completion import Draw, Request
 from .cost import Footprint
-from .engine import Finished, Identity
+from .engine import Finished, Identity, Pulse
 from .ledger import Lease, Reserved
 from .pace import Crowd, Rate
 from .prices import Price
@@ -97,10 +97,8 @@ class OpenAI:
         self._together = together
         self._tokens_key = tokens_key
         self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
-        self.retries: Counter[str] = Counter()
-        """Failed calls by cause."""
-        self.at_once = 0
-        """Calls in flight."""
+        self._retries: Counter[str] = Counter()
+        self._at_once = 0
 
     def identity(self, adapter: Path | None) -> Identity:
         if adapter is not None:
@@ -110,6 +108,9 @@ class OpenAI:
 
     def footprint(self, adapter: Path | None) -> Footprint | None:
         return Footprint(self._parameters) if self._parameters else None
+
+    def pulse(self) -> Pulse:
+        return Pulse(self._at_once, dict(self._retries))
 
     def generate(
         self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
@@ -207,7 +208,7 @@ class _Buying:
                 draws = await self._attempt(draws)
             except CallError as error:
                 failures[str(error)] += 1
-                self._engine.retries[str(error)] += 1
+                self._engine._retries[self._scrubbed(str(error))] += 1
                 self._judge(error, failures)
                 await self._sleep(pause(failures.total(), error.wait))
 
@@ -249,7 +250,7 @@ class _Buying:
         rows = [attempts[draw.key] for draw in draws]
         try:
             async with self._crowd.place():
-                self._engine.at_once = self._crowd.running
+                self._engine._at_once = self._crowd.running
                 if self._is_over():
                     self._fail(draws, rows, "not sent", billed=False)
                     return []

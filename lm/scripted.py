@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .completion import Completion, Draw, Message, Usage
 from .cost import Footprint
-from .engine import Finished, Identity
+from .engine import Finished, Identity, Pulse
 from .store import Store
 
 Reply = Callable[[tuple[Message, ...], int], str]
@@ -29,6 +29,9 @@ class Scripted:
 
     def footprint(self, adapter: Path | None) -> Footprint | None:
         return Footprint(self._parameters) if self._parameters else None
+
+    def pulse(self) -> Pulse:
+        return Pulse()
 
     def generate(
         self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None

@@ -17,7 +17,7 @@ from ..tasks.errors import ConfigError
 from .chat import encode
 from .completion import Completion, Draw, Sampling, Usage
 from .cost import Footprint, adapter_parameters, footprint_of
-from .engine import Finished, Identity
+from .engine import Finished, Identity, Pulse
 from .store import Store
 from .weights import Dtype, load_model, load_tokenizer, model_directory, stop_tokens, weights_hash
 
@@ -63,6 +63,9 @@ class Transformers:
     @cached_property
     def _base(self) -> PreTrainedModel:
         return load_model(self.directory, self._dtype, self._device).eval()
+
+    def pulse(self) -> Pulse:
+        return Pulse()
 
     def generate(
         self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None

@@ -315,3 +315,22 @@ def test_a_study_shows_strict_beside_lenient_where_papers_are_lenient(tmp_path: 
     divcon.report(run)
     assert "any-token" in (run / "report" / "table.md").read_text(encoding="utf-8")
     assert "Strict beside lenient" in (run / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_run_can_be_looked_at_while_it_works(run: Path) -> None:
+    outcome = CliRunner().invoke(main, ["status", str(run)])
+    assert outcome.output.startswith("nobody is at work\ncollect: teacher's traces: done, 12 of 12, ")
+    with Run(load("miniature", SMALL).limited(LIMIT), run):
+        assert CliRunner().invoke(main, ["status", str(run)]).output.startswith("at work\n")
+        assert divcon.cost(run).spend.most == 0
+    with (run / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"event": "progress", "sta')
+    assert len(divcon.status(run).stages) == len({stage["stage"] for stage in divcon.status(run).stages}) > 5
+    outcome = CliRunner().invoke(main, ["cost", str(run)])
+    assert "spent $0.0000\nmodels of your own: " in outcome.output and "without a price" in outcome.output
+
+
+def test_a_run_that_is_none_has_no_status_and_no_cost(tmp_path: Path) -> None:
+    for command in ("status", "cost"):
+        outcome = CliRunner().invoke(main, [command, str(tmp_path)])
+        assert outcome.exit_code == 2 and "is not a run directory" in outcome.stderr

@@ -1,0 +1,106 @@
+"""How a run stands and what it has spent, read from its directory; the run may be at work meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..lm import Store
+from ..lm.ledger import Account, Spend
+from ..tasks.errors import ConfigError
+from .run import stored
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the log of a run says."""
+
+    running: bool
+    """Whether a process is at work in the directory."""
+    stages: tuple[dict[str, Any], ...]
+    """The last that was said of each stage, in the order in which they began."""
+
+    def __str__(self) -> str:
+        lines = ["at work" if self.running else "nobody is at work"]
+        return "\n".join([*lines, *map(_line, self.stages)])
+
+
+def status(run: Path) -> Status:
+    """Raises ConfigError when there is no such run."""
+    stored(run)
+    stages: dict[str, dict[str, Any]] = {}
+    for event in _events(run / "log.jsonl"):
+        if "stage" in event:
+            stages[event["stage"]] = {**stages.get(event["stage"], {}), **event}
+    return Status(_is_locked(run / ".lock"), tuple(stages.values()))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run has spent."""
+
+    spend: Spend
+    accounts: tuple[Account, ...]
+    outcomes: dict[str, int]
+    """How attempts ended."""
+
+    def __str__(self) -> str:
+        lines = [f"spent {self.spend}"]
+        for a in self.accounts:
+            counts = [f"{a.attempts:,} attempts", f"{a.stored:,} stored", f"{a.failed:,} failed"]
+            counts += [f"{a.unknown:,} of unknown cost"] if a.unknown else []
+            counts += [f"{a.unpriced:,} without a price"] if a.unpriced else []
+            lines.append(f"{a.model or 'models of your own'}: {', '.join(counts)}; {a.spend}")
+        failures = [f"{count:,} x {outcome}" for outcome, count in self.outcomes.items() if outcome != "stored"]
+        return "\n".join([*lines, *([f"failures: {', '.join(failures)}"] if failures else [])])
+
+
+def cost(run: Path) -> Cost:
+    """Raises ConfigError when there is no such run, or it has bought nothing."""
+    path = stored(run).store or run / "store.sqlite"
+    if not path.is_file():
+        raise ConfigError(f"{run} has asked for nothing yet")
+    with Store(path) as store:
+        return Cost(store.spend(), tuple(store.ledger.accounts()), store.ledger.outcomes())
+
+
+def _events(log: Path) -> list[dict[str, Any]]:
+    """The lines of a log; the last may be half written."""
+    if not log.is_file():
+        return []
+    events = []
+    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return events
+
+
+def _is_locked(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _line(stage: dict[str, Any]) -> str:
+    state = {"start": "begun", "progress": "under way", "end": "done"}.get(stage["event"], stage["event"])
+    parts = [f"{stage['stage']}: {state}"]
+    if stage.get("wanted"):
+        parts.append(f"{stage['done']:,} of {stage['wanted']:,}")
+    if stage.get("dollars") and stage["dollars"][1]:
+        parts.append(str(Spend(stage["dollars"][0], stage["dollars"][1] - stage["dollars"][0])))
+        parts += [f"about ${stage['projected']:.4f} in the end"] if stage.get("projected") is not None else []
+    parts += [f"{cause}: {count} times" for cause, count in stage.get("retries", {}).items()]
+    parts += [f"{stage['seconds']:.1f} s"] if stage["event"] == "end" else []
+    return ", ".join(parts)
