@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install study results gsm8k bench bench-grade graders test test-wheel docs check lint types fmt clean
+.PHONY: install study results gsm8k bench bench-grade graders reliability test test-wheel docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -32,6 +32,10 @@ gsm8k: install
 
 bench: install
 	$(BIN)/python bench/startup.py 20
+
+# docs/reliability.md
+reliability: install
+	$(BIN)/python -m bench.reliability
 
 # docs/grading.md: the grader against a plain loop over math-verify, on published traces: make bench-grade TRACES=FOLDER
 bench-grade: install

@@ -7,6 +7,7 @@ Everything runs against `tests/upstream.py` on this machine. docs/reliability.md
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from openai import AsyncOpenAI
 
 from divcon.lm import Message, Model, Request, Sampling, Store, retry
 from divcon.lm.openai import Limits, OpenAI
@@ -60,24 +62,42 @@ def faults(calls: int = 10_000) -> None:
 
 
 def throughput(calls: int = 2_000, latency: float = 0.1) -> None:
-    """No faults; each call takes a tenth of a second."""
+    """No faults; each call takes a tenth of a second. The SDK alone, without store and ledger, takes turns with us."""
     for concurrency in (32, 64, 128):
-        shares, cpus = [], []
+        ideal = calls / concurrency * latency
+        ours, theirs, processor, again = [], [], [], []
         for _ in range(3):
             with misbehaving(latency=latency) as server, stored() as store:
                 engine = OpenAI("m", base_url=server.url, limits=Limits(concurrency=concurrency), price=PRICE)
                 model = Model("api", engine, store)
                 model(asked(1))  # the client is imported and connected
-                seconds, processor = timed(lambda model=model: model(asked(calls + 1)[1:]))
-                shares.append(calls / concurrency * latency / seconds)
-                cpus.append(1000 * processor / calls)
-                again = timed(lambda model=model: model(asked(calls + 1)))[0]
+                took = timed(lambda model=model: model(asked(calls + 1)[1:]))
+                ours.append(ideal / took[0])
+                processor.append(1000 * took[1] / calls)
+                again.append((calls + 1) / timed(lambda model=model: model(asked(calls + 1)))[0])
                 assert server.bill()["requests"] == calls + 1
+            with misbehaving(latency=latency) as server:
+                theirs.append(ideal / timed(lambda url=server.url, n=concurrency: asyncio.run(bare(url, calls, n)))[0])
         print(
-            f"{concurrency} at once: {100 * statistics.median(shares):.1f} % of the ideal, "
-            f"{statistics.median(cpus):.2f} ms of processor time a call; again from the store: "
-            f"{(calls + 1) / again:,.0f} samples a second, 0 requests"
+            f"{concurrency} at once: {100 * statistics.median(ours):.1f} % of the ideal "
+            f"(the SDK alone: {100 * statistics.median(theirs):.1f} %), {statistics.median(processor):.2f} ms of "
+            f"processor time a call; again from the store: {statistics.median(again):,.0f} samples a second, 0 requests"
         )
+
+
+async def bare(url: str, calls: int, concurrency: int) -> None:
+    """The same calls by the SDK and nothing else."""
+    client = AsyncOpenAI(api_key="none", base_url=url, max_retries=0)
+    waiting = iter(range(calls))
+
+    async def work() -> None:
+        for i in waiting:
+            await client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": f"What is {i} and {i}?"}], max_tokens=40, seed=i
+            )
+
+    await asyncio.gather(*(work() for _ in range(concurrency)))
+    await client.close()
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:

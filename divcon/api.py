@@ -49,8 +49,8 @@ def study(config: str, *, overrides: Sequence[str] = (), limit: int | None = Non
 def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None) -> Plan:
     """What a study would ask of its models; asks nothing and writes nothing."""
     settings = load(config, overrides).limited(limit)
-    tests = {name: sources.load(source) for name, source in settings.tests.items()}
-    return planned(settings, len(sources.load(settings.train)), sum(map(len, tests.values())))
+    tests = [question for source in settings.tests.values() for question in sources.load(source)]
+    return planned(settings, sources.load(settings.train), tests)
 
 
 def collect(

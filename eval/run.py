@@ -67,7 +67,7 @@ class Run:
                 self._remember()
             except OSError as error:
                 raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
-            opened.enter_context(self.store)
+            opened.enter_context(self.store).verify()
             opened.enter_context(CHECKS.remembering(self.store))
             self._opened = opened.pop_all()
         return self

@@ -42,6 +42,8 @@ _LOOK = 0.5
 """Seconds of a pause after which it is looked whether all is over."""
 _AHEAD = 8
 """Calls that are written down before there is a place for them."""
+_APART = 0.002
+"""Seconds between the first calls. Answers to calls that were sent at once arrive at once, and wait for one another."""
 _GRACE = 30.0
 """Seconds that a lease outlasts the call it is for."""
 
@@ -169,8 +171,8 @@ class _Buying:
         try:
             async with asyncio.TaskGroup() as tasks:
                 # A few more than may be in flight, so that the next call is written down when a place becomes free.
-                for _ in range(min(self._limits.concurrency + _AHEAD, len(wanted))):
-                    tasks.create_task(self._work(waiting))
+                for i in range(min(self._limits.concurrency + _AHEAD, len(wanted))):
+                    tasks.create_task(self._work(waiting, i * _APART))
         finally:
             await self._client.close()
 
@@ -181,8 +183,9 @@ class _Buying:
         self._key = os.environ.get(self._engine._api_key_env) or "none"
         return AsyncOpenAI(api_key=self._key, base_url=self._engine._base_url, timeout=None, max_retries=0)
 
-    async def _work(self, waiting: Iterator[list[Draw]]) -> None:
+    async def _work(self, waiting: Iterator[list[Draw]], delay: float) -> None:
         """Take one call after another until there are none, or something has failed for good."""
+        await asyncio.sleep(delay)
         for draws in waiting:
             if self._is_over():
                 return
@@ -282,8 +285,8 @@ class _Buying:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._limits.timeout):
-                raw = await self._client.chat.completions.with_raw_response.create(**self._body(draws))
-            content = raw.http_response.content
+                # Not `chat.completions.create`, which takes half of a call's time to rewrite what is JSON already.
+                content = await self._client.post("/chat/completions", cast_to=str, body=self._body(draws))
         except TimeoutError as error:
             raise CallError(_TIMED_OUT, billed="perhaps", crowded=True) from error
         except openai.APIStatusError as error:

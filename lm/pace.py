@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -18,7 +19,7 @@ class Crowd:
         self.most = most
         self.running = 0
         self._allowed = float(most)
-        self._changed = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._halved = 0.0
 
     @property
@@ -29,19 +30,29 @@ class Crowd:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Wait for a place, and hold it for the length of a block."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.running < self.allowed)
-            self.running += 1
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._admit()
         try:
+            await turn
             yield
         finally:
-            async with self._changed:
+            if turn.done() and not turn.cancelled():
                 self.running -= 1
-                self._changed.notify_all()
+            self._admit()
+
+    def _admit(self) -> None:
+        """Give free places to those who have waited longest."""
+        while self._waiting and self.running < self.allowed:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.running += 1
+                turn.set_result(None)
 
     def served(self) -> None:
         """A call came back: one more at once after as many calls as are allowed now."""
         self._allowed = min(float(self.most), self._allowed + 1.0 / self._allowed)
+        self._admit()
 
     def crowded(self, now: float | None = None) -> None:
         """The server said that it is too much. What was in flight together is one complaint."""

@@ -27,7 +27,7 @@ class Reply:
     """Whether the server said how many tokens it billed; estimated otherwise."""
 
 
-def read(content: bytes, asked: int, prompt: int, max_tokens: int, seconds: float) -> Reply:
+def read(content: str | bytes, asked: int, prompt: int, max_tokens: int, seconds: float) -> Reply:
     """A reply from a body with status 200 to a call for so many samples.
 
     `prompt` is about how many tokens were sent, for a server that does not say. Raises CallError when there is no

@@ -61,7 +61,7 @@ class OpenAISettings(Settings):
     engine: Literal["openai"]
     model: str
     """Its name there."""
-    base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^/?#@]+(?:/[^?#]*)?$")
+    base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^/?#@\s]+(?:/[^?#@\s]*)?$")
     """Up to and with the `/v1`; without a key or a password, which belong into the environment."""
     api_key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """The name of the environment variable that holds the key; a local server needs none."""

@@ -254,8 +254,8 @@ class _KilledError(Exception):
 def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = taught(tmp_path / "whole")
 
-    def dies(done: int, wanted: int, tokens: int = 0) -> None:
-        if done == wanted - 2:
+    def dies(finished: int, wanted: int, tokens: int = 0) -> None:
+        if finished == wanted - 2:
             raise _KilledError
 
     again = tmp_path / "again"

@@ -223,8 +223,9 @@ def test_an_empty_account_is_not_asked_again() -> None:
 def test_what_was_in_flight_when_another_call_failed_is_kept() -> None:
     def answer(body: dict[str, Any], number: int) -> tuple[int, Any]:
         if body["messages"][0]["content"] == "Question 0?":
+            time.sleep(0.1)
             return 400, {"error": {"message": "no"}}
-        time.sleep(0.2)
+        time.sleep(0.3)
         return 200, reply()
 
     with serving(answer) as (upstream, url), Store() as store:

@@ -9,6 +9,7 @@ import pytest
 from divcon import configs
 from divcon.eval.plan import plan
 from divcon.eval.study import differences, dump, find, load, parse
+from divcon.tasks import Question
 from divcon.tasks.errors import ConfigError
 
 
@@ -85,9 +86,23 @@ def test_an_empty_file_is_no_config(tmp_path: Path) -> None:
 
 
 def test_a_plan_counts_what_will_be_asked() -> None:
-    planned = plan(load("miniature"), train=10, test=20)
+    asked = [Question(str(i), "How many?", "7") for i in range(20)]
+    planned = plan(load("miniature"), asked[:10], asked)
     samples = {stage.name: stage.samples for stage in planned.stages}
     assert samples["collect: solutions"] == 2 * samples["collect: decompositions"] == 20
     assert samples["decompose: distilled"] == 20
     assert samples["solve: llm -> distilled"] == 20 * 5
-    assert "samples in all" in str(planned)
+    assert "samples in all" in str(planned) and "$" not in str(planned)
+
+
+def test_a_plan_says_what_it_may_cost_where_there_is_a_price() -> None:
+    asked = [Question(str(i), "How many?" * 40, "7") for i in range(10)]
+    api = "llm={engine: openai, model: gpt-4o-mini, base_url: %s}"
+    priced = plan(load("miniature", [api % "'https://api.openai.com/v1'"]), asked, asked)
+    collecting = next(stage for stage in priced.stages if stage.name == "collect: solutions")
+    least, most = collecting.dollars or (0, 0)
+    assert 0 < least == pytest.approx(collecting.prompt_tokens * 0.15e-6)
+    assert most - least == pytest.approx(collecting.tokens * 0.6e-6)
+    assert "(every completion at its limit)" in str(priced)
+    local = plan(load("miniature", [api % "'http://127.0.0.1:8000/v1'"]), asked, asked)
+    assert "what the LLM costs is unknown: give it a price" in str(local)
