@@ -412,7 +412,7 @@ class _WatchedSolver:
 OPERATIONAL = frozenset(
     {
         *("batch", "device", "concurrency", "requests_per_minute", "tokens_per_minute"),
-        *("timeout", "attempts", "timeouts", "together", "api_key_env", "max_usd", "store"),
+        *("timeout", "attempts", "timeouts", "together", "batch", "poll", "api_key_env", "max_usd", "store"),
     }
 )
 """Settings that decide how models are run and not what they say; they may change in the middle of a run."""

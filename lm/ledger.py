@@ -7,6 +7,7 @@ knows, so it counts at its worst. Spending is therefore a range: [known, known +
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,12 @@ CREATE TABLE attempt (
   price     TEXT                        -- JSON: dollars per million tokens, and where they come from
 );
 CREATE INDEX attempt_key ON attempt (key);
+CREATE TABLE batch (
+  token     TEXT PRIMARY KEY,
+  model     TEXT NOT NULL,
+  number    TEXT,                       -- the server's; NULL while nobody knows
+  attempts  TEXT NOT NULL               -- JSON: attempts by key
+);
 CREATE TABLE lease (
   key      TEXT PRIMARY KEY,
   owner    TEXT NOT NULL,               -- the process that is buying the sample
@@ -39,8 +46,12 @@ ALTER TABLE attempt ADD COLUMN reserved REAL;
 ALTER TABLE attempt ADD COLUMN dollars REAL;
 ALTER TABLE attempt ADD COLUMN price TEXT;
 CREATE TABLE lease (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE batch (token TEXT PRIMARY KEY, model TEXT NOT NULL, number TEXT, attempts TEXT NOT NULL);
 """
 """From the tables of stores that had no money in them."""
+
+
+_KEYS_A_QUERY = 500
 
 
 class BudgetError(ConfigError):
@@ -73,6 +84,17 @@ class Reserved(NamedTuple):
     """Keys of samples that are here already; another process has bought them meanwhile."""
     busy: list[str]
     """Keys of samples that another process is buying."""
+
+
+class Batch(NamedTuple):
+    """Attempts that were submitted together, and have not come back."""
+
+    token: str
+    """Ours, by which the batch is found should its number be lost."""
+    number: str | None
+    """The server's."""
+    attempts: dict[str, int]
+    """By key."""
 
 
 class Spend(NamedTuple):
@@ -129,10 +151,26 @@ class Ledger:
     def claim(self, keys: Sequence[str], lease: Lease) -> list[str]:
         """Take the leases that are free or one's own; the keys of the others."""
         now = time.time()
-        busy = [key for key, owner in self._leases(keys, now) if owner != lease.owner]
-        rows = [(key, lease.owner, now + lease.seconds) for key in keys if key not in busy]
+        portions = (keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY))
+        busy = [key for some in portions for key, owner in self._leases(some, now) if owner != lease.owner]
+        taken = set(busy)
+        rows = [(key, lease.owner, now + lease.seconds) for key in keys if key not in taken]
         self._db.executemany("INSERT OR REPLACE INTO lease VALUES (?, ?, ?)", rows)
         return busy
+
+    def open_batch(self, token: str, model: str, attempts: dict[str, int]) -> None:
+        self._db.execute("INSERT INTO batch VALUES (?, ?, NULL, ?)", (token, model, json.dumps(attempts)))
+
+    def name_batch(self, token: str, number: str) -> None:
+        self._db.execute("UPDATE batch SET number = ? WHERE token = ?", (number, token))
+
+    def close_batch(self, token: str) -> None:
+        self._db.execute("DELETE FROM batch WHERE token = ?", (token,))
+
+    def batches(self, model: str) -> list[Batch]:
+        """What a model was asked by batches that have not been collected, the oldest first."""
+        rows = self._db.execute("SELECT token, number, attempts FROM batch WHERE model = ? ORDER BY rowid", (model,))
+        return [Batch(token, number, json.loads(attempts)) for token, number, attempts in rows]
 
     def release(self, keys: Sequence[str]) -> None:
         self._db.executemany("DELETE FROM lease WHERE key = ?", [(key,) for key in keys])

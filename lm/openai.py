@@ -90,12 +90,12 @@ class OpenAI:
         if budget is not None and price is None:
             raise ConfigError(f"max_usd cannot be kept: the price of {model} is unknown; give it under price")
         self._model = model
-        self._base_url = base_url
+        self.base_url = base_url
         self._api_key_env = api_key_env
         self._limits = limits
         self._parameters = parameters
-        self._price = price
-        self._budget = budget
+        self.price = price
+        self.budget = budget
         self._together = together
         self._tokens_key = tokens_key
         self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -104,12 +104,45 @@ class OpenAI:
 
     def identity(self, adapter: Path | None) -> Identity:
         if adapter is not None:
-            raise ConfigError(f"{self._model} runs behind {self._base_url}: an adapter cannot be loaded into it")
-        host = urlsplit(self._base_url).netloc.rpartition("@")[2]
+            raise ConfigError(f"{self._model} runs behind {self.base_url}: an adapter cannot be loaded into it")
+        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         return Identity(host, self._model, "")
 
     def footprint(self, adapter: Path | None) -> Footprint | None:
         return Footprint(self._parameters) if self._parameters else None
+
+    @property
+    def name(self) -> str:
+        """The model and where it runs, as the ledger has it."""
+        return f"{self._model} at {self.identity(None).host}"
+
+    def key(self) -> str:
+        """The key; a local server wants none, and the client insists on one."""
+        return os.environ.get(self._api_key_env) or "none"
+
+    def scrubbed(self, text: str) -> str:
+        """A server's words without the key, should it repeat it."""
+        return text.replace(self.key(), "***") if len(self.key()) > 4 else text
+
+    def body(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """What is asked for samples of one request."""
+        request = draws[0].request
+        sampling = request.sampling
+        options: dict[str, Any] = {self._tokens_key: sampling.max_tokens}
+        if sampling.stop:
+            options["stop"] = list(sampling.stop)
+        if len(draws) > 1:
+            options["n"] = len(draws)
+        if request.logprobs:
+            options["logprobs"] = True
+        return {
+            "model": self._model,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": draws[0].seed % 2**31,
+            **options,
+        }
 
     def pulse(self) -> Pulse:
         return Pulse(self._at_once, dict(self._retries))
@@ -166,7 +199,6 @@ class _Buying:
         self._crowd = Crowd(self._limits.concurrency)
         self._requests, self._tokens = Rate(self._limits.requests_per_minute), Rate(self._limits.tokens_per_minute)
         self._client = self._open()
-        self._name = f"{self._engine._model} at {self._engine.identity(None).host}"
         waiting = iter(_calls(wanted, together=self._engine._together))
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -179,9 +211,7 @@ class _Buying:
     def _open(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI
 
-        # A local server wants no key, and the client insists on one.
-        self._key = os.environ.get(self._engine._api_key_env) or "none"
-        return AsyncOpenAI(api_key=self._key, base_url=self._engine._base_url, timeout=None, max_retries=0)
+        return AsyncOpenAI(api_key=self._engine.key(), base_url=self._engine.base_url, timeout=None, max_retries=0)
 
     async def _work(self, waiting: Iterator[list[Draw]], delay: float) -> None:
         """Take one call after another until there are none, or something has failed for good."""
@@ -211,7 +241,7 @@ class _Buying:
                 draws = await self._attempt(draws)
             except CallError as error:
                 failures[str(error)] += 1
-                self._engine._retries[self._scrubbed(str(error))] += 1
+                self._engine._retries[self._engine.scrubbed(str(error))] += 1
                 self._judge(error, failures)
                 await self._sleep(pause(failures.total(), error.wait))
 
@@ -219,16 +249,18 @@ class _Buying:
         """Raise what ends the run, when this failure does."""
         if error.crowded:
             self._crowd.crowded()
-        name = f"{self._engine._model} at {_without_credentials(self._engine._base_url)}"
+        name = f"{self._engine._model} at {_without_credentials(self._engine.base_url)}"
         if not error.again:
-            raise ConfigError(f"{name} refused the request: {self._scrubbed(str(error))}")
+            raise ConfigError(f"{name} refused the request: {self._engine.scrubbed(str(error))}")
         if failures.total() >= self._limits.attempts or failures[_TIMED_OUT] >= self._limits.timeouts:
-            raise ModelError(f"{name} failed {failures.total()} times; the last time: {self._scrubbed(str(error))}")
+            raise ModelError(
+                f"{name} failed {failures.total()} times; the last time: {self._engine.scrubbed(str(error))}"
+            )
 
     async def _attempt(self, draws: list[Draw]) -> list[Draw]:
         """One call for these samples; the samples that are still wanted after it."""
         request = draws[0].request
-        prompt = _estimated(request)
+        prompt = estimated(request)
         await self._requests()
         await self._tokens(prompt + request.sampling.max_tokens * len(draws))
         reserved = self._reserve(draws)
@@ -243,10 +275,10 @@ class _Buying:
         return left + others
 
     def _reserve(self, draws: list[Draw]) -> Reserved:
-        request, price = draws[0].request, self._engine._price
-        quote = price.quote(_at_most(request), request.sampling.max_tokens) if price else None
+        request, price = draws[0].request, self._engine.price
+        quote = price.quote(at_most(request), request.sampling.max_tokens) if price else None
         lease = Lease(self._engine._owner, 2 * self._limits.timeout + _GRACE)  # to wait for a place, and for an answer
-        return self._store.reserve(draws, self._name, lease, quote, self._engine._budget)
+        return self._store.reserve(draws, self._engine.name, lease, quote, self._engine.budget)
 
     async def _send(self, draws: list[Draw], attempts: dict[str, int]) -> list[Draw]:
         """Send one call and settle its attempts; the draws that it brought no sample for."""
@@ -259,17 +291,17 @@ class _Buying:
                     return []
                 reply = await self._ask(draws)
         except CallError as error:
-            self._fail(draws, rows, self._scrubbed(str(error)), billed=error.billed != "no")
+            self._fail(draws, rows, self._engine.scrubbed(str(error)), billed=error.billed != "no")
             raise
         self._crowd.served()
         return self._settle(draws, rows, reply)
 
     def _fail(self, draws: list[Draw], rows: list[int], cause: str, *, billed: bool) -> None:
-        dollars = None if billed or self._engine._price is None else 0.0
+        dollars = None if billed or self._engine.price is None else 0.0
         self._store.fail(rows, cause, [dollars] * len(rows), [draw.key for draw in draws])
 
     def _settle(self, draws: list[Draw], rows: list[int], reply: Reply) -> list[Draw]:
-        price = self._engine._price
+        price = self._engine.price
         got = list(zip(draws, reply.completions, strict=False))
         dollars = [price.dollars(usage) if price and reply.is_known else None for usage in reply.billed]
         self._store.settle(rows[: len(got)], got, dollars)
@@ -286,7 +318,7 @@ class _Buying:
         try:
             async with asyncio.timeout(self._limits.timeout):
                 # Not `chat.completions.create`, which takes half of a call's time to rewrite what is JSON already.
-                content = await self._client.post("/chat/completions", cast_to=str, body=self._body(draws))
+                content = await self._client.post("/chat/completions", cast_to=str, body=self._engine.body(draws))
         except TimeoutError as error:
             raise CallError(_TIMED_OUT, billed="perhaps", crowded=True) from error
         except openai.APIStatusError as error:
@@ -299,30 +331,7 @@ class _Buying:
             raise CallError("an unreadable reply", billed="perhaps") from error
         request = draws[0].request
         seconds = time.perf_counter() - started
-        return read(content, len(draws), _estimated(request), request.sampling.max_tokens, seconds)
-
-    def _body(self, draws: list[Draw]) -> dict[str, Any]:
-        request = draws[0].request
-        sampling = request.sampling
-        options: dict[str, Any] = {self._engine._tokens_key: sampling.max_tokens}
-        if sampling.stop:
-            options["stop"] = list(sampling.stop)
-        if len(draws) > 1:
-            options["n"] = len(draws)
-        if request.logprobs:
-            options["logprobs"] = True
-        return {
-            "model": self._engine._model,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": draws[0].seed % 2**31,
-            **options,
-        }
-
-    def _scrubbed(self, text: str) -> str:
-        """A server's words without the key, should it repeat it."""
-        return text.replace(self._key, "***") if len(self._key) > 4 else text
+        return read(content, len(draws), estimated(request), request.sampling.max_tokens, seconds)
 
 
 _TIMED_OUT = "timed out"
@@ -337,12 +346,12 @@ def _calls(draws: Sequence[Draw], *, together: bool) -> Iterator[list[Draw]]:
     yield from calls.values()
 
 
-def _estimated(request: Request) -> int:
+def estimated(request: Request) -> int:
     """About how many tokens a prompt has."""
     return sum(len(message.content) for message in request.messages) // 4 + 8
 
 
-def _at_most(request: Request) -> int:
+def at_most(request: Request) -> int:
     """More tokens than a prompt has: no tokenizer makes more than one of a byte, and chat templates add a few."""
     return sum(len(message.content.encode()) + 16 for message in request.messages) + 16
 

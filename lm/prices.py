@@ -42,6 +42,11 @@ class Price:
         return replace(self, prompt=self.prompt * factor, completion=self.completion * factor, cached=cached)
 
 
+def batched(price: Price | None) -> Price | None:
+    """What the same tokens cost in a batch."""
+    return None if price is None else replace(price.scaled(0.5), source=f"{price.source}; half of it in a batch")
+
+
 @lru_cache(maxsize=64)
 def listed(model: str, base_url: str) -> Price | None:
     """The price in the table of genai-prices that ships with the installed version; None where it has none."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..tasks.settings import Settings
 from .engine import Engine
-from .prices import Price, listed
+from .prices import Price, batched, listed
 from .weights import Dtype
 
 
@@ -82,6 +82,10 @@ class OpenAISettings(Settings):
     asked for the rest."""
     tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls the limit of a completion; models that reason want the second."""
+    batch: bool = False
+    """Ask by the Batch API: half of `price`, answered within a day. A run that is stopped finds its batches again."""
+    poll: float = Field(default=30.0, gt=0)
+    """Seconds between two looks at a batch."""
     parameters: int | None = Field(default=None, gt=0)
     """Its size, if you know it; floating-point operations are counted with it and are unknown without."""
     price: PriceSettings | Literal["listed", "unknown"] = "listed"
@@ -91,14 +95,16 @@ class OpenAISettings(Settings):
     def rates(self) -> Price | None:
         """The price, with its source."""
         if isinstance(self.price, PriceSettings):
-            return self.price.price()
-        return listed(self.model, self.base_url) if self.price == "listed" else None
+            price: Price | None = self.price.price()
+        else:
+            price = listed(self.model, self.base_url) if self.price == "listed" else None
+        return batched(price) if self.batch else price
 
     def open(self, budget: float | None = None) -> Engine:
         """`budget` is what all attempts in a store may cost together, in dollars."""
         from .openai import Limits, OpenAI
 
-        return OpenAI(
+        engine = OpenAI(
             self.model,
             base_url=self.base_url,
             api_key_env=self.api_key_env,
@@ -116,6 +122,11 @@ class OpenAISettings(Settings):
             together=self.together,
             tokens_key=self.tokens_key,
         )
+        if not self.batch:
+            return engine
+        from .batches import BatchedOpenAI
+
+        return BatchedOpenAI(engine, poll=self.poll)
 
 
 ModelSettings = Annotated[TransformersSettings | OpenAISettings, Field(discriminator="engine")]

@@ -16,7 +16,7 @@ from typing import Self
 from ..tasks.errors import ConfigError
 from . import ledger
 from .completion import Completion, Draw, Request, Usage
-from .ledger import Lease, Ledger, Quote, Reserved, Spend
+from .ledger import Batch, Lease, Ledger, Quote, Reserved, Spend
 
 FORMAT = 3
 """The version of the tables. 1 had no table `checked`, 2 no money; both are brought up to date. Others are refused."""
@@ -116,22 +116,60 @@ class Store:
             return self.ledger.begin([draw.key for draw in draws], model, None)
 
     def reserve(
-        self, draws: Sequence[Draw], model: str, lease: Lease, quote: Quote | None = None, budget: float | None = None
+        self,
+        draws: Sequence[Draw],
+        model: str,
+        lease: Lease,
+        quote: Quote | None = None,
+        budget: float | None = None,
+        token: str | None = None,
     ) -> Reserved:
         """Write down that these draws are about to be bought, but for those that somebody else has, or is buying.
 
         `quote` is what each may cost, `budget` what all attempts in the store may cost together. Raises BudgetError
-        when that might be passed; nothing is written then.
+        when that might be passed; nothing is written then. `token` says that they will be sent as a batch.
         """
         keys = [draw.key for draw in draws]
         with self._transaction():
-            stored = [key for key, *_ in self._stored(keys)]
-            wanted = [key for key in keys if key not in stored]
+            stored = [key for some in _portions(keys) for key, *_ in self._stored(some)]
+            wanted = list(dict.fromkeys(key for key in keys if key not in set(stored)))
             busy = self.ledger.claim(wanted, lease)
-            free = [key for key in wanted if key not in busy]
+            free = [key for key in wanted if key not in set(busy)]
             if quote and budget is not None and free:
                 self.ledger.afford(quote.dollars * len(free), budget)
-            return Reserved(dict(zip(free, self.ledger.begin(free, model, quote), strict=True)), stored, busy)
+            attempts = dict(zip(free, self.ledger.begin(free, model, quote), strict=True))
+            if token and attempts:
+                self.ledger.open_batch(token, model, attempts)
+            return Reserved(attempts, stored, busy)
+
+    def batches(self, model: str) -> list[Batch]:
+        """The batches of a model that have not been collected."""
+        return self.ledger.batches(model)
+
+    def name_batch(self, token: str, number: str) -> None:
+        """Write down the server's number of a batch."""
+        with self._transaction():
+            self.ledger.name_batch(token, number)
+
+    def close_batch(
+        self,
+        token: str,
+        got: Sequence[tuple[int, Draw, Completion, float | None]],
+        lost: Sequence[int],
+        outcome: str,
+        keys: Sequence[str],
+    ) -> None:
+        """Keep what a batch brought, close its attempts, and give up the keys of those that it lost, all or nothing.
+
+        `got` is attempt, draw, completion and dollars of each sample. What a batch does not bring is not billed.
+        """
+        with self._transaction():
+            for _, draw, completion, _ in got:
+                self._keep(draw, completion)
+            self.ledger.close([attempt for attempt, *_ in got], "stored", [dollars for *_, dollars in got])
+            self.ledger.close(lost, outcome, [0.0] * len(lost))
+            self.ledger.release([*keys, *(draw.key for _, draw, _, _ in got)])
+            self.ledger.close_batch(token)
 
     def settle(
         self,

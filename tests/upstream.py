@@ -69,6 +69,8 @@ class Upstream:
         self.said = self.unclear = 0.0
         self.kinds: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
+        self.files: list[str] = []
+        self.batches: list[dict[str, Any]] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -76,6 +78,8 @@ class Upstream:
                 content = await reader.readexactly(int(head.get("content-length", 0)))
                 if head["path"].endswith("/bill"):
                     _write(writer, 200, json.dumps(self.summary()).encode())
+                elif "/files" in head["path"] or "/batches" in head["path"]:
+                    _write(writer, 200, self.batched(head["path"], content))
                 else:
                     await self.chat(json.loads(content), writer)
                 await writer.drain()
@@ -102,6 +106,63 @@ class Upstream:
             await self.reply(body, fault, writer)
         finally:
             self.running -= 1
+
+    def batched(self, path: str, content: bytes) -> bytes:
+        """The Batch API: upload, create, list, look, and read. A batch is done the second time that it is looked at."""
+        parts = path.partition("/v1/")[2].partition("?")[0].split("/")
+        if parts == ["files"]:
+            lines = [line for line in content.decode().splitlines() if line.startswith('{"custom_id"')]
+            self.files.append("\n".join(lines))
+            return _json(id=f"file-{len(self.files) - 1}", object="file", bytes=1, created_at=0, filename="x")
+        if parts[0] == "files":
+            return self.files[int(parts[1].removeprefix("file-"))].encode()
+        if parts == ["batches"] and content:
+            asked = json.loads(content)
+            self.batches.append({**asked, "looks": 0})
+            return self.batch(len(self.batches) - 1)
+        if parts == ["batches"]:
+            return _json(
+                object="list", has_more=False, data=[json.loads(self.batch(i)) for i in range(len(self.batches))]
+            )
+        return self.batch(int(parts[1].removeprefix("batch-")), look=True)
+
+    def batch(self, number: int, *, look: bool = False) -> bytes:
+        batch = self.batches[number]
+        batch["looks"] += look
+        if batch["looks"] == 2 and "output" not in batch:
+            self.work(batch)
+        status = (
+            {"status": "completed", "output_file_id": batch["output"]}
+            if "output" in batch
+            else {"status": "in_progress"}
+        )
+        facts = {"object": "batch", "completion_window": "24h", "created_at": 0, "endpoint": batch["endpoint"]}
+        return _json(
+            id=f"batch-{number}", input_file_id=batch["input_file_id"], metadata=batch["metadata"], **facts, **status
+        )
+
+    def work(self, batch: dict[str, Any]) -> None:
+        """Answer a batch's requests, some of them with an error."""
+        out = []
+        for line in self.files[int(batch["input_file_id"].removeprefix("file-"))].split("\n"):
+            asked = json.loads(line)
+            self.requests += 1
+            if self.random.random() < self.faults:
+                out.append({"custom_id": asked["custom_id"], "response": None, "error": {"code": "server_error"}})
+                continue
+            body = asked["body"]
+            text = answer(body, body["seed"])
+            prompt, completion = sum(len(m["content"].split()) for m in body["messages"]), len(text.split())
+            self.said += (prompt * PROMPT_PRICE + completion * COMPLETION_PRICE) / 2e6
+            self.samples += 1
+            self.asked[json.dumps([body["messages"], body["seed"]])] += 1
+            usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+            found = {"model": body["model"], "choices": [_choice(0, text, "")], "usage": usage}
+            out.append(
+                {"custom_id": asked["custom_id"], "response": {"status_code": 200, "body": found}, "error": None}
+            )
+        self.files.append("\n".join(map(json.dumps, out)))
+        batch["output"] = f"file-{len(self.files) - 1}"
 
     def refuse(self, fault: str, writer: asyncio.StreamWriter) -> None:
         date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 1))
@@ -153,6 +214,10 @@ class Upstream:
                 await asyncio.sleep(self.hang / 20)
         else:
             _write(writer, 200, data)
+
+
+def _json(**facts: object) -> bytes:
+    return json.dumps(facts).encode()
 
 
 def _spoilt(text: str, fault: str) -> str:

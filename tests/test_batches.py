@@ -1,0 +1,92 @@
+"""Buying by batches: half the price, a day's patience, and nothing lost when a run stops meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from divcon.lm import Message, Model, Request, Sampling, Store
+from divcon.lm.batches import BatchedOpenAI
+from divcon.lm.openai import OpenAI
+from divcon.lm.prices import Price, batched
+from divcon.lm.settings import OpenAISettings
+from divcon.tasks.errors import ConfigError, ModelError
+
+from .upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving
+
+HALF = batched(Price(PROMPT_PRICE, COMPLETION_PRICE))
+
+
+def asked(questions: int, n: int = 1) -> list[Request]:
+    how = Sampling(temperature=0.7, max_tokens=40)
+    return [Request((Message("user", f"What is {i} and {i}?"),), how, n) for i in range(questions)]
+
+
+def engine(url: str, **options: Any) -> BatchedOpenAI:
+    return BatchedOpenAI(OpenAI("m", base_url=url, price=HALF), poll=0.01, **options)
+
+
+def test_a_batch_brings_every_sample_at_half_the_price() -> None:
+    with misbehaving() as server, Store() as store:
+        replies = Model("api", engine(server.url), store)(asked(30, n=2))
+        bill, spend = server.bill(), store.spend()
+    assert all("The answer is" in sample.text for reply in replies for sample in reply)
+    assert bill["requests"] == 60 and spend.known == pytest.approx(bill["said"]) and spend.unknown == 0
+
+
+def test_what_a_batch_failed_is_submitted_again_and_not_billed() -> None:
+    with misbehaving(faults=0.3, seed=5) as server, Store() as store:
+        Model("api", engine(server.url, attempts=12, size=20), store)(asked(50))
+        assert len(store) == 50 and store.unsettled() == 0
+        assert store.spend().known == pytest.approx(server.bill()["said"]) and server.bill()["twice"] == 0
+
+
+def test_a_request_that_always_fails_stops_the_run_and_keeps_the_others() -> None:
+    with misbehaving(faults=1.0) as server, Store() as store:
+        with pytest.raises(ModelError, match="failed the same requests in 3 batches"):
+            Model("api", engine(server.url), store)(asked(5))
+        assert store.spend().most == 0 and store.batches("m at " + server.url[7:-3]) == []
+
+
+@pytest.mark.parametrize("moment", ["create", "name_batch", "retrieve"])
+def test_a_run_that_dies_finds_its_batches_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """Before the batch is created, before its number is written down, and while it is waited for."""
+    import openai.resources
+
+    class DiedError(Exception):
+        pass
+
+    def dies(*_: object, **__: object) -> None:
+        raise DiedError
+
+    owner = Store if moment == "name_batch" else openai.resources.Batches
+    with misbehaving() as server:
+        with monkeypatch.context() as patched, Store(tmp_path / "store.sqlite") as store:
+            patched.setattr(owner, moment, dies)
+            with pytest.raises(DiedError):
+                Model("api", engine(server.url), store)(asked(8))
+        with Store(tmp_path / "store.sqlite") as store:
+            Model("api", engine(server.url), store)(asked(8))
+            assert len(store) == 8 and store.unsettled() == 0
+            assert store.spend().known == pytest.approx(server.bill()["said"]) and store.spend().unknown == 0
+        assert server.bill()["requests"] == 8
+
+
+def test_a_server_out_of_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = engine("http://127.0.0.1:9/v1")
+    monkeypatch.setattr(broken, "_client", lambda: broken._connect(retries=0))
+    with Store() as store, pytest.raises(ModelError, match=r"m at 127\.0\.0\.1:9 could not be reached"):
+        Model("api", broken, store)(asked(1))
+
+
+def test_batches_are_a_setting_and_halve_the_price() -> None:
+    settings = OpenAISettings.model_validate(
+        {"engine": "openai", "model": "m", "batch": True, "price": {"prompt": 2, "completion": 8}}
+    )
+    rates = settings.rates()
+    assert rates and (rates.prompt, rates.completion) == (1, 4) and "batch" in rates.source
+    assert isinstance(settings.open(), BatchedOpenAI)
+    with pytest.raises(ConfigError, match="an adapter cannot be loaded"):
+        settings.open().identity(Path("student"))
