@@ -8,6 +8,9 @@ knows, so it counts at its worst. Spending is therefore a range: [known, known +
 from __future__ import annotations
 
 import json
+import os
+import platform
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -97,6 +100,26 @@ class Batch(NamedTuple):
     """By key."""
 
 
+def this_process() -> str:
+    """A name for what holds a lease: one that others on this machine can see to be dead."""
+    return f"{platform.node()}/{os.getpid()}/{secrets.token_hex(4)}"
+
+
+def _has_died(owner: str) -> bool:
+    """Whether a process of this machine has ended; its leases need not be waited for."""
+    node, _, rest = owner.partition("/")
+    number = rest.partition("/")[0]
+    if node != platform.node() or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
 class Spend(NamedTuple):
     """Dollars so far."""
 
@@ -152,7 +175,9 @@ class Ledger:
         """Take the leases that are free or one's own; the keys of the others."""
         now = time.time()
         portions = (keys[i : i + _KEYS_A_QUERY] for i in range(0, len(keys), _KEYS_A_QUERY))
-        busy = [key for some in portions for key, owner in self._leases(some, now) if owner != lease.owner]
+        held = [(key, owner) for some in portions for key, owner in self._leases(some, now) if owner != lease.owner]
+        dead = {owner for _, owner in held if _has_died(owner)}
+        busy = [key for key, owner in held if owner not in dead]
         taken = set(busy)
         rows = [(key, lease.owner, now + lease.seconds) for key in keys if key not in taken]
         self._db.executemany("INSERT OR REPLACE INTO lease VALUES (?, ?, ?)", rows)

@@ -10,7 +10,6 @@ import asyncio
 import os
 import queue
 import re
-import secrets
 import threading
 import time
 from collections import Counter
@@ -24,7 +23,7 @@ from ..tasks.errors import ConfigError, DivconError, ModelError
 from .completion import Draw, Request
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
-from .ledger import Lease, Reserved
+from .ledger import Lease, Reserved, this_process
 from .pace import Crowd, Rate
 from .prices import Price
 from .reply import Reply, read
@@ -98,7 +97,7 @@ class OpenAI:
         self.budget = budget
         self._together = together
         self._tokens_key = tokens_key
-        self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._owner = this_process()
         self._retries: Counter[str] = Counter()
         self._at_once = 0
 

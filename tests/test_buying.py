@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
 import sqlite3
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,6 +181,17 @@ def test_a_sample_is_bought_by_one_process_at_a_time(tmp_path: Path) -> None:
         mine.fail([rows[draws[1].key]], "status 500", keys=[draws[1].key])
         again = theirs.reserve(draws[:2], "m", Lease("them", 60))
         assert again.stored == [draws[0].key] and list(again.attempts) == [draws[1].key]
+
+
+def test_the_leases_of_a_process_that_died_are_free_at_once() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with Store() as store:
+        draws = Model("m", Scripted("x"), store).draws([ASKED])[0]
+        store.reserve(draws[:1], "m", Lease(f"{platform.node()}/{gone.pid}/x", 600))
+        store.reserve(draws[1:2], "m", Lease(f"another machine/{gone.pid}/x", 600))
+        store.reserve(draws[2:], "m", Lease(f"{platform.node()}/{os.getpid()}/x", 600))
+        assert store.reserve(draws, "m", Lease("me", 60)).busy == [draws[1].key, draws[2].key]
 
 
 def test_a_lease_ends_with_its_time() -> None:
