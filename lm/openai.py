@@ -235,7 +235,7 @@ class _Buying:
     async def _buy(self, draws: list[Draw]) -> None:
         """Buy these samples of one request, or find that others have."""
         failures: Counter[str] = Counter()
-        while draws and not (self._is_over() and (failures or self._stopped.is_set())):
+        while draws and not self._is_over():
             try:
                 draws = await self._attempt(draws)
             except CallError as error:
@@ -316,7 +316,7 @@ class _Buying:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._limits.timeout):
-                # Not `chat.completions.create`, which takes half of a call's time to rewrite what is JSON already.
+                # Not `chat.completions.create`, which spends a fifth of its time on rewriting what is JSON already.
                 content = await self._client.post("/chat/completions", cast_to=str, body=self._engine.body(draws))
         except TimeoutError as error:
             raise CallError(_TIMED_OUT, billed="perhaps", crowded=True) from error

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,12 +21,15 @@ from pydantic import TypeAdapter, ValidationError
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage, retry
 from divcon.lm.completion import Completion
 from divcon.lm.ledger import BudgetError, Lease, Quote, Spend
+from divcon.lm.openai import OpenAI
 from divcon.lm.pace import Crowd, Rate
-from divcon.lm.prices import listed
+from divcon.lm.prices import Price, listed
 from divcon.lm.reply import read
 from divcon.lm.retry import CallError, asked_to_wait, pause, refusal
 from divcon.lm.settings import ModelSettings, OpenAISettings
 from divcon.tasks.errors import ConfigError
+
+from .upstream import misbehaving
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 ASKED = Request((Message("user", "How many?"),), Sampling(temperature=0.7, max_tokens=10), n=3)
@@ -192,6 +196,15 @@ def test_the_leases_of_a_process_that_died_are_free_at_once() -> None:
         store.reserve(draws[1:2], "m", Lease(f"another machine/{gone.pid}/x", 600))
         store.reserve(draws[2:], "m", Lease(f"{platform.node()}/{os.getpid()}/x", 600))
         assert store.reserve(draws, "m", Lease("me", 60)).busy == [draws[1].key, draws[2].key]
+
+
+def test_a_failure_elsewhere_ends_the_wait_for_what_another_process_buys(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.sqlite") as store, misbehaving() as server:
+        model = Model("m", OpenAI("m", base_url=server.url, price=Price(2.0, 8.0), budget=0.0001), store)
+        (busy,) = model.draws([replace(ASKED, n=1)])[0]
+        store.reserve([busy], "m", Lease("another machine/1/x", 600))
+        with pytest.raises(BudgetError):
+            model([busy.request, *(replace(ASKED, n=1, template=str(i)) for i in range(20))])
 
 
 def test_a_lease_ends_with_its_time() -> None:
