@@ -15,7 +15,7 @@ from ..decompose import Decomposer, Decomposition
 from ..lm import Usage
 from ..lm.completion import shared_prompt
 from ..lm.cost import Footprint
-from ..lm.prices import Price
+from ..lm.prices import AnyPrice
 from ..solve import Solution, Solver, Verdict
 from ..solve.lenient import MEASURES
 from ..tasks import Question
@@ -42,7 +42,7 @@ class Phase:
     name: str
     footprint: Footprint | None
     """None where nobody says how large the model is."""
-    price: Price | None
+    price: AnyPrice | None
     """None where nobody says what a token costs."""
 
 
@@ -171,11 +171,12 @@ def _right(judge: Judge, test: str, question: Question, decomposition: Decomposi
 def _cost(phase: Phase, samples: list[Usage]) -> PhaseCost:
     """A phase without samples (no decomposition was made) costs nothing, whoever would have made it."""
     usage = shared_prompt(samples)
+    flops = 0.0 if not samples else phase.footprint.flops(samples) if phase.footprint else None
     return PhaseCost(
         usage.prompt_tokens,
         usage.cached_tokens,
         usage.completion_tokens,
         usage.seconds,
-        0.0 if not samples else phase.footprint.flops(samples) if phase.footprint else None,
-        0.0 if not samples else phase.price.dollars(usage) if phase.price else None,
+        flops,
+        0.0 if not samples else phase.price.dollars(usage, flops) if phase.price else None,
     )

@@ -101,7 +101,8 @@ def _stage(
     name: str, model: str, study: Study, questions: int, samples: int, prompt: int, limit: int, times: int
 ) -> Stage:
     """A stage in which each prompt is sent so many `times`, for so many samples of each question in all."""
-    price = (study.llm if model == "llm" else study.student).rates()
+    rates = (study.llm if model == "llm" else study.student).rates()
+    price = rates if isinstance(rates, Price) else None
     wanted = questions * samples
     return Stage(name, model, questions * times, wanted, prompt * times, wanted * limit, price)
 

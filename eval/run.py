@@ -438,7 +438,8 @@ def _teaching_cost(collected: Sequence[Trace], teacher: Model) -> dict[str, floa
         "completion tokens": both.completion_tokens,
         "seconds": round(both.seconds, 3),
     }
-    return cost | ({"dollars": teacher.price.dollars(both)} if teacher.price else {})
+    dollars = teacher.price.dollars(both) if teacher.price else None
+    return cost if dollars is None else {**cost, "dollars": dollars}
 
 
 def _lock(path: Path) -> IO[str]:

@@ -210,7 +210,7 @@ def _explain(error: ValidationError) -> str:
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
-_TAGS = {"miniature", "jsonl", "traces", *NAMES, "transformers", "openai", "lora", "full"}
+_TAGS = {"miniature", "jsonl", "traces", *NAMES, "transformers", "openai", "lora", "full", "tokens", "machine"}
 
 
 def _without_tags(keys: Sequence[str]) -> list[str]:
@@ -218,7 +218,7 @@ def _without_tags(keys: Sequence[str]) -> list[str]:
 
     def is_tag(i: int) -> bool:
         behind_name = i == 2 and keys[0] == "tests"  # a test may be called like a source
-        return keys[i] in _TAGS and i > 0 and (behind_name or keys[i - 1] in ("train", "llm", "tuning"))
+        return keys[i] in _TAGS and i > 0 and (behind_name or keys[i - 1] in ("train", "llm", "tuning", "price"))
 
     return [key for i, key in enumerate(keys) if not is_tag(i)]
 

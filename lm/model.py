@@ -13,7 +13,7 @@ from .completion import Completion, Draw, Request
 from .cost import Footprint
 from .engine import Engine, Pulse
 from .ledger import Spend
-from .prices import Price
+from .prices import AnyPrice
 from .store import Store
 
 
@@ -47,7 +47,7 @@ class Model:
     seed: int = 0
     adapter: Path | None = None
     """A PEFT adapter directory; None is the engine's own model."""
-    price: Price | None = None
+    price: AnyPrice | None = None
     """None when nobody named a price; it is then unknown, never zero."""
 
     @property

@@ -22,7 +22,8 @@ class Price:
     source: str = "config"
     """Which table the rates come from, of which version and day."""
 
-    def dollars(self, usage: Usage) -> float:
+    def dollars(self, usage: Usage, flops: float | None = None) -> float:
+        """What tokens cost; operations cost nothing beside them."""
         cached = self.prompt if self.cached is None else self.cached
         fresh = usage.prompt_tokens - usage.cached_tokens
         return (fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion) / 1e6
@@ -40,6 +41,25 @@ class Price:
         """Every rate times a factor."""
         cached = None if self.cached is None else self.cached * factor
         return replace(self, prompt=self.prompt * factor, completion=self.completion * factor, cached=cached)
+
+
+@dataclass(frozen=True)
+class MachinePrice:
+    """What a model of one's own costs: the time of the machine, or the operations."""
+
+    second: float = 0.0
+    """Dollars a second of the machine that generates."""
+    exaflop: float = 0.0
+    """Dollars for 10^18 floating-point operations."""
+
+    def dollars(self, usage: Usage, flops: float | None = None) -> float | None:
+        """None where operations are paid for and nobody knows how many they are."""
+        if self.exaflop and flops is None:
+            return None
+        return self.second * usage.seconds + self.exaflop * (flops or 0.0) / 1e18
+
+
+AnyPrice = Price | MachinePrice
 
 
 def batched(price: Price | None) -> Price | None:

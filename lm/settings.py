@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from ..tasks.settings import Settings
 from .engine import Engine
-from .prices import Price, batched, listed
+from .prices import AnyPrice, MachinePrice, Price, batched, listed
 from .weights import Dtype
 
 
@@ -29,6 +29,29 @@ class PriceSettings(Settings):
         return Price(self.prompt, self.completion, self.cached).scaled(self.scale)
 
 
+class MachinePriceSettings(Settings):
+    """What a model of one's own costs; both may be given."""
+
+    second: float = Field(default=0.0, ge=0)
+    """Dollars a second of the machine that generates."""
+    exaflop: float = Field(default=0.0, ge=0)
+    """Dollars for 10^18 floating-point operations."""
+
+    def price(self) -> MachinePrice:
+        return MachinePrice(self.second, self.exaflop)
+
+
+def _kind(price: object) -> str:
+    """Which of the two a price is, by its keys."""
+    keys = price if isinstance(price, dict) else vars(price) if isinstance(price, Settings) else {}
+    return "machine" if {"second", "exaflop"} & set(keys) else "tokens"
+
+
+OwnPrice = Annotated[
+    Annotated[PriceSettings, Tag("tokens")] | Annotated[MachinePriceSettings, Tag("machine")], Discriminator(_kind)
+]
+
+
 class TransformersSettings(Settings):
     """A model on this machine."""
 
@@ -41,10 +64,11 @@ class TransformersSettings(Settings):
     """Samples generated at once."""
     device: str = "auto"
     """A torch device; `auto` is the first GPU, else the processor."""
-    price: PriceSettings | None = None
-    """None is unknown, never zero: cells that use the model have no dollar figure."""
+    price: OwnPrice | None = None
+    """By tokens, or by the machine's `second` or `exaflop`. None is unknown, never zero: cells that use the model have
+    no dollar figure."""
 
-    def rates(self) -> Price | None:
+    def rates(self) -> AnyPrice | None:
         """The price, where one is given."""
         return self.price.price() if self.price else None
 

@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from divcon.lm import Usage
 from divcon.lm.completion import shared_prompt
 from divcon.lm.cost import Footprint, footprint_of
-from divcon.lm.prices import Price
+from divcon.lm.prices import MachinePrice, Price
+from divcon.lm.settings import TransformersSettings
 from divcon.lm.weights import load_model, model_directory
 
 
@@ -48,3 +49,24 @@ def test_cached_tokens_have_their_own_price() -> None:
     usage = Usage(prompt_tokens=1_000_000, completion_tokens=500_000, cached_tokens=400_000)
     assert Price(1.0, 2.0).dollars(usage) == pytest.approx(2.0)
     assert Price(1.0, 2.0, cached=0.5).dollars(usage) == pytest.approx(1.8)
+
+
+def test_a_machine_is_paid_by_its_time_or_by_its_operations() -> None:
+    usage = Usage(10, 5, seconds=4.0)
+    assert MachinePrice(second=0.001).dollars(usage) == pytest.approx(0.004)
+    assert MachinePrice(exaflop=0.5).dollars(usage, 2e18) == pytest.approx(1.0)
+    assert MachinePrice(second=1.0, exaflop=0.5).dollars(usage, None) is None
+
+
+@pytest.mark.parametrize(
+    ("price", "rates"),
+    [
+        ({"prompt": 1, "completion": 2, "cached": 0.5, "scale": 0.5}, Price(0.5, 1.0, 0.25)),
+        ({"second": 0.001}, MachinePrice(second=0.001)),
+        ({"exaflop": 2}, MachinePrice(exaflop=2.0)),
+    ],
+)
+def test_a_price_is_told_by_its_keys(price: dict[str, float], rates: object) -> None:
+    settings = TransformersSettings.model_validate({"engine": "transformers", "path": "miniature/llm", "price": price})
+    assert settings.rates() == rates
+    assert TransformersSettings.model_validate(settings.model_dump()).rates() == rates
