@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from ..lm import Store
 from ..lm.ledger import Account, Spend
 from ..tasks.errors import ConfigError
+from ..tasks.rows import readable
 from .run import stored
 
 
@@ -32,7 +32,8 @@ def status(run: Path) -> Status:
     """Raises ConfigError when there is no such run."""
     stored(run)
     stages: dict[str, dict[str, Any]] = {}
-    for event in _events(run / "log.jsonl"):
+    log = run / "log.jsonl"
+    for event in readable(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else ():
         if "stage" in event:
             stages[event["stage"]] = {**stages.get(event["stage"], {}), **event}
     return Status(_is_locked(run / ".lock"), tuple(stages.values()))
@@ -65,21 +66,6 @@ def cost(run: Path) -> Cost:
         raise ConfigError(f"{run} has asked for nothing yet")
     with Store(path) as store:
         return Cost(store.spend(), tuple(store.ledger.accounts()), store.ledger.outcomes())
-
-
-def _events(log: Path) -> list[dict[str, Any]]:
-    """The lines of a log; the last may be half written."""
-    if not log.is_file():
-        return []
-    events = []
-    for line in log.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return events
 
 
 def _is_locked(path: Path) -> bool:

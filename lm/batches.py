@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..tasks.errors import ConfigError, ModelError
+from ..tasks.rows import Row, readable
 from .completion import Completion, Draw
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
@@ -164,7 +165,7 @@ class BatchedOpenAI:
         if failures and max(failures.values()) >= self._attempts:
             raise ModelError(f"{self._engine.name} failed the same requests in {self._attempts} batches ({status})")
 
-    def _read(self, line: dict[str, Any], draw: Draw) -> tuple[Completion, float | None] | None:
+    def _read(self, line: Row, draw: Draw) -> tuple[Completion, float | None] | None:
         """The sample in a line of a batch's output, and its price; None when the line is a failure."""
         response = line.get("response") or {}
         if line.get("error") or response.get("status_code") != 200:
@@ -184,16 +185,7 @@ class BatchedOpenAI:
         return None
 
 
-def _lines(client: openai.OpenAI, file: str | None) -> list[dict[str, Any]]:
-    """The lines of a file of the API; what is no JSON is a failure like any other."""
-    if file is None:
-        return []
-    found = []
-    for line in client.files.content(file).text.split("\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            found.append(row)
-    return found
+def _lines(client: openai.OpenAI, file: str | None) -> Iterator[Row]:
+    """The lines of a file of the API; one that cannot be read is a failure like any other."""
+    if file is not None:
+        yield from readable(client.files.content(file).text)

@@ -76,7 +76,8 @@ class Checks:
 
     def abandon(self) -> None:
         """After a fork: the processes are the parent's, and this one will start its own."""
-        self._idle = [_Worker() for _ in self._idle]
+        for worker in self._idle:
+            worker.abandon()
         self._lock = threading.Lock()
         self._memos = []
 
@@ -174,6 +175,16 @@ class _Worker:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+    def abandon(self) -> None:
+        """Close this side's ends; the process belongs to somebody else."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.returncode = 0  # it is not ours to wait for
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

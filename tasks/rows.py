@@ -33,6 +33,17 @@ def listed(path: Path) -> Iterator[tuple[int, Row]]:
         yield number, _object(row, f"{path}, entry {number},")
 
 
+def readable(text: str) -> Iterator[Row]:
+    """The objects in the lines of a text that somebody may still be writing; other lines are passed over."""
+    for line in text.split("\n"):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
+
+
 def contents(path: Path) -> str:
     """The text of a file, plain or gzipped. Raises ConfigError when it cannot be read."""
     try:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,48 @@ def test_no_process_outlives_its_owner(checks: Checks) -> None:
     while any(map(is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not any(map(is_alive, pids))
+
+
+KILLED = """
+from divcon.solve.checks import Checks
+checks = Checks(workers=1)
+checks([("x+x", "2x")])
+print(checks._idle[0]._process.pid, flush=True)
+checks([("1", r"\\frac{2^{20} \\sqrt{5} - 4}{2^{2^{2012}}}")] * 9)
+"""
+
+
+def test_no_process_outlives_one_that_is_killed_while_it_waits() -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
+        pid = int(owner.stdout.readline())
+        time.sleep(0.3)
+        assert is_alive(pid)
+        owner.kill()
+    deadline = time.monotonic() + 10
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(pid)
+
+
+def test_a_child_of_its_owner_starts_processes_of_its_own(checks: Checks) -> None:
+    assert checks([EQUAL]) == [True]
+    before = running(checks)
+    checks.abandon()  # what a fork calls in the child
+    assert checks([("x+x", "2x")]) == [True] and not set(before) & set(running(checks))
+    for pid in before:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def test_a_child_that_dies_while_nothing_is_asked_shifts_no_outcome(checks: Checks) -> None:
+    assert checks([EQUAL]) == [True]
+    for pid in running(checks):
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+        os.kill(int(child), signal.SIGTERM)
+    time.sleep(0.3)
+    pairs = [("x+x", "2x"), ("x", "y"), ("a b", "b a"), ("x", "z"), ("y+y", "2y")]
+    assert checks(pairs) == [True, False, True, False, True]
 
 
 def test_a_process_that_was_killed_is_started_again(checks: Checks) -> None:
