@@ -25,6 +25,7 @@ from typing import NamedTuple
 from divcon.distill import published
 from divcon.lm import Store
 from divcon.solve import Verdict
+from divcon.solve.algebra import _known
 from divcon.solve.checks import CHECKS
 from divcon.solve.grade import MATH
 from divcon.solve.latex import tidy
@@ -64,6 +65,7 @@ def main(folder: Path, count: int = 10_000, rounds: int = 3) -> None:
         speed("divcon, from its store", stored, plain)
         speed("divcon, a second pass", again, plain)
         differences(pairs, theirs[0], ours[0])
+        settled(pairs)
         poisoned(pairs, Path(scratch) / "ran", rounds)
 
 
@@ -151,8 +153,9 @@ def reason(answer: str, gold: str, verdict: Verdict) -> str:
     if verdict == "right" and answer.replace(" ", "") == gold.replace(" ", ""):
         return "dressing"
     if verdict == "right":
-        relation = re.search(r"<|\\le(?![a-z])", both)
-        return "an inequality for an interval" if relation else "an equation in the gold answer"
+        if re.search(r"<|\\le(?![a-z])", both):
+            return "an inequality for an interval"
+        return "an equation in the gold answer" if "=" in gold else "NO REASON KNOWN"
     if all(re.search(r"[ap]\.?m\.", text) for text in (answer, gold)):
         return "the other half of the day"
     if "=" in answer:
@@ -160,6 +163,17 @@ def reason(answer: str, gold: str, verdict: Verdict) -> str:
     if "\\dots" in answer:
         return "an ellipsis"
     return "letters taken for units" if differ(tidy(answer), tidy(gold)) else "NO REASON KNOWN"
+
+
+def settled(pairs: list[Pair]) -> None:
+    """How many different pairs each way of comparing settles, and how many are left to math-verify."""
+    spelled = {(answer, gold): (MATH.spelling(answer), MATH.spelling(gold)) for answer, gold in pairs}
+    open_ = [pair for pair, (one, other) in spelled.items() if one and other and one != other]
+    known = Counter(_known(*pair) for pair in open_)
+    print(
+        f"\n{len(spelled):,} different pairs: {len(spelled) - len(open_):,} by spelling, "
+        f"{known[True] + known[False]:,} as numbers and by value, {known[None]:,} left to math-verify"
+    )
 
 
 def poisoned(pairs: list[Pair], marker: Path, rounds: int) -> None:

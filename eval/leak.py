@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..solve.drop import SEPARATOR
 from ..solve.number import canonical, number
 from ..tasks import Question
+from ..tasks.reading import SEPARATOR
 
 
 def leaks_answer(question: Question, subquestions: Sequence[str]) -> bool:

@@ -85,7 +85,7 @@ class BatchedOpenAI:
 
     @contextmanager
     def _connect(self, retries: int) -> Iterator[openai.OpenAI]:
-        """The SDK may repeat these calls itself: none of them is billed."""
+        """The SDK may repeat these calls itself: none of them is billed, but the one that creates a batch."""
         import openai
 
         try:
@@ -122,7 +122,8 @@ class BatchedOpenAI:
             ]
             contents = "".join(json.dumps(line) + "\n" for line in lines).encode()
             file = client.files.create(file=("divcon.jsonl", contents), purpose="batch")
-            batch = client.batches.create(
+            # Repeated after a time-out it might be there twice; its token finds it instead.
+            batch = client.with_options(max_retries=0).batches.create(
                 input_file_id=file.id,
                 endpoint="/v1/chat/completions",
                 completion_window="24h",

@@ -12,10 +12,6 @@ import string
 from collections.abc import Sequence
 
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
-SEPARATOR = "; "
-"""Between the spans of a gold answer."""
-
-
 _GIVEN = re.compile(r"\s*[;\n]\s*")
 _LISTED = re.compile(r"\s*(?:[;\n]|,(?!\d)|\band\b)\s*")
 

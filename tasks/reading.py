@@ -11,6 +11,9 @@ from .errors import ConfigError
 from .question import Question
 from .rows import Row, contents, text, texts
 
+SEPARATOR = "; "
+"""Between the spans of an answer that has several."""
+
 
 def drop(row: Row, where: str, name: str) -> Question:
     """DROP (Dua et al., 2019): `passage`, `question`, and the answer as published or as on the hub.
@@ -19,7 +22,7 @@ def drop(row: Row, where: str, name: str) -> Question:
     `answers_spans`, which does not tell several spans from several people's: it is read as one answer, repeats once.
     """
     if "answers_spans" in row:
-        answers = ["; ".join(dict.fromkeys(row["answers_spans"]["spans"]))]
+        answers = [SEPARATOR.join(dict.fromkeys(row["answers_spans"]["spans"]))]
     else:
         answers = [_spans(answer, where) for answer in (row.get("answer"), *(row.get("validated_answers") or []))]
     answers = [answer for answer in dict.fromkeys(answers) if answer]
@@ -88,4 +91,4 @@ def _spans(answer: Any, where: str) -> str:
     date = answer.get("date") or {}
     dated = " ".join(str(date.get(part) or "") for part in ("day", "month", "year")).split()
     spans = [str(span) for span in answer.get("spans") or []]
-    return str(answer.get("number") or "") or "; ".join(spans) or " ".join(dated)
+    return str(answer.get("number") or "") or SEPARATOR.join(spans) or " ".join(dated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +24,9 @@ class BaseSource(Settings):
     grader: GraderName | None = None
     """How answers are compared; None is the data set's own way."""
 
+    @abstractmethod
     def load(self) -> list[Question]:
         """The questions, in a fixed order."""
-        raise NotImplementedError
 
     def judge(self, question: Question, subquestions: Sequence[str]) -> bool | None:
         """Whether these are the right sub-questions; None where nobody can say by looking at them."""

@@ -74,6 +74,22 @@ def test_a_run_that_dies_finds_its_batches_again(tmp_path: Path, monkeypatch: py
         assert server.bill()["requests"] == 8
 
 
+def test_creating_a_batch_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not knowing whether it is there, the run stops, and the next one looks for it."""
+    import openai.resources
+
+    create, retries = openai.resources.Batches.create, []
+
+    def watched(self: openai.resources.Batches, **options: Any) -> Any:
+        retries.append(self._client.max_retries)
+        return create(self, **options)
+
+    monkeypatch.setattr(openai.resources.Batches, "create", watched)
+    with misbehaving() as server, Store() as store:
+        Model("api", engine(server.url), store)(asked(2))
+    assert retries == [0]
+
+
 def test_a_server_out_of_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = engine("http://127.0.0.1:9/v1")
     monkeypatch.setattr(broken, "_client", lambda: broken._connect(retries=0))
