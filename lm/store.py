@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -53,6 +54,8 @@ _UPGRADES = {
 """What brings a store up to date, by the version it has; 0 is an empty file."""
 
 _KEYS_A_QUERY = 500
+_WAIT = 60.0
+"""Seconds to wait for another process that is writing."""
 
 
 class Store:
@@ -64,13 +67,25 @@ class Store:
             if path != ":memory:":
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._path = path
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=_WAIT, check_same_thread=False)
+            self._write_ahead()
             self._db.execute("PRAGMA synchronous=FULL")
             self._create()
         except (sqlite3.DatabaseError, OSError, ConfigError) as error:
             raise ConfigError(f"cannot open the store {path}: {error.__cause__ or error}") from error
         self.ledger = Ledger(self._db)
+
+    def _write_ahead(self) -> None:
+        """Switch to WAL. SQLite does not wait for its lock here, whatever the timeout: it refuses at once."""
+        patience = time.monotonic() + _WAIT
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
+                    raise
+                time.sleep(0.01)
 
     def _create(self) -> None:
         with self._transaction():  # another process may be creating it too

@@ -217,18 +217,20 @@ def test_a_lease_ends_with_its_time() -> None:
 def test_several_processes_may_create_a_store_at_once(tmp_path: Path) -> None:
     failed: list[Exception] = []
 
-    def create() -> None:
+    def create(path: Path) -> None:
         try:
-            with Store(tmp_path / "store.sqlite") as store:
+            with Store(path) as store:
                 len(store)
         except ConfigError as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=create) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for number in range(30):  # one store in ten used to refuse
+        path = tmp_path / f"{number}.sqlite"
+        threads = [threading.Thread(target=create, args=[path]) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert failed == []
 
 
