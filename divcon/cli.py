@@ -62,12 +62,21 @@ def _study_options(command: F) -> F:
 @main.command()
 @_study_options
 @click.option("--dry-run", is_flag=True, help="Show what would be asked, and ask nothing.")
-def study(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, dry_run: bool) -> None:
+@click.option(
+    "--pilot",
+    type=click.Path(path_type=Path),
+    help="With --dry-run: a run of the same study with a --limit, whose lengths replace estimates.",
+)
+def study(
+    config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, dry_run: bool, pilot: Path | None
+) -> None:
     """Run a whole study: collect, distil both phases, evaluate every cell, report."""
     from . import api
 
+    if pilot and not dry_run:
+        raise click.UsageError("--pilot goes with --dry-run")
     if dry_run:
-        click.echo(api.plan(config, overrides=overrides, limit=limit))
+        click.echo(api.plan(config, overrides=overrides, limit=limit, pilot=pilot))
     else:
         click.echo(api.study(config, overrides=overrides, limit=limit, run=run))
 

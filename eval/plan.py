@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from .. import prompts
+from ..lm import Message, Model, Store
+from ..lm.chat import encode
 from ..lm.completion import Usage
+from ..lm.estimate import estimated
+from ..lm.local import Local
 from ..lm.prices import Price
+from ..lm.settings import LocalSettings, OpenAISettings
 from ..tasks import Question
+from . import phases
+from .pilot import Lengths
 from .study import Study
 
-_CHARACTERS = 4
-"""Of a token, about: no tokenizer of an API is at hand."""
-_SUBQUESTION = 60
-"""Characters of a sub-question that is yet to be written, about."""
+_SUBQUESTION = "x" * 60
+"""About as long as a sub-question that is yet to be written."""
+_LOOKED_AT = 200
+"""Questions whose prompts are counted; the others are taken to be alike."""
+
+Count = Callable[[Sequence[Message]], int]
+"""From a conversation to its tokens."""
 
 
 @dataclass(frozen=True)
@@ -24,22 +34,23 @@ class Stage:
     name: str
     model: str
     requests: int
-    """Prompts; samples of one prompt share it."""
+    """Prompts; samples that are asked for together share one."""
     samples: int
     prompt_tokens: int
     """About."""
-    tokens: int
-    """Completion tokens at most: every sample as long as its limit allows."""
+    tokens: tuple[int, int]
+    """Completion tokens, at least and at most: of a pilot, two standard errors about what it measured; else nothing,
+    and every sample as long as its limit allows."""
     price: Price | None
     """None where it is unknown, or costs nothing but time."""
 
     @property
     def dollars(self) -> tuple[float, float] | None:
-        """The prompts alone, and with every completion at its limit."""
+        """With as few completion tokens as may be, and with as many."""
         if self.price is None:
             return None
-        least = self.price.dollars(Usage(self.prompt_tokens))
-        return least, least + self.price.dollars(Usage(0, self.tokens))
+        least, most = (self.price.dollars(Usage(self.prompt_tokens, tokens)) for tokens in self.tokens)
+        return least, most
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ class Plan:
     stages: tuple[Stage, ...]
     is_priced: bool
     """Whether all that is bought has a price."""
+    is_measured: bool
+    """Whether the lengths come from a pilot."""
 
     def __str__(self) -> str:
         wide = max(len(stage.name) for stage in self.stages)
@@ -57,63 +70,108 @@ class Plan:
         lines.append(f"{total:,} samples in all; a run asks for those that its store does not have")
         priced = [stage.dollars for stage in self.stages if stage.dollars is not None]
         if priced:
-            low, high = (sum(bound) for bound in zip(*priced, strict=True))
-            lines.append(f"{_money(low)} (the prompts alone) to {_money(high)} (every completion at its limit)")
+            low, high = (_money(sum(bound)) for bound in zip(*priced, strict=True))
+            measured = f"{low} to {high} (two standard errors about what the pilot measured)"
+            lines.append(measured if self.is_measured else f"{low} (the prompts alone) to {high} (all at their limits)")
         if not self.is_priced:
             lines.append("what the LLM costs is unknown: give it a price")
         return "\n".join(lines)
 
 
-def plan(study: Study, train: Sequence[Question], test: Sequence[Question]) -> Plan:
-    """The stages of a study over these training and test questions."""
+def plan(
+    study: Study, train: Sequence[Question], test: Sequence[Question], measured: Mapping[str, Lengths] | None = None
+) -> Plan:
+    """The stages of a study over these training and test questions; `measured` is what a pilot found."""
+    planner = _Planner(study, measured or {})
+    stages: list[Stage] = []
     collect, grid = study.collect, study.grid
-    stages = []
     if study.train.source != "traces":
-        stages.append(_decomposing("collect: decompositions", "llm", study, train, collect.decompositions))
         each = collect.decompositions * collect.solutions
-        stages.append(_solving("collect: solutions", "llm", study, train, collect.decompositions, each, asked=True))
-    stages += [_decomposing(f"decompose: {d}", d, study, test, 1) for d in grid.decomposers if d != "none"]
-    stages += [
-        _solving(
-            f"solve: {d} -> {solver}", solver, study, test, 2 if grid.samples else 1, 1 + grid.samples, d != "none"
-        )
-        for solver in grid.solvers
-        for d in grid.decomposers
-    ]
-    return Plan(tuple(stages), study.llm.engine != "openai" or study.llm.rates() is not None)
+        stages.append(planner.decomposing("collect: decompositions", "llm", train, collect.decompositions))
+        prompts = collect.decompositions if planner.shares("llm") else each
+        stages.append(planner.solving("collect: solutions", "llm", train, prompts, each, is_decomposed=True))
+    stages += [planner.decomposing(f"decompose: {by}", by, test, 1) for by in grid.decomposers if by != "none"]
+    for solver in grid.solvers:
+        sampled = min(grid.samples, 1) if planner.shares(solver) else grid.samples
+        for by in grid.decomposers:
+            name, samples = f"solve: {by} -> {solver}", 1 + grid.samples
+            stages.append(planner.solving(name, solver, test, 1 + sampled, samples, is_decomposed=by != "none"))
+    is_priced = not isinstance(study.llm, OpenAISettings) or study.llm.rates() is not None
+    return Plan(tuple(stages), is_priced, measured is not None)
 
 
-def _decomposing(name: str, model: str, study: Study, questions: Sequence[Question], samples: int) -> Stage:
-    prompt = _tokens(prompts.load(study.prompts.decompose).text, questions)
-    limit = study.decompose.max_tokens
-    return _stage(name, model, study, len(questions), samples, prompt, limit, 1)
+class _Planner:
+    """Counts the stages of one study."""
+
+    def __init__(self, study: Study, measured: Mapping[str, Lengths]) -> None:
+        self._study = study
+        self._measured = measured
+        settings = {"llm": study.llm, "distilled": study.student}
+        self._count = {name: _counter(of) for name, of in settings.items()}
+        self._prices = {
+            name: rates if isinstance(rates := of.rates(), Price) else None for name, of in settings.items()
+        }
+        # Requests are made as the run makes them; nobody is asked.
+        asker = Model("nobody", study.llm.open(), Store())
+        self._decomposer, self._solver = phases.decomposer(study, asker), phases.solver(study, asker)
+
+    def shares(self, model: str) -> bool:
+        """Whether samples of a prompt are asked for together."""
+        settings = self._study.llm
+        return model != "llm" or not isinstance(settings, OpenAISettings) or settings.together
+
+    def decomposing(self, name: str, model: str, questions: Sequence[Question], samples: int) -> Stage:
+        prompts = [self._decomposer.request(question).messages for question in _some(questions)]
+        times = 1 if self.shares(model) else samples
+        return self._stage(name, model, len(questions), prompts, times, samples, self._study.decompose.max_tokens)
+
+    def solving(
+        self, name: str, model: str, questions: Sequence[Question], times: int, samples: int, *, is_decomposed: bool
+    ) -> Stage:
+        """A stage in which each prompt is sent so many `times`, for so many samples of each question in all."""
+        made = [_SUBQUESTION] * self._study.decompose.limit if is_decomposed else []
+        prompts = [
+            self._solver.request(question, made and (question.subquestions or made)).messages
+            for question in _some(questions)
+        ]
+        return self._stage(name, model, len(questions), prompts, times, samples, self._study.solve.max_tokens)
+
+    def _stage(
+        self,
+        name: str,
+        model: str,
+        questions: int,
+        prompts: Sequence[Sequence[Message]],
+        times: int,
+        samples: int,
+        limit: int,
+    ) -> Stage:
+        wanted, sent = questions * samples, questions * times
+        known = self._measured.get(name)
+        prompt = known.prompt if known else sum(map(self._count[model], prompts)) / max(1, len(prompts))
+        error = 2 * known.error if known else float("inf")
+        least, most = (known.completion - error, known.completion + error) if known else (0.0, float(limit))
+        tokens = round(wanted * max(0.0, least)), round(wanted * min(float(limit), most))
+        return Stage(name, model, sent, wanted, round(prompt * sent), tokens, self._prices[model])
 
 
-def _solving(
-    name: str, model: str, study: Study, questions: Sequence[Question], times: int, samples: int, asked: bool
-) -> Stage:
-    template = prompts.load(study.prompts.solve if asked else study.prompts.single_stage).text
-    prompt = _tokens(template, questions, study.decompose.limit * _SUBQUESTION if asked else 0)
-    return _stage(name, model, study, len(questions), samples, prompt, study.solve.max_tokens, times)
+def _counter(settings: LocalSettings | OpenAISettings) -> Count:
+    """A tokenizer where there is one on this machine; it is not downloaded for this."""
+    if isinstance(settings, LocalSettings) and (settings.path.startswith("miniature/") or Path(settings.path).is_dir()):
+        tokenizer = Local(settings.path).tokenizer
+        return lambda messages: len(encode(tokenizer, messages))
+    return estimated
 
 
-def _stage(
-    name: str, model: str, study: Study, questions: int, samples: int, prompt: int, limit: int, times: int
-) -> Stage:
-    """A stage in which each prompt is sent so many `times`, for so many samples of each question in all."""
-    rates = (study.llm if model == "llm" else study.student).rates()
-    price = rates if isinstance(rates, Price) else None
-    wanted = questions * samples
-    return Stage(name, model, questions * times, wanted, prompt * times, wanted * limit, price)
-
-
-def _tokens(template: str, questions: Sequence[Question], more: int = 0) -> int:
-    return sum(len(template) + len(question.prompt) + more for question in questions) // _CHARACTERS
+def _some(questions: Sequence[Question]) -> Sequence[Question]:
+    return questions[:: max(1, len(questions) // _LOOKED_AT)]
 
 
 def _line(stage: Stage) -> str:
+    least, most = stage.tokens
+    tokens = f"{least:,} to {most:,} tokens" if least else f"at most {most:,} tokens"
     counts = f"{stage.model:<9}  {stage.requests:>7,} prompts (about {stage.prompt_tokens:,} tokens)  "
-    counts += f"{stage.samples:>7,} samples, at most {stage.tokens:,} tokens"
+    counts += f"{stage.samples:>7,} samples, {tokens}"
     return counts if stage.dollars is None else f"{counts}, {' to '.join(map(_money, stage.dollars))}"
 
 

@@ -31,10 +31,10 @@ from ..lm import Engine, Model, Sampling, Store
 from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
 from ..solve.checks import CHECKS
-from ..tasks import Question, jsonl, sources
+from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import results
+from . import phases, results
 from .compose import Decomposing, Row, Solving, compose
 from .progress import Progress
 from .study import Study, differences, dump, parse
@@ -170,23 +170,11 @@ class Run:
 
     def decomposer(self, model: Model) -> PromptedDecomposer:
         """The study's decomposing prompt in front of a model, greedy."""
-        return PromptedDecomposer(
-            model=model,
-            prompt=prompts.load(self.study.prompts.decompose),
-            limit=self.study.decompose.limit,
-            sampling=Sampling(max_tokens=self.study.decompose.max_tokens),
-            examples=self._examples,
-        )
+        return phases.decomposer(self.study, model)
 
     def solver(self, model: Model) -> PromptedSolver:
         """The study's solving prompts in front of a model, greedy."""
-        return PromptedSolver(
-            model=model,
-            prompt=prompts.load(self.study.prompts.solve),
-            single_stage=prompts.load(self.study.prompts.single_stage),
-            sampling=Sampling(max_tokens=self.study.solve.max_tokens),
-            examples=self._examples,
-        )
+        return phases.solver(self.study, model)
 
     def model(self, name: str, role: student.Role) -> Model:
         """What `llm` or `distilled` stands for in a role."""
@@ -242,15 +230,6 @@ class Run:
 
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)
-
-    @cached_property
-    def _examples(self) -> tuple[Question, ...]:
-        path = self.study.prompts.examples
-        shown = tuple(jsonl.read(path)) if path else ()
-        for example in shown:
-            if not (example.subquestions and example.solution):
-                raise ConfigError(f"the example {example.id} in {path} needs subquestions and a solution")
-        return shown
 
     def _decomposings(self) -> list[Decomposing]:
         found = []
@@ -411,7 +390,7 @@ class _WatchedSolver:
 
 OPERATIONAL = frozenset(
     {
-        *("batch", "device", "concurrency", "requests_per_minute", "tokens_per_minute"),
+        *("batch", "device", "at_once", "cache", "concurrency", "requests_per_minute", "tokens_per_minute"),
         *("timeout", "attempts", "timeouts", "together", "batch", "poll", "api_key_env", "max_usd", "store"),
     }
 )

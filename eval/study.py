@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from .. import configs, prompts
 from ..distill.collect import CollectSettings
 from ..distill.imported import TracesSource
-from ..distill.recipes import DecomposerRecipe, SolverRecipe
-from ..lm.settings import ModelSettings, TransformersSettings
+from ..distill.recipes import DecomposerRecipe, Full, Lora, SolverRecipe
+from ..lm.settings import ModelSettings, StudentSettings, VLLMSettings
 from ..tasks.data_sets import NAMES
 from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
@@ -108,7 +108,7 @@ class Study(Settings):
     """A store that several runs share, so that none of them buys what another has; None is the run's own."""
     llm: ModelSettings
     """The large model: the teacher, and the LLM of the grid."""
-    student: TransformersSettings
+    student: StudentSettings
     """The small base model that is distilled, once for each phase."""
     prompts: PromptNames = PromptNames()
     """What the models are asked with."""
@@ -122,6 +122,18 @@ class Study(Settings):
     """The two students."""
     grid: GridSettings = GridSettings()
     """What is evaluated."""
+
+    @model_validator(mode="after")
+    def _vllm_can_load_the_students(self) -> Self:
+        if not isinstance(self.student, VLLMSettings):
+            return self
+        for role, recipe in (("decomposer", self.distill.decomposer), ("solver", self.distill.solver)):
+            tuning = recipe.tuning
+            if isinstance(tuning, Full) and self.student.served:
+                raise ValueError(f"student.served holds adapters, and the {role} is to be a whole model (tuning: full)")
+            if isinstance(tuning, Lora) and tuning.rank > self.student.rank:
+                raise ValueError(f"student.rank is {self.student.rank}, and the {role}'s adapter has {tuning.rank}")
+        return self
 
     def limited(self, questions: int | None) -> Study:
         """The same study with at most so many training questions, and as many of each test."""
@@ -210,7 +222,7 @@ def _explain(error: ValidationError) -> str:
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
-_TAGS = {"miniature", "jsonl", "traces", *NAMES, "transformers", "openai", "lora", "full", "tokens", "machine"}
+_TAGS = {"miniature", "jsonl", "traces", *NAMES, "transformers", "vllm", "openai", "lora", "full", "tokens", "machine"}
 
 
 def _without_tags(keys: Sequence[str]) -> list[str]:
@@ -218,7 +230,11 @@ def _without_tags(keys: Sequence[str]) -> list[str]:
 
     def is_tag(i: int) -> bool:
         behind_name = i == 2 and keys[0] == "tests"  # a test may be called like a source
-        return keys[i] in _TAGS and i > 0 and (behind_name or keys[i - 1] in ("train", "llm", "tuning", "price"))
+        return (
+            keys[i] in _TAGS
+            and i > 0
+            and (behind_name or keys[i - 1] in ("train", "llm", "student", "tuning", "price"))
+        )
 
     return [key for i, key in enumerate(keys) if not is_tag(i)]
 

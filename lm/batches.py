@@ -21,8 +21,9 @@ from ..tasks.rows import Row, readable
 from .completion import Completion, Draw
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
+from .estimate import at_most, estimated
 from .ledger import Batch, Lease
-from .openai import OpenAI, at_most, estimated
+from .openai import OpenAI
 from .reply import read
 from .retry import CallError
 from .store import Store
@@ -104,9 +105,9 @@ class BatchedOpenAI:
     def _submit(self, client: openai.OpenAI, store: Store, draws: list[Draw]) -> Finished:
         """Submit a batch, and write down that it is; what another process has bought meanwhile."""
         token = secrets.token_hex(8)
-        most = max(draws, key=lambda draw: at_most(draw.request)).request
+        most = max(draws, key=lambda draw: at_most(draw.request.messages)).request
         limit = max(draw.request.sampling.max_tokens for draw in draws)
-        quote = self._price.quote(at_most(most), limit) if self._price else None
+        quote = self._price.quote(at_most(most.messages), limit) if self._price else None
         lease = Lease(token, _DAY)
         reserved = store.reserve(draws, self._engine.name, lease, quote, self._engine.budget, token)
         ours = [draw for draw in draws if draw.key in reserved.attempts]
@@ -171,7 +172,7 @@ class BatchedOpenAI:
         response = line.get("response") or {}
         if line.get("error") or response.get("status_code") != 200:
             return None
-        prompt, limit = estimated(draw.request), draw.request.sampling.max_tokens
+        prompt, limit = estimated(draw.request.messages), draw.request.sampling.max_tokens
         try:
             reply = read(json.dumps(response.get("body")), 1, prompt, limit, 0.0)
         except CallError:

@@ -11,6 +11,9 @@ from .engine import Engine
 from .prices import AnyPrice, MachinePrice, Price, batched, listed
 from .weights import Dtype
 
+_URL = r"^https?://[^/?#@\s]+(?:/[^?#@\s]*)?$"
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
 
 class PriceSettings(Settings):
     """Dollars per million tokens."""
@@ -52,16 +55,13 @@ OwnPrice = Annotated[
 ]
 
 
-class TransformersSettings(Settings):
-    """A model on this machine."""
+class LocalSettings(Settings):
+    """A model whose weights are on this machine."""
 
-    engine: Literal["transformers"]
     path: str
     """A model directory, `miniature/llm`, `miniature/base`, or the name of a model on the hub."""
     dtype: Dtype = "auto"
     """`auto` is bfloat16 where the processor computes in it; only float32 repeats exactly."""
-    batch: int = Field(default=32, gt=0)
-    """Samples generated at once."""
     device: str = "auto"
     """A torch device; `auto` is the first GPU, else the processor."""
     price: OwnPrice | None = None
@@ -72,11 +72,58 @@ class TransformersSettings(Settings):
         """The price, where one is given."""
         return self.price.price() if self.price else None
 
+
+class TransformersSettings(LocalSettings):
+    """A model that `transformers` generates with: anywhere, repeatably."""
+
+    engine: Literal["transformers"]
+    batch: int = Field(default=32, gt=0)
+    """Samples generated at once."""
+
     def open(self, budget: float | None = None) -> Engine:
         """A model of one's own spends no dollars, so that no `budget` binds it."""
         from .transformers import Transformers
 
         return Transformers(self.path, dtype=self.dtype, batch=self.batch, device=self.device)
+
+
+class VLLMSettings(LocalSettings):
+    """A model that vLLM generates with: many samples a second. It takes the device it was built for; a student is
+    trained on `device`."""
+
+    engine: Literal["vllm"]
+    at_once: int = Field(default=256, gt=0)
+    """Samples generated together."""
+    cache: float = Field(default=4.0, gt=0)
+    """GiB for the keys and values of the samples that are being generated and of the prompts before them."""
+    context: int | None = Field(default=None, gt=0)
+    """The longest prompt and completion together, in tokens; None is the model's own limit."""
+    rank: int = Field(default=16, gt=0, le=512)
+    """The largest adapter that can be loaded."""
+    served: str | None = Field(default=None, pattern=_URL)
+    """Ask a `vllm serve` of the same base here (up to and with the `/v1`), instead of running vLLM in this process. An
+    adapter is asked for by the name of its directory, `decomposer` or `solver`."""
+    api_key_env: str = Field(default="VLLM_API_KEY", pattern=_VARIABLE)
+    """The name of the environment variable that holds that server's key, if it wants one."""
+
+    def open(self, budget: float | None = None) -> Engine:
+        """A model of one's own spends no dollars, so that no `budget` binds it."""
+        if self.served is not None:
+            from .openai import Limits
+            from .served import ServedVLLM
+
+            limits = Limits(concurrency=self.at_once, timeout=600.0)
+            return ServedVLLM(self.path, self.served, api_key_env=self.api_key_env, limits=limits)
+        from .vllm import VLLM
+
+        return VLLM(
+            self.path,
+            dtype=self.dtype,
+            at_once=self.at_once,
+            cache=self.cache,
+            context=self.context,
+            rank=self.rank,
+        )
 
 
 class OpenAISettings(Settings):
@@ -85,9 +132,9 @@ class OpenAISettings(Settings):
     engine: Literal["openai"]
     model: str
     """Its name there."""
-    base_url: str = Field(default="https://api.openai.com/v1", pattern=r"^https?://[^/?#@\s]+(?:/[^?#@\s]*)?$")
+    base_url: str = Field(default="https://api.openai.com/v1", pattern=_URL)
     """Up to and with the `/v1`; without a key or a password, which belong into the environment."""
-    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=_VARIABLE)
     """The name of the environment variable that holds the key; a local server needs none."""
     concurrency: int = Field(default=16, gt=0)
     """Requests in flight at most; fewer while the server says that it is crowded."""
@@ -153,4 +200,6 @@ class OpenAISettings(Settings):
         return BatchedOpenAI(engine, poll=self.poll)
 
 
-ModelSettings = Annotated[TransformersSettings | OpenAISettings, Field(discriminator="engine")]
+ModelSettings = Annotated[TransformersSettings | VLLMSettings | OpenAISettings, Field(discriminator="engine")]
+StudentSettings = Annotated[TransformersSettings | VLLMSettings, Field(discriminator="engine")]
+"""What can be trained: a model whose weights are here."""

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..tasks.errors import ConfigError
 from .chat import encode
 from .completion import Completion, Draw, Sampling, Usage
-from .cost import Footprint, adapter_parameters, footprint_of
+from .cost import Footprint
 from .engine import Finished, Identity, Pulse
+from .local import Local, adapter_weights
 from .store import Store
-from .weights import Dtype, load_model, load_tokenizer, model_directory, stop_tokens, weights_hash
+from .weights import Dtype, load_model
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 
 class _Prompted(NamedTuple):
@@ -35,7 +36,7 @@ class Transformers:
 
     def __init__(self, path: str, *, dtype: Dtype = "auto", batch: int = 32, device: str = "auto") -> None:
         """`dtype` auto is bfloat16 where the processor computes in it, else float32; only float32 repeats exactly."""
-        self._path = path
+        self._local = Local(path)
         self._dtype = dtype
         self._batch = batch
         self._device = device
@@ -43,26 +44,14 @@ class Transformers:
         self._peft: Any = None
 
     def identity(self, adapter: Path | None) -> Identity:
-        weights = weights_hash(self.directory)
-        revision = f"{weights}+{weights_hash(adapter)}" if adapter else weights
-        return Identity("local", f"{self.directory.name}:{self._dtype}", revision)
+        return self._local.identity("local", f"{self._local.directory.name}:{self._dtype}", adapter)
 
     def footprint(self, adapter: Path | None) -> Footprint:
-        base = footprint_of(self.directory)
-        return base.with_adapter(adapter_parameters(adapter)) if adapter else base
-
-    @cached_property
-    def directory(self) -> Path:
-        """Where the weights are. Raises ConfigError when there are none."""
-        return model_directory(self._path)
-
-    @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return load_tokenizer(self.directory)
+        return self._local.footprint(adapter)
 
     @cached_property
     def _base(self) -> PreTrainedModel:
-        return load_model(self.directory, self._dtype, self._device).eval()
+        return load_model(self._local.directory, self._dtype, self._device).eval()
 
     def pulse(self) -> Pulse:
         return Pulse()
@@ -84,7 +73,7 @@ class Transformers:
 
     def _batches(self, draws: Sequence[Draw]) -> Iterator[list[_Prompted]]:
         """Draws of like limits and like length together, longest first, so that memory runs out at once or never."""
-        prompts = {m: encode(self.tokenizer, m) for m in {draw.request.messages for draw in draws}}
+        prompts = {m: encode(self._local.tokenizer, m) for m in {draw.request.messages for draw in draws}}
         rows = [_Prompted(draw, prompts[draw.request.messages]) for draw in draws]
         rows.sort(key=lambda row: (_limits(row.draw), len(row.prompt)), reverse=True)
         batch: list[_Prompted] = []
@@ -110,8 +99,7 @@ class Transformers:
         from safetensors import SafetensorError
 
         name = f"adapter{len(self._adapters)}"
-        if not (adapter / "adapter_model.safetensors").is_file():  # PEFT would go and look on the hub
-            raise ConfigError(f"no adapter weights in {adapter}: it has no adapter_model.safetensors")
+        adapter_weights(adapter)
         try:
             if self._peft is None:
                 self._peft = PeftModel.from_pretrained(self._base, str(adapter), adapter_name=name)
@@ -131,8 +119,8 @@ class Transformers:
         sampling = batch[0].draw.request.sampling
         device = self._base.device
         width = max(len(row.prompt) for row in batch)
-        pad = self.tokenizer.pad_token_id
-        stops = stop_tokens(self._base, self.tokenizer)
+        pad = self._local.tokenizer.pad_token_id
+        stops = self._local.stop_tokens
         choose = Choose([row.draw for row in batch], device)
         with torch.inference_mode():
             out = (self._peft or self._base).generate(
@@ -145,7 +133,7 @@ class Transformers:
                 eos_token_id=stops,
                 pad_token_id=pad,
                 logits_processor=[choose],
-                stopping_criteria=[StopStrings(self.tokenizer, sampling.stop, width)] if sampling.stop else None,
+                stopping_criteria=[StopStrings(self._local.tokenizer, sampling.stop, width)] if sampling.stop else None,
             )
         rows = out[:, width:].tolist()
         logprobs = choose.logprobs() if batch[0].draw.request.logprobs else [None] * len(batch)
@@ -173,7 +161,7 @@ class Transformers:
         return text[: min(cuts)], next(reached, length), True
 
     def _text(self, tokens: list[int]) -> str:
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
+        return str(self._local.tokenizer.decode(tokens, skip_special_tokens=True))
 
 
 def _limits(draw: Draw) -> tuple[int, tuple[str, ...], bool]:

@@ -123,7 +123,7 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     place = _device(device)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=_dtype(dtype, place), local_files_only=True, use_safetensors=True
+            directory, dtype=resolved(dtype, place), local_files_only=True, use_safetensors=True
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"cannot load the model in {directory}: {' '.join(str(error).split())[:200]}") from error
@@ -137,9 +137,10 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
         raise ConfigError(f"this machine has no device {place!r}") from error
 
 
-def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def stop_tokens(directory: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token that ends a turn, by the model's own list or the tokenizer's."""
-    listed = model.generation_config.eos_token_id if model.generation_config else None
+    published = directory / "generation_config.json"
+    listed = read_config(published if published.is_file() else directory / "config.json").get("eos_token_id")
     ends = listed if isinstance(listed, list) else [listed]
     return sorted({int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None})
 
@@ -152,7 +153,8 @@ def _device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _dtype(dtype: Dtype, device: str) -> str:
+def resolved(dtype: Dtype, device: str) -> str:
+    """What `auto` stands for on a device."""
     if dtype != "auto":
         return dtype
     return "bfloat16" if device == "cuda" or _cpu_computes_bfloat16() else "float32"

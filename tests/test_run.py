@@ -122,8 +122,8 @@ def test_the_same_command_again_reuses_everything(run: Path, monkeypatch: pytest
         raise AssertionError("a model was loaded")
 
     before = numbers(run)
-    for name in ("load_model", "load_tokenizer"):
-        monkeypatch.setattr(f"divcon.lm.transformers.{name}", touched)
+    for name in ("transformers.load_model", "local.load_tokenizer"):
+        monkeypatch.setattr(f"divcon.lm.{name}", touched)
     divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=run)
     assert numbers(run) == before
 
@@ -328,6 +328,26 @@ def test_a_run_can_be_looked_at_while_it_works(run: Path) -> None:
     assert len(divcon.status(run).stages) == len({stage["stage"] for stage in divcon.status(run).stages}) > 5
     outcome = CliRunner().invoke(main, ["cost", str(run)])
     assert "spent $0.0000\nmodels of your own: " in outcome.output and "without a price" in outcome.output
+
+
+def test_a_pilot_tells_what_a_study_will_ask(run: Path, tmp_path: Path) -> None:
+    """Of the same questions, a pilot's means are the study's; of ten times as many, ten times that, and a range."""
+    planned = divcon.plan("miniature", overrides=SMALL, limit=LIMIT, pilot=run)
+    assert planned.is_measured and "two standard errors" not in str(planned)  # nothing here has a price
+    rows = results.read(run / "results.parquet")
+    for by, solver in (("llm", "distilled"), ("none", "llm")):
+        stage = next(stage for stage in planned.stages if stage.name == f"solve: {by} -> {solver}")
+        mine = [row for row in rows if (row["decomposer"], row["solver"]) == (by, solver)]
+        spent = sum(row["solve_completion_tokens"] for row in mine)
+        assert stage.prompt_tokens == sum(row["solve_prompt_tokens"] for row in mine)
+        assert 0 < stage.tokens[0] < stage.tokens[1] and stage.tokens[0] < 1.5 * spent and spent < 1.5 * stage.tokens[1]
+    larger = divcon.plan("miniature", overrides=SMALL, limit=10 * LIMIT, pilot=run)
+    assert larger.stages[0].prompt_tokens == pytest.approx(10 * planned.stages[0].prompt_tokens, abs=10)
+    api = "llm={engine: openai, model: gpt-4o-mini, base_url: 'https://api.openai.com/v1'}"
+    said = CliRunner().invoke(main, ["study", "miniature", "--set", api, "--dry-run", "--pilot", str(run)])
+    assert said.exit_code == 0 and "(two standard errors about what the pilot measured)" in said.output
+    for wrong in (["--pilot", str(run)], ["--dry-run", "--pilot", str(tmp_path)]):
+        assert CliRunner().invoke(main, ["study", "miniature", *wrong]).exit_code == 2
 
 
 def test_a_run_that_is_none_has_no_status_and_no_cost(tmp_path: Path) -> None:

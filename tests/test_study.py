@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from divcon import configs
+from divcon.eval import phases
 from divcon.eval.plan import plan
 from divcon.eval.study import differences, dump, find, load, parse
-from divcon.tasks import Question
+from divcon.lm import Model, Store
+from divcon.tasks import Question, miniature
 from divcon.tasks.errors import ConfigError
 
 
@@ -95,6 +97,22 @@ def test_a_plan_counts_what_will_be_asked() -> None:
     assert "samples in all" in str(planned) and "$" not in str(planned)
 
 
+def test_a_plan_counts_prompts_as_they_are_sent(tmp_path: Path) -> None:
+    asked = miniature.questions("train", 5)
+    with Store() as store:
+        study = load("miniature")
+        model = Model("llm", study.llm.open(), store)
+        replies = model([phases.decomposer(study, model).request(question) for question in asked])
+    planned = plan(study, asked, asked).stages[0]
+    assert planned.prompt_tokens == sum(reply.usage.prompt_tokens for (reply,) in replies)
+    (tmp_path / "examples.jsonl").write_text(
+        '{"question": "How many pears?", "answer": "7", "subquestions": ["How many?"], "solution": "The answer is 7."}',
+        encoding="utf-8",
+    )
+    shown = load("miniature", [f"prompts.examples={tmp_path / 'examples.jsonl'}"])
+    assert plan(shown, asked, asked).stages[0].prompt_tokens > planned.prompt_tokens
+
+
 def test_a_plan_says_what_it_may_cost_where_there_is_a_price() -> None:
     asked = [Question(str(i), "How many?" * 40, "7") for i in range(10)]
     api = "llm={engine: openai, model: gpt-4o-mini, base_url: %s}"
@@ -102,7 +120,9 @@ def test_a_plan_says_what_it_may_cost_where_there_is_a_price() -> None:
     collecting = next(stage for stage in priced.stages if stage.name == "collect: solutions")
     least, most = collecting.dollars or (0, 0)
     assert 0 < least == pytest.approx(collecting.prompt_tokens * 0.15e-6)
-    assert most - least == pytest.approx(collecting.tokens * 0.6e-6)
-    assert "(every completion at its limit)" in str(priced)
+    assert most - least == pytest.approx(collecting.tokens[1] * 0.6e-6) and collecting.tokens[0] == 0
+    assert "(all at their limits)" in str(priced)
+    apart = plan(load("miniature", [api % "'https://api.openai.com/v1', together: false"]), asked, asked)
+    assert apart.stages[1].requests == 2 * priced.stages[1].requests == 20
     local = plan(load("miniature", [api % "'http://127.0.0.1:8000/v1'"]), asked, asked)
     assert "what the LLM costs is unknown: give it a price" in str(local)

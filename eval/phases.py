@@ -1,0 +1,43 @@
+"""A study's two prompts in front of a model: what its cells, its teacher and its students are asked with."""
+
+from __future__ import annotations
+
+from .. import prompts
+from ..decompose import PromptedDecomposer
+from ..lm import Model, Sampling
+from ..solve import PromptedSolver
+from ..tasks import Question, jsonl
+from ..tasks.errors import ConfigError
+from .study import Study
+
+
+def decomposer(study: Study, model: Model) -> PromptedDecomposer:
+    """The study's decomposing prompt in front of a model, greedy."""
+    return PromptedDecomposer(
+        model=model,
+        prompt=prompts.load(study.prompts.decompose),
+        limit=study.decompose.limit,
+        sampling=Sampling(max_tokens=study.decompose.max_tokens),
+        examples=_examples(study),
+    )
+
+
+def solver(study: Study, model: Model) -> PromptedSolver:
+    """The study's solving prompts in front of a model, greedy."""
+    return PromptedSolver(
+        model=model,
+        prompt=prompts.load(study.prompts.solve),
+        single_stage=prompts.load(study.prompts.single_stage),
+        sampling=Sampling(max_tokens=study.solve.max_tokens),
+        examples=_examples(study),
+    )
+
+
+def _examples(study: Study) -> tuple[Question, ...]:
+    """The worked examples that are shown first. Raises ConfigError for one that cannot be shown."""
+    path = study.prompts.examples
+    shown = tuple(jsonl.read(path)) if path else ()
+    for example in shown:
+        if not (example.subquestions and example.solution):
+            raise ConfigError(f"the example {example.id} in {path} needs subquestions and a solution")
+    return shown
