@@ -59,8 +59,9 @@ def footprint_of(directory: Path) -> Footprint:
 
 
 def adapter_parameters(directory: Path) -> int:
-    """How many weights an adapter adds."""
-    return sum(n for _, n in _tensors(directory.glob("*.safetensors")))
+    """How many weights an adapter multiplies a token with: all it has, a NAT unit's `down` (W_1) for both branches."""
+    files = [*directory.glob("*.safetensors"), *directory.glob("*/adapter_model.safetensors")]
+    return sum(n * (2 if name.endswith("down.weight") else 1) for name, n in _tensors(iter(files)))
 
 
 def _tensors(files: Iterator[Path]) -> Iterator[tuple[str, int]]:

@@ -14,6 +14,10 @@ from .weights import load_tokenizer, model_directory, stop_tokens, weights_hash
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+NAT_CONFIG, NAT_UNITS = "nat_config.json", "nat_gate.safetensors"
+POSITIVE, NEGATIVE = "positive", "negative"
+"""A NAT model's adapters, and the folders in its directory that they lie in (`nat`)."""
+
 
 class Local:
     """A model directory (or hub name), looked for when it is first asked about."""
@@ -45,6 +49,11 @@ class Local:
         """Its size, with an unmerged adapter on it."""
         base = footprint_of(self.directory)
         return base.with_adapter(adapter_parameters(adapter)) if adapter else base
+
+
+def is_nat(directory: Path) -> bool:
+    """Whether an adapter's directory holds a NAT model: two adapters, and units that weigh them."""
+    return (directory / NAT_CONFIG).is_file()
 
 
 def adapter_weights(adapter: Path) -> Path:

@@ -18,7 +18,7 @@ from .chat import encode
 from .completion import Completion, Draw, Sampling, Usage
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
-from .local import Local, adapter_weights
+from .local import NEGATIVE, POSITIVE, Local, adapter_weights, is_nat
 from .store import Store
 from .weights import Dtype, load_model
 
@@ -40,7 +40,7 @@ class Transformers:
         self._dtype = dtype
         self._batch = batch
         self._device = device
-        self._adapters: dict[Path, str] = {}
+        self._adapters: dict[Path, list[str]] = {}
         self._peft: Any = None
 
     def identity(self, adapter: Path | None) -> Identity:
@@ -91,14 +91,28 @@ class Transformers:
             return self._peft.disable_adapter() if self._peft is not None else nullcontext()
         if adapter not in self._adapters:
             self._load(adapter)
-        self._peft.set_adapter(self._adapters[adapter])
+        self._peft.base_model.set_adapter(self._adapters[adapter])
         return nullcontext()
 
     def _load(self, adapter: Path) -> None:
+        name = f"adapter{len(self._adapters)}"
+        if is_nat(adapter):
+            from .nat import load_units
+
+            names = [f"{name}_{POSITIVE}", f"{name}_{NEGATIVE}"]
+            for part, folder in zip(names, (POSITIVE, NEGATIVE), strict=True):
+                self._load_adapter(adapter / folder, part)
+            load_units(self._peft, adapter, *names)
+        else:
+            names = [name]
+            self._load_adapter(adapter, name)
+        self._peft.eval()
+        self._adapters[adapter] = names
+
+    def _load_adapter(self, adapter: Path, name: str) -> None:
         from peft import PeftModel
         from safetensors import SafetensorError
 
-        name = f"adapter{len(self._adapters)}"
         adapter_weights(adapter)
         try:
             if self._peft is None:
@@ -107,8 +121,6 @@ class Transformers:
                 self._peft.load_adapter(str(adapter), adapter_name=name)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise ConfigError(f"cannot load the adapter in {adapter}: {' '.join(str(error).split())[:200]}") from error
-        self._peft.eval()
-        self._adapters[adapter] = name
 
     def _complete(self, batch: Sequence[_Prompted]) -> list[Completion]:
         import torch

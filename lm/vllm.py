@@ -20,7 +20,7 @@ from .chat import encode
 from .completion import Completion, Draw, Message, Usage
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
-from .local import Local, adapter_weights
+from .local import Local, adapter_weights, is_nat
 from .store import Store
 from .weights import Dtype, read_config, resolved
 
@@ -240,7 +240,7 @@ class _Asking:
 
 def servable(adapter: Path) -> dict[str, Any]:
     """An adapter's config. Raises ConfigError when vLLM cannot serve the adapter."""
-    if (adapter / "nat_config.json").is_file():
+    if is_nat(adapter):
         raise ConfigError(
             f"{adapter} is a NAT student, and vLLM cannot serve one: a gate mixes its two adapters in every layer. "
             "Distil the NCE student from it (--method nce), which is a plain adapter"

@@ -56,12 +56,12 @@ def _from_hub(name: str) -> Path:
 def weights_hash(directory: Path) -> str:
     """SHA-256 over what decides a model's (or an adapter's) answers: its weights, and its config as far as it does."""
     digest = hashlib.sha256()
-    for file in sorted(directory.glob("*.safetensors")):
+    for file in sorted([*directory.glob("*.safetensors"), *directory.glob("*/adapter_model.safetensors")]):
         with file.open("rb") as stream:
-            digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
-    for name in ("config.json", "adapter_config.json"):
-        if (directory / name).is_file():
-            digest.update(_canonical(read_config(directory / name)).encode())
+            digest.update(str(file.relative_to(directory)).encode() + hashlib.file_digest(stream, "sha256").digest())
+    for name in ("config.json", "adapter_config.json", "nat_config.json", "*/adapter_config.json"):
+        for file in sorted(directory.glob(name)):
+            digest.update(_canonical(read_config(file)).encode())
     return digest.hexdigest()
 
 
