@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from ..decompose import PromptedDecomposer
+from ..decompose import Decomposition, PromptedDecomposer
 from ..lm import Sampling
 from ..lm.completion import Usage, shared_prompt
-from ..solve import PromptedSolver, grade
+from ..solve import PromptedSolver, Solution, grade
 from ..tasks import Question
 from ..tasks.settings import Settings
 from .traces import Trace
@@ -41,6 +41,31 @@ def collect(
     ]
     solutions = solves([question for question, _, _ in asked], [made for _, _, made in asked])
     made_of = [(*of, solution) for of, sampled in zip(asked, solutions, strict=True) for solution in sampled]
+    return _labelled(made_of)
+
+
+def solved_by(solver: PromptedSolver, traces: Sequence[Trace], settings: CollectSettings) -> list[Trace]:
+    """The questions and decompositions of traces, solved by another model."""
+    solves = replace(solver, sampling=_at(solver.sampling, settings.temperature), samples=settings.solutions)
+    first = {(trace.question, trace.attempt): trace for trace in traces}
+    asked = [
+        (
+            question,
+            attempt,
+            Decomposition(
+                trace.subquestions,
+                "asked" if trace.subquestions else "not needed",
+                trace.decomposition,
+                trace.decomposition_usage,
+            ),
+        )
+        for (question, attempt), trace in first.items()
+    ]
+    solutions = solves([question for question, _, _ in asked], [made for _, _, made in asked])
+    return _labelled([(*of, solution) for of, sampled in zip(asked, solutions, strict=True) for solution in sampled])
+
+
+def _labelled(made_of: Sequence[tuple[Question, int, Decomposition, Solution]]) -> list[Trace]:
     verdicts = grade((solution.answer, question) for question, _, _, solution in made_of)
     return [
         Trace(

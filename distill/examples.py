@@ -24,6 +24,8 @@ class Example(NamedTuple):
 
     messages: tuple[Message, ...]
     reply: str
+    right: bool = True
+    """False for a reply that an objective is to keep the student from."""
 
 
 def for_decomposer(traces: Sequence[Trace], decomposer: PromptedDecomposer, data: DecomposerData) -> list[Example]:

@@ -26,6 +26,44 @@ class Lora(Settings):
     """Names of the linear layers that get an adapter, as PEFT takes them."""
 
 
+class NatSettings(Settings):
+    """NAT's two adapters and the units between them; methods `nat`, `nce` and their controls."""
+
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    """The layers that are integrated; the adapters' rank, alpha and dropout are the recipe's."""
+    width: int | None = Field(default=None, gt=0)
+    """Of a unit; None is max(8, hidden size / 32), the authors' 128 of 4,096."""
+    beta: float = Field(default=0.5, gt=0)
+    """The correction: the negative branch's weight lies between -beta and beta."""
+    weights: Literal["attention", "fixed"] = "attention"
+    """`fixed` leaves attention out: the negative branch's weight is `fixed_negative`."""
+    fixed_negative: float = 0.5
+    """See `weights`."""
+    correction: bool = True
+    """False leaves the correction out: the weights are the attention's, between 0 and 1."""
+    value: bool = True
+    """False leaves the value projection out: the updates are added as they are, weighted."""
+    form: Literal["unit", "extrapolate"] = "unit"
+    """`extrapolate` is the fallback in the authors' code, 2 x positive - negative, with nothing to learn in between."""
+    negatives: Literal["all", "readable"] = "all"
+    """What the negative adapter learns: all replies that are not right, or those with an answer that can be read."""
+
+
+class NceSettings(Settings):
+    """The plain student of a NAT model; methods `nce`, `self-distill` and `nce-shuffled`."""
+
+    weights: Literal["0.5+beta", "beta"] = "0.5+beta"
+    """Of the teacher's predictions: as in the authors' code, or as in the paper's figure."""
+    per: Literal["reply", "token"] = "reply"
+    """Whether a weight belongs to a reply or to each of its tokens."""
+    data: Literal["teacher+self", "teacher"] = "teacher+self"
+    """The LLM's right replies with the NAT model's own (the paper), or alone (the authors' code)."""
+    cache: Literal["rows", "weights", "online"] = "rows"
+    """What is asked of the frozen teachers once and kept: its predictions, the weights alone, or nothing."""
+    top_k: int | None = Field(default=64, gt=0)
+    """Tokens of each prediction that are kept, the mass of the others as one more; None keeps all."""
+
+
 class Full(Settings):
     """All weights, as in Divide-or-Conquer; the student is then a whole model."""
 
@@ -35,8 +73,14 @@ class Full(Settings):
 class Training(Settings):
     """What both tracks share."""
 
+    method: str = "kd"
+    """What the student learns from right and wrong replies: `divcon distill solver --method list`."""
     tuning: Annotated[Lora | Full, Field(discriminator="kind")] = Lora()
     """Which weights are trained."""
+    nat: NatSettings = NatSettings()
+    """For methods with two adapters."""
+    nce: NceSettings = NceSettings()
+    """For methods that learn from a NAT model."""
     learning_rate: float = Field(default=3e-4, gt=0)
     """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
     warmup: float = Field(default=0.03, ge=0, lt=1)
@@ -58,6 +102,9 @@ class Training(Settings):
     """Compute in bfloat16 (mixed precision)."""
     gradient_checkpointing: bool = False
     """Less memory for about a third more time."""
+
+    report_to: tuple[str, ...] = ()
+    """Trackers that are told of the training too: tensorboard, trackio, wandb."""
 
     @model_validator(mode="after")
     def _divides(self) -> Self:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from ..lm.local import is_nat
 from ..tasks.errors import ConfigError
 
 FORMAT = "divcon-student/1"
@@ -36,6 +37,8 @@ class Trained:
     """Of the last sitting; a resumed training spent more before."""
     loss: float
     """Mean over the last logged steps, in nats a reply token."""
+    peak_gib: float = 0.0
+    """The most memory that was in use."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,14 @@ def read(directory: Path) -> dict[str, Any] | None:
 
 def is_adapter(directory: Path) -> bool:
     """Whether the student is an adapter on its base, rather than a whole model."""
-    return (directory / "adapter_config.json").is_file()
+    return (directory / "adapter_config.json").is_file() or is_nat(directory)
+
+
+_LOADS = {
+    "lora": "PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), HERE)",
+    "full": "AutoModelForCausalLM.from_pretrained(HERE)",
+}
+_INTEGRATED = frozenset({"nat", "nat-positive", "nat-random"})
 
 
 def _card(facts: dict[str, Any]) -> str:
@@ -106,11 +116,9 @@ def _card(facts: dict[str, Any]) -> str:
     task = "writes the sub-questions of a question" if facts["role"] == "decomposer" else "solves a question"
     prompts = "\n".join(f"* prompt `{name}`, SHA-256 `{sha256}`" for name, sha256 in facts["prompts"].items())
     cost = ", ".join(f"{name} {amount:,.6g}" for name, amount in facts["cost"].items()) or "unknown"
-    load = (
-        "PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), HERE)"
-        if recipe["tuning"]["kind"] == "lora"
-        else "AutoModelForCausalLM.from_pretrained(HERE)"
-    )
+    load = f"Load it without divcon: `{_LOADS[recipe['tuning']['kind']]}`."
+    if recipe["method"] in _INTEGRATED:
+        load = "`divcon.lm.nat` loads it: a NAT model is two adapters and units that weigh them. It does not merge."
     return f"""---
 library_name: {"peft" if recipe["tuning"]["kind"] == "lora" else "transformers"}
 tags: [divcon, distillation]
@@ -126,5 +134,5 @@ Trained by divcon on {facts["date"]}, seed {facts["seed"]}.
   {trained["tokens"]:,} tokens, {trained["parameters"]:,} weights trained, last loss {trained["loss"]:.4f}
 {prompts}
 
-Load it without divcon: `{load}`. The prompts must be the ones above; `divcon.json` holds all settings.
+{load} The prompts must be the ones above; `divcon.json` holds all settings.
 """

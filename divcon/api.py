@@ -55,7 +55,7 @@ def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None
     """
     settings = load(config, overrides).limited(limit)
     tests = [question for source in settings.tests.values() for question in sources.load(source)]
-    return planned(settings, sources.load(settings.train), tests, lengths(pilot) if pilot else None)
+    return planned(settings, sources.load(settings.train), tests, lengths(pilot, settings) if pilot else None)
 
 
 def collect(

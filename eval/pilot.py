@@ -11,6 +11,8 @@ from typing import NamedTuple
 from ..distill import traces
 from ..tasks.errors import ConfigError
 from . import results
+from .run import is_operational, stored
+from .study import Study, differences
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,37 @@ class _Asked(NamedTuple):
     prompt: int
     completion: float
     """A sample's, where several share the prompt."""
+    weight: float = 1.0
+    """How many samples of the planned study it stands for."""
 
 
-def lengths(run: Path) -> dict[str, Lengths]:
-    """By stage, named as in a plan. Raises ConfigError when the run has not come to its end."""
-    asked = [*_collected(run / "traces" / "traces.jsonl"), *_evaluated(run / "results.parquet")]
+def lengths(run: Path, study: Study) -> dict[str, Lengths]:
+    """By stage of a study, named as in its plan.
+
+    Raises ConfigError when the run has not come to its end, or is of a study that asks for something else.
+    """
+    unlike = [key for key in differences(stored(run), study) if not _may_differ(key)]
+    if unlike:
+        raise ConfigError(f"{run} is no pilot of this study: they differ in {', '.join(unlike)}")
+    imported = study.train.source == "traces"
+    asked = [*(() if imported else _collected(run / "traces" / "traces.jsonl"))]
+    asked += _evaluated(run / "results.parquet", study.grid.samples)
     stages: dict[str, list[_Asked]] = {}
     for one in asked:
         stages.setdefault(one.stage, []).append(one)
     return {stage: _lengths(of_stage) for stage, of_stage in stages.items()}
+
+
+def _may_differ(key: str) -> bool:
+    """Whether a setting says nothing about how long a prompt or a completion is."""
+    parts = key.split(".")
+    if parts[0] in ("train", "tests"):
+        return parts[-1] in ("take", "seed")
+    return key in _HOW_MANY or parts[0] in _ELSEWHERE or "price" in parts or is_operational(key)
+
+
+_ELSEWHERE = {"seed", "distill", "allow_overlap"}
+_HOW_MANY = {"grid.samples", "grid.decomposers", "grid.solvers", "collect.decompositions", "collect.solutions"}
 
 
 def _collected(path: Path) -> Iterator[_Asked]:
@@ -52,7 +76,8 @@ def _collected(path: Path) -> Iterator[_Asked]:
         yield _Asked("collect: solutions", question, usage.prompt_tokens, usage.completion_tokens)
 
 
-def _evaluated(path: Path) -> Iterator[_Asked]:
+def _evaluated(path: Path, samples: int) -> Iterator[_Asked]:
+    """Of a question, one greedy completion and so many samples will be asked for."""
     decomposed = set()
     for row in results.read(path):
         question, by = f"{row['test']}: {row['id']}", row["decomposer"]
@@ -62,7 +87,8 @@ def _evaluated(path: Path) -> Iterator[_Asked]:
                 f"decompose: {by}", question, row["decompose_prompt_tokens"], row["decompose_completion_tokens"]
             )
         each = row["solve_completion_tokens"] / len(row["solutions"])
-        yield _Asked(f"solve: {by} -> {row['solver']}", question, row["solve_prompt_tokens"], each)
+        weight = 1.0 if row["vote"] == "greedy" else float(samples)
+        yield _Asked(f"solve: {by} -> {row['solver']}", question, row["solve_prompt_tokens"], each, weight)
 
 
 def _lengths(asked: Iterable[_Asked]) -> Lengths:
@@ -71,6 +97,9 @@ def _lengths(asked: Iterable[_Asked]) -> Lengths:
     for one in asked:
         questions.setdefault(one.question, []).append(one)
     prompts = [fmean(one.prompt for one in of_question) for of_question in questions.values()]
-    completions = [fmean(one.completion for one in of_question) for of_question in questions.values()]
+    completions = [
+        fmean((one.completion for one in of_question), weights=[one.weight for one in of_question])
+        for of_question in questions.values()
+    ]
     error = stdev(completions) / len(completions) ** 0.5 if len(completions) > 1 else float("inf")
     return Lengths(fmean(prompts), fmean(completions), error)

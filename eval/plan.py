@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
-from ..lm import Message, Model, Store
+from ..lm import Message, Model, Scripted, Store
 from ..lm.chat import encode
 from ..lm.completion import Usage
 from ..lm.estimate import estimated
 from ..lm.local import Local
-from ..lm.prices import Price
+from ..lm.prices import MachinePrice, Price
 from ..lm.settings import LocalSettings, OpenAISettings
 from ..tasks import Question
 from . import phases
@@ -61,7 +62,9 @@ class Plan:
     is_priced: bool
     """Whether all that is bought has a price."""
     is_measured: bool
-    """Whether the lengths come from a pilot."""
+    """Whether all lengths come from a pilot."""
+    is_timed: bool = False
+    """Whether a model is paid for by its machine, which is not planned."""
 
     def __str__(self) -> str:
         wide = max(len(stage.name) for stage in self.stages)
@@ -73,6 +76,8 @@ class Plan:
             low, high = (_money(sum(bound)) for bound in zip(*priced, strict=True))
             measured = f"{low} to {high} (two standard errors about what the pilot measured)"
             lines.append(measured if self.is_measured else f"{low} (the prompts alone) to {high} (all at their limits)")
+        if self.is_timed:
+            lines.append("what a machine's time or operations cost is not in it")
         if not self.is_priced:
             lines.append("what the LLM costs is unknown: give it a price")
         return "\n".join(lines)
@@ -97,7 +102,9 @@ def plan(
             name, samples = f"solve: {by} -> {solver}", 1 + grid.samples
             stages.append(planner.solving(name, solver, test, 1 + sampled, samples, is_decomposed=by != "none"))
     is_priced = not isinstance(study.llm, OpenAISettings) or study.llm.rates() is not None
-    return Plan(tuple(stages), is_priced, measured is not None)
+    is_measured = all(stage.name in planner.measured for stage in stages)
+    is_timed = any(isinstance(settings.rates(), MachinePrice) for settings in (study.llm, study.student))
+    return Plan(tuple(stages), is_priced, is_measured, is_timed)
 
 
 class _Planner:
@@ -105,20 +112,20 @@ class _Planner:
 
     def __init__(self, study: Study, measured: Mapping[str, Lengths]) -> None:
         self._study = study
-        self._measured = measured
+        self.measured = {name: lengths for name, lengths in measured.items() if isfinite(lengths.error)}
         settings = {"llm": study.llm, "distilled": study.student}
         self._count = {name: _counter(of) for name, of in settings.items()}
         self._prices = {
             name: rates if isinstance(rates := of.rates(), Price) else None for name, of in settings.items()
         }
         # Requests are made as the run makes them; nobody is asked.
-        asker = Model("nobody", study.llm.open(), Store())
+        asker = Model("nobody", Scripted(), Store())
         self._decomposer, self._solver = phases.decomposer(study, asker), phases.solver(study, asker)
 
     def shares(self, model: str) -> bool:
         """Whether samples of a prompt are asked for together."""
         settings = self._study.llm
-        return model != "llm" or not isinstance(settings, OpenAISettings) or settings.together
+        return model != "llm" or not isinstance(settings, OpenAISettings) or (settings.together and not settings.batch)
 
     def decomposing(self, name: str, model: str, questions: Sequence[Question], samples: int) -> Stage:
         prompts = [self._decomposer.request(question).messages for question in _some(questions)]
@@ -147,7 +154,7 @@ class _Planner:
         limit: int,
     ) -> Stage:
         wanted, sent = questions * samples, questions * times
-        known = self._measured.get(name)
+        known = self.measured.get(name)
         prompt = known.prompt if known else sum(map(self._count[model], prompts)) / max(1, len(prompts))
         error = 2 * known.error if known else float("inf")
         least, most = (known.completion - error, known.completion + error) if known else (0.0, float(limit))

@@ -12,20 +12,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self
 
-from .. import prompts
+from .. import prompts as templates
 from ..decompose import Decomposition, PromptedDecomposer, none
 from ..distill import student, traces
-from ..distill.collect import collect, spent
-from ..distill.examples import Example, decompositions, for_decomposer, for_solver, solutions
+from ..distill.collect import collect
+from ..distill.examples import decompositions, solutions
 from ..distill.imported import TracesSource
-from ..distill.recipes import Training
 from ..distill.traces import Trace
 from ..lm import Engine, Model, Sampling, Store
 from ..lm.weights import model_directory, weights_hash
@@ -38,6 +37,7 @@ from . import phases, results
 from .compose import Decomposing, Row, Solving, compose
 from .progress import Progress
 from .study import Study, differences, dump, parse
+from .teaching import teach
 
 
 class Run:
@@ -65,6 +65,7 @@ class Run:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 opened.enter_context(_lock(self.directory / ".lock"))
                 self._remember()
+                self.base  # noqa: B018  # an engine that is not installed is found now, and not after the training
             except OSError as error:
                 raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
             opened.enter_context(self.store).verify()
@@ -118,23 +119,11 @@ class Run:
 
     def distill_decomposer(self) -> dict[str, Any]:
         """The decomposer's student, trained unless it is there; what its card says."""
-        recipe = self.study.distill.decomposer
-        return self._distill(
-            "decomposer",
-            recipe,
-            f"decompositions: {recipe.data}",
-            lambda collected: for_decomposer(collected, self.decomposer(self.base), recipe.data),
-        )
+        return teach(self, "decomposer", self.study.distill.decomposer, self.directory / "decomposer", self.study.seed)
 
     def distill_solver(self) -> dict[str, Any]:
         """The solver's student, trained unless it is there; what its card says."""
-        recipe = self.study.distill.solver
-        return self._distill(
-            "solver",
-            recipe,
-            f"solutions: {recipe.data}, target {recipe.target}",
-            lambda collected: for_solver(collected, self.solver(self.base), recipe.data, recipe.target),
-        )
+        return teach(self, "solver", self.study.distill.solver, self.directory / "solver", self.study.seed)
 
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
@@ -155,13 +144,13 @@ class Run:
     @cached_property
     def base(self) -> Model:
         """The student before it has learned anything."""
-        return Model("base", self.study.student.open(), self.store, self.study.seed)
+        return Model("base", self.study.student.open(adapters=_STUDENTS), self.store, self.study.seed)
 
     def distilled(self, directory: Path) -> Model:
         """A student: an adapter on the shared base, or a whole model. Raises ConfigError when it is absent."""
         if (facts := student.read(directory)) is None:
             raise ConfigError(f"no student in {directory}; distil it first")
-        self._check(directory, facts)
+        self.check(directory, facts)
         price = self.study.student.rates()
         if student.is_adapter(directory):
             return replace(self.base, name="distilled", adapter=directory, price=price)
@@ -201,11 +190,12 @@ class Run:
         if not traces.exist(path):
             return {"decomposer": self.train_questions, "solver": self.train_questions}
         collected, recipes = traces.read(path), self.study.distill
-        asked = decompositions(collected, self.study.decompose.limit, recipes.decomposer.data)
-        return {
-            "decomposer": [trace.question for trace in asked],
-            "solver": [trace.question for trace in solutions(collected, recipes.solver.data)],
-        }
+        asked, solved = collected, collected
+        if recipes.decomposer.method == "kd":
+            asked = decompositions(collected, self.study.decompose.limit, recipes.decomposer.data)
+        if recipes.solver.method == "kd":
+            solved = solutions(collected, recipes.solver.data)
+        return {"decomposer": [t.question for t in asked], "solver": [t.question for t in solved]}
 
     def _shared_with(self, train: Sequence[Question]) -> dict[tuple[str, str], Overlap]:
         return {
@@ -255,81 +245,30 @@ class Run:
                 found.append(Solving(name, model.footprint, model.price, vote, watched))
         return found
 
-    # -- distilling --------------------------------------------------------------------------------------------------
+    # -- what belongs to what --------------------------------------------------------------------------------------
 
-    def _distill(
-        self, role: student.Role, recipe: Training, data: str, examples: Callable[[list[Trace]], list[Example]]
-    ) -> dict[str, Any]:
-        directory = self.directory / role
-        if (facts := student.read(directory)) is not None:
-            self._check(directory, facts)
-            return facts
-        collected = self.collect()
-        taught = examples(collected)
-        base = model_directory(self.study.student.path)
-        scratch = self.directory / "checkpoints" / role
-        with self.progress.stage(f"distil: {role}") as advance:
-            from ..distill.train import train  # TRL takes seconds to import
-
-            facts = student.build(
-                directory,
-                self._lesson(role, recipe, data, collected),
-                lambda out: train(
-                    taught,
-                    base,
-                    out,
-                    recipe,
-                    seed=self.study.seed,
-                    scratch=scratch,
-                    advance=advance,
-                    device=self.study.student.device,
-                ),
-            )
-        shutil.rmtree(scratch, ignore_errors=True)
-        self.progress.event("distilled", role=role, **facts["trained"])
-        return facts
-
-    def _lesson(self, role: student.Role, recipe: Training, data: str, collected: Sequence[Trace]) -> student.Lesson:
-        return student.Lesson(
-            role=role,
-            base=self.study.student.path,
-            base_hash=weights_hash(model_directory(self.study.student.path)),
-            teacher=self._teacher(),
-            data=data,
-            prompts=self._prompts(role),
-            cost={} if self._imported else _teaching_cost(collected, self.llm),
-            seed=self.study.seed,
-            recipe=recipe.model_dump(mode="json"),
-        )
-
-    def _teacher(self) -> str:
-        if isinstance(self.study.train, TracesSource):
-            return f"traces in {self.study.train.path} ({self.study.train.fingerprint()[:12]})"
-        identity = self.llm.engine.identity(None)
-        return f"{identity.model} at {identity.host} {identity.revision[:12]}".strip()
-
-    def _prompts(self, role: str) -> dict[str, str]:
+    def prompts(self, role: str) -> dict[str, str]:
         """The templates that a role is asked with, and their hashes."""
         names = self.study.prompts
         used = [names.decompose] if role == "decomposer" else [names.solve, names.single_stage]
-        return {name: prompts.load(name).sha256 for name in used}
+        return {name: templates.load(name).sha256 for name in used}
 
     def _origin(self) -> str:
         """A hash of what the traces are collected from: the questions, the prompts and the teacher."""
         if isinstance(self.study.train, TracesSource):
             return self.study.train.fingerprint()
         asked = [(q.id, q.prompt, q.answer) for q in self.train_questions]
-        used = self._prompts("decomposer") | self._prompts("solver")
+        used = self.prompts("decomposer") | self.prompts("solver")
         parts = [asked, sorted(used.items()), list(self.llm.engine.identity(None))]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def _check(self, directory: Path, facts: dict[str, Any]) -> None:
+    def check(self, directory: Path, facts: dict[str, Any]) -> None:
         """Raise ConfigError when a student lost its weights, or was taught on another base or other prompts."""
         if not any(directory.glob("*.safetensors")):
             raise ConfigError(f"the student in {directory} has lost its weights; remove it to train again")
         if facts["base_hash"] != weights_hash(model_directory(self.study.student.path)):
             raise ConfigError(f"{directory} was distilled on other base weights; remove it to train again")
-        if facts["prompts"] != self._prompts(facts["role"]):
+        if facts["prompts"] != self.prompts(facts["role"]):
             raise ConfigError(f"{directory} was distilled under other prompts; remove it to train again")
 
     def _remember(self) -> None:
@@ -355,9 +294,9 @@ class Run:
 
     def _is_fixed(self, key: str) -> bool:
         """Whether something that follows from a setting was made already."""
-        first, _, rest = key.partition(".")
-        if (rest or first) in OPERATIONAL:
+        if is_operational(key):
             return False
+        first, _, rest = key.partition(".")
         made = {
             "distill": [rest.partition(".")[0]],
             "grid": ["results.parquet"],
@@ -388,13 +327,22 @@ class _WatchedSolver:
             return replace(self.solver, advance=advance)(questions, decompositions)
 
 
+_STUDENTS = 2
+"""Adapters that may stand on the base: the decomposer's and the solver's."""
+
 OPERATIONAL = frozenset(
     {
-        *("batch", "device", "at_once", "cache", "concurrency", "requests_per_minute", "tokens_per_minute"),
+        *("batch", "device", "at_once", "cache", "context", "concurrency", "requests_per_minute", "tokens_per_minute"),
         *("timeout", "attempts", "timeouts", "together", "batch", "poll", "api_key_env", "max_usd", "store"),
     }
 )
 """Settings that decide how models are run and not what they say; they may change in the middle of a run."""
+
+
+def is_operational(key: str) -> bool:
+    """Whether a setting, by its dotted name, decides only how models are run."""
+    first, _, rest = key.partition(".")
+    return (rest or first) in OPERATIONAL
 
 
 def stored(directory: Path) -> Study:
@@ -408,17 +356,6 @@ def stored(directory: Path) -> Study:
         return parse(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-
-
-def _teaching_cost(collected: Sequence[Trace], teacher: Model) -> dict[str, float]:
-    both = spent(collected)
-    cost: dict[str, float] = {
-        "prompt tokens": both.prompt_tokens,
-        "completion tokens": both.completion_tokens,
-        "seconds": round(both.seconds, 3),
-    }
-    dollars = teacher.price.dollars(both) if teacher.price else None
-    return cost if dollars is None else {**cost, "dollars": dollars}
 
 
 def _lock(path: Path) -> IO[str]:

@@ -6,10 +6,12 @@ sampling defaults are put off, its turns end where ours do, and no text of ours 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from ..tasks.errors import ConfigError, ModelError
 from .chat import without_control_tokens
@@ -18,13 +20,24 @@ from .cost import Footprint
 from .engine import Finished, Identity, Pulse
 from .local import Local
 from .openai import Limits, OpenAI, host, key
+from .retry import refusal
 from .store import Store
-from .vllm import servable
+from .vllm import lora_rank, servable
 
 _PLAIN = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 """Samples are drawn from the model alone, whatever its published defaults are."""
 _PATIENCE = 10.0
 """Seconds for the server to say what it serves."""
+
+
+class _Served(NamedTuple):
+    """One model of a server's."""
+
+    name: str
+    root: str | None
+    """Where it was loaded from."""
+    parent: str | None
+    """An adapter's base."""
 
 
 class ServedVLLM:
@@ -57,31 +70,52 @@ class ServedVLLM:
         yield from self._engine(self._name(adapter)).generate(draws, missing, store, None)
 
     def _name(self, adapter: Path | None) -> str:
-        """What the server calls the base, or an adapter. Raises ConfigError when it does not serve it."""
-        if adapter is None:
-            return self._served[0]
-        if adapter.name not in self._served:
-            how = f"--enable-lora --max-loras 3 --lora-modules {adapter.name}={adapter}"
+        """What the server calls the base, or an adapter. Raises ConfigError when it serves another."""
+        directory = adapter or self._local.directory
+        wanted = [model for model in self._served if (model.parent is not None) == (adapter is not None)]
+        if adapter is not None:
+            wanted = [model for model in wanted if model.name == adapter.name]
+        if not wanted:
+            raise ConfigError(f"{self._url} does not serve {directory}; {self._start(adapter)}")
+        served = wanted[0]
+        if _is_elsewhere(served.root, directory):
             raise ConfigError(
-                f"{self._url} serves {', '.join(self._served)}, but not {adapter.name}; "
-                f"start it with vllm serve {self._local.directory} {how}"
+                f"{self._url} serves {served.root} under the name {served.name}, and not {directory}; "
+                f"{self._start(adapter)}"
             )
-        return adapter.name
+        return served.name
+
+    def _start(self, adapter: Path | None) -> str:
+        """The command that serves what is wanted beside what is served."""
+        modules = {model.name: str(model.root) for model in self._served if model.parent is not None}
+        command = f"VLLM_NO_USAGE_STATS=1 vllm serve {self._local.directory}"
+        if adapter is not None:
+            modules[adapter.name] = str(adapter.resolve())
+            rank = lora_rank(int(servable(adapter).get("r", 8)))
+            command += f" --enable-lora --max-loras {len(modules) + 1} --max-lora-rank {rank} --lora-modules "
+            command += " ".join(f"{name}={root}" for name, root in modules.items())
+        return f"start it with {command}"
 
     @cached_property
-    def _served(self) -> list[str]:
-        """The names at the server, the base first."""
+    def _served(self) -> list[_Served]:
+        """What the server says that it serves."""
         import openai
 
         try:
-            with openai.OpenAI(base_url=self._url, api_key=key(self._api_key_env), timeout=_PATIENCE) as client:
-                models = client.models.list().data
+            with openai.OpenAI(
+                base_url=self._url, api_key=key(self._api_key_env), max_retries=0, timeout=_PATIENCE
+            ) as client:
+                content = client.get("/models", cast_to=str)
+        except openai.APIStatusError as error:
+            if refusal(error.status_code, error.code, error.message, error.response.headers).again:
+                raise ModelError(f"{self._url} does not say what it serves (status {error.status_code})") from None
+            raise ConfigError(
+                f"{self._url} does not say what it serves (status {error.status_code}): look at `served`, which goes "
+                f"up to and with the /v1, and at the key in {self._api_key_env}"
+            ) from None
         except openai.OpenAIError as error:
             raise ModelError(f"{self._url} does not say what it serves ({type(error).__name__})") from error
-        bases = [model.id for model in models if getattr(model, "parent", None) is None]
-        if not bases:
-            raise ConfigError(f"{self._url} serves no base model")
-        return [*bases, *(model.id for model in models if model.id not in bases)]
+        return _models(content, self._url)
 
     def _engine(self, name: str) -> OpenAI:
         if name not in self._engines:
@@ -94,3 +128,17 @@ class ServedVLLM:
                 extra={"stop_token_ids": self._local.stop_tokens, **_PLAIN},
             )
         return self._engines[name]
+
+
+def _models(content: str, url: str) -> list[_Served]:
+    """A server's models, from what it says. Raises ConfigError when that is no list of models."""
+    try:
+        listed = json.loads(content)["data"]
+        return [_Served(str(model["id"]), model.get("root"), model.get("parent")) for model in listed]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{url} does not list models as vLLM does; look at `served`") from error
+
+
+def _is_elsewhere(root: str | None, directory: Path) -> bool:
+    """Whether a model surely comes from another directory. On another machine nobody can tell."""
+    return root is not None and Path(root).exists() and Path(root).resolve() != directory.resolve()

@@ -80,8 +80,8 @@ class TransformersSettings(LocalSettings):
     batch: int = Field(default=32, gt=0)
     """Samples generated at once."""
 
-    def open(self, budget: float | None = None) -> Engine:
-        """A model of one's own spends no dollars, so that no `budget` binds it."""
+    def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
+        """A model of one's own spends no dollars, so that no `budget` binds it; any number of `adapters` fits."""
         from .transformers import Transformers
 
         return Transformers(self.path, dtype=self.dtype, batch=self.batch, device=self.device)
@@ -106,8 +106,8 @@ class VLLMSettings(LocalSettings):
     api_key_env: str = Field(default="VLLM_API_KEY", pattern=_VARIABLE)
     """The name of the environment variable that holds that server's key, if it wants one."""
 
-    def open(self, budget: float | None = None) -> Engine:
-        """A model of one's own spends no dollars, so that no `budget` binds it."""
+    def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
+        """A model of one's own spends no dollars, so that no `budget` binds it. `adapters` is how many it will have."""
         if self.served is not None:
             from .openai import Limits
             from .served import ServedVLLM
@@ -122,6 +122,7 @@ class VLLMSettings(LocalSettings):
             at_once=self.at_once,
             cache=self.cache,
             context=self.context,
+            adapters=adapters,
             rank=self.rank,
         )
 

@@ -11,9 +11,12 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from safetensors import SafetensorError
 
 from ..tasks.errors import ConfigError, ModelError
 from .chat import encode
@@ -55,14 +58,16 @@ class VLLM:
         at_once: int = 256,
         cache: float = 4.0,
         context: int | None = None,
-        adapters: int = 2,
+        adapters: int = 0,
         rank: int = 16,
     ) -> None:
         """Up to `at_once` samples are generated together, with `cache` GiB for their keys and values.
 
         `context` is the longest prompt and completion together, in tokens; None is the model's own limit. `adapters`
-        is how many stay loaded, `rank` the largest of them.
+        is how many will be used, `rank` the largest of them. Raises ConfigError when vLLM is not installed.
         """
+        if find_spec("vllm") is None:
+            raise ConfigError("vLLM is not installed: pip install 'divcon[vllm]'; docs/how-to/vllm.md has more")
         self._local = Local(path)
         self._dtype = dtype
         self._at_once = at_once
@@ -87,6 +92,7 @@ class VLLM:
     def generate(
         self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
+        self.engine.reset_prefix_cache()  # what came before is no part of what these samples cost
         lora = self._lora(adapter) if adapter else None
         asking = _Asking(self.engine, [draw for draw in draws if draw.key in missing], store, self._local, lora)
         try:
@@ -102,14 +108,14 @@ class VLLM:
     def engine(self) -> LLM:
         """vLLM itself, with the model in it. Raises ConfigError when it cannot be had."""
         os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
-        try:
-            import torch
-            from vllm import LLM
-        except ImportError as error:
-            raise ConfigError(
-                "vLLM is not installed: pip install 'divcon[vllm]'; docs/how-to/vllm.md has more"
-            ) from error
+        import torch
+        from vllm import LLM
+
         device = "cuda" if torch.cuda.is_available() else "cpu"
+        adapters: dict[str, Any] = {}
+        if self._slots:
+            # One more than there are adapters: with all places taken, a row of the bare base gets an adapter's.
+            adapters = {"enable_lora": True, "max_loras": self._slots + 1, "max_lora_rank": lora_rank(self._rank)}
         try:
             return LLM(
                 str(self._local.directory),
@@ -123,16 +129,16 @@ class VLLM:
                 enable_prefix_caching=True,
                 # On a processor, vLLM fails where a prompt is read in parts and its sample has a seed.
                 enable_chunked_prefill=device != "cpu",
-                enable_lora=True,
-                # One more than there are adapters: with all places taken, a row of the bare base gets an adapter's.
-                max_loras=self._slots + 1,
-                max_lora_rank=max(8, 1 << (self._rank - 1).bit_length()),  # vLLM knows powers of two
                 use_tqdm_on_load=False,
                 disable_log_stats=True,
                 seed=0,
+                **adapters,
             )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"vLLM cannot load {self._local.directory}: {_sentence(error)}") from error
+        except Exception as error:  # what vLLM raises over a model has no class in common
+            raise ConfigError(
+                f"vLLM cannot load {self._local.directory} with cache {self._cache:g} (GiB) and context "
+                f"{self._context or 'of the model'}: {_sentence(error)}"
+            ) from error
 
     def _lora(self, adapter: Path) -> LoRARequest:
         from vllm.lora.request import LoRARequest
@@ -142,6 +148,8 @@ class VLLM:
             if rank > self._rank:
                 raise ConfigError(f"the adapter in {adapter} has rank {rank}, and vLLM was opened for {self._rank}")
             number = len(self._adapters) + 1
+            if number > self._slots:
+                raise ConfigError(f"vLLM was opened for {self._slots} adapters, and {adapter} is one more")
             self._adapters[adapter] = LoRARequest(f"adapter{number}", number, str(adapter.resolve()))
         return self._adapters[adapter]
 
@@ -188,18 +196,23 @@ class _Asking:
             started = time.perf_counter()
             try:
                 outputs = self._engine.step()
+            except (OSError, ValueError, SafetensorError) as error:  # an adapter is read when it is first used
+                raise ConfigError(f"vLLM failed{self._with()}: {_sentence(error)}") from error
             except RuntimeError as error:
-                raise ModelError(f"vLLM failed: {_sentence(error)}") from error
+                raise ModelError(f"vLLM failed{self._with()}: {_sentence(error)}") from error
             self._share += (time.perf_counter() - started) / len(self.running)
             self._done += [self._finish(output) for output in outputs if output.finished]
         is_time = len(self._done) >= _TOGETHER or time.perf_counter() - self._kept > _HOLD
         return self._keep() if self._done and (is_time or not self.running) else []
 
+    def _with(self) -> str:
+        return f" with the adapter in {self._lora.lora_path}" if self._lora else ""
+
     def stop(self) -> None:
         """Keep what is finished, and give up what is not."""
-        self._keep()
         if self.running:
             self._engine.abort_request(list(self.running))
+        self._keep()
         left = [*(row.attempt for row in self.running.values()), *(attempt for _, attempt in self._begun)]
         self._store.fail(left, "given up")
 
@@ -208,12 +221,21 @@ class _Asking:
         if messages not in self._prompts:
             self._prompts[messages] = encode(self._local.tokenizer, messages)
         prompt = self._prompts[messages]
-        if len(prompt) >= self._context:
+        limit = draw.request.sampling.max_tokens
+        if len(prompt) + limit > self._context:
             self._store.fail([attempt], "not sent")
-            raise ConfigError(f"a prompt has {len(prompt)} tokens, and the context of the model holds {self._context}")
-        sampling = _sampling(draw, self._local.stop_tokens)
-        self._engine.add_request(draw.key, {"prompt_token_ids": prompt}, sampling, lora_request=self._lora)
+            raise ConfigError(
+                f"a prompt of {len(prompt)} tokens and a completion of {limit} do not fit into the context of "
+                f"{self._context}; lower max_tokens, or raise `context` where the model allows it"
+            )
         self.running[draw.key] = _Row(draw, attempt, self._share)
+        try:
+            sampling = _sampling(draw, self._local.stop_tokens)
+            self._engine.add_request(draw.key, {"prompt_token_ids": prompt}, sampling, lora_request=self._lora)
+        except Exception as error:  # vLLM's refusals have no class in common
+            del self.running[draw.key]
+            self._store.fail([attempt], "refused")
+            raise ConfigError(f"vLLM refused a request{self._with()}: {_sentence(error)}") from error
 
     def _finish(self, output: RequestOutput) -> tuple[_Row, Completion]:
         row = self.running.pop(output.request_id)
@@ -236,6 +258,11 @@ class _Asking:
         self._done = []
         self._kept = time.perf_counter()
         return finished
+
+
+def lora_rank(rank: int) -> int:
+    """What vLLM is to be told for adapters of a rank: it knows powers of two, from 8."""
+    return max(8, 1 << (rank - 1).bit_length())
 
 
 def servable(adapter: Path) -> dict[str, Any]:

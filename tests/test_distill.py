@@ -22,7 +22,7 @@ from divcon.distill.collect import spent
 from divcon.distill.examples import Example, for_decomposer, for_solver
 from divcon.distill.recipes import Full, Lora
 from divcon.distill.student import Lesson, Trained, build, read
-from divcon.distill.train import _encode, last_checkpoint, train
+from divcon.distill.train import encode_example, last_checkpoint, train
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.chat import encode, end_of_turn
 from divcon.lm.model import silent
@@ -157,7 +157,7 @@ def test_nothing_to_teach_is_an_error() -> None:
 def test_the_loss_is_on_the_reply_and_its_end_alone() -> None:
     tokenizer = load_tokenizer(BASE)
     messages = (Message("user", "How many pears?"),)
-    row = _encode(tokenizer, Example(messages, "The answer is 40."))
+    row = encode_example(tokenizer, Example(messages, "The answer is 40."))
     prompt = encode(tokenizer, messages)
     assert row["input_ids"][: len(prompt)] == prompt
     assert row["labels"][: len(prompt)] == [-100] * len(prompt)
@@ -298,7 +298,7 @@ def test_all_weights_can_be_trained(tmp_path: Path) -> None:
 
 def test_over_long_examples_are_dropped_and_counted(tmp_path: Path) -> None:
     examples = lessons(8)
-    lengths = sorted(len(_encode(load_tokenizer(BASE), example)["input_ids"]) for example in examples)
+    lengths = sorted(len(encode_example(load_tokenizer(BASE), example)["input_ids"]) for example in examples)
     recipe = RECIPE.model_copy(update={"max_length": lengths[-1] - 1, "epochs": 1.0})
     assert taught(tmp_path / "student", recipe, examples).dropped >= 1
     with pytest.raises(ConfigError, match="longer than max_length"):

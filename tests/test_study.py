@@ -123,6 +123,8 @@ def test_a_plan_says_what_it_may_cost_where_there_is_a_price() -> None:
     assert most - least == pytest.approx(collecting.tokens[1] * 0.6e-6) and collecting.tokens[0] == 0
     assert "(all at their limits)" in str(priced)
     apart = plan(load("miniature", [api % "'https://api.openai.com/v1', together: false"]), asked, asked)
-    assert apart.stages[1].requests == 2 * priced.stages[1].requests == 20
+    batched = plan(load("miniature", [api % "'https://api.openai.com/v1', batch: true"]), asked, asked)
+    for each in (apart, batched):  # a batch has a request a sample
+        assert each.stages[1].requests == 2 * priced.stages[1].requests == 20
     local = plan(load("miniature", [api % "'http://127.0.0.1:8000/v1'"]), asked, asked)
     assert "what the LLM costs is unknown: give it a price" in str(local)

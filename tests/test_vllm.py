@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -59,7 +61,7 @@ def texts(engine: Any, asked: list[Request], adapter: Path | None = None) -> lis
 
 @pytest.fixture(scope="module")
 def engine() -> VLLM:
-    return VLLM("miniature/base", dtype="float32", cache=0.25, at_once=16)
+    return VLLM("miniature/base", dtype="float32", cache=0.25, at_once=16, adapters=2)
 
 
 @pytest.fixture(scope="module")
@@ -182,30 +184,77 @@ def test_seconds_are_shared_by_the_samples_that_ran_together(engine: VLLM) -> No
 
 
 def test_a_prompt_longer_than_the_context_is_refused(engine: VLLM) -> None:
-    with Store() as store, pytest.raises(ConfigError, match="tokens, and the context of the model holds 512"):
-        Model("m", engine, store)([Request((Message("user", "how many " * 600),))])
+    for words, limit in ((600, 24), (10, 512)):  # a sample that is cut by the context is not what was asked for
+        request = Request((Message("user", "how many " * words),), Sampling(max_tokens=limit))
+        with Store() as store:
+            with pytest.raises(ConfigError, match="do not fit into the context of 512; lower max_tokens"):
+                Model("m", engine, store)([request])
+            assert store.unsettled() == 0
     assert texts(engine, requests()) == texts(PLAIN, requests())  # and vLLM goes on
 
 
 def test_what_vllm_cannot_load_is_refused(engine: VLLM, adapters: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="rank 8, and vLLM was opened for 4"):
-        VLLM("miniature/base", rank=4)._lora(adapters[1])
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(ConfigError, match="vLLM cannot load"):
-        VLLM(str(tmp_path), dtype="float32").engine  # noqa: B018  # loads
+        VLLM("miniature/base", adapters=2, rank=4)._lora(adapters[1])
+    with pytest.raises(ConfigError, match=r"opened for 0 adapters, and .* is one more"):
+        VLLM("miniature/base")._lora(adapters[1])
+    whole = (BASE / "model.safetensors").read_bytes()
+    for broken in (b"", whole[: len(whole) // 2]):
+        shutil.copytree(BASE, tmp_path / "base", dirs_exist_ok=True)
+        (tmp_path / "base" / "model.safetensors").write_bytes(broken)
+        with pytest.raises(ConfigError, match=r"vLLM cannot load .* with cache 4"):
+            VLLM(str(tmp_path / "base"), dtype="float32").engine  # noqa: B018  # loads
+
+
+def test_a_broken_adapter_is_named_and_vllm_goes_on(engine: VLLM, adapters: tuple[Path, Path], tmp_path: Path) -> None:
+    torn = tmp_path / "torn"
+    shutil.copytree(adapters[1], torn)
+    weights = torn / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with Store() as store:
+        engine._slots += 1
+        with pytest.raises(ConfigError, match=r"vLLM failed with the adapter in .*torn"):
+            Model("m", engine, store, adapter=torn)(requests())
+        engine._slots -= 1
+        del engine._adapters[torn]
+        assert store.unsettled() == 0
+    assert texts(engine, requests(), adapters[1]) == texts(PLAIN, requests(), adapters[1])
+
+
+def test_a_store_that_fails_leaves_nothing_in_vllm(engine: VLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise ConfigError("the disk is full")
+
+    with Store() as store:
+        monkeypatch.setattr(store, "settle", full)
+        monkeypatch.setattr("divcon.lm.vllm._HOLD", 0.0)
+        with pytest.raises(ConfigError, match="the disk is full"):
+            Model("m", engine, store)(requests(n=4, temperature=1.0))
+    monkeypatch.undo()
+    assert not engine.engine.llm_engine.has_unfinished_requests()
+    assert texts(engine, requests()) == texts(PLAIN, requests())
 
 
 # -- served --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def url(adapters: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base with a top-k of 1 among its defaults, under which all samples of a prompt are one."""
+    directory = tmp_path_factory.mktemp("published") / "base"
+    shutil.copytree(BASE, directory)
+    defaults = json.loads((directory / "generation_config.json").read_text(encoding="utf-8"))
+    (directory / "generation_config.json").write_text(json.dumps({**defaults, "top_k": 1}), encoding="utf-8")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def url(published: Path, adapters: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Stock vLLM, started as anybody would, with both students; divcon is not part of it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(BASE)]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(published)]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enable-lora", "--max-loras", "3"]
     command += ["--lora-modules", f"decomposer={adapters[0]}", f"solver={adapters[1]}"]
     log = tmp_path_factory.mktemp("server") / "log"
@@ -233,8 +282,8 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture
-def served(url: str) -> ServedVLLM:
-    return ServedVLLM("miniature/base", url, api_key_env="VLLM_API_KEY", limits=Limits(timeout=60.0))
+def served(url: str, published: Path) -> ServedVLLM:
+    return ServedVLLM(str(published), url, api_key_env="VLLM_API_KEY", limits=Limits(timeout=60.0))
 
 
 def test_a_student_is_served_by_stock_vllm_to_a_stock_client(url: str, adapters: tuple[Path, Path]) -> None:
@@ -274,13 +323,23 @@ def test_control_tokens_do_not_reach_the_server(served: ServedVLLM) -> None:
 
 
 def test_an_adapter_that_is_not_served_is_named_with_the_command(
-    served: ServedVLLM, adapters: tuple[Path, Path]
+    served: ServedVLLM, adapters: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    other = adapters[1].with_name("ranker")
-    if not other.exists():
-        other.symlink_to(adapters[1], target_is_directory=True)
-    with pytest.raises(ConfigError, match=r"but not ranker; start it with vllm serve .* --lora-modules ranker="):
+    other = tmp_path / "ranker"
+    shutil.copytree(adapters[1], other)
+    command = r"does not serve .*ranker; start it with .*vllm serve .* --max-loras 4 --max-lora-rank 8 --lora-modules "
+    with pytest.raises(ConfigError, match=rf"{command}decomposer=.* solver=.* ranker="):
         texts(served, requests(), other)
+
+
+def test_another_runs_student_of_the_same_name_is_refused(
+    served: ServedVLLM, adapters: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(adapters[1], tmp_path / "solver")
+    with pytest.raises(ConfigError, match=r"serves .*solver under the name solver, and not .*solver; start it with"):
+        texts(served, requests(), tmp_path / "solver")
+    with pytest.raises(ConfigError, match=r"serves .*base under the name .*, and not .*miniature/llm"):
+        texts(ServedVLLM("miniature/llm", served._url, api_key_env="K", limits=Limits()), requests())
 
 
 def test_a_server_that_is_not_there_is_worth_another_try() -> None:

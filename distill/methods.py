@@ -1,0 +1,375 @@
+"""The methods that a student can be distilled by: each a short function over a `Course`, which trains stage by stage.
+
+What is published as a method may be several trainings in a row; each is kept when it is done, so that an interrupted
+course goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from peft import PeftModel
+from transformers import PreTrainedModel, set_seed
+
+from ..lm import nat
+from ..lm.local import NEGATIVE, POSITIVE
+from ..lm.model import Advance, silent
+from ..lm.weights import load_model, load_tokenizer, weights_hash
+from ..tasks.errors import ConfigError
+from .nce import STUDENT, Enhanced, Teacher, Weighting, digest
+from .objectives import OBJECTIVES
+from .preference import PlannedDPO, PlannedKTO
+from .recipes import Lora, Training
+from .student import Trained
+from .train import Fitted, Log, encoded, fit, lora_config, tunable
+from .units import Labelled, Material, Unit, make
+
+Own = Callable[[Path], Sequence[Labelled]]
+"""From a student's directory to its own replies to the training questions, labelled."""
+
+
+class Course:
+    """One student's training, stage by stage."""
+
+    def __init__(
+        self,
+        material: Material,
+        base: Path,
+        recipe: Training,
+        *,
+        seed: int,
+        scratch: Path,
+        own: Own | None = None,
+        advance: Advance = silent,
+        log: Log | None = None,
+        device: str = "auto",
+    ) -> None:
+        """`scratch` keeps what is done; `own` asks a student, for methods that learn from their own replies."""
+        self.material = replace(material, seed=seed)
+        self.recipe = recipe
+        self._base = base
+        self._seed = seed
+        self._scratch = scratch
+        self._own = own
+        self._advance = advance
+        self._log = log
+        self._device = device
+        self._tokenizer = load_tokenizer(base)
+
+    def units(self, kind: str) -> list[Unit]:
+        """What a stage is taught with. Raises ConfigError when there is nothing."""
+        return make(kind, self.material)
+
+    def with_own(self, student: Path) -> list[Unit]:
+        """The teacher's right replies, and the student's own right ones."""
+        if self._own is None:
+            raise ConfigError("this method learns from a student's own replies, and there is nobody to ask for them")
+        own = tuple(reply for reply in self._own(student) if reply.right)
+        return make("right", replace(self.material, replies=self.material.replies + own))
+
+    def learn(
+        self, name: str, units: Sequence[Unit], objective: str = "likelihood", start: Path | None = None, **changes: Any
+    ) -> Path:
+        """A student, trained anew or from another one; `changes` are made to the recipe."""
+        recipe = self.recipe.model_copy(update=changes)
+
+        def teach(out: Path) -> Fitted:
+            model = self._student(start, recipe)
+            fitted = self._fit(name, model, units, recipe, objective=OBJECTIVES[objective])
+            model.save_pretrained(out)
+            return fitted
+
+        return self._stage(name, teach)
+
+    def prefer(self, name: str, start: Path, units: Sequence[Unit], kind: type[PlannedDPO | PlannedKTO]) -> Path:
+        """A student trained on by DPO or KTO, near to what it was."""
+
+        def teach(out: Path) -> Fitted:
+            model = self._student(start, self.recipe)
+            fitted = self._fit(name, model, units, self.recipe, kind=kind)
+            model.save_pretrained(out, **({"selected_adapters": [STUDENT]} if isinstance(model, PeftModel) else {}))
+            return fitted
+
+        return self._stage(name, teach)
+
+    def integrate(self, name: str, negative: Path, units: Sequence[Unit]) -> Path:
+        """A NAT model: a positive adapter and units, beside a negative adapter that stays as it is."""
+
+        def teach(out: Path) -> Fitted:
+            base = load_model(self._base, "float32", self._device)
+            model = PeftModel.from_pretrained(base, str(negative), adapter_name=NEGATIVE)
+            set_seed(self._seed)
+            model.add_adapter(POSITIVE, lora_config(self.narrow))
+            nat.integrate(model, self._units_config(base))
+            nat.use(model, POSITIVE, NEGATIVE)
+            for at, p in model.named_parameters():
+                p.requires_grad_(f".{POSITIVE}." in at or ".nat_units." in at)
+            fitted = self._fit(name, model, units, self.recipe)
+            nat.save(model, out)
+            return fitted
+
+        return self._stage(name, teach)
+
+    def enhance(
+        self, name: str, teacher: Path, units: Sequence[Unit], how: Weighting, *, shuffled: bool = False
+    ) -> Path:
+        """A plain adapter, trained from a NAT model (NCE)."""
+
+        def teach(out: Path) -> Fitted:
+            model = self._beside(teacher)
+            asked = self._ask(name, model, teacher, units, how, shuffled=shuffled)
+            fitted = self._fit(name, model, units, self.recipe, kind=Enhanced, teacher=asked)
+            own = {at: p for at, p in model.state_dict().items() if ".nat_units." not in at}
+            model.save_pretrained(out, selected_adapters=[STUDENT], state_dict=own)
+            return fitted
+
+        return self._stage(name, teach)
+
+    @property
+    def narrow(self) -> Lora:
+        """The recipe's adapter, on the layers that are integrated."""
+        return self.lora.model_copy(update={"targets": self.recipe.nat.targets})
+
+    @property
+    def lora(self) -> Lora:
+        """The recipe's adapter. Raises ConfigError when it has none."""
+        if not isinstance(self.recipe.tuning, Lora):
+            raise ConfigError("this method trains adapters: set tuning.kind to lora")
+        return self.recipe.tuning
+
+    def matched(self) -> Lora:
+        """An adapter on all linear layers with about as many weights as NAT's second stage trains."""
+        base = load_model(self._base, "float32", "cpu")
+        layers = [m for name, m in base.named_modules() if hasattr(m, "in_features") and name != "lm_head"]
+        chosen = [m for name, m in base.named_modules() if name.rpartition(".")[2] in self.recipe.nat.targets]
+        width = self._units_config(base).width
+        wanted = sum(
+            width * (m.in_features + 3 * m.out_features) + self.lora.rank * (m.in_features + m.out_features)
+            for m in chosen
+        )
+        rank = max(1, round(wanted / sum(m.in_features + m.out_features for m in layers)))
+        limit = min(min(m.in_features, m.out_features) for m in layers)
+        alpha = max(1, round(self.lora.alpha * min(rank, limit) / self.lora.rank))
+        return self.lora.model_copy(update={"targets": "all-linear", "rank": min(rank, limit), "alpha": alpha})
+
+    def finish(self, last: Path, out: Path) -> Trained:
+        """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost."""
+        stages = {path.parent.name: json.loads(path.read_text()) for path in sorted(self._scratch.glob("*/stage.json"))}
+        shutil.copytree(last, out, ignore=shutil.ignore_patterns("stage.json"))
+        self._tokenizer.save_pretrained(out)
+        curves = {name: stage["curve"] for name, stage in stages.items()}
+        (out / "training.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
+        each = [Trained(**stage["trained"]) for stage in stages.values()]
+        return replace(
+            Trained(**stages[last.name]["trained"]),
+            dropped=sum(trained.dropped for trained in each),
+            steps=sum(trained.steps for trained in each),
+            tokens=sum(trained.tokens for trained in each),
+            seconds=sum(trained.seconds for trained in each),
+            peak_gib=max(trained.peak_gib for trained in each),
+        )
+
+    def _stage(self, name: str, teach: Callable[[Path], Fitted]) -> Path:
+        """Have a stage trained, unless it is there, and keep it at once or not at all."""
+        out = self._scratch / name
+        if (out / "stage.json").is_file():
+            return out
+        part = self._scratch / f".{name}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        fitted = teach(part)
+        facts = {"trained": asdict(fitted.trained), "curve": fitted.curve}
+        (part / "stage.json").write_text(json.dumps(facts), encoding="utf-8")
+        part.rename(out)
+        shutil.rmtree(self._checkpoints(name), ignore_errors=True)
+        return out
+
+    def _checkpoints(self, name: str) -> Path:
+        return self._scratch / f".{name}.checkpoints"
+
+    def _fit(self, name: str, model: Any, units: Sequence[Unit], recipe: Training, **options: Any) -> Fitted:
+        def log(said: dict[str, Any]) -> None:
+            if self._log is not None:
+                self._log({"training": name, **said})
+
+        return fit(
+            model,
+            self._tokenizer,
+            units,
+            recipe,
+            seed=self._seed,
+            scratch=self._checkpoints(name),
+            advance=self._advance,
+            log=log,
+            **options,
+        )
+
+    def _student(self, start: Path | None, recipe: Training) -> PreTrainedModel | PeftModel:
+        """A new student, or the one in `start`, ready to be trained on."""
+        if start is None:
+            return tunable(load_model(self._base, "float32", self._device), recipe, self._seed)
+        if not isinstance(recipe.tuning, Lora):
+            return load_model(start, "float32", self._device)
+        base = load_model(self._base, "float32", self._device)
+        return PeftModel.from_pretrained(base, str(start), adapter_name=STUDENT, is_trainable=True)
+
+    def _beside(self, teacher: Path) -> PeftModel:
+        """A new student's adapter beside a NAT model's two, on one base."""
+        base = load_model(self._base, "float32", self._device)
+        model = PeftModel.from_pretrained(base, str(teacher / NEGATIVE), adapter_name=NEGATIVE)
+        model.load_adapter(str(teacher / POSITIVE), adapter_name=POSITIVE)
+        nat.load_units(model, teacher)
+        set_seed(self._seed)
+        model.add_adapter(STUDENT, lora_config(self.lora))
+        nat.use(model, STUDENT)
+        for at, p in model.named_parameters():
+            p.requires_grad_(f".{STUDENT}." in at)
+        return model
+
+    def _ask(
+        self, name: str, model: PeftModel, nat_model: Path, units: Sequence[Unit], how: Weighting, *, shuffled: bool
+    ) -> Teacher:
+        """What the NAT model says to the units, asked once and kept, as far as the settings want it kept."""
+        settings = self.recipe.nce
+        teacher = Teacher(how, per_token=settings.per == "token")
+        if settings.cache == "online":
+            if shuffled or (settings.per == "token" and how == "none"):
+                raise ConfigError("a control over all replies' weights needs nce.cache rows or weights")
+            return teacher
+        rows = [row for unit in encoded(self._tokenizer, units, self.recipe.max_length) for row in unit]
+        facts = {
+            "base": weights_hash(self._base),
+            "NAT model": weights_hash(nat_model),
+            "tokenizer": digest(sorted(self._tokenizer.get_vocab().items())),
+            "data": digest(rows),
+            "setting": digest([how, settings.per, settings.cache, settings.top_k]),
+        }
+        path = self._scratch / f".{name}.teacher.safetensors"
+        if path.is_file():
+            teacher.load(path, facts, len(rows))
+        else:
+            k = 0 if settings.cache == "weights" else settings.top_k
+            pad = self._tokenizer.pad_token_id
+            teacher.remember(model, rows, pad, self.recipe.micro_batch or self.recipe.batch, k)
+            teacher.save(path, facts)
+        if shuffled:
+            teacher.shuffle(self._seed)
+        return teacher
+
+    def _units_config(self, base: PreTrainedModel) -> nat.NatConfig:
+        settings = self.recipe.nat
+        return nat.NatConfig(
+            width=settings.width or nat.default_width(base.config.hidden_size),
+            beta=settings.beta,
+            weights=settings.weights,
+            fixed_negative=settings.fixed_negative,
+            correction=settings.correction,
+            value=settings.value,
+            form=settings.form,
+        )
+
+
+# -- methods ---------------------------------------------------------------------------------------------------------
+
+
+def _alone(units: str, objective: str = "likelihood") -> Callable[[Course], Path]:
+    return lambda course: course.learn("student", course.units(units), objective)
+
+
+def _after_kd(units: str, objective: str) -> Callable[[Course], Path]:
+    def teach(course: Course) -> Path:
+        first = course.learn("kd", course.units("right"))
+        return course.learn("student", course.units(units), objective, first)
+
+    return teach
+
+
+def _preferred(units: str, kind: type[PlannedDPO | PlannedKTO]) -> Callable[[Course], Path]:
+    def teach(course: Course) -> Path:
+        first = course.learn("kd", course.units("right"))
+        return course.prefer("student", first, course.units(units), kind)
+
+    return teach
+
+
+def _nat(negatives: str = "wrong") -> Callable[[Course], Path]:
+    def teach(course: Course) -> Path:
+        kind = "readable-wrong" if negatives == "wrong" and course.recipe.nat.negatives == "readable" else negatives
+        negative = course.learn("negative", course.units(kind), tuning=course.narrow)
+        return course.integrate("nat", negative, course.units("right"))
+
+    return teach
+
+
+def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Course], Path]:
+    def teach(course: Course) -> Path:
+        settings = course.recipe.nce
+        teacher = _nat()(course)
+        units = course.with_own(teacher) if settings.data == "teacher+self" else course.units("right")
+        weights: Weighting = settings.weights if how == "settings" else "none"
+        return course.enhance("student", teacher, units, weights, shuffled=shuffled)
+
+    return teach
+
+
+def _self_augment(course: Course) -> Path:
+    return course.learn("student", course.with_own(_nat()(course)))
+
+
+def _kd_wide(course: Course) -> Path:
+    return course.learn("student", course.units("right"), tuning=course.matched())
+
+
+def _kd_longer(course: Course) -> Path:
+    recipe = course.recipe
+    more: dict[str, Any] = {"tokens": 2 * recipe.tokens} if recipe.tokens else {"epochs": 2 * recipe.epochs}
+    return course.learn("student", course.units("right"), **more)
+
+
+class Method(NamedTuple):
+    """A way to distil a student."""
+
+    line: str
+    """What it is, in a line."""
+    teach: Callable[[Course], Path]
+    """Trains the student; the directory of its last stage."""
+
+
+METHODS = {
+    "kd": Method("the teacher's replies that `data` names, by likelihood (CoT-KD)", _alone("taught")),
+    "ft": Method("the questions' own solutions, by likelihood", _alone("human")),
+    "mix": Method("right and wrong replies alike, by likelihood", _alone("mixed")),
+    "cl": Method("a question's right replies against its wrong ones: InfoNCE and likelihood", _alone("sessions", "cl")),
+    "nt": Method("right replies up, wrong ones down by 0.05: negative training", _alone("labelled", "nt")),
+    "ul": Method("right replies up, wrong tokens' complements up by 0.05: unlikelihood", _alone("labelled", "ul")),
+    "ul-literal": Method(
+        "unlikelihood of whole replies, as written: no different from kd", _alone("labelled", "ul-literal")
+    ),
+    "nat": Method("two adapters, of right and of wrong replies, integrated token by token", _nat()),
+    "nce": Method("a plain adapter from the NAT model, by how far that one moved from the wrong", _nce()),
+    "redi": Method("kd, then pairs: right up, wrong down by 0.8, length-normalised", _after_kd("pairs", "redi")),
+    "dpo": Method("kd, then pairs: direct preference optimization", _preferred("pairs", PlannedDPO)),
+    "kto": Method("kd, then labelled replies: Kahneman-Tversky optimization", _preferred("labelled", PlannedKTO)),
+    "tagged": Method("all replies, the question told to be answered rightly or wrongly", _alone("tagged")),
+    "self-augment": Method("right replies and the NAT model's own right ones, by likelihood", _self_augment),
+    "self-distill": Method("a plain adapter from the NAT model, all replies alike", _nce("none")),
+    "nat-positive": Method("control of nat: both adapters learn right replies", _nat("right")),
+    "nat-random": Method(
+        "control of nat: the negative adapter learns replies drawn whatever their label", _nat("random")
+    ),
+    "kd-wide": Method("control of nat: kd, as many weights on all linear layers", _kd_wide),
+    "kd-longer": Method("control of nat: kd, twice the tokens", _kd_longer),
+    "nce-shuffled": Method("control of nce: the same weights, dealt out at random", _nce(shuffled=True)),
+}
+"""By the names that a config and `--method` know them by."""
+
+
+def distil(name: str, course: Course, out: Path) -> Trained:
+    """Distil a student by a method and leave it in `out`. Raises ConfigError for a name that is none."""
+    if name not in METHODS:
+        raise ConfigError(f"no method {name!r}; there are {', '.join(METHODS)}")
+    return course.finish(METHODS[name].teach(course), out)

@@ -1,0 +1,239 @@
+"""NCE, negative calibrated enhancement: a plain LoRA student learns from a NAT model, most where it changed its mind.
+
+Li et al., *Turning Dust into Gold* (AAAI 2024), equations 6 to 8. For a reply of N tokens, with P_neg what the negative
+adapter alone predicts and P_NAT what the integrated model does:
+
+    KL   = 1/N sum_t KL(P_neg || P_NAT)                              (6) how much the integration has changed
+    beta = tanh(KL)                                                  (7) in [0, 1)
+    loss = 1/2 CE(reply) + 1/2 w CE(P_NAT, P_student)                (8) CE(P, Q) = - sum_t sum_v P log Q
+
+with w = 1/2 + beta (the authors' code), or beta (the paper's figure). Both teachers are frozen, so that beta, and the
+teacher's rows, can be computed once. A row is kept as its k most likely tokens and the mass of all others, which the
+student is taught as one more token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..lm.local import NEGATIVE, POSITIVE
+from ..lm.nat import use
+from ..tasks.errors import ConfigError
+from .objectives import Scored
+from .train import Collate, Planned
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+STUDENT = "default"
+"""The student's adapter, beside the NAT model's two on the one base."""
+
+Weighting = Literal["0.5+beta", "beta", "none"]
+
+
+def weight(kl: Tensor, how: Weighting) -> Tensor:
+    """w, from KL(P_neg || P_NAT) in nats. `none` is unweighted self-distillation."""
+    if how == "none":
+        return torch.ones_like(kl)
+    beta = torch.tanh(kl)
+    return 0.5 + beta if how == "0.5+beta" else beta
+
+
+def divergence(negative: Tensor, integrated: Tensor) -> Tensor:
+    """KL(P_neg || P_NAT) of each row, from log-probabilities (..., vocabulary)."""
+    return (negative.exp() * (negative - integrated)).sum(-1)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the teacher predicts at some tokens."""
+
+    logprobs: Tensor  # tokens, k
+    """Of its k most likely tokens, most likely first."""
+    tokens: Tensor  # tokens, k
+
+    @classmethod
+    def of(cls, logprobs: Tensor, k: int | None) -> Rows:
+        """The k most likely of log-probabilities (tokens, vocabulary); None keeps all."""
+        return cls(*logprobs.topk(logprobs.shape[-1] if k is None else min(k, logprobs.shape[-1]), dim=-1))
+
+    @property
+    def tail(self) -> Tensor:
+        """The probability of all other tokens (tokens)."""
+        return (1 - self.logprobs.exp().sum(-1)).clamp(min=0)
+
+    def cross_entropy(self, student: Tensor) -> Tensor:
+        """CE(P_NAT, P_student) at each token, from the student's log-probabilities (tokens, vocabulary)."""
+        own = student.gather(-1, self.tokens)
+        kept = -(self.logprobs.exp() * own).sum(-1)
+        if self.tokens.shape[-1] == student.shape[-1]:
+            return kept
+        rest = torch.log1p(-own.exp().sum(-1).clamp(max=1 - 1e-6))
+        return kept - self.tail * rest
+
+
+class Teacher:
+    """What a NAT model says to each reply: asked anew, or read from what was kept."""
+
+    def __init__(self, how: Weighting, *, per_token: bool = False) -> None:
+        self._how = how
+        self._per_token = per_token
+        self._weights: list[Tensor] | None = None
+        self._rows: list[Rows] | None = None
+        self.tail = 0.0
+        """The mean probability of what kept rows leave out."""
+
+    def remember(self, model: PeftModel, rows: Sequence[dict[str, Any]], pad: int, batch: int, k: int | None) -> None:
+        """Ask once about every reply. `k` tokens of each of its predictions are kept too; 0 keeps the weights alone."""
+        weights: dict[int, Tensor] = {}
+        kept: dict[int, Rows] = {}
+        for some in _by_length(rows, batch):
+            inputs = Collate(pad)([{**rows[i], "unit": 0, "index": i} for i in some])
+            inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
+            negative, integrated = self.ask(model, inputs)
+            counts = (inputs["labels"][:, 1:] != -100).sum(-1).tolist()
+            per_row = zip(some, torch.split(negative, counts), torch.split(integrated, counts), strict=True)
+            for i, before, after in per_row:
+                kl = divergence(before, after)
+                weights[i] = weight(kl if self._per_token else kl.mean(), self._how).cpu()
+                if k != 0:
+                    found = Rows.of(after, k)
+                    kept[i] = Rows(found.logprobs.cpu(), found.tokens.cpu())
+        self._weights = [weights[i] for i in range(len(rows))]
+        if k != 0:
+            self._rows = [kept[i] for i in range(len(rows))]
+            self.tail = float(torch.cat([row.tail for row in self._rows]).mean())
+
+    def ask(self, model: PeftModel, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Log-probabilities at the replies' tokens (tokens, vocabulary), of the negative adapter and of both."""
+        return listen(model, inputs, NEGATIVE), listen(model, inputs, POSITIVE, NEGATIVE)
+
+    def of(self, model: PeftModel, inputs: dict[str, Tensor]) -> tuple[Tensor, Rows]:
+        """w at each token of the batch's replies, and the teacher's predictions there."""
+        counts = (inputs["labels"][:, 1:] != -100).sum(-1)
+        if self._weights is not None and self._rows is not None:
+            rows = [self._rows[i] for i in inputs["index"].tolist()]
+            device = inputs["labels"].device
+            together = Rows(
+                torch.cat([r.logprobs for r in rows]).to(device), torch.cat([r.tokens for r in rows]).to(device)
+            )
+            return self._spread(inputs, counts), together
+        if self._weights is not None:
+            return self._spread(inputs, counts), Rows.of(listen(model, inputs, POSITIVE, NEGATIVE), None)
+        negative, integrated = self.ask(model, inputs)
+        kl = divergence(negative, integrated)
+        if not self._per_token:
+            kl = torch.cat([of_reply.mean().expand(len(of_reply)) for of_reply in torch.split(kl, counts.tolist())])
+        return weight(kl, self._how), Rows.of(integrated, None)
+
+    def shuffle(self, seed: int) -> None:
+        """Deal the weights out anew (a control: does it matter which reply has which?)."""
+        assert self._weights is not None and not self._per_token
+        order = torch.randperm(len(self._weights), generator=torch.Generator().manual_seed(seed)).tolist()
+        self._weights = [self._weights[i] for i in order]
+
+    def mean_weight(self) -> float:
+        """Of all replies."""
+        assert self._weights is not None
+        return float(torch.stack([w.mean() for w in self._weights]).mean())
+
+    def save(self, path: Path, facts: dict[str, str]) -> None:
+        """Keep what was asked, with what it stands on."""
+        assert self._weights is not None
+        tensors = {f"weight.{i}": w.clone() for i, w in enumerate(self._weights)}
+        for i, row in enumerate(self._rows or ()):
+            tensors |= {f"logprobs.{i}": row.logprobs.clone(), f"tokens.{i}": row.tokens.to(torch.int32)}
+        part = path.with_suffix(".part")
+        save_file(tensors, part, metadata=facts)
+        part.replace(path)
+
+    def load(self, path: Path, facts: dict[str, str], count: int) -> None:
+        """Read what was kept. Raises ConfigError when it stands on something else."""
+        try:
+            with safe_open(path, "pt") as kept:
+                found = kept.metadata() or {}
+                if wrong := sorted(name for name in facts if found.get(name) != facts[name]):
+                    raise ConfigError(f"{path} was made with another {wrong[0]}; remove it to ask the teacher again")
+                self._weights = [kept.get_tensor(f"weight.{i}") for i in range(count)]
+                if "logprobs.0" in kept.keys():  # noqa: SIM118  # no mapping
+                    self._rows = [
+                        Rows(kept.get_tensor(f"logprobs.{i}"), kept.get_tensor(f"tokens.{i}").long())
+                        for i in range(count)
+                    ]
+                    self.tail = float(torch.cat([row.tail for row in self._rows]).mean())
+        except (OSError, SafetensorError) as error:
+            raise ConfigError(f"cannot read {path}: {error}; remove it to ask the teacher again") from error
+
+    def _spread(self, inputs: dict[str, Tensor], counts: Tensor) -> Tensor:
+        """The kept weights of the batch's replies, one at each of their tokens."""
+        assert self._weights is not None
+        kept = [self._weights[i] for i in inputs["index"].tolist()]
+        spread = [w.expand(n) if w.ndim == 0 else w for w, n in zip(kept, counts.tolist(), strict=True)]
+        return torch.cat(spread).to(inputs["labels"].device)
+
+
+def listen(model: PeftModel, inputs: dict[str, Tensor], *adapters: str) -> Tensor:
+    """What these adapters predict at the replies' tokens, without dropout; the student's is active again after it."""
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        use(model, *adapters)
+        logprobs = reply_logits(model, inputs).log_softmax(-1)
+    use(model, STUDENT)
+    model.train(training)
+    return logprobs
+
+
+class Enhanced(Planned):
+    """Trains the student adapter by (8)."""
+
+    def __init__(self, *, teacher: Teacher, **options: Any) -> None:
+        self._teacher = teacher
+        super().__init__(**options)
+
+    def _loss(self, model: PeftModel, inputs: dict[str, Tensor]) -> tuple[Scored, Tensor]:
+        inner = self.accelerator.unwrap_model(model)
+        weights, rows = self._teacher.of(inner, inputs)
+        student = reply_logits(model, inputs).log_softmax(-1)
+        mask = inputs["labels"][:, 1:] != -100
+        own = student.gather(-1, inputs["labels"][:, 1:][mask][:, None])[:, 0]
+        logprobs = torch.zeros(mask.shape, dtype=own.dtype, device=own.device).masked_scatter(mask, own)
+        self._telemetry.note("nce_weight", float(weights.mean()))
+        loss = -0.5 * own.sum() + 0.5 * (weights * rows.cross_entropy(student)).sum()
+        return Scored(logprobs, mask, inputs["right"], inputs["unit"]), loss
+
+
+def reply_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    """The logits that predict the replies' tokens (tokens, vocabulary); those of the prompts are never made."""
+    labels = inputs["labels"]
+    mask = labels[:, 1:] != -100  # rows, time - 1: the logits at t predict the label at t + 1
+    first = int(mask.any(0).float().argmax())
+    width = labels.shape[1]
+    logits = model(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        use_cache=False,
+        logits_to_keep=width - first,
+    ).logits[:, :-1]
+    kept: Tensor = logits[mask[:, first:]]
+    return kept
+
+
+def digest(values: Iterable[object]) -> str:
+    """SHA-256 of values that are JSON."""
+    return hashlib.sha256(json.dumps(list(values)).encode()).hexdigest()
+
+
+def _by_length(rows: Sequence[dict[str, Any]], batch: int) -> Iterator[list[int]]:
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
+    return (order[start : start + batch] for start in range(0, len(order), batch))

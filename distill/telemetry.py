@@ -1,0 +1,82 @@
+"""What a training is like on the way: log-probabilities of right and wrong replies, speed, memory, NAT's weights."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..lm.nat import Integration
+from .objectives import Scored
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Telemetry:
+    """Gathers between two logged steps."""
+
+    def __init__(self, model: nn.Module, log: Callable[[dict[str, Any]], None] | None) -> None:
+        self._units = {name: unit for name, unit in model.named_modules() if isinstance(unit, Integration)}
+        self._log = log
+        self._sums = {True: 0.0, False: 0.0}
+        self._counts = {True: 0, False: 0}
+        self._extra: dict[str, list[float]] = {}
+        self._tokens = 0
+        self._since = time.perf_counter()
+
+    def add(self, scored: Scored) -> None:
+        """A batch."""
+        with torch.no_grad():
+            for label in (True, False):
+                rows = scored.right == label
+                self._sums[label] += float(scored.totals[rows].sum())
+                self._counts[label] += int(scored.mask[rows].sum())
+        self._tokens += int(scored.mask.sum())
+
+    def note(self, name: str, value: float) -> None:
+        """A number of a batch, to be averaged."""
+        self._extra.setdefault(name, []).append(value)
+
+    def logged(self, logs: dict[str, Any]) -> dict[str, Any]:
+        """A logged step with everything that was gathered for it."""
+        if "loss" not in logs:
+            return logs
+        took = max(time.perf_counter() - self._since, 1e-9)
+        said = {
+            **logs,
+            **{
+                f"logprob_{'right' if label else 'wrong'}": self._sums[label] / self._counts[label]
+                for label in (True, False)
+                if self._counts[label]
+            },
+            **{name: sum(values) / len(values) for name, values in self._extra.items()},
+            **self._weights(),
+            **({"reply_tokens_per_second": self._tokens / took} if self._tokens else {}),
+            "peak_gib": peak_gib(),
+        }
+        self._sums, self._counts = {True: 0.0, False: 0.0}, {True: 0, False: 0}
+        self._extra, self._tokens, self._since = {}, 0, time.perf_counter()
+        if self._log is not None:
+            self._log(said)
+        return said
+
+    def _weights(self) -> dict[str, float]:
+        """The negative branch's mean weight in each layer's unit, and over all of them."""
+        seen = {name: float(unit.negative) for name, unit in self._units.items() if unit.negative is not None}
+        if not seen:
+            return {}
+        layers = {f"a_neg/{name.partition('.nat_units')[0].partition('.layers.')[2]}": a for name, a in seen.items()}
+        return {"a_neg": sum(seen.values()) / len(seen), **layers}
+
+
+def peak_gib() -> float:
+    """The most memory that was in use: the GPU's where there is one, else the process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,0 +1,135 @@
+"""A run's students: distilled from its traces, by a method, into a directory with a card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..distill import student
+from ..distill.collect import collect, solved_by, spent
+from ..distill.imported import TracesSource
+from ..distill.recipes import DecomposerRecipe, SolverRecipe, Training
+from ..distill.traces import Trace
+from ..lm import Model
+from ..lm.settings import TransformersSettings
+from ..lm.weights import model_directory, weights_hash
+from ..tasks.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..distill.units import Labelled, Material
+    from .run import Run
+
+
+def teach(run: Run, role: student.Role, recipe: Training, directory: Path, seed: int) -> dict[str, Any]:
+    """A student, distilled unless it is there; what its card says."""
+    if (facts := student.read(directory)) is not None:
+        run.check(directory, facts)
+        return facts
+    from ..distill.methods import METHODS, Course, distil  # TRL takes seconds to import
+
+    if recipe.method not in METHODS:
+        raise ConfigError(f"no method {recipe.method!r}; there are {', '.join(METHODS)}")
+    collected = run.collect()
+    material = _material(run, role, recipe, collected)
+    scratch = run.directory / "checkpoints" / directory.relative_to(run.directory)
+    scratch.mkdir(parents=True, exist_ok=True)
+    with run.progress.stage(f"distil: {directory.relative_to(run.directory)}") as advance:
+        course = Course(
+            material,
+            model_directory(run.study.student.path),
+            recipe,
+            seed=seed,
+            scratch=scratch,
+            own=lambda of: _own(run, role, recipe, of, collected),
+            advance=advance,
+            log=lambda said: run.progress.event("training", student=directory.name, **said),
+            device=run.study.student.device,
+        )
+        lesson = _lesson(run, role, recipe, collected, seed)
+        facts = student.build(directory, lesson, lambda out: distil(recipe.method, course, out))
+    shutil.rmtree(scratch, ignore_errors=True)
+    run.progress.event("distilled", role=role, method=recipe.method, seed=seed, **facts["trained"])
+    return facts
+
+
+def explain() -> str:
+    """Every method in a line."""
+    from ..distill.methods import METHODS
+
+    wide = max(map(len, METHODS))
+    return "\n".join(f"{name:<{wide}}  {method.line}" for name, method in METHODS.items())
+
+
+def _material(run: Run, role: student.Role, recipe: Training, traces: Sequence[Trace]) -> Material:
+    from ..distill.material import decomposing, solving
+
+    if isinstance(recipe, SolverRecipe):
+        return solving(traces, run.solver(run.base), recipe)
+    assert isinstance(recipe, DecomposerRecipe)
+    return decomposing(traces, run.decomposer(run.base), recipe)
+
+
+def _own(run: Run, role: student.Role, recipe: Training, of: Path, traces: Sequence[Trace]) -> tuple[Labelled, ...]:
+    """What a student in the making says to the training questions itself.
+
+    Its solutions follow the teacher's decompositions; its decompositions are followed by the teacher.
+    """
+    settings = run.study.student
+    # A NAT model is one that vLLM cannot load.
+    engine = TransformersSettings(
+        engine="transformers", path=settings.path, dtype=settings.dtype, device=settings.device
+    ).open()
+    model = Model("own", engine, run.store, run.study.seed, adapter=of)
+    if role == "solver":
+        own = solved_by(run.solver(model), traces, run.study.collect)
+    elif isinstance(run.study.train, TracesSource):
+        raise ConfigError(
+            "a decomposer's own decompositions need a teacher that follows them, and there are traces alone"
+        )
+    else:
+        own = collect(run.train_questions, run.decomposer(model), run.solver(run.llm), run.study.collect)
+    return _material(run, role, recipe.model_copy(update={"method": "own"}), own).replies
+
+
+def _lesson(run: Run, role: student.Role, recipe: Training, traces: Sequence[Trace], seed: int) -> student.Lesson:
+    return student.Lesson(
+        role=role,
+        base=run.study.student.path,
+        base_hash=weights_hash(model_directory(run.study.student.path)),
+        teacher=_teacher(run),
+        data=_data(recipe),
+        prompts=run.prompts(role),
+        cost={} if isinstance(run.study.train, TracesSource) else _teaching_cost(traces, run.llm),
+        seed=seed,
+        recipe=recipe.model_dump(mode="json"),
+    )
+
+
+def _data(recipe: Training) -> str:
+    said = [f"method {recipe.method}"]
+    if isinstance(recipe, SolverRecipe):
+        said += [f"solutions: {recipe.data}"] * (recipe.method == "kd") + [f"target {recipe.target}"]
+    if isinstance(recipe, DecomposerRecipe) and recipe.method == "kd":
+        said.append(f"decompositions: {recipe.data}")
+    return ", ".join(said)
+
+
+def _teacher(run: Run) -> str:
+    train = run.study.train
+    if isinstance(train, TracesSource):
+        return f"traces in {train.path} ({train.fingerprint()[:12]})"
+    identity = run.llm.engine.identity(None)
+    return f"{identity.model} at {identity.host} {identity.revision[:12]}".strip()
+
+
+def _teaching_cost(traces: Sequence[Trace], teacher: Model) -> dict[str, float]:
+    both = spent(traces)
+    cost: dict[str, float] = {
+        "prompt tokens": both.prompt_tokens,
+        "completion tokens": both.completion_tokens,
+        "seconds": round(both.seconds, 3),
+    }
+    dollars = teacher.price.dollars(both) if teacher.price else None
+    return cost if dollars is None else {**cost, "dollars": dollars}
