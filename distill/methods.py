@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +27,11 @@ from .objectives import OBJECTIVES
 from .preference import PlannedDPO, PlannedKTO
 from .recipes import Lora, Training
 from .student import Trained
-from .train import Fitted, Log, encoded, fit, lora_config, tunable
+from .train import Fitted, Log, encoded, fit, is_first, lora_config, tunable, wait_for_all
 from .units import Labelled, Material, Unit, make
+
+_Taught = tuple[Fitted, Callable[[Path], object]]
+"""What a training was, and how to save what it made."""
 
 Own = Callable[[Path], Sequence[Labelled]]
 """From a student's directory to its own replies to the training questions, labelled."""
@@ -49,7 +53,9 @@ class Course:
         log: Log | None = None,
         device: str = "auto",
     ) -> None:
-        """`scratch` keeps what is done; `own` asks a student, for methods that learn from their own replies."""
+        """`scratch` keeps what is done: courses of one base, material, recipe and seed may share it, and then train
+        what they have in common once. `own` asks a student, for methods that learn from their own replies.
+        """
         self.material = replace(material, seed=seed)
         self.recipe = recipe
         self._base = base
@@ -60,6 +66,12 @@ class Course:
         self._log = log
         self._device = device
         self._tokenizer = load_tokenizer(base)
+        self._stages: list[Path] = []
+
+    @property
+    def last(self) -> str:
+        """What the last stage is called: as no other method's is."""
+        return f"student-{self.recipe.method}"
 
     def units(self, kind: str) -> list[Unit]:
         """What a stage is taught with. Raises ConfigError when there is nothing."""
@@ -78,29 +90,26 @@ class Course:
         """A student, trained anew or from another one; `changes` are made to the recipe."""
         recipe = self.recipe.model_copy(update=changes)
 
-        def teach(out: Path) -> Fitted:
+        def teach() -> _Taught:
             model = self._student(start, recipe)
-            fitted = self._fit(name, model, units, recipe, objective=OBJECTIVES[objective])
-            model.save_pretrained(out)
-            return fitted
+            return self._fit(name, model, units, recipe, objective=OBJECTIVES[objective]), model.save_pretrained
 
         return self._stage(name, teach)
 
     def prefer(self, name: str, start: Path, units: Sequence[Unit], kind: type[PlannedDPO | PlannedKTO]) -> Path:
         """A student trained on by DPO or KTO, near to what it was."""
 
-        def teach(out: Path) -> Fitted:
+        def teach() -> _Taught:
             model = self._student(start, self.recipe)
-            fitted = self._fit(name, model, units, self.recipe, kind=kind)
-            model.save_pretrained(out, **({"selected_adapters": [STUDENT]} if isinstance(model, PeftModel) else {}))
-            return fitted
+            own = {"selected_adapters": [STUDENT]} if isinstance(model, PeftModel) else {}
+            return self._fit(name, model, units, self.recipe, kind=kind), partial(model.save_pretrained, **own)
 
         return self._stage(name, teach)
 
     def integrate(self, name: str, negative: Path, units: Sequence[Unit]) -> Path:
         """A NAT model: a positive adapter and units, beside a negative adapter that stays as it is."""
 
-        def teach(out: Path) -> Fitted:
+        def teach() -> _Taught:
             base = load_model(self._base, "float32", self._device)
             model = PeftModel.from_pretrained(base, str(negative), adapter_name=NEGATIVE)
             set_seed(self._seed)
@@ -109,9 +118,7 @@ class Course:
             nat.use(model, POSITIVE, NEGATIVE)
             for at, p in model.named_parameters():
                 p.requires_grad_(f".{POSITIVE}." in at or ".nat_units." in at)
-            fitted = self._fit(name, model, units, self.recipe)
-            nat.save(model, out)
-            return fitted
+            return self._fit(name, model, units, self.recipe), partial(nat.save, model)
 
         return self._stage(name, teach)
 
@@ -120,13 +127,12 @@ class Course:
     ) -> Path:
         """A plain adapter, trained from a NAT model (NCE)."""
 
-        def teach(out: Path) -> Fitted:
+        def teach() -> _Taught:
             model = self._beside(teacher)
             asked = self._ask(name, model, teacher, units, how, shuffled=shuffled)
             fitted = self._fit(name, model, units, self.recipe, kind=Enhanced, teacher=asked)
             own = {at: p for at, p in model.state_dict().items() if ".nat_units." not in at}
-            model.save_pretrained(out, selected_adapters=[STUDENT], state_dict=own)
-            return fitted
+            return fitted, partial(model.save_pretrained, selected_adapters=[STUDENT], state_dict=own)
 
         return self._stage(name, teach)
 
@@ -159,11 +165,13 @@ class Course:
 
     def finish(self, last: Path, out: Path) -> Trained:
         """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost."""
-        stages = {path.parent.name: json.loads(path.read_text()) for path in sorted(self._scratch.glob("*/stage.json"))}
-        shutil.copytree(last, out, ignore=shutil.ignore_patterns("stage.json"))
-        self._tokenizer.save_pretrained(out)
-        curves = {name: stage["curve"] for name, stage in stages.items()}
-        (out / "training.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
+        wait_for_all()
+        stages = {stage.name: json.loads((stage / "stage.json").read_text(encoding="utf-8")) for stage in self._stages}
+        if is_first():
+            shutil.copytree(last, out, ignore=shutil.ignore_patterns("stage.json"))
+            self._tokenizer.save_pretrained(out)
+            curves = {name: stage["curve"] for name, stage in stages.items()}
+            (out / "training.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
         each = [Trained(**stage["trained"]) for stage in stages.values()]
         return replace(
             Trained(**stages[last.name]["trained"]),
@@ -174,18 +182,23 @@ class Course:
             peak_gib=max(trained.peak_gib for trained in each),
         )
 
-    def _stage(self, name: str, teach: Callable[[Path], Fitted]) -> Path:
+    def _stage(self, name: str, teach: Callable[[], _Taught]) -> Path:
         """Have a stage trained, unless it is there, and keep it at once or not at all."""
         out = self._scratch / name
+        if out not in self._stages:
+            self._stages.append(out)
         if (out / "stage.json").is_file():
             return out
-        part = self._scratch / f".{name}.part"
-        shutil.rmtree(part, ignore_errors=True)
-        fitted = teach(part)
-        facts = {"trained": asdict(fitted.trained), "curve": fitted.curve}
-        (part / "stage.json").write_text(json.dumps(facts), encoding="utf-8")
-        part.rename(out)
-        shutil.rmtree(self._checkpoints(name), ignore_errors=True)
+        fitted, save = teach()
+        if is_first():
+            part = self._scratch / f".{name}.part"
+            shutil.rmtree(part, ignore_errors=True)
+            save(part)
+            facts = {"trained": asdict(fitted.trained), "curve": fitted.curve}
+            (part / "stage.json").write_text(json.dumps(facts), encoding="utf-8")
+            part.rename(out)
+            shutil.rmtree(self._checkpoints(name), ignore_errors=True)
+        wait_for_all()
         return out
 
     def _checkpoints(self, name: str) -> Path:
@@ -255,7 +268,8 @@ class Course:
             k = 0 if settings.cache == "weights" else settings.top_k
             pad = self._tokenizer.pad_token_id
             teacher.remember(model, rows, pad, self.recipe.micro_batch or self.recipe.batch, k)
-            teacher.save(path, facts)
+            if is_first():
+                teacher.save(path, facts)
         if shuffled:
             teacher.shuffle(self._seed)
         return teacher
@@ -277,21 +291,21 @@ class Course:
 
 
 def _alone(units: str, objective: str = "likelihood") -> Callable[[Course], Path]:
-    return lambda course: course.learn("student", course.units(units), objective)
+    return lambda course: course.learn(course.last, course.units(units), objective)
 
 
 def _after_kd(units: str, objective: str) -> Callable[[Course], Path]:
     def teach(course: Course) -> Path:
-        first = course.learn("kd", course.units("right"))
-        return course.learn("student", course.units(units), objective, first)
+        first = course.learn("right", course.units("right"))
+        return course.learn(course.last, course.units(units), objective, first)
 
     return teach
 
 
 def _preferred(units: str, kind: type[PlannedDPO | PlannedKTO]) -> Callable[[Course], Path]:
     def teach(course: Course) -> Path:
-        first = course.learn("kd", course.units("right"))
-        return course.prefer("student", first, course.units(units), kind)
+        first = course.learn("right", course.units("right"))
+        return course.prefer(course.last, first, course.units(units), kind)
 
     return teach
 
@@ -299,8 +313,8 @@ def _preferred(units: str, kind: type[PlannedDPO | PlannedKTO]) -> Callable[[Cou
 def _nat(negatives: str = "wrong") -> Callable[[Course], Path]:
     def teach(course: Course) -> Path:
         kind = "readable-wrong" if negatives == "wrong" and course.recipe.nat.negatives == "readable" else negatives
-        negative = course.learn("negative", course.units(kind), tuning=course.narrow)
-        return course.integrate("nat", negative, course.units("right"))
+        negative = course.learn(f"nat-{negatives}", course.units(kind), tuning=course.narrow)
+        return course.integrate(f"nat-{negatives}-right", negative, course.units("right"))
 
     return teach
 
@@ -311,23 +325,23 @@ def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Course],
         teacher = _nat()(course)
         units = course.with_own(teacher) if settings.data == "teacher+self" else course.units("right")
         weights: Weighting = settings.weights if how == "settings" else "none"
-        return course.enhance("student", teacher, units, weights, shuffled=shuffled)
+        return course.enhance(course.last, teacher, units, weights, shuffled=shuffled)
 
     return teach
 
 
 def _self_augment(course: Course) -> Path:
-    return course.learn("student", course.with_own(_nat()(course)))
+    return course.learn(course.last, course.with_own(_nat()(course)))
 
 
 def _kd_wide(course: Course) -> Path:
-    return course.learn("student", course.units("right"), tuning=course.matched())
+    return course.learn(course.last, course.units("right"), tuning=course.matched())
 
 
 def _kd_longer(course: Course) -> Path:
     recipe = course.recipe
     more: dict[str, Any] = {"tokens": 2 * recipe.tokens} if recipe.tokens else {"epochs": 2 * recipe.epochs}
-    return course.learn("student", course.units("right"), **more)
+    return course.learn(course.last, course.units("right"), **more)
 
 
 class Method(NamedTuple):
@@ -357,6 +371,7 @@ METHODS = {
     "tagged": Method("all replies, the question told to be answered rightly or wrongly", _alone("tagged")),
     "self-augment": Method("right replies and the NAT model's own right ones, by likelihood", _self_augment),
     "self-distill": Method("a plain adapter from the NAT model, all replies alike", _nce("none")),
+    "negative": Method("control: wrong replies, by likelihood", _alone("wrong")),
     "nat-positive": Method("control of nat: both adapters learn right replies", _nat("right")),
     "nat-random": Method(
         "control of nat: the negative adapter learns replies drawn whatever their label", _nat("random")

@@ -202,15 +202,23 @@ class Enhanced(Planned):
         super().__init__(**options)
 
     def _loss(self, model: PeftModel, inputs: dict[str, Tensor]) -> tuple[Scored, Tensor]:
-        inner = self.accelerator.unwrap_model(model)
-        weights, rows = self._teacher.of(inner, inputs)
-        student = reply_logits(model, inputs).log_softmax(-1)
-        mask = inputs["labels"][:, 1:] != -100
-        own = student.gather(-1, inputs["labels"][:, 1:][mask][:, None])[:, 0]
-        logprobs = torch.zeros(mask.shape, dtype=own.dtype, device=own.device).masked_scatter(mask, own)
-        self._telemetry.note("nce_weight", float(weights.mean()))
-        loss = -0.5 * own.sum() + 0.5 * (weights * rows.cross_entropy(student)).sum()
-        return Scored(logprobs, mask, inputs["right"], inputs["unit"]), loss
+        scored, loss, mean = enhanced(model, self.accelerator.unwrap_model(model), self._teacher, inputs)
+        self._telemetry.note("nce_weight", mean)
+        return scored, loss
+
+
+def enhanced(model: Any, inner: PeftModel, teacher: Teacher, inputs: dict[str, Tensor]) -> tuple[Scored, Tensor, float]:
+    """(8), summed over the tokens of a batch's replies; the batch as the student sees it before, the mean w behind.
+
+    `inner` is the model without what parallel training wraps around it: teachers have no gradients to share.
+    """
+    weights, rows = teacher.of(inner, inputs)
+    student = reply_logits(model, inputs).log_softmax(-1)
+    mask = inputs["labels"][:, 1:] != -100
+    own = student.gather(-1, inputs["labels"][:, 1:][mask][:, None])[:, 0]
+    logprobs = torch.zeros(mask.shape, dtype=own.dtype, device=own.device).masked_scatter(mask, own)
+    loss = -0.5 * own.sum() + 0.5 * (weights * rows.cross_entropy(student)).sum()
+    return Scored(logprobs, mask, inputs["right"], inputs["unit"]), loss, float(weights.mean())
 
 
 def reply_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:

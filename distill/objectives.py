@@ -36,6 +36,10 @@ class Scored:
         """Of a token of each reply (rows)."""
         return self.totals / self.mask.sum(-1).clamp(min=1)
 
+    def signed(self, wrong: float) -> Tensor:
+        """1 for right replies, and minus a weight for wrong ones (rows)."""
+        return torch.where(self.right, self.totals.new_ones(()), self.totals.new_tensor(-wrong))
+
 
 class Objective(NamedTuple):
     """What is made small, and what it is a mean over."""
@@ -51,7 +55,7 @@ def likelihood(scored: Scored) -> Tensor:
 
 def negative_training(scored: Scored) -> Tensor:
     """NT: E_right[-log P] + lambda_2 E_wrong[log P]."""
-    return -(scored.totals * torch.where(scored.right, 1.0, -NT)).sum()
+    return -(scored.totals * scored.signed(NT)).sum()
 
 
 def unlikelihood(scored: Scored) -> Tensor:
@@ -82,7 +86,7 @@ def contrast(scored: Scored) -> Tensor:
 
 def reinforce(scored: Scored) -> Tensor:
     """REDI on pairs: -log P(right) / |right| + alpha log P(wrong) / |wrong| (arXiv 2505.24850)."""
-    return -(scored.means * torch.where(scored.right, 1.0, -REDI)).sum()
+    return -(scored.means * scored.signed(REDI)).sum()
 
 
 LIKELIHOOD = Objective(likelihood)

@@ -18,6 +18,8 @@ from ..tasks.errors import ConfigError
 
 FORMAT = "divcon-student/1"
 Role = Literal["decomposer", "solver"]
+INTEGRATED = frozenset({"nat", "nat-positive", "nat-random"})
+"""The methods whose student is a NAT model."""
 _FACTS = "divcon.json"
 
 
@@ -108,7 +110,6 @@ _LOADS = {
     "lora": "PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), HERE)",
     "full": "AutoModelForCausalLM.from_pretrained(HERE)",
 }
-_INTEGRATED = frozenset({"nat", "nat-positive", "nat-random"})
 
 
 def _card(facts: dict[str, Any]) -> str:
@@ -117,7 +118,7 @@ def _card(facts: dict[str, Any]) -> str:
     prompts = "\n".join(f"* prompt `{name}`, SHA-256 `{sha256}`" for name, sha256 in facts["prompts"].items())
     cost = ", ".join(f"{name} {amount:,.6g}" for name, amount in facts["cost"].items()) or "unknown"
     load = f"Load it without divcon: `{_LOADS[recipe['tuning']['kind']]}`."
-    if recipe["method"] in _INTEGRATED:
+    if recipe["method"] in INTEGRATED:
         load = "`divcon.lm.nat` loads it: a NAT model is two adapters and units that weigh them. It does not merge."
     return f"""---
 library_name: {"peft" if recipe["tuning"]["kind"] == "lora" else "transformers"}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -118,7 +119,10 @@ def fit(
         units=rows,
         telemetry=telemetry,
         model=model,
-        args=kind.arguments(**_arguments(recipe, steps, batch // together, micro * size, seed, scratch)),
+        args=kind.arguments(
+            **_arguments(recipe, steps, batch // together, micro * size, seed, scratch),
+            use_cpu=model.device.type == "cpu",
+        ),
         processing_class=tokenizer,
         callbacks=[_Watch(advance)],
         **options,
@@ -158,6 +162,17 @@ def encode_example(tokenizer: PreTrainedTokenizerBase, example: Example) -> dict
 def processes() -> int:
     """How many processes train together (`accelerate launch`)."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def wait_for_all() -> None:
+    """Until every process has come here."""
+    if processes() > 1:
+        PartialState().wait_for_everyone()
 
 
 def last_checkpoint(scratch: Path) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
-from ..lm import Message
+from ..lm.completion import with_suffix
 from ..tasks.errors import ConfigError
 from .examples import Example
 
@@ -114,18 +114,11 @@ def sessions(material: Material) -> list[Unit]:
 
 def tagged(material: Material) -> list[Unit]:
     """All replies alone, the question of each told to be answered rightly or wrongly."""
-    return _alone([replace(r, right=True, example=with_tag(_flagged(r), TAGS[r.right])) for r in material.replies])
-
-
-def with_tag(example: Example, tag: str) -> Example:
-    """The same, with a sentence behind its last turn."""
-    return example._replace(messages=tag_behind(example.messages, tag))
-
-
-def tag_behind(messages: Sequence[Message], tag: str) -> tuple[Message, ...]:
-    """A conversation with a sentence behind its last turn."""
-    *before, last = messages
-    return (*before, last._replace(content=f"{last.content}\n{tag}"))
+    told = [
+        replace(r, right=True, example=r.example._replace(messages=with_suffix(r.example.messages, TAGS[r.right])))
+        for r in material.replies
+    ]
+    return _alone(told)
 
 
 UNITS: dict[str, Make] = {

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .api import (
         ask,
         collect,
+        compare_methods,
         cost,
         distill_decomposer,
         distill_solver,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         evaluate,
         import_traces,
         list_data,
+        list_methods,
         plan,
         report,
         show_data,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ask",
     "collect",
+    "compare_methods",
     "cost",
     "distill_decomposer",
     "distill_solver",
@@ -38,6 +41,7 @@ __all__ = [
     "evaluate",
     "import_traces",
     "list_data",
+    "list_methods",
     "plan",
     "report",
     "show_data",

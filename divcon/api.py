@@ -16,12 +16,14 @@ from .eval import results, summary, tables
 from .eval import status as statuses
 from .eval.compose import Row
 from .eval.figures import AxisName
+from .eval.methods import compare
 from .eval.pilot import lengths
 from .eval.plan import Plan
 from .eval.plan import plan as planned
 from .eval.run import Run, stored
 from .eval.status import Cost, Status
 from .eval.study import find, load
+from .eval.teaching import explain
 from .eval.trace_stats import TraceStats, trace_stats
 from .lm import Store
 from .solve import Solution
@@ -83,6 +85,19 @@ def distill_solver(
     with _open(config, overrides, limit, run) as opened:
         opened.distill_solver()
         return opened.directory / "solver"
+
+
+def compare_methods(
+    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+) -> Path:
+    """Distil by every method and seed that the config lists, and ask all students; the path of the table."""
+    with _open(config, overrides, limit, run) as opened:
+        return compare(opened)
+
+
+def list_methods() -> str:
+    """Every method in a line."""
+    return explain()
 
 
 def evaluate(

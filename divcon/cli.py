@@ -95,22 +95,54 @@ def distill() -> None:
     """Train a student for one phase from the teacher's traces."""
 
 
+def _list_methods(context: click.Context, _: click.Parameter, method: str | None) -> str | None:
+    if method == "list":
+        from . import api
+
+        click.echo(api.list_methods())
+        context.exit()
+    return method
+
+
+_method = click.option(
+    "--method",
+    is_eager=True,
+    callback=_list_methods,
+    help="How wrong replies are used [default: the config's]; `list` explains each.",
+)
+
+
 @distill.command()
 @_study_options
-def decomposer(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+@_method
+def decomposer(
+    config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, method: str | None
+) -> None:
     """Train a small model to write sub-questions."""
     from . import api
 
-    click.echo(api.distill_decomposer(config, overrides=overrides, limit=limit, run=run))
+    more = (f"distill.decomposer.method={method}",) if method else ()
+    click.echo(api.distill_decomposer(config, overrides=(*overrides, *more), limit=limit, run=run))
 
 
 @distill.command()
 @_study_options
-def solver(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+@_method
+def solver(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, method: str | None) -> None:
     """Train a small model to answer questions that come with sub-questions."""
     from . import api
 
-    click.echo(api.distill_solver(config, overrides=overrides, limit=limit, run=run))
+    more = (f"distill.solver.method={method}",) if method else ()
+    click.echo(api.distill_solver(config, overrides=(*overrides, *more), limit=limit, run=run))
+
+
+@distill.command()
+@_study_options
+def methods(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+    """Train a student by every method and seed that the config lists, and compare them."""
+    from . import api
+
+    click.echo(api.compare_methods(config, overrides=overrides, limit=limit, run=run))
 
 
 @main.command("eval")

@@ -26,6 +26,7 @@ from ..distill.collect import collect
 from ..distill.examples import decompositions, solutions
 from ..distill.imported import TracesSource
 from ..distill.traces import Trace
+from ..distill.units import TAGS
 from ..lm import Engine, Model, Sampling, Store
 from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
@@ -63,8 +64,9 @@ class Run:
         with ExitStack() as opened:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                opened.enter_context(_lock(self.directory / ".lock"))
-                self._remember()
+                if int(os.environ.get("RANK", "0")) == 0:  # of several processes that train together, the first
+                    opened.enter_context(_lock(self.directory / ".lock"))
+                    self._remember()
                 self.base  # noqa: B018  # an engine that is not installed is found now, and not after the training
             except OSError as error:
                 raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
@@ -130,7 +132,7 @@ class Run:
         self._refuse_overlap()
         rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
-        results.write(rows, self.directory / "results.parquet", self._overlaps())
+        results.write(rows, self.directory / "results.parquet", self.overlaps())
         return rows
 
     # -- the values that the grid is made of -------------------------------------------------------------------------
@@ -151,11 +153,16 @@ class Run:
         if (facts := student.read(directory)) is None:
             raise ConfigError(f"no student in {directory}; distil it first")
         self.check(directory, facts)
-        price = self.study.student.rates()
+        settings = self.study.student
+        model = replace(
+            self.base,
+            name="distilled",
+            price=settings.rates(),
+            suffix=TAGS[True] if facts["recipe"].get("method") == "tagged" else "",
+        )
         if student.is_adapter(directory):
-            return replace(self.base, name="distilled", adapter=directory, price=price)
-        engine = self.study.student.model_copy(update={"path": str(directory)}).open()
-        return Model("distilled", engine, self.store, self.study.seed, price=price)
+            return replace(model, adapter=directory)
+        return replace(model, engine=settings.model_copy(update={"path": str(directory)}).open())
 
     def decomposer(self, model: Model) -> PromptedDecomposer:
         """The study's decomposing prompt in front of a model, greedy."""
@@ -179,7 +186,7 @@ class Run:
                 "take other questions, or set allow_overlap=true"
             )
 
-    def _overlaps(self) -> results.Overlaps:
+    def overlaps(self) -> results.Overlaps:
         """What each test question shares with the questions that each student has learned from."""
         by_role = {role: self._shared_with(questions) for role, questions in self._taught().items()}
         return {key: {role: found[key] for role, found in by_role.items()} for key in by_role["solver"]}

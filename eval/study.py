@@ -14,6 +14,7 @@ from .. import configs, prompts
 from ..distill.collect import CollectSettings
 from ..distill.imported import TracesSource
 from ..distill.recipes import DecomposerRecipe, Full, Lora, SolverRecipe
+from ..distill.student import INTEGRATED
 from ..lm.settings import ModelSettings, StudentSettings, VLLMSettings
 from ..tasks.data_sets import NAMES
 from ..tasks.errors import ConfigError
@@ -90,6 +91,25 @@ class GridSettings(Settings):
     """Samples come from the most likely tokens that together have this probability."""
 
 
+class MethodsSettings(Settings):
+    """Methods to compare: each distils a student for every seed, in front of the same partner."""
+
+    names: tuple[str, ...] = ()
+    """Of `divcon distill solver --method list`; the first is what the others are compared with. None compares none."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """A seed redraws the training order, the adapters' initial values and what controls draw at random."""
+    role: Literal["solver", "decomposer"] = "solver"
+    """Which half the students take; the recipe is that half's."""
+    partner: Literal["llm", "none"] = "llm"
+    """Who takes the other half: the LLM, or (for solvers) nobody, in a single stage."""
+
+    @model_validator(mode="after")
+    def _decomposers_need_a_solver(self) -> Self:
+        if self.role == "decomposer" and self.partner == "none":
+            raise ValueError("a decomposer needs a partner that solves: llm")
+        return self
+
+
 class Study(Settings):
     """Everything that decides a study's numbers, and how its models are reached."""
 
@@ -122,6 +142,8 @@ class Study(Settings):
     """The two students."""
     grid: GridSettings = GridSettings()
     """What is evaluated."""
+    methods: MethodsSettings = MethodsSettings()
+    """Methods that are compared."""
 
     @model_validator(mode="after")
     def _vllm_can_load_the_students(self) -> Self:
@@ -129,6 +151,8 @@ class Study(Settings):
             return self
         for role, recipe in (("decomposer", self.distill.decomposer), ("solver", self.distill.solver)):
             tuning = recipe.tuning
+            if recipe.method in INTEGRATED:
+                raise ValueError(f"vLLM cannot serve a NAT student, which the {role} is to be; distil by nce instead")
             if isinstance(tuning, Full) and self.student.served:
                 raise ValueError(f"student.served holds adapters, and the {role} is to be a whole model (tuning: full)")
             if isinstance(tuning, Lora) and tuning.rank > self.student.rank:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..distill import student
+from ..distill import student, traces
 from ..distill.collect import collect, solved_by, spent
 from ..distill.imported import TracesSource
 from ..distill.recipes import DecomposerRecipe, SolverRecipe, Training
@@ -22,18 +22,27 @@ if TYPE_CHECKING:
     from .run import Run
 
 
-def teach(run: Run, role: student.Role, recipe: Training, directory: Path, seed: int) -> dict[str, Any]:
-    """A student, distilled unless it is there; what its card says."""
+def teach(
+    run: Run, role: student.Role, recipe: Training, directory: Path, seed: int, scratch: Path | None = None
+) -> dict[str, Any]:
+    """A student, distilled unless it is there; what its card says.
+
+    `scratch` is kept, for other methods that begin alike; without one the stages are thrown away when all are done.
+    """
     if (facts := student.read(directory)) is not None:
         run.check(directory, facts)
         return facts
     from ..distill.methods import METHODS, Course, distil  # TRL takes seconds to import
+    from ..distill.train import is_first, processes
 
+    if processes() > 1 and not traces.exist(run.directory / "traces" / "traces.jsonl"):
+        raise ConfigError("several processes train together, but one collects: divcon collect first")
     if recipe.method not in METHODS:
         raise ConfigError(f"no method {recipe.method!r}; there are {', '.join(METHODS)}")
     collected = run.collect()
-    material = _material(run, role, recipe, collected)
-    scratch = run.directory / "checkpoints" / directory.relative_to(run.directory)
+    material = _material(run, recipe, collected)
+    kept = scratch is not None
+    scratch = scratch or run.directory / "checkpoints" / directory.relative_to(run.directory)
     scratch.mkdir(parents=True, exist_ok=True)
     with run.progress.stage(f"distil: {directory.relative_to(run.directory)}") as advance:
         course = Course(
@@ -47,11 +56,15 @@ def teach(run: Run, role: student.Role, recipe: Training, directory: Path, seed:
             log=lambda said: run.progress.event("training", student=directory.name, **said),
             device=run.study.student.device,
         )
+        if not is_first():  # it trains with the others, and writes nothing
+            distil(recipe.method, course, directory)
+            return {}
         lesson = _lesson(run, role, recipe, collected, seed)
-        facts = student.build(directory, lesson, lambda out: distil(recipe.method, course, out))
-    shutil.rmtree(scratch, ignore_errors=True)
-    run.progress.event("distilled", role=role, method=recipe.method, seed=seed, **facts["trained"])
-    return facts
+        made = student.build(directory, lesson, lambda out: distil(recipe.method, course, out))
+    if not kept:
+        shutil.rmtree(scratch, ignore_errors=True)
+    run.progress.event("distilled", role=role, method=recipe.method, seed=seed, **made["trained"])
+    return made
 
 
 def explain() -> str:
@@ -62,16 +75,16 @@ def explain() -> str:
     return "\n".join(f"{name:<{wide}}  {method.line}" for name, method in METHODS.items())
 
 
-def _material(run: Run, role: student.Role, recipe: Training, traces: Sequence[Trace]) -> Material:
+def _material(run: Run, recipe: Training, collected: Sequence[Trace]) -> Material:
     from ..distill.material import decomposing, solving
 
     if isinstance(recipe, SolverRecipe):
-        return solving(traces, run.solver(run.base), recipe)
+        return solving(collected, run.solver(run.base), recipe)
     assert isinstance(recipe, DecomposerRecipe)
-    return decomposing(traces, run.decomposer(run.base), recipe)
+    return decomposing(collected, run.decomposer(run.base), recipe)
 
 
-def _own(run: Run, role: student.Role, recipe: Training, of: Path, traces: Sequence[Trace]) -> tuple[Labelled, ...]:
+def _own(run: Run, role: student.Role, recipe: Training, of: Path, collected: Sequence[Trace]) -> tuple[Labelled, ...]:
     """What a student in the making says to the training questions itself.
 
     Its solutions follow the teacher's decompositions; its decompositions are followed by the teacher.
@@ -83,17 +96,17 @@ def _own(run: Run, role: student.Role, recipe: Training, of: Path, traces: Seque
     ).open()
     model = Model("own", engine, run.store, run.study.seed, adapter=of)
     if role == "solver":
-        own = solved_by(run.solver(model), traces, run.study.collect)
+        own = solved_by(run.solver(model), collected, run.study.collect)
     elif isinstance(run.study.train, TracesSource):
         raise ConfigError(
             "a decomposer's own decompositions need a teacher that follows them, and there are traces alone"
         )
     else:
         own = collect(run.train_questions, run.decomposer(model), run.solver(run.llm), run.study.collect)
-    return _material(run, role, recipe.model_copy(update={"method": "own"}), own).replies
+    return _material(run, recipe.model_copy(update={"method": "own"}), own).replies
 
 
-def _lesson(run: Run, role: student.Role, recipe: Training, traces: Sequence[Trace], seed: int) -> student.Lesson:
+def _lesson(run: Run, role: student.Role, recipe: Training, collected: Sequence[Trace], seed: int) -> student.Lesson:
     return student.Lesson(
         role=role,
         base=run.study.student.path,
@@ -101,7 +114,7 @@ def _lesson(run: Run, role: student.Role, recipe: Training, traces: Sequence[Tra
         teacher=_teacher(run),
         data=_data(recipe),
         prompts=run.prompts(role),
-        cost={} if isinstance(run.study.train, TracesSource) else _teaching_cost(traces, run.llm),
+        cost={} if isinstance(run.study.train, TracesSource) else _teaching_cost(collected, run.llm),
         seed=seed,
         recipe=recipe.model_dump(mode="json"),
     )
@@ -124,8 +137,8 @@ def _teacher(run: Run) -> str:
     return f"{identity.model} at {identity.host} {identity.revision[:12]}".strip()
 
 
-def _teaching_cost(traces: Sequence[Trace], teacher: Model) -> dict[str, float]:
-    both = spent(traces)
+def _teaching_cost(collected: Sequence[Trace], teacher: Model) -> dict[str, float]:
+    both = spent(collected)
     cost: dict[str, float] = {
         "prompt tokens": both.prompt_tokens,
         "completion tokens": both.completion_tokens,

@@ -15,6 +15,12 @@ class Message(NamedTuple):
     content: str
 
 
+def with_suffix(messages: tuple[Message, ...], sentence: str) -> tuple[Message, ...]:
+    """A conversation with a sentence behind its last turn."""
+    *before, last = messages
+    return (*before, last._replace(content=f"{last.content}\n{sentence}"))
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How the next token is chosen, and when to stop."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from .completion import Completion, Draw, Request
+from .completion import Completion, Draw, Request, with_suffix
 from .cost import Footprint
 from .engine import Engine, Pulse
 from .ledger import Spend
@@ -49,6 +49,8 @@ class Model:
     """A PEFT adapter directory; None is the engine's own model."""
     price: AnyPrice | None = None
     """None when nobody named a price; it is then unknown, never zero."""
+    suffix: str = ""
+    """A sentence behind the last turn of every request, which a student may have been taught to be asked with."""
 
     @property
     def footprint(self) -> Footprint | None:
@@ -76,6 +78,8 @@ class Model:
     def draws(self, requests: Sequence[Request]) -> list[list[Draw]]:
         """Every sample that the requests stand for, under its store key."""
         identity = self.engine.identity(self.adapter)
+        if self.suffix:
+            requests = [replace(r, messages=with_suffix(r.messages, self.suffix)) for r in requests]
         return [[Draw(r, i, _key(identity, r, i, self.seed)) for i in range(r.n)] for r in requests]
 
 

@@ -145,6 +145,7 @@ def save(model: PeftModel, out: Path, positive: str = POSITIVE, negative: str = 
     """Write a NAT model's directory: `positive/`, `negative/`, the units, and their config."""
     from safetensors.torch import save_file
 
+    out.mkdir(parents=True, exist_ok=True)
     own = {name: p for name, p in model.state_dict().items() if ".nat_units." not in name}
     for adapter, folder in ((positive, POSITIVE), (negative, NEGATIVE)):
         model.save_pretrained(out / folder, selected_adapters=[adapter], state_dict=own)

@@ -1,0 +1,160 @@
+"""Methods beside one another: every method and seed distils a student, and all answer the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from ..decompose import none
+from ..distill import student
+from ..tasks.errors import ConfigError
+from . import results, tables
+from .compose import Decomposing, Row, Solving, compose
+from .stats import Estimate
+from .teaching import teach
+
+if TYPE_CHECKING:
+    from .run import Run
+
+ROWS, TABLE = Path("methods/results.parquet"), Path("methods/table.md")
+
+
+@dataclass(frozen=True)
+class Taught:
+    """One student."""
+
+    method: str
+    seed: int
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.seed}"
+
+
+def compare(run: Run) -> Path:
+    """Distil and ask every student that is not there yet, and write the table; its path."""
+    settings = run.study.methods
+    if not settings.names:
+        raise ConfigError("the config lists no methods: set methods.names")
+    recipe = getattr(run.study.distill, settings.role)
+    students = [
+        Taught(name, seed, run.directory / "methods" / f"{name}-{seed}")
+        for seed in settings.seeds
+        for name in settings.names
+    ]
+    for each in students:
+        stages = run.directory / "methods" / f"stages-{each.seed}"
+        of_method = recipe.model_copy(update={"method": each.method})
+        teach(run, settings.role, of_method, each.directory, each.seed, stages)
+    rows = [row for each in students for row in _asked(run, each)]
+    results.write(rows, run.directory / ROWS, run.overlaps())
+    (run.directory / TABLE).write_text(describe(run.directory, run.study.methods.names), encoding="utf-8")
+    return run.directory / TABLE
+
+
+def _asked(run: Run, of: Taught) -> list[Row]:
+    """What a student does on the tests beside its partner, greedily."""
+    # An engine of its own: the adapters of sixty students need not lie in memory together.
+    model = replace(run.distilled(of.directory), engine=run.study.student.open(adapters=1))
+    if run.study.methods.role == "decomposer":
+        decomposing = Decomposing(of.name, model.footprint, model.price, run.decomposer(model))
+        solving = Solving("llm", run.llm.footprint, run.llm.price, "greedy", run.solver(run.llm))
+    else:
+        solving = Solving(of.name, model.footprint, model.price, "greedy", run.solver(model))
+        decomposing = Decomposing("none", None, None, none)
+        if run.study.methods.partner == "llm":
+            decomposing = Decomposing("llm", run.llm.footprint, run.llm.price, run.decomposer(run.llm))
+    with run.progress.stage(f"ask: {of.name}"):
+        return compose(run.tests, [decomposing], [solving])
+
+
+def describe(directory: Path, names: Sequence[str]) -> str:
+    """The tables of a comparison, from its results and its students' cards."""
+    rows = results.read(directory / ROWS)
+    by_role = "solver" if any(row["solver"].rpartition(" ")[0] in names for row in rows) else "decomposer"
+    credit: dict[tuple[str, int], dict[tuple[str, str], float]] = {}
+    for row in rows:
+        method, _, seed = row[by_role].rpartition(" ")
+        credit.setdefault((method, int(seed)), {})[row["test"], row["id"]] = row["credit"]
+    seeds = sorted({seed for _, seed in credit})
+    tests = list(dict.fromkeys(row["test"] for row in rows))
+    header = ["method", *tests, "all questions", f"beside {names[0]} (points)", "weights", "tokens", "seconds"]
+    lines = [
+        [name, *_accuracies(credit, name, seeds, tests), *_beside(credit, name, names[0], seeds)] for name in names
+    ]
+    lines = [[*line, *_costs(directory, line[0], seeds)] for line in lines]
+    asked = len(next(iter(credit.values())))
+    return "\n".join(
+        [
+            f"Accuracy in per cent on {asked} questions: the mean over seeds {', '.join(map(str, seeds))} "
+            "[the lowest, the highest seed]. A difference is the mean over seeds of the same seed's, with Student's "
+            "95 % interval over seeds. Weights are those of the last stage, tokens and seconds those of all stages.\n",
+            tables.markdown((header, lines)),
+            *_overlaps(credit, seeds),
+        ]
+    )
+
+
+def _accuracies(
+    credit: dict[tuple[str, int], dict[tuple[str, str], float]], name: str, seeds: Sequence[int], tests: Sequence[str]
+) -> list[str]:
+    said = []
+    for test in [*tests, None]:
+        each = [_mean(credit[name, seed], test) for seed in seeds]
+        said.append(f"{100 * fmean(each):.1f} [{100 * min(each):.1f}, {100 * max(each):.1f}]")
+    return said
+
+
+def _beside(
+    credit: dict[tuple[str, int], dict[tuple[str, str], float]], name: str, first: str, seeds: Sequence[int]
+) -> list[str]:
+    if name == first:
+        return [""]
+    return [tables.points(over_seeds([_mean(credit[name, s], None) - _mean(credit[first, s], None) for s in seeds]))]
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """A mean over seeds with Student's interval; with one seed nobody can say, and it is everything."""
+    mean = fmean(values)
+    if len(values) < 2:
+        return Estimate(mean, -1.0, 1.0)
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return Estimate(mean, mean - half, mean + half)
+
+
+def _mean(credits: dict[tuple[str, str], float], test: str | None) -> float:
+    return fmean(value for (of, _), value in credits.items() if test in (None, of))
+
+
+def _costs(directory: Path, name: str, seeds: Sequence[int]) -> list[str]:
+    cards: list[dict[str, Any]] = [student.read(directory / "methods" / f"{name}-{seed}") or {} for seed in seeds]
+    trained = [card["trained"] for card in cards]
+    seconds = fmean(each["seconds"] for each in trained)
+    return [f"{trained[0]['parameters']:,}", f"{fmean(each['tokens'] for each in trained):,.0f}", f"{seconds:.0f}"]
+
+
+def _overlaps(credit: dict[tuple[str, int], dict[tuple[str, str], float]], seeds: Sequence[int]) -> list[str]:
+    """How far students solve the same questions: |A and B| / |A or B|, as the paper's first table has it."""
+    methods = {method for method, _ in credit}
+    wanted = [("kd", "negative"), ("kd", "nat"), ("nat", "negative")]
+    lines = []
+    for a, b in (pair for pair in wanted if methods.issuperset(pair)):
+        each = [iou(_solved(credit[a, seed]), _solved(credit[b, seed])) for seed in seeds]
+        lines.append([a, b, f"{fmean(each):.3f} [{min(each):.3f}, {max(each):.3f}]"])
+    return ["", tables.markdown((["solved by", "and by", "IoU"], lines))] if lines else []
+
+
+def iou(a: set[tuple[str, str]], b: set[tuple[str, str]]) -> float:
+    """Intersection over union; of two empty sets 0."""
+    return len(a & b) / len(a | b) if a | b else 0.0
+
+
+def _solved(credits: dict[tuple[str, str], float]) -> set[tuple[str, str]]:
+    return {key for key, value in credits.items() if value > 0.5}
