@@ -6,7 +6,7 @@ Fonts are embedded as Type 42, and files carry no date, so that the same rows gi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -109,6 +109,26 @@ def by_test(lines: Sequence[Line]) -> Figure:
             panel.set_title(f"solver: {solver} ({vote})")
         panels[0].set_ylabel("accuracy (%), 95 % interval")
         panels[-1].legend(title="decomposer", frameon=False, fontsize=7)
+    return figure
+
+
+def training(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+    """Every training of a run, step by step: its loss, and how likely right and wrong replies are to it."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 2.6), layout="constrained")
+        loss, likely = figure.subplots(1, 2)
+        for i, (name, steps) in enumerate(curves.items()):
+            at, colour = [step["step"] for step in steps], _OKABE_ITO[i % len(_OKABE_ITO)]
+            loss.plot(at, [step["loss"] for step in steps], color=colour, linewidth=1, label=name)
+            for key, dashes in (("logprob_right", "-"), ("logprob_wrong", ":")):
+                known = [(step["step"], step[key]) for step in steps if key in step]
+                if known:
+                    likely.plot(*zip(*known, strict=True), color=colour, linewidth=1, linestyle=dashes)
+        loss.set(xlabel="step", ylabel="loss")
+        likely.set(xlabel="step", ylabel="log-probability a reply token (nats)")
+        loss.legend(frameon=False)
+        lines = [Line2D([], [], color="#555555", linestyle=dashes) for dashes in ("-", ":")]
+        likely.legend(lines, ["right replies", "wrong replies"], frameon=False)
     return figure
 
 

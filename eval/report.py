@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     (out / "table.tex").write_text(tables.latex(main, " ".join(notes)), encoding="utf-8")
     figures.save(figures.accuracy_cost(summary, axis), out, "accuracy_cost")
     figures.save(figures.by_test(summary), out, "by_test")
+    if curves := _curves(run):
+        figures.save(figures.training(curves), out, "training")
     (out / "index.html").write_text(_page(run, summary, changed, rows), encoding="utf-8")
     return out / "index.html"
 
@@ -108,6 +111,7 @@ def _page(run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[s
         f"<p class=note>{html.escape(_bill(rows))} {html.escape(_footnote(run))}</p>",
         "<h2>Students</h2>",
         _table(_students(run)),
+        *_training(out),
         "<h2>Examples</h2>",
         *(_example(row) for row in _chosen(rows)),
         "<h2>Provenance</h2>",
@@ -179,6 +183,22 @@ def _students(run: Path) -> tables.Table:
             amounts = [f"{t[key]:,}" for key in ("examples", "steps", "tokens", "parameters")]
             rows.append([name, facts["data"], facts["teacher"], *amounts, f"{t['loss']:.4f}"])
     return header, rows
+
+
+def _curves(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every training's logged steps, by the student and, where it has several, by the stage."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for role in ("decomposer", "solver"):
+        path = run / role / "training.json"
+        stages = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        found |= {f"{role}: {stage}" if len(stages) > 1 else role: curve for stage, curve in stages.items()}
+    return found
+
+
+def _training(out: Path) -> list[str]:
+    if not (out / "training.svg").is_file():
+        return []
+    return [_figure(out / "training.svg", "The students' trainings.")]
 
 
 def _chosen(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
