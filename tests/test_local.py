@@ -108,6 +108,7 @@ def test_a_server_that_serves_something_else_is_one_sentence(
             ["student.served=http://127.0.0.1:8000/v1", "distill.solver.tuning={kind: full}"],
             r"the solver is to be a whole",
         ),
+        (["distill.solver.method=nat"], r"vLLM cannot serve a NAT student, which the solver is to be; distil by nce"),
         (["student.batch=3"], r"unknown key 'batch' under student; did you mean"),
         (["student.served=nowhere"], r"student.served"),
     ],

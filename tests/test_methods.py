@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -282,6 +283,9 @@ def test_methods_are_compared_over_seeds(tmp_path: Path) -> None:
     table = (tmp_path / "methods" / "table.md").read_text(encoding="utf-8")
     assert table.count("\n| tagged |") == 1 and "\n| kd | negative | 0." in table and "| nat | negative | " in table
     assert {path.name for path in (tmp_path / "methods").iterdir() if path.is_dir()} >= {"kd-0", "nat-1", "tagged-1"}
+    with sqlite3.connect(tmp_path / "store.sqlite") as store:
+        (told,) = store.execute("SELECT count(*) FROM request WHERE body LIKE '%Solve it correctly.%'").fetchone()
+    assert told == 36  # a tagged student is asked as it was taught, and only it
     before = {path: path.stat().st_mtime for path in tmp_path.rglob("*.safetensors")}
     divcon.compare_methods("miniature-negatives", overrides=SMALL, limit=12, run=tmp_path)
     assert {path: path.stat().st_mtime for path in tmp_path.rglob("*.safetensors")} == before
