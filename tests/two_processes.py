@@ -1,4 +1,4 @@
-"""A training that `accelerate launch` starts in one process or in two: python tests/two_processes.py METHOD OUT"""
+"""A training that `accelerate launch` starts in two processes: -m tests.two_processes METHOD OUT"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.test_methods import BASE, MATERIAL, RECIPE, reply
 
 def main(method: str, out: Path) -> None:
     recipe = RECIPE.model_copy(update={"method": method, "micro_batch": 2})
-    course = Course(MATERIAL, BASE, recipe, seed=0, scratch=out / "scratch", own=lambda _: [reply(40, True)])
+    course = Course(MATERIAL, BASE, recipe, seed=0, scratch=out / "two", own=lambda _: [reply(40, True)])
     distil(method, course, out / "student")
     PartialState().wait_for_everyone()
 
