@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k bench bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
+.PHONY: install study results gsm8k negatives bench bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -30,6 +30,11 @@ gsm8k: install
 	  --set llm.path=$(LLM) --set student.path=$(STUDENT) --set grid.samples=2 --set solve.max_tokens=320 \
 	  --set distill.decomposer.data=all --set distill.decomposer.tokens=12000 \
 	  --set distill.solver.data=all --set distill.solver.tokens=12000
+
+# docs/results/negatives.md: every method of the solver and its controls, three seeds, about two hours on two cores.
+negatives: install
+	$(BIN)/divcon distill methods miniature-negatives $(ARGS)
+	cp runs/miniature-negatives/methods/table.md docs/results/negatives.md
 
 bench: install
 	$(BIN)/python bench/startup.py 20
@@ -65,6 +70,10 @@ test-wheel: install
 
 test-vllm: .venv-vllm/.installed
 	$(VLLM)/pytest tests/test_vllm.py $(ARGS)
+
+# Steps of training: make bench-train MODEL=DIR WHAT=nat|nce|lengths TRACES=FOLDER
+bench-train: install
+	$(BIN)/python -m bench.train $(MODEL) $(WHAT) $(TRACES)
 
 # docs/reliability.md: make bench-vllm MODEL=DIR
 bench-vllm: .venv-vllm/.installed

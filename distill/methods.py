@@ -88,7 +88,7 @@ class Course:
         self, name: str, units: Sequence[Unit], objective: str = "likelihood", start: Path | None = None, **changes: Any
     ) -> Path:
         """A student, trained anew or from another one; `changes` are made to the recipe."""
-        recipe = self.recipe.model_copy(update=changes)
+        recipe = (self._after if start else self.recipe).model_copy(update=changes)
 
         def teach() -> _Taught:
             model = self._student(start, recipe)
@@ -99,10 +99,12 @@ class Course:
     def prefer(self, name: str, start: Path, units: Sequence[Unit], kind: type[PlannedDPO | PlannedKTO]) -> Path:
         """A student trained on by DPO or KTO, near to what it was."""
 
+        recipe = self._after
+
         def teach() -> _Taught:
-            model = self._student(start, self.recipe)
+            model = self._student(start, recipe)
             own = {"selected_adapters": [STUDENT]} if isinstance(model, PeftModel) else {}
-            return self._fit(name, model, units, self.recipe, kind=kind), partial(model.save_pretrained, **own)
+            return self._fit(name, model, units, recipe, kind=kind), partial(model.save_pretrained, **own)
 
         return self._stage(name, teach)
 
@@ -118,7 +120,9 @@ class Course:
             nat.use(model, POSITIVE, NEGATIVE)
             for at, p in model.named_parameters():
                 p.requires_grad_(f".{POSITIVE}." in at or ".nat_units." in at)
-            return self._fit(name, model, units, self.recipe), partial(nat.save, model)
+            rate = self.recipe.nat.learning_rate or self.recipe.learning_rate
+            recipe = self.recipe.model_copy(update={"learning_rate": rate})
+            return self._fit(name, model, units, recipe), partial(nat.save, model)
 
         return self._stage(name, teach)
 
@@ -135,6 +139,12 @@ class Course:
             return fitted, partial(model.save_pretrained, selected_adapters=[STUDENT], state_dict=own)
 
         return self._stage(name, teach)
+
+    @property
+    def _after(self) -> Training:
+        """The recipe of a training that goes on from a student."""
+        rate = self.recipe.learning_rate * self.recipe.after_rate
+        return self.recipe.model_copy(update={"learning_rate": rate})
 
     @property
     def narrow(self) -> Lora:

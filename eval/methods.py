@@ -14,7 +14,7 @@ from ..distill import student
 from ..tasks.errors import ConfigError
 from . import results, tables
 from .compose import Decomposing, Row, Solving, compose
-from .stats import Estimate
+from .stats import Estimate, questions_needed
 from .teaching import teach
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def describe(directory: Path, names: Sequence[str]) -> str:
             "[the lowest, the highest seed]. A difference is the mean over seeds of the same seed's, with Student's "
             "95 % interval over seeds. Weights are those of the last stage, tokens and seconds those of all stages.\n",
             tables.markdown((header, lines)),
+            _needed(credit, names, seeds),
             *_overlaps(credit, seeds),
         ]
     )
@@ -116,6 +117,24 @@ def _beside(
     if name == first:
         return [""]
     return [tables.points(over_seeds([_mean(credit[name, s], None) - _mean(credit[first, s], None) for s in seeds]))]
+
+
+def _needed(
+    credit: dict[tuple[str, int], dict[tuple[str, str], float]], names: Sequence[str], seeds: Sequence[int]
+) -> str:
+    """How many questions would tell one point between two methods of one seed."""
+    first = names[0]
+    needed = [
+        questions_needed(list(credit[first, seed].values()), list(credit[name, seed].values()), 1.0)
+        for name in names[1:]
+        for seed in seeds
+    ]
+    if not needed:
+        return ""
+    return (
+        f"To see one point beside {first} for one seed, a comparison would need {min(needed):,.0f} to "
+        f"{max(needed):,.0f} questions (80 % power, as many questions flipping as did here).\n"
+    )
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:

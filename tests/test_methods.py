@@ -26,6 +26,7 @@ from divcon.distill.student import INTEGRATED
 from divcon.distill.train import fit, tunable
 from divcon.distill.units import Labelled, Material, make
 from divcon.eval.methods import iou, over_seeds
+from divcon.eval.stats import questions_needed
 from divcon.lm import Message, Model, Store
 from divcon.lm.local import is_nat
 from divcon.lm.transformers import Transformers
@@ -299,6 +300,14 @@ def test_either_half_learns_by_any_method(tmp_path: Path) -> None:
     ]
     table = divcon.compare_methods("miniature-negatives", overrides=overrides, limit=40, run=tmp_path)
     assert "| nt |" in table.read_text(encoding="utf-8")
+
+
+def test_a_small_difference_needs_many_questions() -> None:
+    """Connor's formula by hand: a fifth of the questions flip, ten points are sought."""
+    a, b = [1.0] * 5 + [0.0] * 5, [1.0] * 4 + [0.0] * 5 + [1.0]
+    by_hand = ((1.959964 * 0.2**0.5 + 0.841621 * (0.2 - 0.01) ** 0.5) / 0.1) ** 2
+    assert questions_needed(a, b, 10) == pytest.approx(by_hand, rel=1e-5)
+    assert questions_needed(a, b, 1) > 80 * questions_needed(a, b, 10)
 
 
 def test_intervals_over_seeds_are_students() -> None:
