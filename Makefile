@@ -31,7 +31,7 @@ gsm8k: install
 	  --set distill.decomposer.data=all --set distill.decomposer.tokens=12000 \
 	  --set distill.solver.data=all --set distill.solver.tokens=12000
 
-# docs/results/negatives.md: every method of the solver and its controls, three seeds, about two hours on two cores.
+# docs/results/negatives.md: every method of the solver and its controls, three seeds.
 negatives: install
 	$(BIN)/divcon distill methods miniature-negatives $(ARGS)
 	cp runs/miniature-negatives/methods/table.md docs/results/negatives.md
@@ -75,9 +75,9 @@ test-vllm: .venv-vllm/.installed
 bench-train: install
 	$(BIN)/python -m bench.train $(MODEL) $(WHAT) $(TRACES)
 
-# docs/reliability.md: make bench-vllm MODEL=DIR
+# docs/reliability.md: make bench-vllm MODEL=DIR [ROUNDS=3 [ADAPTERS=2]]
 bench-vllm: .venv-vllm/.installed
-	$(VLLM)/python -m bench.vllm $(MODEL) $(ROUNDS)
+	$(VLLM)/python -m bench.vllm $(MODEL) $(ROUNDS) $(ADAPTERS)
 
 docs: install
 	$(BIN)/python docs/reference.py > docs/reference.md

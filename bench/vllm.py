@@ -1,9 +1,11 @@
 """Samples a second: divcon's vLLM engine, raw `LLM.generate` in the same vLLM, and divcon's transformers engine.
 
-    python -m bench.vllm MODEL [ROUNDS]
+    python -m bench.vllm MODEL [ROUNDS [ADAPTERS]]
 
 The three take turns on the same prompts, with the prefix cache emptied between turns; each turn draws other samples.
-Ratios are of tokens a second, medians over rounds with the range beside them.
+ADAPTERS is how
+many places for adapters vLLM is opened with, on both sides. Ratios are of tokens a second, medians over rounds with the
+range beside them.
 """
 
 from __future__ import annotations
@@ -63,11 +65,11 @@ def processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def main(path: str, rounds: int) -> None:
+def main(path: str, rounds: int, adapters: int = 0) -> None:
     words = [question.text for question in miniature.questions("train", PROMPTS)]
     ask = "Write down, one below the other, the questions that have to be answered first."
     requests = [Request((Message("user", f"{text}\n\n{ask}"),), HOW, n=SAMPLES) for text in words]
-    engine = VLLM(path, cache=4.0)
+    engine = VLLM(path, cache=4.0, adapters=adapters)
     turns = {
         "divcon, vLLM": turn_of(engine, requests),
         "LLM.generate": raw(engine, requests, seeded=True),
@@ -94,4 +96,4 @@ def main(path: str, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5)
+    main(sys.argv[1], *map(int, sys.argv[2:] or [5]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,9 +25,10 @@ from ..tasks.errors import ConfigError
 from .nce import STUDENT, Enhanced, Teacher, Weighting, digest
 from .objectives import OBJECTIVES
 from .preference import PlannedDPO, PlannedKTO
+from .processes import is_first, wait_for_all
 from .recipes import Lora, Training
 from .student import Trained
-from .train import Fitted, Log, encoded, fit, is_first, lora_config, tunable, wait_for_all
+from .train import Fitted, Log, encoded, fit, lora_config, tunable
 from .units import Labelled, Material, Unit, make
 
 _Taught = tuple[Fitted, Callable[[Path], object]]
@@ -98,7 +99,6 @@ class Course:
 
     def prefer(self, name: str, start: Path, units: Sequence[Unit], kind: type[PlannedDPO | PlannedKTO]) -> Path:
         """A student trained on by DPO or KTO, near to what it was."""
-
         recipe = self._after
 
         def teach() -> _Taught:
@@ -259,9 +259,11 @@ class Course:
         """What the NAT model says to the units, asked once and kept, as far as the settings want it kept."""
         settings = self.recipe.nce
         teacher = Teacher(how, per_token=settings.per == "token")
+        if shuffled and (settings.cache == "online" or settings.per == "token"):
+            raise ConfigError(
+                "weights can be dealt out anew where there is one a reply: nce.per reply, cache not online"
+            )
         if settings.cache == "online":
-            if shuffled or (settings.per == "token" and how == "none"):
-                raise ConfigError("a control over all replies' weights needs nce.cache rows or weights")
             return teacher
         rows = [row for unit in encoded(self._tokenizer, units, self.recipe.max_length) for row in unit]
         facts = {
@@ -285,16 +287,10 @@ class Course:
         return teacher
 
     def _units_config(self, base: PreTrainedModel) -> nat.NatConfig:
+        """The recipe's units, at a width that this base gives them where the recipe gives none."""
         settings = self.recipe.nat
-        return nat.NatConfig(
-            width=settings.width or nat.default_width(base.config.hidden_size),
-            beta=settings.beta,
-            weights=settings.weights,
-            fixed_negative=settings.fixed_negative,
-            correction=settings.correction,
-            value=settings.value,
-            form=settings.form,
-        )
+        same = settings.model_dump(include={field.name for field in fields(nat.NatConfig)} - {"width"})
+        return nat.NatConfig(width=settings.width or nat.default_width(base.config.hidden_size), **same)
 
 
 # -- methods ---------------------------------------------------------------------------------------------------------

@@ -204,6 +204,7 @@ class Enhanced(Planned):
     def _loss(self, model: PeftModel, inputs: dict[str, Tensor]) -> tuple[Scored, Tensor]:
         scored, loss, mean = enhanced(model, self.accelerator.unwrap_model(model), self._teacher, inputs)
         self._telemetry.note("nce_weight", mean)
+        self._telemetry.note("nce_tail", self._teacher.tail)
         return scored, loss
 
 

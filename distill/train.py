@@ -7,7 +7,6 @@ and a training that was interrupted goes on from its last checkpoint with the sa
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -40,6 +38,7 @@ from ..tasks.errors import ConfigError
 from .batches import plan
 from .examples import Example
 from .objectives import LIKELIHOOD, Objective, Scored
+from .processes import processes
 from .recipes import Lora, Training
 from .student import Trained
 from .telemetry import Telemetry, peak_gib
@@ -157,22 +156,6 @@ def encode_example(tokenizer: PreTrainedTokenizerBase, example: Example) -> dict
     prompt = encode(tokenizer, example.messages)
     reply = [*tokenizer(example.reply, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply, "right": example.right}
-
-
-def processes() -> int:
-    """How many processes train together (`accelerate launch`)."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first() -> bool:
-    """Whether this process is the one that writes."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def wait_for_all() -> None:
-    """Until every process has come here."""
-    if processes() > 1:
-        PartialState().wait_for_everyone()
 
 
 def last_checkpoint(scratch: Path) -> str | None:

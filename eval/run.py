@@ -25,6 +25,7 @@ from ..distill import student, traces
 from ..distill.collect import collect
 from ..distill.examples import decompositions, solutions
 from ..distill.imported import TracesSource
+from ..distill.processes import is_first
 from ..distill.traces import Trace
 from ..distill.units import TAGS
 from ..lm import Engine, Model, Sampling, Store
@@ -64,7 +65,7 @@ class Run:
         with ExitStack() as opened:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                if int(os.environ.get("RANK", "0")) == 0:  # of several processes that train together, the first
+                if is_first():  # of several processes that train together, the first
                     opened.enter_context(_lock(self.directory / ".lock"))
                     self._remember()
                 self.base  # noqa: B018  # an engine that is not installed is found now, and not after the training
@@ -304,8 +305,11 @@ class Run:
         if is_operational(key):
             return False
         first, _, rest = key.partition(".")
+        role, _, setting = rest.partition(".")
         made = {
-            "distill": [rest.partition(".")[0]],
+            # Methods that are compared have a recipe in common, and each a method of its own.
+            "distill": [role] if setting == "method" else [role, "methods"],
+            "methods": ["methods"] if rest == "role" else [],
             "grid": ["results.parquet"],
             "tests": ["results.parquet"],
         }.get(first, ["traces/traces.json", "decomposer", "solver", "results.parquet"])

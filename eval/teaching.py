@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..distill import student, traces
 from ..distill.collect import collect, solved_by, spent
 from ..distill.imported import TracesSource
+from ..distill.processes import is_first, processes
 from ..distill.recipes import DecomposerRecipe, SolverRecipe, Training
 from ..distill.traces import Trace
 from ..lm import Model
@@ -33,7 +34,6 @@ def teach(
         run.check(directory, facts)
         return facts
     from ..distill.methods import METHODS, Course, distil  # TRL takes seconds to import
-    from ..distill.train import is_first, processes
 
     if processes() > 1 and not traces.exist(run.directory / "traces" / "traces.jsonl"):
         raise ConfigError("several processes train together, but one collects: divcon collect first")

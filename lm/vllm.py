@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _QUIET = {
     "VLLM_NO_USAGE_STATS": "1",  # nothing phones home
-    "VLLM_HOST_IP": "127.0.0.1",  # nor listens
+    "VLLM_HOST_IP": "127.0.0.1",  # nor listens outside this machine
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process: it ends with this one, and its schedule repeats
 }

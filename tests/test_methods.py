@@ -27,7 +27,7 @@ from divcon.distill.train import fit, tunable
 from divcon.distill.units import Labelled, Material, make
 from divcon.eval.methods import iou, over_seeds
 from divcon.eval.stats import questions_needed
-from divcon.lm import Message, Model, Store
+from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.local import is_nat
 from divcon.lm.transformers import Transformers
 from divcon.lm.weights import load_model, load_tokenizer, model_directory
@@ -70,13 +70,7 @@ def test_every_method_makes_a_student_that_answers(name: str, tmp_path: Path) ->
     assert all(curve and all("loss" in step for step in curve) for curve in curves.values())
     with Store() as store:
         model = Model("s", Transformers("miniature/base", dtype="float32"), store, adapter=tmp_path / "out")
-        assert model([replace_reply(MATERIAL.taught[0])])[0][0].text
-
-
-def replace_reply(example: Example) -> Any:
-    from divcon.lm import Request, Sampling
-
-    return Request(example.messages, Sampling(max_tokens=8))
+        assert model([Request(MATERIAL.taught[0].messages, Sampling(max_tokens=8))])[0][0].text
 
 
 def test_a_name_that_is_no_method_is_refused(tmp_path: Path) -> None:
@@ -169,6 +163,13 @@ def test_cached_and_online_nce_train_the_same_student(cache: Any, tmp_path: Path
 def test_ablations_have_the_parameters_that_are_left(nat: NatSettings, weights: int, tmp_path: Path) -> None:
     recipe = RECIPE.model_copy(update={"method": "nat", "nat": nat})
     assert distil("nat", course(tmp_path / "s", recipe), tmp_path / "out").parameters == weights
+
+
+@pytest.mark.parametrize("nce", [NceSettings(cache="online"), NceSettings(per="token")])
+def test_weights_that_cannot_be_dealt_out_anew_are_a_sentence(nce: NceSettings, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"method": "nce-shuffled", "nce": nce})
+    with pytest.raises(ConfigError, match="weights can be dealt out anew where there is one a reply"):
+        distil("nce-shuffled", course(tmp_path / "s", recipe), tmp_path / "out")
 
 
 def test_kd_on_all_layers_has_about_as_many_weights(tmp_path: Path) -> None:
@@ -274,6 +275,9 @@ def test_methods_are_compared_over_seeds(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "store.sqlite") as store:
         (told,) = store.execute("SELECT count(*) FROM request WHERE body LIKE '%Solve it correctly.%'").fetchone()
     assert told == 36  # a tagged student is asked as it was taught, and only it
+    for changed in ("distill.solver.tokens=9000", "methods.role=decomposer"):  # or the table would mix two recipes
+        with pytest.raises(ConfigError, match=f"it differs in {changed.partition('=')[0]}"):
+            divcon.compare_methods("miniature-negatives", overrides=[*SMALL, changed], limit=12, run=tmp_path)
     before = {path: path.stat().st_mtime for path in tmp_path.rglob("*.safetensors")}
     divcon.compare_methods("miniature-negatives", overrides=SMALL, limit=12, run=tmp_path)
     assert {path: path.stat().st_mtime for path in tmp_path.rglob("*.safetensors")} == before

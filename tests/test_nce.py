@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from divcon.distill.nce import STUDENT, Rows, Teacher, divergence, weight
+from divcon.distill.nce import STUDENT, Rows, Teacher, divergence, enhanced, weight
 from divcon.distill.train import Collate
 from divcon.lm import nat
 from divcon.lm.local import NEGATIVE, POSITIVE
@@ -107,8 +107,6 @@ def by_hand(made: Any, how: str, *, per_token: bool = False) -> Tensor:
 
 
 def loss_of(made: Any, teacher: Teacher, inputs: dict[str, Tensor]) -> Tensor:
-    from divcon.distill.nce import enhanced
-
     return enhanced(made, made, teacher, inputs)[1]
 
 
