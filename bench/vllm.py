@@ -3,9 +3,8 @@
     python -m bench.vllm MODEL [ROUNDS [ADAPTERS]]
 
 The three take turns on the same prompts, with the prefix cache emptied between turns; each turn draws other samples.
-ADAPTERS is how
-many places for adapters vLLM is opened with, on both sides. Ratios are of tokens a second, medians over rounds with the
-range beside them.
+ADAPTERS is how many places for adapters vLLM is opened with, on both sides. Ratios are of tokens a second, medians over
+rounds with the range beside them.
 """
 
 from __future__ import annotations
