@@ -97,16 +97,19 @@ def said(found: dict[str, tuple[list[float], float]], first: str) -> None:
 
 
 def nat_steps(path: str, rounds: int) -> None:
-    """A NAT step beside a plain LoRA step, both on q and v."""
+    """A NAT step beside a plain LoRA step, both on q and v, with units of divcon's width and of the authors'."""
     model = three_adapters(path)
     inputs = Collate(0)(batch(model.config.vocab_size))
+
+    def integrated(width: int) -> None:
+        nat.integrate(model, nat.NatConfig(width))
+        training(model, POSITIVE, NEGATIVE, of=[f"{POSITIVE}.", "nat_units."])
+
     forms: dict[str, tuple[Callable[[], None], Loss]] = {
-        "LoRA": (lambda: training(model, STUDENT, of=[f"{STUDENT}."]), lambda: likelihood(model, inputs)),
-        "NAT": (
-            lambda: training(model, POSITIVE, NEGATIVE, of=[f"{POSITIVE}.", "nat_units."]),
-            lambda: likelihood(model, inputs),
-        ),
+        "LoRA": (lambda: training(model, STUDENT, of=[f"{STUDENT}."]), lambda: likelihood(model, inputs))
     }
+    for width in (nat.default_width(model.config.hidden_size), 128):
+        forms[f"NAT of width {width}"] = (lambda width=width: integrated(width), lambda: likelihood(model, inputs))
     said(measured(forms, rounds), "LoRA")
 
 

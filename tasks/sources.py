@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -63,12 +63,20 @@ class PublishedSource(BaseSource):
     """A file of the published shape; None loads the data set from the hub, at a pinned revision."""
     split: Literal["train", "test"] = "test"
     """Which part of the hub's data set; a file is taken as it is."""
+    only: dict[str, str] = Field(default_factory=dict)
+    """Only the questions that the data set says this of, `{level: Level 1}` say; an empty one asks for nothing."""
     take: int | None = Field(default=None, gt=0)
-    """The first questions only; None is all of them."""
+    """The first of them only; None is all of them."""
 
     def load(self) -> list[Question]:
         data_set = data_sets.DATA_SETS[self.source]
-        return (data_set.read(self.path) if self.path else data_set.download(self.split))[: self.take]
+        questions = data_set.read(self.path) if self.path else data_set.download(self.split)
+        found = [q for q in questions if self.only.items() <= q.tags.items()][: self.take]
+        if questions and not found:
+            raise ConfigError(
+                f"no question of {self.source} has {_said(self.only)}; the first has {_said(questions[0].tags)}"
+            )
+        return found
 
     def origin(self) -> dict[str, str]:
         hub = data_sets.DATA_SETS[self.source].hub
@@ -111,6 +119,10 @@ def named(name: str, path: Path | None, take: int) -> AnySource:
     if path is None:
         raise ConfigError("questions of your own need the path of a file")
     return JsonlSource(source="jsonl", path=path, take=take)
+
+
+def _said(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in tags.items()) or "no tags"
 
 
 def load(source: BaseSource) -> list[Question]:

@@ -88,6 +88,16 @@ def test_math_has_levels_and_types(tmp_path: Path) -> None:
     assert question.tags == {"level": "Level 2", "type": "Algebra"}
 
 
+def test_questions_of_one_level_can_be_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "test.jsonl"
+    read("math", path, MATH, {**MATH, "level": "Level 1"}, MATH)
+    easy = sources.PublishedSource(source="math", path=path, only={"level": "Level 1"}, take=5)
+    assert [question.id for question in sources.load(easy)] == ["test/2"]
+    none = sources.PublishedSource(source="math", path=path, only={"level": "1"})
+    with pytest.raises(ConfigError, match="no question of math has level: 1; the first has level: Level 2, type"):
+        sources.load(none)
+
+
 def test_word_problems_are_one_text_and_a_number(tmp_path: Path) -> None:
     (svamp,) = read("svamp", tmp_path / "test.jsonl", SVAMP)
     (asdiv,) = read("asdiv", tmp_path / "test.jsonl", ASDIV)
