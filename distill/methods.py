@@ -52,10 +52,12 @@ class Course:
         own: Own | None = None,
         advance: Advance = silent,
         log: Log | None = None,
+        board: Path | None = None,
         device: str = "auto",
     ) -> None:
         """`scratch` keeps what is done: courses of one base, material, recipe and seed may share it, and then train
-        what they have in common once. `own` asks a student, for methods that learn from their own replies.
+        what they have in common once. `own` asks a student, for methods that learn from their own replies. `board` is
+        where TensorBoard finds its stages, if it is told of them.
         """
         self.material = replace(material, seed=seed)
         self.recipe = recipe
@@ -65,6 +67,7 @@ class Course:
         self._own = own
         self._advance = advance
         self._log = log
+        self._board = board or scratch / "tensorboard"
         self._device = device
         self._tokenizer = load_tokenizer(base)
         self._stages: list[Path] = []
@@ -228,6 +231,7 @@ class Course:
             scratch=self._checkpoints(name),
             advance=self._advance,
             log=log,
+            board=self._board / name,
             **options,
         )
 

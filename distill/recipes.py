@@ -107,9 +107,8 @@ class Training(Settings):
     """Compute in bfloat16 (mixed precision)."""
     gradient_checkpointing: bool = False
     """Less memory for about a third more time."""
-
-    report_to: tuple[str, ...] = ()
-    """Trackers that are told of the training too: tensorboard, trackio, wandb."""
+    report_to: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ()
+    """Trackers that are told of the training too, each to be installed."""
 
     @model_validator(mode="after")
     def _divides(self) -> Self:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers.integrations import TensorBoardCallback
 
 from ..lm.nat import Integration
+from ..tasks.errors import ConfigError
 from .objectives import Scored
 
 if TYPE_CHECKING:
@@ -72,6 +76,42 @@ class Telemetry:
             return {}
         layers = {f"a_neg/{name.partition('.nat_units')[0].partition('.layers.')[2]}": a for name, a in seen.items()}
         return {"a_neg": sum(seen.values()) / len(seen), **layers}
+
+
+_TOLD = {
+    "loss": "loss {:.3f}",
+    "logprob_right": "log p of right {:.2f}",
+    "logprob_wrong": "of wrong {:.2f}",
+    "a_neg": "a_neg {:+.3f}",
+    "reply_tokens_per_second": "{:,.0f} tokens/s",
+}
+
+
+def in_words(logged: dict[str, Any]) -> str:
+    """What a person watches of a logged step."""
+    return ", ".join(form.format(logged[name]) for name, form in _TOLD.items() if name in logged)
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raises ConfigError for a tracker that is not installed."""
+    for name in names:
+        if find_spec(name) is None:
+            raise ConfigError(f"report_to: {name} is not installed; pip install {name}")
+
+
+def end_run(names: Sequence[str]) -> None:
+    """Let the next training be a run of its own: W&B would take it for the same one, and drop its steps."""
+    if "wandb" in names:
+        import wandb
+
+        wandb.finish()
+
+
+def tensorboard(folder: Path) -> TensorBoardCallback:
+    """Tells TensorBoard, in a folder that outlives the training's checkpoints."""
+    told = TensorBoardCallback()
+    told.logging_dir = str(folder)
+    return told
 
 
 def peak_gib() -> float:

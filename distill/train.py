@@ -41,7 +41,7 @@ from .objectives import LIKELIHOOD, Objective, Scored
 from .processes import processes
 from .recipes import Lora, Training
 from .student import Trained
-from .telemetry import Telemetry, peak_gib
+from .telemetry import Telemetry, check_trackers, end_run, peak_gib, tensorboard
 from .units import Unit
 
 if TYPE_CHECKING:
@@ -96,11 +96,17 @@ def fit(
     scratch: Path,
     advance: Advance = silent,
     log: Log | None = None,
+    board: Path | None = None,
     kind: type[Steps] | None = None,
     **options: Any,
 ) -> Fitted:
-    """Train what is trainable of a model: by `Planned`, which makes an `objective` small, or by another `kind`."""
+    """Train what is trainable of a model: by `Planned`, which makes an `objective` small, or by another `kind`.
+
+    `board` is TensorBoard's folder and, by its last two parts, the name that other trackers know the training by.
+    """
     started = time.perf_counter()
+    check_trackers(recipe.report_to)
+    board = board or scratch
     rows = encoded(tokenizer, units, recipe.max_length)
     lengths = [sum(len(row["input_ids"]) for row in unit) for unit in rows]
     size = max(len(unit) for unit in rows)
@@ -121,13 +127,15 @@ def fit(
         args=kind.arguments(
             **_arguments(recipe, steps, batch // together, micro * size, seed, scratch),
             use_cpu=model.device.type == "cpu",
+            run_name="/".join(board.parts[-2:]),
         ),
         processing_class=tokenizer,
-        callbacks=[_Watch(advance)],
+        callbacks=[_Watch(advance), *([tensorboard(board)] if "tensorboard" in recipe.report_to else [])],
         **options,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
+    end_run(recipe.report_to)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     trained = Trained(
         examples=sum(map(len, rows)),
@@ -215,7 +223,8 @@ def _arguments(recipe: Training, steps: int, accumulate: int, rows: int, seed: i
         "max_length": None,  # over-long examples were dropped; TRL would cut them
         "remove_unused_columns": False,
         "seed": seed,
-        "report_to": list(recipe.report_to) or "none",
+        "report_to": [tracker for tracker in recipe.report_to if tracker != "tensorboard"] or "none",
+        "project": "divcon",
         "disable_tqdm": True,
     }
 

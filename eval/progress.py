@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from ..lm.model import Advance, Vitals
+from ..lm.model import Vitals
 
 _EVERY = 10.0
 """Seconds between two plain lines of one stage."""
@@ -42,9 +42,9 @@ class Progress:
         print(text, file=self._out, flush=True)  # this is the one place that prints
 
     @contextmanager
-    def stage(self, name: str, watch: Watch | None = None) -> Iterator[Advance]:
+    def stage(self, name: str, watch: Watch | None = None) -> Iterator[Stage]:
         """A part of the run: yields what its worker calls as work is done; `watch` tells how its buying goes."""
-        state = _Stage(name, watch, self)
+        state = Stage(name, watch, self)
         self.event("start", stage=name)
         with self._bar(state) if self._out.isatty() else self._lines(state) as shown:
             state.show = shown
@@ -52,7 +52,7 @@ class Progress:
         self.event("end", stage=name, **state.facts(), seconds=round(state.seconds, 3))
 
     @contextmanager
-    def _bar(self, state: _Stage) -> Iterator[Callable[[], None]]:
+    def _bar(self, state: Stage) -> Iterator[Callable[[], None]]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
@@ -64,7 +64,7 @@ class Progress:
             yield lambda: bars.update(task, completed=state.done, total=state.wanted, told=state.told())
 
     @contextmanager
-    def _lines(self, state: _Stage) -> Iterator[Callable[[], None]]:
+    def _lines(self, state: Stage) -> Iterator[Callable[[], None]]:
         last = time.perf_counter()
 
         def show() -> None:
@@ -79,7 +79,7 @@ class Progress:
 
 
 @dataclass
-class _Stage:
+class Stage:
     """How far one stage is."""
 
     name: str
@@ -92,6 +92,8 @@ class _Stage:
     """Done before the stage began."""
     tokens: int = 0
     """Generated in it."""
+    note: str = ""
+    """What it is like at the moment, in its own words."""
 
     def __post_init__(self) -> None:
         self._started = self._logged = time.perf_counter()
@@ -131,7 +133,8 @@ class _Stage:
 
     def told(self) -> str:
         """What a person reads beside how far it is."""
-        parts = [f"{self.tokens / self.seconds:,.0f} tokens/s"] if self.tokens else []
+        parts = [self.note] if self.note else []
+        parts += [f"{self.tokens / self.seconds:,.0f} tokens/s"] if self.tokens else []
         if self._vitals and self._vitals.spend.most:
             parts.append(str(self._vitals.spend))
             parts += [f"about ${self.projected:.4f} in the end"] if self.projected is not None else []

@@ -34,17 +34,24 @@ def teach(
         run.check(directory, facts)
         return facts
     from ..distill.methods import METHODS, Course, distil  # TRL takes seconds to import
+    from ..distill.telemetry import check_trackers, in_words
 
     if processes() > 1 and not traces.exist(run.directory / "traces" / "traces.jsonl"):
         raise ConfigError("several processes train together, but one collects: divcon collect first")
     if recipe.method not in METHODS:
         raise ConfigError(f"no method {recipe.method!r}; there are {', '.join(METHODS)}")
+    check_trackers(recipe.report_to)  # before anything is bought
     collected = run.collect()
     material = _material(run, recipe, collected)
     kept = scratch is not None
     scratch = scratch or run.directory / "checkpoints" / directory.relative_to(run.directory)
     scratch.mkdir(parents=True, exist_ok=True)
-    with run.progress.stage(f"distil: {directory.relative_to(run.directory)}") as advance:
+    with run.progress.stage(f"distil: {directory.relative_to(run.directory)}") as stage:
+
+        def log(said: dict[str, Any]) -> None:
+            stage.note = in_words(said)
+            run.progress.event("training", student=directory.name, **said)
+
         course = Course(
             material,
             model_directory(run.study.student.path),
@@ -52,8 +59,9 @@ def teach(
             seed=seed,
             scratch=scratch,
             own=lambda of: _own(run, role, recipe, of, collected),
-            advance=advance,
-            log=lambda said: run.progress.event("training", student=directory.name, **said),
+            advance=stage,
+            log=log,
+            board=run.directory / "tensorboard" / scratch.name,
             device=run.study.student.device,
         )
         if not is_first():  # it trains with the others, and writes nothing

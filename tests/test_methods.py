@@ -8,16 +8,17 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
+from transformers import TrainerCallback
 
 import divcon
 from divcon.cli import main
-from divcon.distill import student
+from divcon.distill import student, telemetry
 from divcon.distill.examples import Example
 from divcon.distill.methods import METHODS, Course, distil
 from divcon.distill.objectives import OBJECTIVES
@@ -117,6 +118,37 @@ def test_telemetry_tells_of_both_labels_and_of_the_units(tmp_path: Path) -> None
         "nt", course(tmp_path / "nt", RECIPE.model_copy(update={"method": "nt"}), log=said.append), tmp_path / "nt-out"
     )
     assert all("logprob_right" in one and "logprob_wrong" in one for one in said)
+
+
+class Board(TrainerCallback):  # type: ignore[misc]  # transformers leaves it untyped
+    """In TensorBoard's place."""
+
+    told: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+    logging_dir = ""
+
+    def on_log(self, *_: object, logs: dict[str, Any], **__: object) -> None:
+        self.told.append((self.logging_dir, logs))
+
+
+def test_a_tracker_is_told_what_the_log_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "find_spec", lambda name: name)
+    monkeypatch.setattr(telemetry, "TensorBoardCallback", Board)
+    said: list[dict[str, Any]] = []
+    recipe = RECIPE.model_copy(update={"report_to": ("tensorboard",)})
+    distil("kd", course(tmp_path / "s", recipe, log=said.append, board=tmp_path / "board"), tmp_path / "out")
+    steps = [(folder, logs["logprob_right"]) for folder, logs in Board.told if "loss" in logs]
+    assert steps == [(str(tmp_path / "board" / "student-kd"), one["logprob_right"]) for one in said]
+
+
+def test_a_tracker_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="report_to: wandb is not installed; pip install wandb"):
+        telemetry.check_trackers(["wandb"])
+
+
+def test_a_person_watches_the_loss_and_what_the_units_weigh() -> None:
+    logged = {"loss": 0.5, "epoch": 1, "logprob_right": -0.25, "a_neg": 0.01, "a_neg/0.q_proj": 0.02}
+    assert telemetry.in_words(logged) == "loss 0.500, log p of right -0.25, a_neg +0.010"
 
 
 def test_a_course_that_was_interrupted_goes_on(tmp_path: Path) -> None:
