@@ -6,11 +6,10 @@ course goes on where it was.
 
 from __future__ import annotations
 
-import json
-import shutil
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
-from functools import partial
+from dataclasses import fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,17 +21,21 @@ from ..lm.local import NEGATIVE, POSITIVE
 from ..lm.model import Advance, silent
 from ..lm.weights import load_model, load_tokenizer, weights_hash
 from ..tasks.errors import ConfigError
-from .nce import STUDENT, Enhanced, Teacher, Weighting, digest
+from .nce import STUDENT, Enhanced, Teacher, Weighting
 from .objectives import OBJECTIVES
 from .preference import PlannedDPO, PlannedKTO
-from .processes import is_first, wait_for_all
+from .processes import is_first
 from .recipes import Lora, Training
+from .stages import Stages, Taught, digest
 from .student import Trained
 from .train import Fitted, Log, encoded, fit, lora_config, tunable
 from .units import Labelled, Material, Unit, make
 
-_Taught = tuple[Fitted, Callable[[Path], object]]
-"""What a training was, and how to save what it made."""
+_DECIDES = {"tuning", "learning_rate", "warmup", "batch", "micro_batch", "tokens", "epochs", "max_length"}
+_DECIDES |= {"bf16", "gradient_checkpointing"}
+"""The settings of a recipe that decide what is learned from given replies."""
+_SECOND = 1_000_003
+"""Behind the seed of what is trained beside something that came from the seed itself."""
 
 Own = Callable[[Path], Sequence[Labelled]]
 """From a student's directory to its own replies to the training questions, labelled."""
@@ -70,7 +73,8 @@ class Course:
         self._board = board or scratch / "tensorboard"
         self._device = device
         self._tokenizer = load_tokenizer(base)
-        self._stages: list[Path] = []
+        self._stages = Stages(scratch)
+        self._asking = 0.0
 
     @property
     def last(self) -> str:
@@ -85,7 +89,9 @@ class Course:
         """The teacher's right replies, and the student's own right ones."""
         if self._own is None:
             raise ConfigError("this method learns from a student's own replies, and there is nobody to ask for them")
+        started = time.perf_counter()
         own = tuple(reply for reply in self._own(student) if reply.right)
+        self._asking += time.perf_counter() - started
         return make("right", replace(self.material, replies=self.material.replies + own))
 
     def learn(
@@ -94,54 +100,71 @@ class Course:
         """A student, trained anew or from another one; `changes` are made to the recipe."""
         recipe = (self._after if start else self.recipe).model_copy(update=changes)
 
-        def teach() -> _Taught:
+        def teach(scratch: Path) -> Taught:
             model = self._student(start, recipe)
-            return self._fit(name, model, units, recipe, objective=OBJECTIVES[objective]), model.save_pretrained
+            fitted = self._fit(name, scratch, model, units, recipe, objective=OBJECTIVES[objective])
+            return fitted, model.save_pretrained
 
-        return self._stage(name, teach)
+        return self._stages.keep(name, self._facts(units, recipe, start, how=objective), teach)
 
     def prefer(self, name: str, start: Path, units: Sequence[Unit], kind: type[PlannedDPO | PlannedKTO]) -> Path:
         """A student trained on by DPO or KTO, near to what it was."""
         recipe = self._after
+        if kind is PlannedKTO and (recipe.micro_batch or recipe.batch) < 2:
+            raise ConfigError("kto compares the replies of a batch: set micro_batch to 2 or more")
 
-        def teach() -> _Taught:
+        def teach(scratch: Path) -> Taught:
             model = self._student(start, recipe)
             own = {"selected_adapters": [STUDENT]} if isinstance(model, PeftModel) else {}
-            return self._fit(name, model, units, recipe, kind=kind), partial(model.save_pretrained, **own)
+            return self._fit(name, scratch, model, units, recipe, kind=kind), partial(model.save_pretrained, **own)
 
-        return self._stage(name, teach)
+        return self._stages.keep(name, self._facts(units, recipe, start, how=kind.__name__), teach)
 
     def integrate(self, name: str, negative: Path, units: Sequence[Unit]) -> Path:
-        """A NAT model: a positive adapter and units, beside a negative adapter that stays as it is."""
+        """A NAT model: a positive adapter and units, beside a negative adapter that stays as it is.
 
-        def teach() -> _Taught:
+        They are drawn, and the replies are put in order, from another seed than the negative adapter's: from the same
+        one both would begin as one.
+        """
+        rate = self.recipe.nat.learning_rate or self.recipe.learning_rate
+        recipe = self.recipe.model_copy(update={"learning_rate": rate})
+        seed = self._seed + _SECOND
+
+        def teach(scratch: Path) -> Taught:
             base = load_model(self._base, "float32", self._device)
             model = PeftModel.from_pretrained(base, str(negative), adapter_name=NEGATIVE)
-            set_seed(self._seed)
+            set_seed(seed)
             model.add_adapter(POSITIVE, lora_config(self.narrow))
             nat.integrate(model, self._units_config(base))
             nat.use(model, POSITIVE, NEGATIVE)
             for at, p in model.named_parameters():
                 p.requires_grad_(f".{POSITIVE}." in at or ".nat_units." in at)
-            rate = self.recipe.nat.learning_rate or self.recipe.learning_rate
-            recipe = self.recipe.model_copy(update={"learning_rate": rate})
-            return self._fit(name, model, units, recipe), partial(nat.save, model)
+            return self._fit(name, scratch, model, units, recipe, seed=seed), partial(nat.save, model)
 
-        return self._stage(name, teach)
+        how = ["integrate", self.recipe.nat.model_dump(mode="json")]
+        return self._stages.keep(name, self._facts(units, recipe, negative, how=how), teach)
 
     def enhance(
         self, name: str, teacher: Path, units: Sequence[Unit], how: Weighting, *, shuffled: bool = False
     ) -> Path:
         """A plain adapter, trained from a NAT model (NCE)."""
 
-        def teach() -> _Taught:
+        def teach(scratch: Path) -> Taught:
             model = self._beside(teacher)
+            started = time.perf_counter()
             asked = self._ask(name, model, teacher, units, how, shuffled=shuffled)
-            fitted = self._fit(name, model, units, self.recipe, kind=Enhanced, teacher=asked)
+            asking = time.perf_counter() - started
+            fitted = self._fit(name, scratch, model, units, self.recipe, kind=Enhanced, teacher=asked)
+            trained = replace(fitted.trained, seconds=fitted.trained.seconds + asking)
             own = {at: p for at, p in model.state_dict().items() if ".nat_units." not in at}
-            return fitted, partial(model.save_pretrained, selected_adapters=[STUDENT], state_dict=own)
+            return (
+                fitted._replace(trained=trained),
+                partial(model.save_pretrained, selected_adapters=[STUDENT], state_dict=own),
+            )
 
-        return self._stage(name, teach)
+        settings = self.recipe.nce.model_dump(mode="json", exclude={"data"})
+        facts = self._facts(units, self.recipe, teacher, how=["enhance", how, shuffled, settings])
+        return self._stages.keep(name, facts, teach)
 
     @property
     def _after(self) -> Training:
@@ -166,11 +189,10 @@ class Course:
         base = load_model(self._base, "float32", "cpu")
         layers = [m for name, m in base.named_modules() if hasattr(m, "in_features") and name != "lm_head"]
         chosen = [m for name, m in base.named_modules() if name.rpartition(".")[2] in self.recipe.nat.targets]
-        width = self._units_config(base).width
-        wanted = sum(
-            width * (m.in_features + 3 * m.out_features) + self.lora.rank * (m.in_features + m.out_features)
-            for m in chosen
-        )
+        config = self._units_config(base)
+        units = [nat.Integration(m.in_features, m.out_features, config) for m in chosen]
+        wanted = sum(p.numel() for unit in units for p in unit.parameters())
+        wanted += sum(self.lora.rank * (m.in_features + m.out_features) for m in chosen)
         rank = max(1, round(wanted / sum(m.in_features + m.out_features for m in layers)))
         limit = min(min(m.in_features, m.out_features) for m in layers)
         alpha = max(1, round(self.lora.alpha * min(rank, limit) / self.lora.rank))
@@ -178,62 +200,37 @@ class Course:
 
     def finish(self, last: Path, out: Path) -> Trained:
         """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost."""
-        wait_for_all()
-        stages = {stage.name: json.loads((stage / "stage.json").read_text(encoding="utf-8")) for stage in self._stages}
+        trained = self._stages.finish(last, out)
         if is_first():
-            shutil.copytree(last, out, ignore=shutil.ignore_patterns("stage.json"))
             self._tokenizer.save_pretrained(out)
-            curves = {name: stage["curve"] for name, stage in stages.items()}
-            (out / "training.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
-        each = [Trained(**stage["trained"]) for stage in stages.values()]
-        return replace(
-            Trained(**stages[last.name]["trained"]),
-            dropped=sum(trained.dropped for trained in each),
-            steps=sum(trained.steps for trained in each),
-            tokens=sum(trained.tokens for trained in each),
-            seconds=sum(trained.seconds for trained in each),
-            peak_gib=max(trained.peak_gib for trained in each),
-        )
+        return replace(trained, seconds=trained.seconds + self._asking)
 
-    def _stage(self, name: str, teach: Callable[[], _Taught]) -> Path:
-        """Have a stage trained, unless it is there, and keep it at once or not at all."""
-        out = self._scratch / name
-        if out not in self._stages:
-            self._stages.append(out)
-        if (out / "stage.json").is_file():
-            return out
-        fitted, save = teach()
-        if is_first():
-            part = self._scratch / f".{name}.part"
-            shutil.rmtree(part, ignore_errors=True)
-            save(part)
-            facts = {"trained": asdict(fitted.trained), "curve": fitted.curve}
-            (part / "stage.json").write_text(json.dumps(facts), encoding="utf-8")
-            part.rename(out)
-            shutil.rmtree(self._checkpoints(name), ignore_errors=True)
-        wait_for_all()
-        return out
+    @cached_property
+    def _ground(self) -> dict[str, str]:
+        """What every stage stands on."""
+        words = [sorted(self._tokenizer.get_vocab().items()), self._tokenizer.chat_template]
+        return {"base": weights_hash(self._base), "tokenizer": digest(words)}
 
-    def _checkpoints(self, name: str) -> Path:
-        return self._scratch / f".{name}.checkpoints"
+    def _facts(self, units: Sequence[Unit], recipe: Training, start: Path | None, how: object) -> dict[str, Any]:
+        """What decides a stage's outcome; methods whose stages agree in all of it share them."""
+        return {
+            **self._ground,
+            "data": digest(units),
+            "recipe": {name: value for name, value in recipe.model_dump(mode="json").items() if name in _DECIDES},
+            "seed": self._seed,
+            "start": start.name if start else None,
+            "how": how,
+        }
 
-    def _fit(self, name: str, model: Any, units: Sequence[Unit], recipe: Training, **options: Any) -> Fitted:
+    def _fit(
+        self, name: str, scratch: Path, model: Any, units: Sequence[Unit], recipe: Training, **options: Any
+    ) -> Fitted:
         def log(said: dict[str, Any]) -> None:
             if self._log is not None:
                 self._log({"training": name, **said})
 
-        return fit(
-            model,
-            self._tokenizer,
-            units,
-            recipe,
-            seed=self._seed,
-            scratch=self._checkpoints(name),
-            advance=self._advance,
-            log=log,
-            board=self._board / name,
-            **options,
-        )
+        told = {"scratch": scratch, "advance": self._advance, "log": log, "board": self._board / name}
+        return fit(model, self._tokenizer, units, recipe, **{"seed": self._seed, **told, **options})
 
     def _student(self, start: Path | None, recipe: Training) -> PreTrainedModel | PeftModel:
         """A new student, or the one in `start`, ready to be trained on."""
@@ -271,9 +268,8 @@ class Course:
             return teacher
         rows = [row for unit in encoded(self._tokenizer, units, self.recipe.max_length) for row in unit]
         facts = {
-            "base": weights_hash(self._base),
+            **self._ground,
             "NAT model": weights_hash(nat_model),
-            "tokenizer": digest(sorted(self._tokenizer.get_vocab().items())),
             "data": digest(rows),
             "setting": digest([how, settings.per, settings.cache, settings.top_k]),
         }
@@ -348,10 +344,13 @@ def _kd_wide(course: Course) -> Path:
     return course.learn(course.last, course.units("right"), tuning=course.matched())
 
 
-def _kd_longer(course: Course) -> Path:
-    recipe = course.recipe
-    more: dict[str, Any] = {"tokens": 2 * recipe.tokens} if recipe.tokens else {"epochs": 2 * recipe.epochs}
-    return course.learn(course.last, course.units("right"), **more)
+def _kd_longer(times: int) -> Callable[[Course], Path]:
+    def teach(course: Course) -> Path:
+        recipe = course.recipe
+        more: dict[str, Any] = {"tokens": times * recipe.tokens} if recipe.tokens else {"epochs": times * recipe.epochs}
+        return course.learn(course.last, course.units("right"), **more)
+
+    return teach
 
 
 class Method(NamedTuple):
@@ -379,6 +378,7 @@ METHODS = {
     "dpo": Method("kd, then pairs: direct preference optimization", _preferred("pairs", PlannedDPO)),
     "kto": Method("kd, then labelled replies: Kahneman-Tversky optimization", _preferred("labelled", PlannedKTO)),
     "tagged": Method("all replies, the question told to be answered rightly or wrongly", _alone("tagged")),
+    "tagged-random": Method("control of tagged: told one or the other, whatever the reply", _alone("tagged-random")),
     "self-augment": Method("right replies and the NAT model's own right ones, by likelihood", _self_augment),
     "self-distill": Method("a plain adapter from the NAT model, all replies alike", _nce("none")),
     "negative": Method("control: wrong replies, by likelihood", _alone("wrong")),
@@ -387,7 +387,10 @@ METHODS = {
         "control of nat: the negative adapter learns replies drawn whatever their label", _nat("random")
     ),
     "kd-wide": Method("control of nat: kd, as many weights on all linear layers", _kd_wide),
-    "kd-longer": Method("control of nat: kd, twice the tokens", _kd_longer),
+    "kd-longer": Method("control of methods with two stages: kd, twice the tokens", _kd_longer(2)),
+    "kd-longest": Method(
+        "control of nce and other methods with three stages: kd, three times the tokens", _kd_longer(3)
+    ),
     "nce-shuffled": Method("control of nce: the same weights, dealt out at random", _nce(shuffled=True)),
 }
 """By the names that a config and `--method` know them by."""

@@ -14,9 +14,7 @@ student is taught as one more token.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -59,13 +57,23 @@ class Rows:
     """What the teacher predicts at some tokens."""
 
     logprobs: Tensor  # tokens, k
-    """Of its k most likely tokens, most likely first."""
-    tokens: Tensor  # tokens, k
+    """Of its k most likely tokens, most likely first; or of the whole vocabulary, in its order."""
+    tokens: Tensor | None  # tokens, k
+    """None is the whole vocabulary."""
 
     @classmethod
     def of(cls, logprobs: Tensor, k: int | None) -> Rows:
         """The k most likely of log-probabilities (tokens, vocabulary); None keeps all."""
-        return cls(*logprobs.topk(logprobs.shape[-1] if k is None else min(k, logprobs.shape[-1]), dim=-1))
+        return cls(logprobs, None) if k is None or k >= logprobs.shape[-1] else cls(*logprobs.topk(k, dim=-1))
+
+    def to(self, device: torch.device | str) -> Rows:
+        return Rows(self.logprobs.to(device), None if self.tokens is None else self.tokens.to(device))
+
+    @classmethod
+    def together(cls, rows: Sequence[Rows]) -> Rows:
+        """Several replies' rows, one after another."""
+        tokens = [row.tokens for row in rows if row.tokens is not None]
+        return cls(torch.cat([row.logprobs for row in rows]), torch.cat(tokens) if tokens else None)
 
     @property
     def tail(self) -> Tensor:
@@ -74,9 +82,9 @@ class Rows:
 
     def cross_entropy(self, student: Tensor) -> Tensor:
         """CE(P_NAT, P_student) at each token, from the student's log-probabilities (tokens, vocabulary)."""
-        own = student.gather(-1, self.tokens)
+        own = student if self.tokens is None else student.gather(-1, self.tokens)
         kept = -(self.logprobs.exp() * own).sum(-1)
-        if self.tokens.shape[-1] == student.shape[-1]:
+        if self.tokens is None:
             return kept
         rest = torch.log1p(-own.exp().sum(-1).clamp(max=1 - 1e-6))
         return kept - self.tail * rest
@@ -108,7 +116,7 @@ class Teacher:
                 weights[i] = weight(kl if self._per_token else kl.mean(), self._how).cpu()
                 if k != 0:
                     found = Rows.of(after, k)
-                    kept[i] = Rows(found.logprobs.cpu(), found.tokens.cpu())
+                    kept[i] = found.to("cpu")
         self._weights = [weights[i] for i in range(len(rows))]
         if k != 0:
             self._rows = [kept[i] for i in range(len(rows))]
@@ -122,12 +130,8 @@ class Teacher:
         """w at each token of the batch's replies, and the teacher's predictions there."""
         counts = (inputs["labels"][:, 1:] != -100).sum(-1)
         if self._weights is not None and self._rows is not None:
-            rows = [self._rows[i] for i in inputs["index"].tolist()]
-            device = inputs["labels"].device
-            together = Rows(
-                torch.cat([r.logprobs for r in rows]).to(device), torch.cat([r.tokens for r in rows]).to(device)
-            )
-            return self._spread(inputs, counts), together
+            rows = Rows.together([self._rows[i] for i in inputs["index"].tolist()])
+            return self._spread(inputs, counts), rows.to(inputs["labels"].device)
         if self._weights is not None:
             return self._spread(inputs, counts), Rows.of(listen(model, inputs, POSITIVE, NEGATIVE), None)
         negative, integrated = self.ask(model, inputs)
@@ -152,7 +156,9 @@ class Teacher:
         assert self._weights is not None
         tensors = {f"weight.{i}": w.clone() for i, w in enumerate(self._weights)}
         for i, row in enumerate(self._rows or ()):
-            tensors |= {f"logprobs.{i}": row.logprobs.clone(), f"tokens.{i}": row.tokens.to(torch.int32)}
+            tensors[f"logprobs.{i}"] = row.logprobs.clone()
+            if row.tokens is not None:
+                tensors[f"tokens.{i}"] = row.tokens.to(torch.int32)
         part = path.with_suffix(".part")
         save_file(tensors, part, metadata=facts)
         part.replace(path)
@@ -162,12 +168,16 @@ class Teacher:
         try:
             with safe_open(path, "pt") as kept:
                 found = kept.metadata() or {}
-                if wrong := sorted(name for name in facts if found.get(name) != facts[name]):
+                if wrong := [name for name in facts if found.get(name) != facts[name]]:
                     raise ConfigError(f"{path} was made with another {wrong[0]}; remove it to ask the teacher again")
                 self._weights = [kept.get_tensor(f"weight.{i}") for i in range(count)]
-                if "logprobs.0" in kept.keys():  # noqa: SIM118  # no mapping
+                names = set(kept.keys())
+                if "logprobs.0" in names:
                     self._rows = [
-                        Rows(kept.get_tensor(f"logprobs.{i}"), kept.get_tensor(f"tokens.{i}").long())
+                        Rows(
+                            kept.get_tensor(f"logprobs.{i}"),
+                            kept.get_tensor(f"tokens.{i}").long() if f"tokens.{i}" in names else None,
+                        )
                         for i in range(count)
                     ]
                     self.tail = float(torch.cat([row.tail for row in self._rows]).mean())
@@ -236,11 +246,6 @@ def reply_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     ).logits[:, :-1]
     kept: Tensor = logits[mask[:, first:]]
     return kept
-
-
-def digest(values: Iterable[object]) -> str:
-    """SHA-256 of values that are JSON."""
-    return hashlib.sha256(json.dumps(list(values)).encode()).hexdigest()
 
 
 def _by_length(rows: Sequence[dict[str, Any]], batch: int) -> Iterator[list[int]]:

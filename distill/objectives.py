@@ -54,12 +54,15 @@ def likelihood(scored: Scored) -> Tensor:
 
 
 def negative_training(scored: Scored) -> Tensor:
-    """NT: E_right[-log P] + lambda_2 E_wrong[log P]."""
+    """NT: -log P of right tokens, + lambda_2 log P of wrong ones.
+
+    The paper writes two expectations; here all tokens of a step make one mean, so that each side counts by its tokens.
+    """
     return -(scored.totals * scored.signed(NT)).sum()
 
 
 def unlikelihood(scored: Scored) -> Tensor:
-    """UL, a token at a time: -log p of right replies, -lambda_3 log(1 - p) of wrong ones."""
+    """UL, a token at a time: -log p of right ones, -lambda_3 log(1 - p) of wrong ones, in one mean (as NT)."""
     against = torch.log1p(-scored.logprobs.exp().clamp(max=1 - 1e-6)) * scored.mask
     wrong = ~scored.right
     return -scored.totals[scored.right].sum() - UL * against[wrong].sum()

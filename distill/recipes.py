@@ -45,7 +45,7 @@ class NatSettings(Settings):
     """False leaves the value projection out: the updates are added as they are, weighted."""
     form: Literal["unit", "extrapolate"] = "unit"
     """`extrapolate` is the fallback in the authors' code, 2 x positive - negative, with nothing to learn in between."""
-    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
     """Of the second stage, which trains units beside an adapter; None is the recipe's."""
     negatives: Literal["all", "readable"] = "all"
     """What the negative adapter learns: all replies that are not right, or those with an answer that can be read."""
@@ -83,7 +83,7 @@ class Training(Settings):
     """For methods with two adapters."""
     nce: NceSettings = NceSettings()
     """For methods that learn from a NAT model."""
-    learning_rate: float = Field(default=3e-4, gt=0)
+    learning_rate: float = Field(default=3e-4, gt=0, le=1)
     """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
     after_rate: float = Field(default=0.05, gt=0)
     """The learning rate of methods that go on from a student (redi, dpo, kto), as a share of `learning_rate`. REDI's is

@@ -36,11 +36,11 @@ class Trained:
     parameters: int
     """Weights that were trained."""
     seconds: float
-    """Of the last sitting; a resumed training spent more before."""
+    """Of all sittings, as far as their work was kept."""
     loss: float
     """Mean over the last logged steps, in nats a reply token."""
     peak_gib: float = 0.0
-    """The most memory that was in use."""
+    """The most memory that was in use: on a GPU by the training, else by the process until then."""
 
 
 @dataclass(frozen=True)

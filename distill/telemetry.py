@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,23 +24,27 @@ if TYPE_CHECKING:
 class Telemetry:
     """Gathers between two logged steps."""
 
-    def __init__(self, model: nn.Module, log: Callable[[dict[str, Any]], None] | None) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self._units = {name: unit for name, unit in model.named_modules() if isinstance(unit, Integration)}
-        self._log = log
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         self._sums = {True: 0.0, False: 0.0}
         self._counts = {True: 0, False: 0}
         self._extra: dict[str, list[float]] = {}
         self._tokens = 0
         self._since = time.perf_counter()
 
+    def saw(self, inputs: dict[str, torch.Tensor]) -> None:
+        """What a batch is made of, padding aside."""
+        self._tokens += int(inputs["attention_mask"].sum())
+
     def add(self, scored: Scored) -> None:
-        """A batch."""
+        """What the model says to a batch."""
         with torch.no_grad():
             for label in (True, False):
                 rows = scored.right == label
                 self._sums[label] += float(scored.totals[rows].sum())
                 self._counts[label] += int(scored.mask[rows].sum())
-        self._tokens += int(scored.mask.sum())
 
     def note(self, name: str, value: float) -> None:
         """A number of a batch, to be averaged."""
@@ -60,13 +64,11 @@ class Telemetry:
             },
             **{name: sum(values) / len(values) for name, values in self._extra.items()},
             **self._weights(),
-            **({"reply_tokens_per_second": self._tokens / took} if self._tokens else {}),
+            "tokens_per_second": self._tokens / took,
             "peak_gib": peak_gib(),
         }
         self._sums, self._counts = {True: 0.0, False: 0.0}, {True: 0, False: 0}
         self._extra, self._tokens, self._since = {}, 0, time.perf_counter()
-        if self._log is not None:
-            self._log(said)
         return said
 
     def _weights(self) -> dict[str, float]:
@@ -82,8 +84,10 @@ _TOLD = {
     "loss": "loss {:.3f}",
     "logprob_right": "log p of right {:.2f}",
     "logprob_wrong": "of wrong {:.2f}",
+    "logps/chosen": "log P of chosen {:.1f}",
+    "logps/rejected": "of rejected {:.1f}",
     "a_neg": "a_neg {:+.3f}",
-    "reply_tokens_per_second": "{:,.0f} tokens/s",
+    "tokens_per_second": "{:,.0f} tokens/s",
 }
 
 

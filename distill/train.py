@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -52,6 +53,10 @@ Log = Callable[[dict[str, Any]], None]
 
 WEIGHTS = "trained.safetensors"
 """What a checkpoint holds of an adapter's training: all that is trained, and nothing else."""
+
+
+_SECONDS = "seconds.txt"
+_DIVERGED = "the loss is not a number at step {step}; lower the learning rate"
 
 
 class Fitted(NamedTuple):
@@ -109,33 +114,36 @@ def fit(
     board = board or scratch
     rows = encoded(tokenizer, units, recipe.max_length)
     lengths = [sum(len(row["input_ids"]) for row in unit) for unit in rows]
-    size = max(len(unit) for unit in rows)
-    batch, micro = (max(1, n // size) for n in (recipe.batch, recipe.micro_batch or recipe.batch))
+    size = sum(map(len, rows)) / len(rows)  # of a unit: sessions differ
+    batch, micro = (max(1, round(n / size)) for n in (recipe.batch, recipe.micro_batch or recipe.batch))
     batch -= batch % micro
     together = micro * processes()
     if batch % together:
         raise ConfigError(f"a step of {batch} units cannot be shared by {processes()} processes, {micro} at a time")
     batches = plan(lengths, batch=batch, micro_batch=micro, seed=seed, tokens=recipe.tokens, epochs=recipe.epochs)
     steps = ceil(len(batches) * micro / batch)
-    telemetry = Telemetry(model, log)
+    telemetry = Telemetry(model)
     kind = kind or Planned
+    last = last_checkpoint(scratch)
+    watch = _Watch(advance, log, started - _seconds_before(last))
     trainer = kind(
         plan=batches,
         units=rows,
         telemetry=telemetry,
         model=model,
         args=kind.arguments(
-            **_arguments(recipe, steps, batch // together, micro * size, seed, scratch),
+            **_arguments(recipe, steps, batch // together, max(map(len, batches)), seed, scratch),
             use_cpu=model.device.type == "cpu",
             run_name="/".join(board.parts[-2:]),
         ),
         processing_class=tokenizer,
-        callbacks=[_Watch(advance), *([tensorboard(board)] if "tensorboard" in recipe.report_to else [])],
+        callbacks=[watch, *([tensorboard(board)] if "tensorboard" in recipe.report_to else [])],
         **options,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
+    trainer.train(resume_from_checkpoint=last)
     end_run(recipe.report_to)
+    check_finite(model, trainer.state.global_step)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     trained = Trained(
         examples=sum(map(len, rows)),
@@ -143,7 +151,7 @@ def fit(
         steps=steps,
         tokens=sum(lengths[i] for batch in batches for i in batch),
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        seconds=time.perf_counter() - started,
+        seconds=watch.seconds,
         loss=history[-1]["loss"] if history else float("nan"),
         peak_gib=peak_gib(),
     )
@@ -169,23 +177,41 @@ def encode_example(tokenizer: PreTrainedTokenizerBase, example: Example) -> dict
 def last_checkpoint(scratch: Path) -> str | None:
     """The newest checkpoint that was written to its end; one cut short by a crash is removed.
 
-    The trainer's state is the last file of a checkpoint to be written.
+    The trainer's state is the last file of a checkpoint to be written; a disk that fills up may cut another.
     """
     found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for path in found:
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            for weights in path.glob("*.safetensors"):
+                with safe_open(weights, "pt"):
+                    pass
+        except (OSError, ValueError, SafetensorError):
             shutil.rmtree(path)
         else:
             return str(path)
     return None
 
 
+def _seconds_before(checkpoint: str | None) -> float:
+    """What the training took until a checkpoint was written."""
+    told = Path(checkpoint) / _SECONDS if checkpoint else None
+    return float(told.read_text(encoding="utf-8")) if told and told.is_file() else 0.0
+
+
+def check_finite(model: PreTrainedModel | PeftModel, step: int) -> None:
+    """Raises ConfigError when a weight that is trained is no number any more."""
+    if not all(bool(torch.isfinite(p).all()) for p in _trained(model).values()):
+        raise ConfigError(_DIVERGED.format(step=step))
+
+
 def tunable(model: PreTrainedModel, recipe: Training, seed: int) -> PreTrainedModel | PeftModel:
     """The base with the adapter that the recipe asks for, its initial values drawn from the seed."""
     if not isinstance(recipe.tuning, Lora):
         return model
+    for target in [] if isinstance(recipe.tuning.targets, str) else recipe.tuning.targets:
+        if not any(f".{name}".endswith(f".{target}") for name, _ in model.named_modules()):
+            raise ConfigError(f"no adapter fits on the base: it has no layer {target!r}")
     set_seed(seed)
     try:
         return get_peft_model(model, lora_config(recipe.tuning))
@@ -273,11 +299,12 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
         loader = DataLoader(self.train_dataset, batch_sampler=self._plan, collate_fn=self.data_collator)
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
-    def training_step(self, *args: Any, **options: Any) -> Tensor:
+    def training_step(self, model: Any, inputs: dict[str, Tensor], *args: Any, **options: Any) -> Tensor:
         """Stops before a loss that is no number reaches a checkpoint; the library would log it as 0 and go on."""
-        loss: Tensor = super().training_step(*args, **options)
+        self._telemetry.saw(inputs)
+        loss: Tensor = super().training_step(model, inputs, *args, **options)
         if not torch.isfinite(loss):
-            raise ConfigError(f"the loss is not a number at step {self.state.global_step + 1}; lower the learning rate")
+            raise ConfigError(_DIVERGED.format(step=self.state.global_step + 1))
         return loss
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
@@ -285,6 +312,7 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Of an adapter's training, what is trained; the base and what is frozen lie elsewhere."""
+        check_finite(self.model, self.state.global_step)
         if not isinstance(self.model, PeftModel):
             super()._save(output_dir, state_dict)
             return
@@ -363,15 +391,22 @@ class Planned(Steps, SFTTrainer):  # type: ignore[misc]  # TRL leaves it untyped
         return scored, self._objective.loss(scored)
 
 
-def _trained(model: PeftModel) -> dict[str, Tensor]:
+def _trained(model: PreTrainedModel | PeftModel) -> dict[str, Tensor]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it untyped
-    """Reports progress."""
+    """Reports progress, and what is logged; keeps how long it took."""
 
-    def __init__(self, advance: Advance) -> None:
+    def __init__(self, advance: Advance, log: Log | None, since: float) -> None:
         self._advance = advance
+        self._log = log
+        self._since = since
+
+    @property
+    def seconds(self) -> float:
+        """Of all sittings."""
+        return time.perf_counter() - self._since
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
@@ -380,3 +415,12 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it u
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self._advance(state.global_step, state.max_steps)
+
+    def on_log(self, *_: object, logs: dict[str, Any], **__: object) -> None:
+        if self._log is not None and "loss" in logs:
+            self._log(dict(logs))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero and checkpoint.is_dir():
+            (checkpoint / _SECONDS).write_text(str(self.seconds), encoding="utf-8")

@@ -19,6 +19,9 @@ SESSION = 8
 TAGS = {True: "Solve it correctly.", False: "Solve it incorrectly."}
 """What a prompt ends with when its reply is right, or wrong (`tagged`)."""
 
+TAGGED = frozenset({"tagged", "tagged-random"})
+"""The methods whose students are told, and so must be asked."""
+
 Unit = tuple[Example, ...]
 
 
@@ -72,7 +75,7 @@ def readable_wrong(material: Material) -> list[Unit]:
 
 def mixed(material: Material) -> list[Unit]:
     """All replies alone, the wrong ones taught like right ones (MIX)."""
-    return _alone([replace(reply, right=True) for reply in material.replies])
+    return _alone([replace(reply, right=True) for reply in material.replies]) if _has_both(material) else []
 
 
 def labelled(material: Material) -> list[Unit]:
@@ -114,9 +117,21 @@ def sessions(material: Material) -> list[Unit]:
 
 def tagged(material: Material) -> list[Unit]:
     """All replies alone, the question of each told to be answered rightly or wrongly."""
+    return _told(material, [reply.right for reply in material.replies])
+
+
+def tagged_at_random(material: Material) -> list[Unit]:
+    """The same tags, dealt out whatever the replies are (a control for `tagged`)."""
+    tags = [reply.right for reply in material.replies]
+    return _told(material, random.Random(f"tagged at random/{material.seed}").sample(tags, len(tags)))
+
+
+def _told(material: Material, tags: Sequence[bool]) -> list[Unit]:
+    if not _has_both(material):
+        return []
     told = [
-        replace(r, right=True, example=r.example._replace(messages=with_suffix(r.example.messages, TAGS[r.right])))
-        for r in material.replies
+        replace(r, right=True, example=r.example._replace(messages=with_suffix(r.example.messages, TAGS[tag])))
+        for r, tag in zip(material.replies, tags, strict=True)
     ]
     return _alone(told)
 
@@ -133,6 +148,7 @@ UNITS: dict[str, Make] = {
     "pairs": pairs,
     "sessions": sessions,
     "tagged": tagged,
+    "tagged-random": tagged_at_random,
 }
 
 
@@ -154,6 +170,10 @@ def _flagged(reply: Labelled) -> Example:
 
 def _alone(replies: Sequence[Labelled]) -> list[Unit]:
     return [(_flagged(reply),) for reply in replies]
+
+
+def _has_both(material: Material) -> bool:
+    return {reply.right for reply in material.replies} == {True, False}
 
 
 def _both(units: list[Unit]) -> list[Unit]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ..decompose import none
@@ -14,8 +13,8 @@ from ..distill import student
 from ..tasks.errors import ConfigError
 from . import results, tables
 from .compose import Decomposing, Row, Solving, compose
-from .stats import Estimate, questions_needed
-from .teaching import teach
+from .stats import Tested, crossed, holm, questions_needed
+from .teaching import check_methods, teach
 
 if TYPE_CHECKING:
     from .run import Run
@@ -41,6 +40,7 @@ def compare(run: Run) -> Path:
     settings = run.study.methods
     if not settings.names:
         raise ConfigError("the config lists no methods: set methods.names")
+    check_methods(settings.names)
     recipe = getattr(run.study.distill, settings.role)
     students = [
         Taught(name, seed, run.directory / "methods" / f"{name}-{seed}")
@@ -83,17 +83,20 @@ def describe(directory: Path, names: Sequence[str]) -> str:
         credit.setdefault((method, int(seed)), {})[row["test"], row["id"]] = row["credit"]
     seeds = sorted({seed for _, seed in credit})
     tests = list(dict.fromkeys(row["test"] for row in rows))
-    header = ["method", *tests, "all questions", f"beside {names[0]} (points)", "weights", "tokens", "seconds"]
+    header = ["method", *tests, "all questions", f"beside {names[0]} (points)", "p (Holm)"]
+    header += ["weights", "tokens", "steps", "seconds"]
+    beside = _beside(credit, names, seeds)
     lines = [
-        [name, *_accuracies(credit, name, seeds, tests), *_beside(credit, name, names[0], seeds)] for name in names
+        [name, *_accuracies(credit, name, seeds, tests), *beside[name], *_costs(directory, name, seeds)]
+        for name in names
     ]
-    lines = [[*line, *_costs(directory, line[0], seeds)] for line in lines]
     asked = len(next(iter(credit.values())))
     return "\n".join(
         [
             f"Accuracy in per cent on {asked} questions: the mean over seeds {', '.join(map(str, seeds))} "
-            "[the lowest, the highest seed]. A difference is the mean over seeds of the same seed's, with Student's "
-            "95 % interval over seeds. Weights are those of the last stage, tokens and seconds those of all stages.\n",
+            "[the lowest, the highest seed]. A difference has a 95 % interval over seeds and questions; p is adjusted "
+            f"for {len(names) - 1} comparisons (Holm). Weights are those of the last stage; tokens, steps and seconds "
+            "those of all stages.\n",
             tables.markdown((header, lines)),
             _needed(credit, names, seeds),
             *_overlaps(credit, seeds),
@@ -112,11 +115,20 @@ def _accuracies(
 
 
 def _beside(
-    credit: dict[tuple[str, int], dict[tuple[str, str], float]], name: str, first: str, seeds: Sequence[int]
-) -> list[str]:
-    if name == first:
-        return [""]
-    return [tables.points(over_seeds([_mean(credit[name, s], None) - _mean(credit[first, s], None) for s in seeds]))]
+    credit: dict[tuple[str, int], dict[tuple[str, str], float]], names: Sequence[str], seeds: Sequence[int]
+) -> dict[str, list[str]]:
+    """Each method's difference to the first, and its adjusted p-value."""
+    first, *others = names
+    found: dict[str, Tested] = {
+        name: crossed([[value - credit[first, s][key] for key, value in credit[name, s].items()] for s in seeds])
+        for name in others
+    }
+    adjusted = holm([tested.p for tested in found.values()])
+    said = {
+        name: [tables.points(tested.estimate), f"{p:.3f}"]
+        for (name, tested), p in zip(found.items(), adjusted, strict=True)
+    }
+    return {first: ["", ""], **said}
 
 
 def _needed(
@@ -133,19 +145,9 @@ def _needed(
         return ""
     return (
         f"To see one point beside {first} for one seed, a comparison would need {min(needed):,.0f} to "
-        f"{max(needed):,.0f} questions (80 % power, as many questions flipping as did here).\n"
+        f"{max(needed):,.0f} questions (80 % power; as many questions flipping as did here, and one in a hundred at "
+        "least).\n"
     )
-
-
-def over_seeds(values: Sequence[float]) -> Estimate:
-    """A mean over seeds with Student's interval; with one seed nobody can say, and it is everything."""
-    mean = fmean(values)
-    if len(values) < 2:
-        return Estimate(mean, -1.0, 1.0)
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
-    return Estimate(mean, mean - half, mean + half)
 
 
 def _mean(credits: dict[tuple[str, str], float], test: str | None) -> float:
@@ -156,7 +158,8 @@ def _costs(directory: Path, name: str, seeds: Sequence[int]) -> list[str]:
     cards: list[dict[str, Any]] = [student.read(directory / "methods" / f"{name}-{seed}") or {} for seed in seeds]
     trained = [card["trained"] for card in cards]
     seconds = fmean(each["seconds"] for each in trained)
-    return [f"{trained[0]['parameters']:,}", f"{fmean(each['tokens'] for each in trained):,.0f}", f"{seconds:.0f}"]
+    tokens, steps = (fmean(each[name] for each in trained) for name in ("tokens", "steps"))
+    return [f"{trained[0]['parameters']:,}", f"{tokens:,.0f}", f"{steps:,.0f}", f"{seconds:.0f}"]
 
 
 def _overlaps(credit: dict[tuple[str, int], dict[tuple[str, str], float]], seeds: Sequence[int]) -> list[str]:

@@ -53,6 +53,55 @@ def difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
     return Estimate(value, max(-1.0, up - down - half), min(1.0, up - down + half))
 
 
+class Tested(NamedTuple):
+    """A mean difference, and how probable one as large is where there is none."""
+
+    estimate: Estimate
+    p: float
+
+
+def crossed(differences: Sequence[Sequence[float]]) -> Tested:
+    """The mean of differences (seeds, questions), for other seeds and other questions than these.
+
+    Seeds and questions are crossed random effects: the mean's variance is (MS_seeds + MS_questions - MS_rest) / (seeds
+    x questions), its degrees of freedom are Satterthwaite's (1946; Brennan, *Generalizability Theory*, 2001, 6.1). With
+    one seed the interval is over questions alone. Differences that are all the same leave it everything.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    d = np.asarray(differences, dtype=np.float64)
+    seeds, questions = d.shape
+    mean = float(d.mean())
+    of_seeds, of_questions = d.mean(1, keepdims=True), d.mean(0, keepdims=True)
+    squares = {
+        "questions": (seeds * float(((of_questions - mean) ** 2).sum()), questions - 1),
+        "seeds": (questions * float(((of_seeds - mean) ** 2).sum()), seeds - 1),
+        "rest": (float(((d - of_seeds - of_questions + mean) ** 2).sum()), (seeds - 1) * (questions - 1)),
+    }
+    means = {name: (square / df if df else 0.0, df) for name, (square, df) in squares.items()}
+    # Where the parts' sum falls below the larger part, chance has made the rest too large: the larger part stands.
+    total = max(sum(-m if name == "rest" else m for name, (m, _) in means.items()), *(m for m, _ in means.values()))
+    if total == 0:
+        return Tested(Estimate(mean, -1.0, 1.0), 1.0)
+    freedom = total**2 / sum(m**2 / df for m, df in means.values() if df)
+    error = sqrt(total / d.size)
+    half = float(t.ppf(0.975, freedom)) * error
+    return Tested(
+        Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half)), float(2 * t.sf(abs(mean) / error, freedom))
+    )
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """P-values of a family of tests, adjusted so that one false alarm in the whole family is as rare (Holm, 1979)."""
+    order = sorted(range(len(ps)), key=lambda i: ps[i])
+    adjusted, most = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        most = max(most, min(1.0, (len(ps) - rank) * ps[i]))
+        adjusted[i] = most
+    return adjusted
+
+
 Z80 = 0.8416212335729143
 
 

@@ -109,6 +109,13 @@ class MethodsSettings(Settings):
             raise ValueError("a decomposer needs a partner that solves: llm")
         return self
 
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        for kind, listed in (("method", self.names), ("seed", self.seeds)):
+            if twice := [one for i, one in enumerate(listed) if one in listed[:i]]:
+                raise ValueError(f"{kind} {twice[0]} is listed twice")
+        return self
+
 
 class Study(Settings):
     """Everything that decides a study's numbers, and how its models are reached."""
@@ -151,7 +158,8 @@ class Study(Settings):
             return self
         for role, recipe in (("decomposer", self.distill.decomposer), ("solver", self.distill.solver)):
             tuning = recipe.tuning
-            if recipe.method in INTEGRATED:
+            listed = self.methods.names if role == self.methods.role else ()
+            if INTEGRATED & {recipe.method, *listed}:
                 raise ValueError(f"vLLM cannot serve a NAT student, which the {role} is to be; distil by nce instead")
             if isinstance(tuning, Full) and self.student.served:
                 raise ValueError(f"student.served holds adapters, and the {role} is to be a whole model (tuning: full)")

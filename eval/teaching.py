@@ -33,13 +33,12 @@ def teach(
     if (facts := student.read(directory)) is not None:
         run.check(directory, facts)
         return facts
-    from ..distill.methods import METHODS, Course, distil  # TRL takes seconds to import
+    from ..distill.methods import Course, distil  # TRL takes seconds to import
     from ..distill.telemetry import check_trackers, in_words
 
     if processes() > 1 and not traces.exist(run.directory / "traces" / "traces.jsonl"):
         raise ConfigError("several processes train together, but one collects: divcon collect first")
-    if recipe.method not in METHODS:
-        raise ConfigError(f"no method {recipe.method!r}; there are {', '.join(METHODS)}")
+    check_methods([recipe.method])
     check_trackers(recipe.report_to)  # before anything is bought
     collected = run.collect()
     material = _material(run, recipe, collected)
@@ -73,6 +72,15 @@ def teach(
         shutil.rmtree(scratch, ignore_errors=True)
     run.progress.event("distilled", role=role, method=recipe.method, seed=seed, **made["trained"])
     return made
+
+
+def check_methods(names: Sequence[str]) -> None:
+    """Raises ConfigError for a name that is none."""
+    from ..distill.methods import METHODS
+
+    for name in names:
+        if name not in METHODS:
+            raise ConfigError(f"no method {name!r}; there are {', '.join(METHODS)}")
 
 
 def explain() -> str:

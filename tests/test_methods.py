@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 import divcon
 from divcon.cli import main
-from divcon.distill import student, telemetry
+from divcon.distill import methods, student, telemetry
 from divcon.distill.examples import Example
 from divcon.distill.methods import METHODS, Course, distil
 from divcon.distill.objectives import OBJECTIVES
 from divcon.distill.recipes import Full, Lora, NatSettings, NceSettings, Training
 from divcon.distill.student import INTEGRATED
-from divcon.distill.train import fit, tunable
+from divcon.distill.train import Fitted, fit, last_checkpoint
 from divcon.distill.units import Labelled, Material, make
-from divcon.eval.methods import iou, over_seeds
+from divcon.eval.methods import iou
 from divcon.eval.stats import questions_needed
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.local import is_nat
 from divcon.lm.transformers import Transformers
-from divcon.lm.weights import load_model, load_tokenizer, model_directory
+from divcon.lm.weights import model_directory
 from divcon.tasks.errors import ConfigError
 
 BASE = model_directory("miniature/base")
@@ -74,6 +76,116 @@ def test_every_method_makes_a_student_that_answers(name: str, tmp_path: Path) ->
         assert model([Request(MATERIAL.taught[0].messages, Sampling(max_tokens=8))])[0][0].text
 
 
+class Heard(NamedTuple):
+    """What a stage's training was told."""
+
+    stage: str
+    replies: frozenset[str]
+    seed: int
+    tokens: int | None
+    objective: object
+    kind: str
+    weights: list[float] | None
+
+
+def heard_by(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Heard]:
+    """Every training of a method, for real, with what it was told."""
+    heard: list[Heard] = []
+
+    def listening(
+        model: Any, tokenizer: Any, units: Any, recipe: Training, *, seed: int, scratch: Path, **options: Any
+    ) -> Fitted:
+        kind, teacher = options.get("kind"), options.get("teacher")
+        replies = frozenset(example.reply for unit in units for example in unit)
+        weights = [float(w) for w in teacher._weights] if teacher else None
+        heard.append(
+            Heard(
+                scratch.name.split("-")[0].strip("."),
+                replies,
+                seed,
+                recipe.tokens,
+                options.get("objective"),
+                kind.__name__ if kind else "",
+                weights,
+            )
+        )
+        return fit(model, tokenizer, units, recipe, seed=seed, scratch=scratch, **options)
+
+    monkeypatch.setattr(methods, "fit", listening)
+    recipe = RECIPE.model_copy(update={"method": name, "tokens": 300, **changes})
+    distil(name, course(tmp_path / name, recipe), tmp_path / f"{name}-out")
+    return heard
+
+
+RIGHT = frozenset(one.example.reply for one in MATERIAL.replies if one.right)
+WRONG = frozenset(one.example.reply for one in MATERIAL.replies if not one.right)
+OWN = frozenset({"The answer is 40."})
+
+
+@pytest.mark.parametrize(
+    ("name", "replies"),
+    [
+        ("mix", [RIGHT | WRONG]),
+        ("nat", [WRONG, RIGHT]),
+        ("nat-positive", [RIGHT, RIGHT]),
+        ("nce", [WRONG, RIGHT, RIGHT | OWN]),
+        ("nce-shuffled", [WRONG, RIGHT, RIGHT | OWN]),
+        ("self-distill", [WRONG, RIGHT, RIGHT | OWN]),
+        ("self-augment", [WRONG, RIGHT, RIGHT | OWN]),
+        ("redi", [RIGHT, RIGHT | WRONG]),
+        ("dpo", [RIGHT, RIGHT | WRONG]),
+        ("negative", [WRONG]),
+        ("kd-longest", [RIGHT]),
+    ],
+)
+def test_every_stage_learns_what_its_method_says(
+    name: str, replies: list[frozenset[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = heard_by(name, tmp_path, monkeypatch)
+    assert [one.replies for one in heard] == replies
+    assert heard[-1].tokens == (900 if name == "kd-longest" else 300)
+    assert heard[-1].kind == {"dpo": "PlannedDPO", "nce": "Enhanced"}.get(name, heard[-1].kind)
+    assert (heard[-1].objective is OBJECTIVES["redi"]) == (name == "redi")
+    if name.startswith("nat"):
+        assert heard[0].seed != heard[1].seed  # or both adapters would begin as one
+
+
+def test_controls_of_nce_differ_in_its_weights_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = {name: heard_by(name, tmp_path, monkeypatch)[-1].weights for name in ("nce", "nce-shuffled", "self-distill")}
+    weights, shuffled, plain = (of[name] or [] for name in ("nce", "nce-shuffled", "self-distill"))
+    assert len(set(weights)) > 1 and all(0.5 <= w < 1.5 for w in weights)
+    assert sorted(shuffled) == sorted(weights) and shuffled != weights and set(plain) == {1.0}
+    alone = heard_by("nce", tmp_path / "code", monkeypatch, nce=NceSettings(data="teacher"))
+    assert alone[-1].replies == RIGHT
+
+
+def test_random_controls_draw_whatever_the_label() -> None:
+    labels = {(one.example.messages, one.example.reply): one.right for one in MATERIAL.replies}
+    drawn = [labels[unit[0].messages, unit[0].reply] for unit in make("random", MATERIAL)]
+    assert len(drawn) == len(WRONG) and set(drawn) == {True, False}
+    told, dealt = (make(kind, MATERIAL) for kind in ("tagged", "tagged-random"))
+    tags = [[unit[0].messages[-1].content.rpartition("\n")[2] for unit in units] for units in (told, dealt)]
+    assert sorted(tags[0]) == sorted(tags[1]) and tags[0] != tags[1]
+
+
+def test_what_was_trained_on_another_base_is_not_taken_for_this(tmp_path: Path) -> None:
+    other = tmp_path / "base"
+    shutil.copytree(BASE, other)
+    weights = load_file(other / "model.safetensors")
+    save_file({at: p * 1.01 for at, p in weights.items()}, other / "model.safetensors", {"format": "pt"})
+    recipe = RECIPE.model_copy(update={"method": "nat", "tokens": 300})
+    for base, stages in ((BASE, 2), (BASE, 2), (other, 4)):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        distil("nat", Course(MATERIAL, base, recipe, seed=0, scratch=tmp_path / "s"), tmp_path / "out")
+        assert len(list((tmp_path / "s").glob("*/stage.json"))) == stages
+
+
+def test_methods_that_begin_alike_train_that_once(tmp_path: Path) -> None:
+    for name in ("kd", "redi", "negative"):
+        distil(name, course(tmp_path / "s", RECIPE.model_copy(update={"method": name})), tmp_path / name)
+    assert len(list((tmp_path / "s").glob("*/stage.json"))) == 3  # kd is where redi begins
+
+
 def test_a_name_that_is_no_method_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no method 'nta'; there are kd, ft, mix"):
         distil("nta", course(tmp_path), tmp_path / "out")
@@ -112,7 +224,7 @@ def test_telemetry_tells_of_both_labels_and_of_the_units(tmp_path: Path) -> None
     second = [one for one in said if one["training"] == "nat-wrong-right"]
     assert all(-0.5 <= one["a_neg"] <= 0.5 for one in second)
     assert len([name for name in second[0] if name.startswith("a_neg/")]) == 8
-    assert {"loss", "logprob_right", "reply_tokens_per_second", "peak_gib", "training"} <= second[0].keys()
+    assert {"loss", "logprob_right", "tokens_per_second", "peak_gib", "training"} <= second[0].keys()
     said.clear()
     distil(
         "nt", course(tmp_path / "nt", RECIPE.model_copy(update={"method": "nt"}), log=said.append), tmp_path / "nt-out"
@@ -212,23 +324,18 @@ def test_kd_on_all_layers_has_about_as_many_weights(tmp_path: Path) -> None:
     assert abs(sizes["kd-wide"] / sizes["nat"] - 1) < 0.2
 
 
-@pytest.mark.parametrize("kind", ["likelihood", "nt", "ul", "redi", "cl"])
-@pytest.mark.parametrize("micro", [1, 2])
-def test_a_step_in_pieces_is_the_step(kind: str, micro: int, tmp_path: Path) -> None:
-    """Sixteen at once, or in pieces: the same weights after it, whatever the objective is a mean over."""
-    units = make({"redi": "pairs", "cl": "sessions"}.get(kind, "labelled"), MATERIAL)
-    weights = []
-    for name, size in (("whole", None), ("pieces", micro)):
-        per = max(len(unit) for unit in units)
-        recipe = RECIPE.model_copy(
-            update={"batch": 4 * per, "micro_batch": size and size * per, "epochs": 1.0, "tokens": None}
-        )
-        model = tunable(load_model(BASE, "float32", "cpu"), recipe, 0)
-        tokenizer = load_tokenizer(BASE)
-        fit(model, tokenizer, units, recipe, seed=0, scratch=tmp_path / name, objective=OBJECTIVES[kind])
-        weights.append({n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad})
-    for n, p in weights[0].items():
-        torch.testing.assert_close(weights[1][n], p, rtol=0, atol=2e-5)
+@pytest.mark.parametrize("name", ["kd", "nt", "ul", "cl", "redi", "dpo", "nat", "nce"])
+def test_sixteen_at_once_are_four_times_four(name: str, tmp_path: Path) -> None:
+    """The same weights after two steps, whatever the objective is a mean over."""
+    students = []
+    for micro in (None, 4):
+        changes: dict[str, Any] = {"method": name, "batch": 16, "micro_batch": micro, "tokens": None, "epochs": 2.0}
+        out = tmp_path / f"{micro}"
+        distil(name, course(tmp_path / f"s{micro}", RECIPE.model_copy(update=changes)), out)
+        students.append({p.relative_to(out): load_file(p) for p in out.rglob("*.safetensors")})
+    for file, weights in students[0].items():
+        for at, p in weights.items():
+            torch.testing.assert_close(students[1][file][at], p, rtol=0, atol=5e-5)
 
 
 def test_bf16_and_gradient_checkpointing_train_all_kinds(tmp_path: Path) -> None:
@@ -256,10 +363,45 @@ def test_a_loss_that_is_no_number_is_one_sentence(tmp_path: Path) -> None:
         distil("nat", course(tmp_path / "s", recipe), tmp_path / "out")
 
 
-def test_a_base_without_the_layers_is_one_sentence(tmp_path: Path) -> None:
-    recipe = RECIPE.model_copy(update={"method": "nat", "nat": NatSettings(targets=("wings",))})
-    with pytest.raises(ConfigError, match="no adapter fits on the base"):
+@pytest.mark.parametrize("targets", [("wings",), ("q_proj", "wings")])
+def test_a_base_without_the_layers_is_one_sentence(targets: tuple[str, ...], tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"method": "nat", "nat": NatSettings(targets=targets)})
+    with pytest.raises(ConfigError, match="no adapter fits on the base: it has no layer 'wings'"):
         distil("nat", course(tmp_path / "s", recipe), tmp_path / "out")
+
+
+def test_kto_needs_company(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"method": "kto", "micro_batch": 1})
+    with pytest.raises(ConfigError, match="set micro_batch to 2 or more"):
+        distil("kto", course(tmp_path / "s", recipe), tmp_path / "out")
+
+
+def test_a_checkpoint_that_a_full_disk_cut_short_is_passed_over(tmp_path: Path) -> None:
+    for step in (2, 4):
+        checkpoint = tmp_path / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        (checkpoint / "trainer_state.json").write_text("{}", encoding="utf-8")
+        save_file({"a": torch.ones(64)}, checkpoint / "trained.safetensors")
+    torn = tmp_path / "checkpoint-4" / "trained.safetensors"
+    torn.write_bytes(torn.read_bytes()[:-8])
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("methods.names=[kd,nta]", "no method 'nta'; there are kd, ft"),
+        ("methods.names=[kd,kd]", "methods: Value error, method kd is listed twice"),
+        ("methods.seeds=[0,0]", "methods: Value error, seed 0 is listed twice"),
+        ("distill.solver.learning_rate=1e30", "distill.solver.learning_rate: Input should be less than or equal to 1"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_is_refused_before_it_begins(
+    override: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        divcon.compare_methods("miniature-negatives", overrides=[override], limit=4, run=tmp_path)
+    assert not (tmp_path / "methods").exists()
 
 
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
@@ -273,8 +415,11 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
         [*command, "-m", "tests.two_processes", "nce", str(tmp_path)], env=environment, capture_output=True, text=True
     )
     assert child.returncode == 0, child.stderr[-3000:]
-    pairs = [("one", "student"), ("scratch/nat-wrong-right", "two/nat-wrong-right")]
-    for expected, made in ((tmp_path / a, tmp_path / b) for a, b in pairs):
+    pairs = [
+        (tmp_path / "one", tmp_path / "student"),
+        tuple(next((tmp_path / scratch).glob("nat-wrong-right-*")) for scratch in ("scratch", "two")),
+    ]
+    for expected, made in pairs:
         files = sorted(file.relative_to(expected) for file in expected.rglob("*.safetensors"))
         assert files
         for file in files:
@@ -346,7 +491,5 @@ def test_a_small_difference_needs_many_questions() -> None:
     assert questions_needed(a, b, 1) > 80 * questions_needed(a, b, 10)
 
 
-def test_intervals_over_seeds_are_students() -> None:
-    assert over_seeds([0.1, 0.3]) == pytest.approx((0.2, 0.2 - 12.706 * 0.1, 0.2 + 12.706 * 0.1), abs=1e-3)
-    assert over_seeds([0.1])[1:] == (-1.0, 1.0)
+def test_students_that_solve_the_same_overlap() -> None:
     assert iou({("t", "a"), ("t", "b")}, {("t", "b")}) == 0.5 and iou(set(), set()) == 0.0

@@ -1,0 +1,85 @@
+"""Trainings that are kept when they are done, by what they stand on.
+
+A stage's folder carries a hash of everything that decides its outcome: the base, the tokenizer, what is taught, the
+recipe, the seed, the stage that it goes on from. So equal stages of several methods are trained once, an interrupted
+course goes on where it was, and what was trained on another base or other replies is never taken for this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from .processes import is_first, wait_for_all
+from .student import Trained
+from .train import Fitted
+
+Taught = tuple[Fitted, Callable[[Path], object]]
+"""What a training was, and how to save what it made."""
+
+_STAGE = "stage.json"
+
+
+class Stages:
+    """The stages of one student."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` may be shared with other students' stages."""
+        self._folder = folder
+        self._used: list[Path] = []
+
+    def keep(self, name: str, facts: Mapping[str, Any], teach: Callable[[Path], Taught]) -> Path:
+        """The folder of a stage that stands on these facts, trained by `teach` unless it is there.
+
+        `teach` is given a folder for its checkpoints, which no stage with other facts has.
+        """
+        key = digest(sorted(facts.items()))[:12]
+        out = next((path for path in sorted(self._folder.glob(f"*-{key}")) if (path / _STAGE).is_file()), None)
+        if out is None:
+            out = self._train(name, key, teach)
+        if out not in self._used:
+            self._used.append(out)
+        return out
+
+    def _train(self, name: str, key: str, teach: Callable[[Path], Taught]) -> Path:
+        """Kept at once or not at all."""
+        checkpoints = self._folder / f".{name}-{key}.checkpoints"
+        out, part = self._folder / f"{name}-{key}", self._folder / f".{name}-{key}.part"
+        fitted, save = teach(checkpoints)
+        if is_first():
+            shutil.rmtree(part, ignore_errors=True)
+            save(part)
+            told = {"stage": name, "trained": asdict(fitted.trained), "curve": fitted.curve}
+            (part / _STAGE).write_text(json.dumps(told), encoding="utf-8")
+            part.rename(out)
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        wait_for_all()
+        return out
+
+    def finish(self, last: Path, out: Path) -> Trained:
+        """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost."""
+        wait_for_all()
+        told = {path: json.loads((path / _STAGE).read_text(encoding="utf-8")) for path in self._used}
+        if is_first():
+            shutil.copytree(last, out, ignore=shutil.ignore_patterns(_STAGE))
+            curves = {stage["stage"]: stage["curve"] for stage in told.values()}
+            (out / "training.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
+        each = [Trained(**stage["trained"]) for stage in told.values()]
+        return replace(
+            Trained(**told[last]["trained"]),
+            dropped=sum(trained.dropped for trained in each),
+            steps=sum(trained.steps for trained in each),
+            tokens=sum(trained.tokens for trained in each),
+            seconds=sum(trained.seconds for trained in each),
+            peak_gib=max(trained.peak_gib for trained in each),
+        )
+
+
+def digest(values: Iterable[object]) -> str:
+    """SHA-256 of values that are JSON."""
+    return hashlib.sha256(json.dumps(list(values)).encode()).hexdigest()
