@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -11,12 +11,18 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from divcon.distill.examples import Example
+from divcon.distill.nce import reply_logits
+from divcon.distill.objectives import Scored, likelihood
+from divcon.distill.recipes import Training
+from divcon.distill.train import Planned, fit
+from divcon.distill.units import Unit
 from divcon.lm import Message, Model, Request, Sampling, Store, nat
 from divcon.lm.cost import adapter_parameters
 from divcon.lm.local import NEGATIVE, POSITIVE
 from divcon.lm.nat import Integration, NatConfig
 from divcon.lm.transformers import Transformers
-from divcon.lm.weights import load_model, model_directory, weights_hash
+from divcon.lm.weights import load_model, load_tokenizer, model_directory, weights_hash
 from divcon.tasks import miniature
 from divcon.tasks.errors import ConfigError
 
@@ -174,6 +180,66 @@ def test_each_combination_of_adapters_is_what_it_was() -> None:
         nat.use(model, POSITIVE, NEGATIVE)
         torch.testing.assert_close(model(TOKENS).logits, both, rtol=0, atol=0)
     assert not torch.allclose(both, negative) and not torch.allclose(both, base)
+
+
+@pytest.mark.parametrize("at", ["layers.0.self_attn.q_proj", "layers.1.self_attn.v_proj"])
+def test_a_layer_of_a_model_is_the_papers_equations(at: str) -> None:
+    """From the layer's own weights alone; v_proj has half as many outputs as inputs here (grouped-query attention)."""
+    model = nat_model()
+    layer = model.get_submodule(f"base_model.model.model.{at}")
+    seen: list[tuple[Tensor, Tensor]] = []
+    layer.register_forward_hook(lambda _, inputs, out: seen.append((inputs[0], out)))
+    with torch.no_grad():
+        model(TOKENS)
+        (x, out) = seen[0]
+        o = x @ layer.base_layer.weight.T
+        s = 8 / 4  # alpha / rank
+        h = {
+            name: o + s * x @ layer.lora_A[name].weight.T @ layer.lora_B[name].weight.T for name in (POSITIVE, NEGATIVE)
+        }
+        unit = next(iter(layer.nat_units.values()))
+        q = x @ unit.query.weight.T
+        e = torch.stack([(q * (h[name] @ unit.key.weight.T)).sum(-1) for name in (POSITIVE, NEGATIVE)])
+        a_neg = e.softmax(0)[1][..., None] - 0.5
+        v = {name: nn.functional.gelu(h[name] @ unit.down.weight.T) @ unit.up.weight.T for name in h}
+        expected = o + (1 - a_neg) * v[POSITIVE] + a_neg * v[NEGATIVE]
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-9)
+    assert (a_neg.abs() > 1e-3).any() and not torch.allclose(out, o)
+
+
+class Checked(Planned):
+    """Beside whole rows of logits, reply by reply and without padding."""
+
+    losses: ClassVar[list[tuple[Tensor, Tensor, Tensor]]] = []
+
+    def _loss(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Scored, Tensor]:
+        scored, loss = super()._loss(model, inputs)
+        expected = torch.zeros((), dtype=torch.float64)
+        for tokens, labels, seen in zip(inputs["input_ids"], inputs["labels"], inputs["attention_mask"], strict=True):
+            reply = labels[labels != -100]
+            logits = model(tokens[None, : seen.sum()]).logits[0, -len(reply) - 1 : -1]
+            expected = expected + nn.functional.cross_entropy(logits, reply, reduction="sum")
+        shown = inputs["labels"][:, 1:]
+        own = reply_logits(model, inputs).log_softmax(-1).gather(-1, shown[shown != -100][:, None])[:, 0]
+        whole = torch.zeros(shown.shape, dtype=own.dtype).masked_scatter(shown != -100, own)
+        double = likelihood(Scored(whole, shown != -100, inputs["right"], inputs["unit"]))
+        self.losses.append((loss.detach(), double.detach(), expected.detach()))
+        return scored, loss
+
+
+def test_the_loss_of_the_second_stage_is_the_replies_cross_entropy(tmp_path: Path) -> None:
+    base = model_directory("miniature/base")
+    model = nat_model(load_model(base, "float32", "cpu")).double()
+    for at, p in model.named_parameters():
+        p.requires_grad_(f".{POSITIVE}." in at or ".nat_units." in at)
+    asked = (Message("user", "How many apples does Ben have?"),)
+    units: list[Unit] = [(Example(asked, reply),) for reply in ("The answer is 3.", "3 + 4 = 7. The answer is 7.")]
+    recipe = Training(batch=2, epochs=2, checkpoints=1)
+    fit(model, load_tokenizer(base), units, recipe, seed=0, scratch=tmp_path, kind=Checked)
+    assert len(Checked.losses) == 2
+    for loss, double, expected in Checked.losses:
+        torch.testing.assert_close(double, expected, rtol=0, atol=1e-9)
+        torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)  # TRL's head computes in float32
 
 
 def test_the_order_of_the_branches_is_kept() -> None:

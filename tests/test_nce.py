@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from divcon.distill.nce import STUDENT, Rows, Teacher, divergence, enhanced, weight
+from divcon.distill.nce import STUDENT, Rows, Teacher, divergence, enhanced, listen, reply_logits, weight
 from divcon.distill.train import Collate
 from divcon.lm import nat
 from divcon.lm.local import NEGATIVE, POSITIVE
@@ -123,6 +123,17 @@ def test_the_loss_is_the_papers_in_every_form(how: Any, per_token: bool, cache: 
     # Neither the order of a batch nor its padding matter.
     parts = loss_of(made, teacher, batch([2])) + loss_of(made, teacher, batch([1, 0]))
     torch.testing.assert_close(parts, expected, rtol=0, atol=1e-9)
+
+
+def test_teachers_speak_without_dropout() -> None:
+    made = model()
+    quiet = listen(made, batch(), POSITIVE, NEGATIVE)
+    for layer in made.modules():
+        for adapter in getattr(layer, "lora_dropout", {}):
+            layer.lora_dropout[adapter] = nn.Dropout(0.5)
+    made.train()
+    torch.testing.assert_close(listen(made, batch(), POSITIVE, NEGATIVE), quiet, rtol=0, atol=0)
+    assert made.training and not torch.equal(reply_logits(made, batch()), reply_logits(made, batch()))
 
 
 def test_equal_teachers_leave_half_the_weight() -> None:
