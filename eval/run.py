@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -287,15 +286,11 @@ class Run:
                 raise ConfigError(
                     f"{self.directory} is neither empty nor a run directory; give another --run directory"
                 )
-        elif changed := differences(stored(self.directory), self.study):
-            if fixed := [key for key in changed if self._is_fixed(key)]:
-                raise ConfigError(
-                    f"{self.directory} was begun under another config (it differs in {', '.join(fixed)}); "
-                    "give another --run directory, or the old settings"
-                )
-            for role in ("decomposer", "solver"):
-                if any(key.startswith(f"distill.{role}.") for key in changed):
-                    shutil.rmtree(self.directory / "checkpoints" / role, ignore_errors=True)
+        elif fixed := [key for key in differences(stored(self.directory), self.study) if self._is_fixed(key)]:
+            raise ConfigError(
+                f"{self.directory} was begun under another config (it differs in {', '.join(fixed)}); "
+                "give another --run directory, or the old settings"
+            )
         part = path.with_suffix(".part")
         part.write_text(dump(self.study), encoding="utf-8")
         part.replace(path)
