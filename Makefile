@@ -51,15 +51,18 @@ bench-grade: install
 graders: install
 	$(BIN)/python -m bench.graders $(TRACES) > docs/results/graders.md
 
+# A file of tests at a time on each core; torch would take all cores for each of them.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+
 test: install
-	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 # The same suite against the wheel, so that nothing works only because the sources lie beside it.
 test-wheel: install
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site dist/*.whl
-	PYTHONPATH=build/site DIVCON_INSTALLED=build/site $(BIN)/pytest
+	PYTHONPATH=build/site DIVCON_INSTALLED=build/site $(PYTEST)
 
 # vLLM for a processor, in an environment of its own: real vLLM, though not a fast one.
 .venv-vllm/.installed: pyproject.toml constraints.txt constraints-vllm.txt

@@ -34,7 +34,7 @@ def solving(traces: Sequence[Trace], solver: PromptedSolver, recipe: SolverRecip
         if question.solution
     ]
     taught = for_solver(traces, solver, recipe.data, recipe.target) if recipe.method == "kd" else []
-    return Material(_distinct(replies), tuple(taught), _distinct(own))
+    return Material(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
 
 
 def decomposing(traces: Sequence[Trace], decomposer: PromptedDecomposer, recipe: DecomposerRecipe) -> Material:
@@ -55,7 +55,7 @@ def decomposing(traces: Sequence[Trace], decomposer: PromptedDecomposer, recipe:
         if question.subquestions
     ]
     taught = for_decomposer(traces, decomposer, recipe.data) if recipe.method == "kd" else []
-    return Material(_distinct(replies), tuple(taught), _distinct(own))
+    return Material(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
 
 
 def _solution(trace: Trace, target: Literal["sub-answers", "direct"]) -> str:

@@ -29,7 +29,7 @@ from .recipes import Lora, Training
 from .stages import Stages, Taught, digest
 from .student import Trained
 from .train import Fitted, Log, encoded, fit, lora_config, tunable
-from .units import Labelled, Material, Unit, make
+from .units import TAGGED, Labelled, Material, Unit, make
 
 _DECIDES = {"tuning", "learning_rate", "warmup", "batch", "micro_batch", "tokens", "epochs", "max_length"}
 _DECIDES |= {"bf16", "gradient_checkpointing"}
@@ -82,7 +82,11 @@ class Course:
         return f"student-{self.recipe.method}"
 
     def units(self, kind: str) -> list[Unit]:
-        """What a stage is taught with. Raises ConfigError when there is nothing."""
+        """What a stage is taught with. Raises ConfigError when there is nothing, or two tags are one to the base."""
+        if kind in TAGGED:
+            right, wrong = (self._tokenizer(tag)["input_ids"] for tag in self.material.tags)
+            if right == wrong:
+                raise ConfigError(f"to this base the tags {self.material.tags} are the same; set other `tags`")
         return make(kind, self.material)
 
     def with_own(self, student: Path) -> list[Unit]:

@@ -83,6 +83,9 @@ class Training(Settings):
     """For methods with two adapters."""
     nce: NceSettings = NceSettings()
     """For methods that learn from a NAT model."""
+    tags: tuple[str, str] = ("Solve it correctly.", "Solve it incorrectly.")
+    """What a question ends with when its reply is right, or wrong (method `tagged`); the student is asked with the
+    first."""
     learning_rate: float = Field(default=3e-4, gt=0, le=1)
     """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
     after_rate: float = Field(default=0.05, gt=0)

@@ -16,8 +16,6 @@ from .examples import Example
 
 SESSION = 8
 """Replies in a session (CL)."""
-TAGS = {True: "Solve it correctly.", False: "Solve it incorrectly."}
-"""What a prompt ends with when its reply is right, or wrong (`tagged`)."""
 
 TAGGED = frozenset({"tagged", "tagged-random"})
 """The methods whose students are told, and so must be asked."""
@@ -48,6 +46,8 @@ class Material:
     human: tuple[Labelled, ...] = ()
     """The questions' own solutions, where they have some."""
     seed: int = 0
+    tags: tuple[str, str] = ("", "")
+    """What a prompt ends with when its reply is right, or wrong (`tagged`)."""
 
 
 Make = Callable[[Material], list[Unit]]
@@ -130,7 +130,9 @@ def _told(material: Material, tags: Sequence[bool]) -> list[Unit]:
     if not _has_both(material):
         return []
     told = [
-        replace(r, right=True, example=r.example._replace(messages=with_suffix(r.example.messages, TAGS[tag])))
+        replace(
+            r, right=True, example=r.example._replace(messages=with_suffix(r.example.messages, material.tags[not tag]))
+        )
         for r, tag in zip(material.replies, tags, strict=True)
     ]
     return _alone(told)

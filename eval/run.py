@@ -26,7 +26,7 @@ from ..distill.examples import decompositions, solutions
 from ..distill.imported import TracesSource
 from ..distill.processes import is_first
 from ..distill.traces import Trace
-from ..distill.units import TAGGED, TAGS
+from ..distill.units import TAGGED
 from ..lm import Engine, Model, Sampling, Store
 from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
@@ -158,7 +158,7 @@ class Run:
             self.base,
             name="distilled",
             price=settings.rates(),
-            suffix=TAGS[True] if facts["recipe"].get("method") in TAGGED else "",
+            suffix=facts["recipe"]["tags"][0] if facts["recipe"].get("method") in TAGGED else "",
         )
         if student.is_adapter(directory):
             return replace(model, adapter=directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -56,6 +57,7 @@ MATERIAL = Material(
     replies=tuple(reply(i, right) for i in range(2, 10) for right in (True, False)),
     taught=tuple(reply(i, True).example for i in range(2, 10)),
     human=tuple(reply(i, True) for i in range(2, 10)),
+    tags=("Answer so it holds.", "Answer so it breaks."),
 )
 
 
@@ -166,6 +168,14 @@ def test_random_controls_draw_whatever_the_label() -> None:
     told, dealt = (make(kind, MATERIAL) for kind in ("tagged", "tagged-random"))
     tags = [[unit[0].messages[-1].content.rpartition("\n")[2] for unit in units] for units in (told, dealt)]
     assert sorted(tags[0]) == sorted(tags[1]) and tags[0] != tags[1]
+
+
+def test_tags_that_a_base_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    """A vocabulary of words has one token for all that it does not know."""
+    unknown = dataclasses.replace(MATERIAL, tags=("Solve it correctly.", "Solve it incorrectly."))
+    recipe = RECIPE.model_copy(update={"method": "tagged"})
+    with pytest.raises(ConfigError, match=r"to this base the tags .* are the same; set other `tags`"):
+        distil("tagged", Course(unknown, BASE, recipe, seed=0, scratch=tmp_path), tmp_path / "out")
 
 
 def test_what_was_trained_on_another_base_is_not_taken_for_this(tmp_path: Path) -> None:
@@ -450,7 +460,7 @@ def test_methods_are_compared_over_seeds(tmp_path: Path) -> None:
     assert table.count("\n| tagged |") == 1 and "\n| kd | negative | 0." in table and "| nat | negative | " in table
     assert {path.name for path in (tmp_path / "methods").iterdir() if path.is_dir()} >= {"kd-0", "nat-1", "tagged-1"}
     with sqlite3.connect(tmp_path / "store.sqlite") as store:
-        (told,) = store.execute("SELECT count(*) FROM request WHERE body LIKE '%Solve it correctly.%'").fetchone()
+        (told,) = store.execute("SELECT count(*) FROM request WHERE body LIKE '%Answer so it holds.%'").fetchone()
     assert told == 36  # a tagged student is asked as it was taught, and only it
     for changed in ("distill.solver.tokens=9000", "methods.role=decomposer"):  # or the table would mix two recipes
         with pytest.raises(ConfigError, match=f"it differs in {changed.partition('=')[0]}"):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from divcon.distill.examples import Example
 from divcon.distill.objectives import OBJECTIVES, Scored
-from divcon.distill.units import TAGS, Labelled, Material, make
+from divcon.distill.units import Labelled, Material, make
 from divcon.lm import Message
 from divcon.tasks.errors import ConfigError
 
@@ -110,8 +111,11 @@ def test_a_session_is_not_larger_than_eight_and_has_both() -> None:
 
 
 def test_tags_say_what_follows() -> None:
-    told = {example.reply: example.messages[-1].content for (example,) in make("tagged", MATERIAL)}
-    assert told["yes too"] == f"a\n{TAGS[True]}" and told["cut off"] == f"b\n{TAGS[False]}"
+    told = {
+        example.reply: example.messages[-1].content
+        for (example,) in make("tagged", replace(MATERIAL, tags=("well", "badly")))
+    }
+    assert told["yes too"] == "a\nwell" and told["cut off"] == "b\nbadly"
 
 
 def test_replies_at_random_are_as_many_as_the_wrong_ones() -> None:
