@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives bench bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
+.PHONY: install study results gsm8k negatives math-negatives bench bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -30,6 +30,12 @@ gsm8k: install
 	  --set llm.path=$(LLM) --set student.path=$(STUDENT) --set grid.samples=2 --set solve.max_tokens=320 \
 	  --set distill.decomposer.data=all --set distill.decomposer.tokens=12000 \
 	  --set distill.solver.data=all --set distill.solver.tokens=12000
+
+# The plumbing run of docs/results.md: make math-negatives TRACES=FOLDER STUDENT=DIR MATH=test.jsonl MULTIARITH=test.jsonl
+math-negatives: install
+	$(BIN)/divcon traces import $(TRACES) --out runs/math
+	$(BIN)/divcon distill methods math-negatives-local --set train.path=runs/math --set student.path=$(STUDENT) \
+	  --set "tests.MATH level 1.path=$(MATH)" --set tests.MultiArith.path=$(MULTIARITH)
 
 # docs/results/negatives.md: every method of the solver and its controls, three seeds.
 negatives: install
