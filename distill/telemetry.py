@@ -25,7 +25,11 @@ class Telemetry:
     """Gathers between two logged steps."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._units = {name: unit for name, unit in model.named_modules() if isinstance(unit, Integration)}
+        self._units = {
+            name: unit
+            for name, unit in model.named_modules()
+            if isinstance(unit, Integration) and any(p.requires_grad for p in unit.parameters())  # NCE's are frozen
+        }
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         self._sums = {True: 0.0, False: 0.0}

@@ -237,6 +237,14 @@ def test_telemetry_tells_of_both_labels_and_of_the_units(tmp_path: Path) -> None
     assert {"loss", "logprob_right", "tokens_per_second", "peak_gib", "training"} <= second[0].keys()
     said.clear()
     distil(
+        "nce", course(tmp_path / "nce", RECIPE.model_copy(update={"method": "nce"}), log=said.append), tmp_path / "o2"
+    )
+    weighed = {one["training"] for one in said if "a_neg" in one}
+    assert weighed == {"nat-wrong-right"} and all(
+        "nce_weight" in one for one in said if one["training"] == "student-nce"
+    )
+    said.clear()
+    distil(
         "nt", course(tmp_path / "nt", RECIPE.model_copy(update={"method": "nt"}), log=said.append), tmp_path / "nt-out"
     )
     assert all("logprob_right" in one and "logprob_wrong" in one for one in said)
