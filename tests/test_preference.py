@@ -57,11 +57,21 @@ def in_our_order(tokenizer: PreTrainedTokenizerBase, units: list[Unit]) -> list[
     return [units[i] for batch in batches for i in batch]
 
 
-def same(ours: Any, stock: Any) -> None:
+def stock(trainer: Any, config: Any, rows: list[dict[str, Any]], batch: int, scratch: Path) -> Any:
+    """What TRL's own trainer makes of the same text, three batches of it."""
+    model = start()
+    set_seed(0)
+    arguments = config(**_arguments(RECIPE, 3, 1, batch, 0, scratch), **STOCK)
+    data = Dataset.from_list(rows)
+    trainer(model, args=arguments, train_dataset=data, processing_class=load_tokenizer(BASE)).train()
+    return model
+
+
+def same(ours: Any, theirs: Any) -> None:
     before = dict(start().named_parameters())
     for name, p in ours.named_parameters():
         if ".default" in name:
-            torch.testing.assert_close(p, dict(stock.named_parameters())[name], rtol=0, atol=1e-5)
+            torch.testing.assert_close(p, dict(theirs.named_parameters())[name], rtol=0, atol=1e-5)
     moved = max(float((p - before[n]).detach().abs().max()) for n, p in ours.named_parameters() if ".default" in n)
     assert moved > 1e-3
 
@@ -75,13 +85,7 @@ def test_dpo_is_trls(tmp_path: Path) -> None:
         {"prompt": prompt(tokenizer, good), "chosen": good.reply, "rejected": bad.reply}
         for good, bad in in_our_order(tokenizer, units)
     ]
-    stock = start()
-    set_seed(0)
-    arguments = {**_arguments(RECIPE, 3, 1, 8, 0, tmp_path / "stock"), **STOCK}
-    DPOTrainer(
-        stock, args=DPOConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=tokenizer
-    ).train()
-    same(ours, stock)
+    same(ours, stock(DPOTrainer, DPOConfig, rows, 8, tmp_path / "stock"))
 
 
 def test_kto_is_trls(tmp_path: Path) -> None:
@@ -93,10 +97,4 @@ def test_kto_is_trls(tmp_path: Path) -> None:
         {"prompt": prompt(tokenizer, one), "completion": one.reply, "label": one.right}
         for (one,) in in_our_order(tokenizer, units)
     ]
-    stock = start()
-    set_seed(0)
-    arguments = {**_arguments(RECIPE, 3, 1, 16, 0, tmp_path / "stock"), **STOCK}
-    KTOTrainer(
-        stock, args=KTOConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=tokenizer
-    ).train()
-    same(ours, stock)
+    same(ours, stock(KTOTrainer, KTOConfig, rows, 16, tmp_path / "stock"))
