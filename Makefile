@@ -31,7 +31,7 @@ gsm8k: install
 	  --set distill.decomposer.data=all --set distill.decomposer.tokens=12000 \
 	  --set distill.solver.data=all --set distill.solver.tokens=12000
 
-# The plumbing run of docs/results.md: make math-negatives TRACES=FOLDER STUDENT=DIR MATH=test.jsonl MULTIARITH=test.jsonl
+# Methods on published traces with a real model, plumbing: make math-negatives TRACES=FOLDER STUDENT=DIR MATH=test.jsonl MULTIARITH=test.jsonl
 math-negatives: install
 	$(BIN)/divcon traces import $(TRACES) --out runs/math
 	$(BIN)/divcon distill methods math-negatives-local --set train.path=runs/math --set student.path=$(STUDENT) \
