@@ -423,4 +423,6 @@ class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it u
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if state.is_world_process_zero and checkpoint.is_dir():
-            (checkpoint / _SECONDS).write_text(str(self.seconds), encoding="utf-8")
+            part = checkpoint / f"{_SECONDS}.part"  # a kill must not leave an empty file
+            part.write_text(str(self.seconds), encoding="utf-8")
+            part.replace(checkpoint / _SECONDS)
