@@ -25,6 +25,8 @@ class CollectSettings(Settings):
     """Solutions a decomposition. Divide-or-Conquer accepts a decomposition when one of two solutions is right."""
     temperature: float = Field(default=0.7, ge=0)
     """Of both phases. At 0 every sample of a prompt is the same, so ask for one."""
+    logprobs: bool = False
+    """Ask how probable each solution is: a ranker can look at it."""
 
 
 def collect(
@@ -32,7 +34,7 @@ def collect(
 ) -> list[Trace]:
     """One trace for every question, decomposition and solution, in that order."""
     asker = replace(decomposer, sampling=_at(decomposer.sampling, settings.temperature))
-    solves = replace(solver, sampling=_at(solver.sampling, settings.temperature), samples=settings.solutions)
+    solves = _sampling(solver, settings)
     decompositions = asker.sample(questions, settings.decompositions)
     asked = [
         (q, attempt, made)
@@ -46,7 +48,7 @@ def collect(
 
 def solved_by(solver: PromptedSolver, traces: Sequence[Trace], settings: CollectSettings) -> list[Trace]:
     """The questions and decompositions of traces, solved by another model."""
-    solves = replace(solver, sampling=_at(solver.sampling, settings.temperature), samples=settings.solutions)
+    solves = _sampling(solver, settings)
     first = {(trace.question, trace.attempt): trace for trace in traces}
     asked = [
         (
@@ -78,6 +80,7 @@ def _labelled(made_of: Sequence[tuple[Question, int, Decomposition, Solution]]) 
             attempt=attempt,
             usage=solution.usage,
             decomposition_usage=made.usage,
+            logprob=solution.logprob,
         )
         for (question, attempt, made, solution), verdict in zip(made_of, verdicts, strict=True)
     ]
@@ -90,6 +93,11 @@ def spent(traces: Sequence[Trace]) -> Usage:
         attempts.setdefault((trace.question.id, trace.attempt), []).append(trace)
     each = [of[0].decomposition_usage + shared_prompt([trace.usage for trace in of]) for of in attempts.values()]
     return sum(each, Usage())
+
+
+def _sampling(solver: PromptedSolver, settings: CollectSettings) -> PromptedSolver:
+    sampling = _at(solver.sampling, settings.temperature)
+    return replace(solver, sampling=sampling, samples=settings.solutions, logprobs=settings.logprobs)
 
 
 def _at(sampling: Sampling, temperature: float) -> Sampling:

@@ -44,6 +44,8 @@ class Trace:
     usage: Usage
     """Tokens and seconds of the solution; the decomposition's stand in `decomposition_usage`."""
     decomposition_usage: Usage
+    logprob: float | None = None
+    """The mean natural log-probability of the solution's tokens; None where it was not asked for or not offered."""
 
 
 def write(traces: Sequence[Trace], path: Path, origin: str = "") -> None:
@@ -125,6 +127,7 @@ def _row(trace: Trace) -> dict[str, object]:
         "attempt": trace.attempt,
         "usage": vars(trace.usage),
         "decomposition_usage": vars(trace.decomposition_usage),
+        "logprob": trace.logprob,
     }
 
 
@@ -138,7 +141,7 @@ def _trace(row: dict[str, object]) -> Trace:
             raise TypeError(key)
         return tuple(values)
 
-    answer = row["answer"]
+    answer, logprob = row["answer"], row.get("logprob")
     usage, decomposition_usage, tags = row["usage"], row["decomposition_usage"], row["tags"]
     if not isinstance(usage, dict) or not isinstance(decomposition_usage, dict) or not isinstance(tags, dict):
         raise TypeError("usage, decomposition_usage or tags")
@@ -162,6 +165,7 @@ def _trace(row: dict[str, object]) -> Trace:
         attempt=int(str(row["attempt"])),
         usage=Usage(**usage),
         decomposition_usage=Usage(**decomposition_usage),
+        logprob=None if logprob is None else float(str(logprob)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log
 
 import numpy as np
 import torch
@@ -26,8 +27,9 @@ class Choose(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it u
         self._temperature = torch.tensor([s.temperature for s in samplings], device=device)  # batch
         self._top_p = torch.tensor([s.top_p for s in samplings], device=device)  # batch
         self._sampled = self._temperature > 0
-        self._keep_logprobs = any(draw.request.logprobs for draw in draws)
+        self.keeps = any(draw.request.logprobs for draw in draws)
         self._logprobs: list[torch.Tensor] = []
+        self._certainties: list[torch.Tensor] = []
         self._step = 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -35,14 +37,20 @@ class Choose(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it u
         token = scores.argmax(-1)
         if self._sampled.any():
             token = torch.where(self._sampled, self._sample(scores), token)
-        if self._keep_logprobs:
-            self._logprobs.append(scores.float().log_softmax(-1).gather(-1, token[:, None])[:, 0])
+        if self.keeps:
+            logprobs = scores.float().log_softmax(-1)
+            self._logprobs.append(logprobs.gather(-1, token[:, None])[:, 0])
+            self._certainties.append(-logprobs.mean(-1) - log(logprobs.shape[-1]))
         self._step += 1
         return torch.full_like(scores, -torch.inf).scatter(-1, token[:, None], 0.0)
 
     def logprobs(self) -> list[list[float]]:
         """The chosen tokens' log-probabilities under the model itself, a list a row."""
         return torch.stack(self._logprobs, 1).tolist()
+
+    def certainties(self) -> list[list[float]]:
+        """KL(uniform || prediction) at each token, in nats, a list a row."""
+        return torch.stack(self._certainties, 1).tolist()
 
     def _sample(self, scores: torch.Tensor) -> torch.Tensor:
         temperature = torch.where(self._sampled, self._temperature, 1.0)[:, None]

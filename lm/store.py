@@ -12,15 +12,16 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from ..tasks.errors import ConfigError
 from . import ledger
 from .completion import Completion, Draw, Request, Usage
 from .ledger import Batch, Lease, Ledger, Quote, Reserved, Spend
 
-FORMAT = 3
-"""The version of the tables. 1 had no table `checked`, 2 no money; both are brought up to date. Others are refused."""
+FORMAT = 4
+"""The version of the tables. 1 had no table `checked`, 2 no money, 3 no scores; they are brought up to date. Others are
+refused."""
 
 _SAMPLES = """
 CREATE TABLE request (
@@ -37,7 +38,8 @@ CREATE TABLE sample (
   cached_tokens      INTEGER NOT NULL,
   seconds            REAL NOT NULL,
   logprobs           TEXT,              -- JSON array, or NULL
-  reasoning_tokens   INTEGER NOT NULL DEFAULT 0
+  reasoning_tokens   INTEGER NOT NULL DEFAULT 0,
+  certainty          REAL
 ) WITHOUT ROWID;
 """
 _CHECKED = """
@@ -46,12 +48,32 @@ CREATE TABLE checked (
   same  INTEGER                         -- whether two expressions are equal; NULL when the check hit its limit
 ) WITHOUT ROWID;
 """
+_SCORES = """
+CREATE TABLE score (
+  key    TEXT PRIMARY KEY,
+  score  REAL,                          -- a ranker's, of a solution; NULL when it was too long
+  tokens INTEGER NOT NULL,              -- that it read
+  seconds REAL NOT NULL
+) WITHOUT ROWID;
+"""
+_THINKING = "ALTER TABLE sample ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;\n"
+_SCORED = "ALTER TABLE sample ADD COLUMN certainty REAL;\n" + _SCORES
 _UPGRADES = {
-    0: _SAMPLES + ledger.TABLES + _CHECKED,
-    1: _CHECKED + ledger.UPGRADE + "ALTER TABLE sample ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;",
-    2: ledger.UPGRADE + "ALTER TABLE sample ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;",
+    0: _SAMPLES + ledger.TABLES + _CHECKED + _SCORES,
+    1: _CHECKED + ledger.UPGRADE + _THINKING + _SCORED,
+    2: ledger.UPGRADE + _THINKING + _SCORED,
+    3: _SCORED,
 }
 """What brings a store up to date, by the version it has; 0 is an empty file."""
+
+
+class Scored(NamedTuple):
+    """What a ranker says to a solution, and what reading it took."""
+
+    score: float | None
+    """In (0, 1); None of one that is too long for it."""
+    usage: Usage
+
 
 _KEYS_A_QUERY = 500
 _WAIT = 60.0
@@ -118,11 +140,12 @@ class Store:
         for some in _portions(keys):
             rows = self._db.execute(
                 "SELECT key, text, finish, prompt_tokens, completion_tokens, cached_tokens, seconds, reasoning_tokens, "
-                f"logprobs FROM sample WHERE key IN ({','.join('?' * len(some))})",
+                f"logprobs, certainty FROM sample WHERE key IN ({','.join('?' * len(some))})",
                 some,
             )
-            for key, text, finish, *usage, logprobs in rows:
-                found[key] = Completion(text, finish, Usage(*usage), tuple(json.loads(logprobs)) if logprobs else None)
+            for key, text, finish, *usage, listed, certainty in rows:
+                logprobs = tuple(json.loads(listed)) if listed else None
+                found[key] = Completion(text, finish, Usage(*usage), logprobs, certainty)
         return found
 
     def begin(self, draws: Sequence[Draw], model: str = "") -> list[int]:
@@ -244,12 +267,27 @@ class Store:
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO checked VALUES (?, ?)", found.items())
 
+    def scores(self, keys: Sequence[str]) -> dict[str, Scored]:
+        """The rankers' scores that are here, by key."""
+        found: dict[str, Scored] = {}
+        for some in _portions(keys):
+            marks = ",".join("?" * len(some))
+            rows = self._db.execute(f"SELECT key, score, tokens, seconds FROM score WHERE key IN ({marks})", some)
+            found |= {key: Scored(score, Usage(tokens, seconds=seconds)) for key, score, tokens, seconds in rows}
+        return found
+
+    def keep_scores(self, found: Mapping[str, Scored]) -> None:
+        """Keep rankers' scores."""
+        rows = [(key, of.score, of.usage.prompt_tokens, of.usage.seconds) for key, of in found.items()]
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO score VALUES (?, ?, ?, ?)", rows)
+
     def _keep(self, draw: Draw, completion: Completion) -> None:
         body = _body(draw.request)
         self._db.execute("INSERT OR IGNORE INTO request (body) VALUES (?)", (body,))
         usage = completion.usage
         self._db.execute(
-            "INSERT OR IGNORE INTO sample SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ? FROM request WHERE body = ?",
+            "INSERT OR IGNORE INTO sample SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM request WHERE body = ?",
             (
                 draw.key,
                 completion.text,
@@ -260,6 +298,7 @@ class Store:
                 usage.seconds,
                 json.dumps(completion.logprobs) if completion.logprobs is not None else None,
                 usage.reasoning_tokens,
+                completion.certainty,
                 body,
             ),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -148,14 +149,17 @@ class Transformers:
                 stopping_criteria=[StopStrings(self._local.tokenizer, sampling.stop, width)] if sampling.stop else None,
             )
         rows = out[:, width:].tolist()
-        logprobs = choose.logprobs() if batch[0].draw.request.logprobs else [None] * len(batch)
+        logprobs, certainties = (choose.logprobs(), choose.certainties()) if choose.keeps else ([], [])
         seconds = (time.perf_counter() - started) / len(batch)
         completions = []
-        for row, (_, prompt), scores in zip(rows, batch, logprobs, strict=True):
+        for i, (row, (_, prompt)) in enumerate(zip(rows, batch, strict=True)):
             text, length, ended = self._read(row, sampling, stops)
             usage = Usage(len(prompt), length, seconds=seconds)
-            kept = tuple(scores[:length]) if scores is not None else None
-            completions.append(Completion(text, "stop" if ended else "length", usage, kept))
+            made = Completion(text, "stop" if ended else "length", usage)
+            if choose.keeps:
+                certainty = sum(certainties[i][:length]) / max(1, length)
+                made = replace(made, logprobs=tuple(logprobs[i][:length]), certainty=certainty)
+            completions.append(made)
         return completions
 
     def _read(self, row: list[int], sampling: Sampling, stops: Sequence[int]) -> tuple[str, int, bool]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..decompose import Decomposition
 from ..decompose.decomposition import listing
 from ..lm import Message, Model, Request, Sampling
+from ..lm.completion import Completion
 from ..lm.model import Advance, silent
 from ..prompts import Prompt
 from ..tasks import Question
@@ -29,12 +30,14 @@ class PromptedSolver:
     examples: tuple[Question, ...] = ()
     """Worked examples shown first (few-shot); they need gold solutions."""
     advance: Advance = silent
+    logprobs: bool = False
+    """Whether to ask how probable each solution is."""
 
     def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
         requests = [self.request(q, d.subquestions) for q, d in zip(questions, decompositions, strict=True)]
         return [
-            [Solution.read(c.text, c.usage, seek=GRADERS[q.grader].seek, cut=c.finish == "length") for c in reply]
-            for q, reply in zip(questions, self.model(requests, self.advance), strict=True)
+            [_solution(c, question) for c in reply]
+            for question, reply in zip(questions, self.model(requests, self.advance), strict=True)
         ]
 
     def request(self, question: Question, subquestions: Sequence[str]) -> Request:
@@ -46,7 +49,16 @@ class PromptedSolver:
             if bool(e.subquestions) == bool(subquestions)
         ]
         messages = (*(turn for pair in shown for turn in pair), _ask(prompt, question, subquestions))
-        return Request(messages, self.sampling, self.samples, prompt.sha256)
+        return Request(messages, self.sampling, self.samples, prompt.sha256, self.logprobs)
+
+
+def _solution(completion: Completion, question: Question) -> Solution:
+    read = Solution.read(
+        completion.text, completion.usage, seek=GRADERS[question.grader].seek, cut=completion.finish == "length"
+    )
+    logprobs = completion.logprobs
+    mean = sum(logprobs) / len(logprobs) if logprobs else None
+    return replace(read, logprob=mean, certainty=completion.certainty)
 
 
 def _ask(prompt: Prompt, question: Question, subquestions: Sequence[str]) -> Message:

@@ -21,6 +21,10 @@ class Solution:
     answer: str | None
     """The final answer; None when none could be read out of the text."""
     usage: Usage
+    logprob: float | None = None
+    """The mean natural log-probability of its tokens; None where it was not asked for or not offered."""
+    certainty: float | None = None
+    """Self-certainty (Kang et al., 2025), None likewise."""
 
     @classmethod
     def read(cls, text: str, usage: Usage, *, seek: re.Pattern[str] | None = NUMBER, cut: bool = False) -> Solution:
