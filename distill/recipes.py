@@ -136,3 +136,70 @@ class SolverRecipe(Training):
     teacher's (S_E-A). A solution without an answer that can be read is in none of them."""
     target: Literal["sub-answers", "direct"] = "sub-answers"
     """Learn the worked solution, or the final answer alone."""
+
+
+FeatureName = Literal["length", "lines", "numerals", "readable", "log-probability", "frequency", "relative length"]
+
+
+class Features(Settings):
+    """No reader: a few numbers of a solution are scored."""
+
+    kind: Literal["features"]
+    names: tuple[FeatureName, ...] = Field(
+        default=("length", "lines", "numerals", "readable", "frequency", "relative length"), min_length=1
+    )
+    """The last two look at a question's other solutions, so that a score belongs to as many samples as there were.
+    `log-probability` needs `collect.logprobs`."""
+    width: int = Field(default=16, gt=0)
+    """Of the head."""
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether a score depends on the question's other solutions."""
+        return bool({"frequency", "relative length"} & set(self.names))
+
+
+class Reader(Settings):
+    """An encoder or a causal language model that reads question and solution."""
+
+    kind: Literal["model"] = "model"
+    path: str
+    """A directory of weights, a hub name, or `miniature/base`."""
+    tuning: Annotated[Lora | Full, Field(discriminator="kind")] | Literal["frozen"] = Lora()
+    """Which of its weights learn with the head: an adapter, all, or none."""
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether a score depends on the question's other solutions."""
+        return False
+
+
+class RankerRecipe(Settings):
+    """The ranking model (Turning Dust into Gold)."""
+
+    backbone: Annotated[Features | Reader, Field(discriminator="kind")] = Features(kind="features")
+    """What the head is put on."""
+    objective: Literal["power", "bradley-terry", "pointwise"] = "power"
+    """On a right and a wrong solution of one question: (1 - s+)^p + (s-)^p, as in the authors' code; -log sigmoid of
+    the difference of their logits; or each one's cross-entropy."""
+    power: float = Field(default=3.0, ge=1)
+    """p of `power`; the authors train with 3."""
+    gold: bool = True
+    """Whether the data set's own solution is a right one too, for a ranker that reads: the authors' choice. Nobody
+    samples such a solution, so that a ranker may learn to tell a human from a model."""
+    own: int = Field(default=0, ge=0)
+    """Samples a decomposition of the distilled solver's own, learned from after the teacher's; the authors' 16."""
+    pairs: int = Field(default=4, gt=0)
+    """Pairs a question in each epoch."""
+    epochs: int = Field(default=5, gt=0)
+    """The best of them is kept, by the accuracy on pairs of the questions that are held out."""
+    held_out: int = Field(default=100, gt=0)
+    """Training questions that are not learned from; at most a fifth of those that make pairs, at least one."""
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    """The peak; the authors' for a whole T5 is 2e-5."""
+    batch: int = Field(default=16, gt=0)
+    """Pairs a step."""
+    max_length: int = Field(default=512, gt=0)
+    """Longer pairs are not learned from, and a longer solution has no score."""
+    checkpoints: int = Field(default=4, ge=1)
+    """How many times the state of the training is saved on the way."""

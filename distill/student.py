@@ -18,6 +18,7 @@ from ..tasks.errors import ConfigError
 
 FORMAT = "divcon-student/1"
 Role = Literal["decomposer", "solver"]
+TaughtRole = Literal["decomposer", "solver", "ranker"]
 INTEGRATED = frozenset({"nat", "nat-positive", "nat-random"})
 """The methods whose student is a NAT model."""
 _FACTS = "divcon.json"
@@ -47,7 +48,7 @@ class Trained:
 class Lesson:
     """What a student is taught: everything that its card must say and that the weights do not show."""
 
-    role: Role
+    role: TaughtRole
     base: str
     base_hash: str
     teacher: str
@@ -101,11 +102,24 @@ def read(directory: Path) -> dict[str, Any] | None:
     return facts
 
 
+def check(directory: Path, facts: dict[str, Any], base_hash: str) -> None:
+    """Raise ConfigError when a student lost its weights, or was taught on another base."""
+    if not any(directory.glob("*.safetensors")):
+        raise ConfigError(f"the student in {directory} has lost its weights; remove it to train again")
+    if facts["base_hash"] != base_hash:
+        raise ConfigError(f"{directory} was distilled on other base weights; remove it to train again")
+
+
 def is_adapter(directory: Path) -> bool:
     """Whether the student is an adapter on its base, rather than a whole model."""
     return (directory / "adapter_config.json").is_file() or is_nat(directory)
 
 
+_TASKS = {
+    "decomposer": "writes the sub-questions of a question",
+    "solver": "solves a question",
+    "ranker": "says how likely a solution is right",
+}
 _LOADS = {
     "lora": "PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE), HERE)",
     "full": "AutoModelForCausalLM.from_pretrained(HERE)",
@@ -114,17 +128,13 @@ _LOADS = {
 
 def _card(facts: dict[str, Any]) -> str:
     trained, recipe = facts["trained"], facts["recipe"]
-    task = "writes the sub-questions of a question" if facts["role"] == "decomposer" else "solves a question"
     prompts = "\n".join(f"* prompt `{name}`, SHA-256 `{sha256}`" for name, sha256 in facts["prompts"].items())
     cost = ", ".join(f"{name} {amount:,.6g}" for name, amount in facts["cost"].items()) or "unknown"
-    load = f"Load it without divcon: `{_LOADS[recipe['tuning']['kind']]}`."
-    if recipe["method"] in INTEGRATED:
-        load = "`divcon.lm.nat` loads it: a NAT model is two adapters and units that weigh them. It does not merge."
     return f"""---
-library_name: {"peft" if recipe["tuning"]["kind"] == "lora" else "transformers"}
+library_name: {_library(recipe)}
 tags: [divcon, distillation]
 ---
-# A distilled student that {task}
+# A distilled student that {_TASKS[facts["role"]]}
 
 Trained by divcon on {facts["date"]}, seed {facts["seed"]}.
 
@@ -135,5 +145,19 @@ Trained by divcon on {facts["date"]}, seed {facts["seed"]}.
   {trained["tokens"]:,} tokens, {trained["parameters"]:,} weights trained, last loss {trained["loss"]:.4f}
 {prompts}
 
-{load} The prompts must be the ones above; `divcon.json` holds all settings.
+{_how_to_load(recipe)} {"The prompts must be the ones above; " * bool(prompts)}`divcon.json` holds all settings.
 """
+
+
+def _library(recipe: dict[str, Any]) -> str:
+    if "tuning" not in recipe:
+        return "divcon"
+    return "peft" if recipe["tuning"]["kind"] == "lora" else "transformers"
+
+
+def _how_to_load(recipe: dict[str, Any]) -> str:
+    if "tuning" not in recipe:
+        return "`divcon.distill.ranker.load` loads it."
+    if recipe["method"] in INTEGRATED:
+        return "`divcon.lm.nat` loads it: a NAT model is two adapters and units that weigh them. It does not merge."
+    return f"Load it without divcon: `{_LOADS[recipe['tuning']['kind']]}`."

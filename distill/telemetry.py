@@ -40,7 +40,8 @@ class Telemetry:
 
     def saw(self, inputs: dict[str, torch.Tensor]) -> None:
         """What a batch is made of, padding aside."""
-        self._tokens += int(inputs["attention_mask"].sum())
+        if "attention_mask" in inputs:
+            self._tokens += int(inputs["attention_mask"].sum())
 
     def add(self, scored: Scored) -> None:
         """What the model says to a batch."""
@@ -68,7 +69,7 @@ class Telemetry:
             },
             **{name: sum(values) / len(values) for name, values in self._extra.items()},
             **self._weights(),
-            "tokens_per_second": self._tokens / took,
+            **({"tokens_per_second": self._tokens / took} if self._tokens else {}),
             "peak_gib": peak_gib(),
         }
         self._sums, self._counts = {True: 0.0, False: 0.0}, {True: 0, False: 0}

@@ -19,9 +19,10 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
+    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -46,7 +47,7 @@ from .telemetry import Telemetry, check_trackers, end_run, peak_gib, tensorboard
 from .units import Unit
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 Log = Callable[[dict[str, Any]], None]
 """Told what each logged step was like."""
@@ -125,7 +126,7 @@ def fit(
     telemetry = Telemetry(model)
     kind = kind or Planned
     last = last_checkpoint(scratch)
-    watch = _Watch(advance, log, started - _seconds_before(last))
+    watch = Watch(advance, log, started - seconds_before(last))
     trainer = kind(
         plan=batches,
         units=rows,
@@ -193,13 +194,13 @@ def last_checkpoint(scratch: Path) -> str | None:
     return None
 
 
-def _seconds_before(checkpoint: str | None) -> float:
+def seconds_before(checkpoint: str | None) -> float:
     """What the training took until a checkpoint was written."""
     told = Path(checkpoint) / _SECONDS if checkpoint else None
     return float(told.read_text(encoding="utf-8")) if told and told.is_file() else 0.0
 
 
-def check_finite(model: PreTrainedModel | PeftModel, step: int) -> None:
+def check_finite(model: nn.Module, step: int) -> None:
     """Raises ConfigError when a weight that is trained is no number any more."""
     if not all(bool(torch.isfinite(p).all()) for p in _trained(model).values()):
         raise ConfigError(_DIVERGED.format(step=step))
@@ -209,24 +210,29 @@ def tunable(model: PreTrainedModel, recipe: Training, seed: int) -> PreTrainedMo
     """The base with the adapter that the recipe asks for, its initial values drawn from the seed."""
     if not isinstance(recipe.tuning, Lora):
         return model
-    for target in [] if isinstance(recipe.tuning.targets, str) else recipe.tuning.targets:
+    set_seed(seed)
+    return adapted(model, recipe.tuning, "CAUSAL_LM")
+
+
+def adapted(model: PreTrainedModel, tuning: Lora, task: str | None = None) -> PeftModel:
+    """A model with an adapter on it; `task` is PEFT's. Raises ConfigError when it does not fit."""
+    for target in [] if isinstance(tuning.targets, str) else tuning.targets:
         if not any(f".{name}".endswith(f".{target}") for name, _ in model.named_modules()):
             raise ConfigError(f"no adapter fits on the base: it has no layer {target!r}")
-    set_seed(seed)
     try:
-        return get_peft_model(model, lora_config(recipe.tuning))
+        return get_peft_model(model, lora_config(tuning, task))
     except ValueError as error:
         raise ConfigError(f"no adapter fits on the base: {' '.join(str(error).split())[:200]}") from error
 
 
-def lora_config(tuning: Lora) -> LoraConfig:
+def lora_config(tuning: Lora, task: str | None = "CAUSAL_LM") -> LoraConfig:
     """The recipe's adapter, as PEFT describes it."""
     return LoraConfig(
         r=tuning.rank,
         lora_alpha=tuning.alpha,
         lora_dropout=tuning.dropout,
         target_modules=tuning.targets if isinstance(tuning.targets, str) else list(tuning.targets),
-        task_type="CAUSAL_LM",
+        task_type=task,
     )
 
 
@@ -311,9 +317,9 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
         super().log(self._telemetry.logged(logs), start_time)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        """Of an adapter's training, what is trained; the base and what is frozen lie elsewhere."""
+        """Unless it is a whole model, what is trained; the base and what is frozen lie elsewhere."""
         check_finite(self.model, self.state.global_step)
-        if not isinstance(self.model, PeftModel):
+        if isinstance(self.model, PreTrainedModel):
             super()._save(output_dir, state_dict)
             return
         out = Path(output_dir or self.args.output_dir)
@@ -321,7 +327,7 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
         save_file({name: p.detach().cpu().contiguous() for name, p in _trained(self.model).items()}, out / WEIGHTS)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
-        if not isinstance(self.model, PeftModel):
+        if isinstance(self.model, PreTrainedModel):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         saved = load_file(Path(resume_from_checkpoint) / WEIGHTS)
@@ -391,11 +397,11 @@ class Planned(Steps, SFTTrainer):  # type: ignore[misc]  # TRL leaves it untyped
         return scored, self._objective.loss(scored)
 
 
-def _trained(model: PreTrainedModel | PeftModel) -> dict[str, Tensor]:
+def _trained(model: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-class _Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it untyped
+class Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it untyped
     """Reports progress, and what is logged; keeps how long it took."""
 
     def __init__(self, advance: Advance, log: Log | None, since: float) -> None:

@@ -6,13 +6,14 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..tasks import miniature
 from ..tasks.errors import ConfigError
 from .chat import end_of_turn
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -113,14 +114,13 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     A published generation config may hold a repetition penalty or a top-k; samples are drawn from the model alone.
     Raises ConfigError when the weights cannot be read.
     """
-    import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the run shows its own
     logging.set_verbosity_error()  # and what the library remarks on is settled here
-    place = _device(device)
+    place = resolved_device(device)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             directory, dtype=resolved(dtype, place), local_files_only=True, use_safetensors=True
@@ -131,10 +131,7 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     model.generation_config = GenerationConfig(
         bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
     )
-    try:
-        return model.to(torch.device(place))
-    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without the device
-        raise ConfigError(f"this machine has no device {place!r}") from error
+    return moved(model, place)
 
 
 def stop_tokens(directory: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -145,7 +142,22 @@ def stop_tokens(directory: Path, tokenizer: PreTrainedTokenizerBase) -> list[int
     return sorted({int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None})
 
 
-def _device(device: str) -> str:
+Moved = TypeVar("Moved", bound="nn.Module")
+
+
+def moved(model: Moved, device: str) -> Moved:
+    """A model on its device. Raises ConfigError when the machine has none."""
+    import torch
+
+    place = resolved_device(device)
+    try:
+        return model.to(torch.device(place))
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without the device
+        raise ConfigError(f"this machine has no device {place!r}") from error
+
+
+def resolved_device(device: str) -> str:
+    """What `auto` stands for on this machine."""
     import torch
 
     if device != "auto":
