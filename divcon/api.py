@@ -87,6 +87,15 @@ def distill_solver(
         return opened.directory / "solver"
 
 
+def distill_ranker(
+    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+) -> Path:
+    """Train the model that says how likely a solution is right; its directory."""
+    with _open(config, overrides, limit, run) as opened:
+        opened.distill_ranker()
+        return opened.directory / "ranker"
+
+
 def compare_methods(
     config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
 ) -> Path:

@@ -138,6 +138,15 @@ def solver(config: str, overrides: tuple[str, ...], limit: int | None, run: Path
 
 @distill.command()
 @_study_options
+def ranker(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+    """Train a model to say how likely a solution is right, for votes that weigh by it."""
+    from . import api
+
+    click.echo(api.distill_ranker(config, overrides=overrides, limit=limit, run=run))
+
+
+@distill.command()
+@_study_options
 def methods(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
     """Train a student by every method and seed that the config lists, and compare them."""
     from . import api

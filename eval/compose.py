@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import exp
 from typing import NamedTuple
 
 from ..decompose import Decomposer, Decomposition
@@ -16,10 +17,13 @@ from ..lm import Usage
 from ..lm.completion import shared_prompt
 from ..lm.cost import Footprint
 from ..lm.prices import AnyPrice
+from ..lm.store import Scored
 from ..solve import Solution, Solver, Verdict
 from ..solve.lenient import MEASURES
 from ..tasks import Question
-from .vote import Outcome, decide
+from ..tasks.errors import ConfigError
+from . import vote
+from .vote import Outcome
 
 
 class Cell(NamedTuple):
@@ -28,7 +32,7 @@ class Cell(NamedTuple):
     decomposer: str
     solver: str
     vote: str
-    """`greedy`, or `sc@k`: self-consistency over k samples."""
+    """`greedy`, or `RULE@k`: a rule's vote over k samples (`vote.RULES`)."""
 
     @property
     def label(self) -> str:
@@ -53,12 +57,26 @@ class Decomposing(Phase):
     decomposer: Decomposer
 
 
+Scorer = Callable[[Sequence[Question], Sequence[Sequence[Solution]]], list[list[Scored]]]
+"""A ranker: scores every solution of every question."""
+
+
+@dataclass(frozen=True)
+class Ranking(Phase):
+    """A ranker that weighs votes."""
+
+    scorer: Scorer
+
+
 @dataclass(frozen=True)
 class Solving(Phase):
-    """A solver of the grid; one vote over its samples."""
+    """A solver of the grid, and the votes over its samples."""
 
-    vote: str
+    votes: tuple[str, ...]
+    """Labels of cells: all votes share the samples."""
     solver: Solver
+    ranking: Ranking | None = None
+    """Needed by votes that a ranker weighs."""
 
 
 class PhaseCost(NamedTuple):
@@ -83,6 +101,10 @@ class Row:
     decomposition_right: bool | None
     """Whether the sub-questions are the right ones; None where nobody can say."""
     solutions: tuple[Solution, ...]
+    judged: vote.Judged
+    """Which of the answers are one, and each one's verdict."""
+    scores: tuple[float | None, ...] | None
+    """The ranker's, of each solution; None where no ranker was asked."""
     answer: str | None
     """The answer that won the vote; None when no sample could be read."""
     verdict: Verdict
@@ -93,6 +115,8 @@ class Row:
     """The data set's softer score of the winning solution; None where it has none."""
     decompose: PhaseCost
     solve: PhaseCost
+    rank: PhaseCost
+    """What the vote's ranker reads; nothing for votes without one."""
 
 
 Judge = Callable[[str, Question, Sequence[str]], bool | None]
@@ -115,29 +139,64 @@ def compose(
     decompositions = {d.name: d.decomposer(questions) for d in decomposers}
     rows: list[Row] = []
     for decomposing, solving in product(decomposers, solvers):
-        cell = Cell(decomposing.name, solving.name, solving.vote)
         made = decompositions[decomposing.name]
         solved = solving.solver(questions, made)
-        outcomes = decide(questions, [[solution.answer for solution in solutions] for solutions in solved])
-        rows += [
-            _row(cell, test, question, decomposition, judge, tuple(solutions), outcome, decomposing, solving)
-            for (test, question), decomposition, solutions, outcome in zip(asked, made, solved, outcomes, strict=True)
+        judged = vote.judge(questions, [[solution.answer for solution in solutions] for solutions in solved])
+        ranked = solving.ranking.scorer(questions, solved) if solving.ranking else [None] * len(solved)
+        each = zip(asked, made, solved, judged, ranked, strict=True)
+        answered = [
+            _Answered(test, question, decomposition, tuple(solutions), compared, scored)
+            for (test, question), decomposition, solutions, compared, scored in each
         ]
+        for label in solving.votes:
+            cell, rule = Cell(decomposing.name, solving.name, label), vote.labelled(label)
+            given = [_weighed_by(rule, one) for one in answered]
+            if rule.score and not any(score is not None for scores in given for score in scores):
+                raise ConfigError(
+                    f"no sample of the {solving.name} solver has a {rule.score}; leave the vote {label} out"
+                )
+            rows += [
+                _row(cell, one, judge, one.judged.vote(rule, scores), rule, decomposing, solving)
+                for one, scores in zip(answered, given, strict=True)
+            ]
     return rows
+
+
+class _Answered(NamedTuple):
+    """One question as one decomposer and one solver answer it, before any vote."""
+
+    test: str
+    question: Question
+    decomposition: Decomposition
+    solutions: tuple[Solution, ...]
+    judged: vote.Judged
+    scored: Sequence[Scored] | None
+    """By the ranker; None where there is none."""
+
+
+def _weighed_by(rule: vote.Rule, answered: _Answered) -> Sequence[float | None]:
+    """A score of each solution, of the kind that the rule weighs by."""
+    if rule.score == "probability":
+        return [None if s.logprob is None else exp(s.logprob) for s in answered.solutions]
+    if rule.score == "certainty":
+        return [s.certainty for s in answered.solutions]
+    if rule.score == "rank" and answered.scored:
+        return [s.score for s in answered.scored]
+    return [None] * len(answered.solutions)
 
 
 def _row(
     cell: Cell,
-    test: str,
-    question: Question,
-    decomposition: Decomposition,
+    answered: _Answered,
     judge: Judge,
-    solutions: tuple[Solution, ...],
     outcome: Outcome,
+    rule: vote.Rule,
     decomposing: Phase,
-    solving: Phase,
+    solving: Solving,
 ) -> Row:
+    test, question, decomposition, solutions, judged, scored = answered
     winner = None if outcome.winner is None else solutions[outcome.winner]
+    read = [one.usage for one in scored] if scored and rule.score == "rank" else []
     return Row(
         cell=cell,
         test=test,
@@ -145,12 +204,15 @@ def _row(
         decomposition=decomposition,
         decomposition_right=_right(judge, test, question, decomposition),
         solutions=solutions,
+        judged=judged,
+        scores=None if scored is None else tuple(one.score for one in scored),
         answer=winner.answer if winner else None,
         verdict=outcome.verdict,
         credit=outcome.credit,
         lenient=_lenient(question, winner or next(iter(solutions), None)),
         decompose=_cost(decomposing, [] if decomposition.kind == "not tried" else [decomposition.usage]),
         solve=_cost(solving, [solution.usage for solution in solutions]),
+        rank=_reading(solving.ranking or solving, read),
     )
 
 
@@ -166,6 +228,25 @@ def _right(judge: Judge, test: str, question: Question, decomposition: Decomposi
         return None
     right = judge(test, question, decomposition.subquestions)
     return right and decomposition.kind != "unreadable"
+
+
+def _reading(ranking: Phase, samples: list[Usage]) -> PhaseCost:
+    """A ranker reads question and solution anew for each sample."""
+    each = [_cost(ranking, [usage]) for usage in samples]
+    return PhaseCost(
+        sum(cost.prompt_tokens for cost in each),
+        0,
+        0,
+        sum(cost.seconds for cost in each),
+        _all_of([cost.flops for cost in each]),
+        _all_of([cost.dollars for cost in each]),
+    )
+
+
+def _all_of(parts: Sequence[float | None]) -> float | None:
+    """Their sum; None where one is unknown."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _cost(phase: Phase, samples: list[Usage]) -> PhaseCost:

@@ -15,8 +15,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
+from .ballots import Composition, RuleCurve
+from .ranking import Gain, ScoreLine
 from .summary import ALL, Line, front
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ STYLE: Any = {
 }
 _OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D")
+_THIN: Any = {"markersize": 3.5, "lw": 0.8, "elinewidth": 0.6, "capsize": 1.5}
 _DATELESS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 
 
@@ -66,7 +70,8 @@ def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
     A cell whose cost nobody knows is not drawn; the title names it.
     """
     chosen = AXES[axis]
-    whole = [line for line in lines if line.test == lines[0].test]
+    votes = list(dict.fromkeys(line.cell.vote for line in lines))[:2]  # one vote stands for all on its samples
+    whole = [line for line in lines if line.test == lines[0].test and line.cell.vote in votes]
     known = [(cost, line) for line in whole if (cost := chosen.cost(line))]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 4.4), layout="constrained")
@@ -109,6 +114,73 @@ def by_test(lines: Sequence[Line]) -> Figure:
             panel.set_title(f"solver: {solver} ({vote})")
         panels[0].set_ylabel("accuracy (%), 95 % interval")
         panels[-1].legend(title="decomposer", frameon=False, fontsize=7)
+    return figure
+
+
+def votes(curves: Sequence[RuleCurve]) -> Figure:
+    """A panel a composition: each rule's expected accuracy against the number of samples; a band for the first."""
+    compositions = list(dict.fromkeys(curve.composition for curve in curves))
+    columns = min(3, len(compositions))
+    lines = -(-len(compositions) // columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.4 * columns + 0.4, 2.2 * lines + 0.5), layout="constrained")
+        panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for panel, composition in zip(panels, compositions, strict=False):
+            of = [curve for curve in curves if curve.composition == composition]
+            for i, curve in enumerate(of):
+                at = range(1, len(curve.accuracies) + 1)
+                colour, dashes = _OKABE_ITO[i % len(_OKABE_ITO)], ("-", "--")[i // len(_OKABE_ITO) % 2]
+                values = [100 * one.value for one in curve.accuracies]
+                panel.plot(at, values, color=colour, linestyle=dashes, lw=1, label=curve.vote.partition("@")[0])
+                if i == 0:
+                    low, high = ([100 * getattr(one, end) for one in curve.accuracies] for end in ("low", "high"))
+                    panel.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
+            panel.set_title(composition.label)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.set(xlabel="samples", ylabel="expected accuracy (%)")
+        for panel in panels[len(compositions) :]:
+            panel.set_visible(False)
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+    return figure
+
+
+def calibration(found: Sequence[ScoreLine]) -> Figure:
+    """The share of solutions that is right against the ranker's score, a line a composition."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, linestyle=":", label="calibrated")
+        for i, line in enumerate(found):
+            at = [one.score for one in line.worth.calibration]
+            shares = [one.right for one in line.worth.calibration]
+            axes.errorbar(
+                at,
+                [share.value for share in shares],
+                yerr=[[share.value - share.low for share in shares], [share.high - share.value for share in shares]],
+                color=_OKABE_ITO[i % len(_OKABE_ITO)],
+                marker=_MARKERS[i % len(_MARKERS)],
+                label=line.composition.label,
+                **_THIN,
+            )
+        axes.set(xlabel="mean score of a tenth of the solutions", ylabel="share that is right, 95 % interval")
+        figure.legend(loc="outside right upper", frameon=False, fontsize=7)
+    return figure
+
+
+def gain(found: Sequence[Gain]) -> Figure:
+    """What the ranker's weights add to the vote, against how well the ranker tells pairs."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhline(0, color="#888888", lw=0.8)
+        points = [(100 * one.pairs.value, 100 * one.gain.value, one.label) for one in found]
+        for (x, y, _), one in zip(points, found, strict=True):
+            across, up = ([[100 * (of.value - of.low)], [100 * (of.high - of.value)]] for of in (one.pairs, one.gain))
+            axes.errorbar(x, y, xerr=across, yerr=up, color=_OKABE_ITO[0], marker="o", **_THIN)
+        axes.set(xlabel="pairs that the ranker tells (%)", ylabel="rank_1_plus less count (points)")
+        axes.margins(0.1)
+        _label(figure, axes, points)
     return figure
 
 
@@ -194,7 +266,7 @@ def _bars(lines: Sequence[Line]) -> list[list[float]]:
 
 
 def _short(line: Line) -> str:
-    return f"{line.cell.decomposer} \N{RIGHTWARDS ARROW} {line.cell.solver}"
+    return Composition(line.cell.decomposer, line.cell.solver).label
 
 
 def _title(lines: Sequence[Line], missing: Sequence[Line]) -> str:

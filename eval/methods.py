@@ -63,9 +63,9 @@ def _asked(run: Run, of: Taught) -> list[Row]:
     model = replace(run.distilled(of.directory), engine=run.study.student.open(adapters=1))
     if run.study.methods.role == "decomposer":
         decomposing = Decomposing(of.name, model.footprint, model.price, run.decomposer(model))
-        solving = Solving("llm", run.llm.footprint, run.llm.price, "greedy", run.solver(run.llm))
+        solving = Solving("llm", run.llm.footprint, run.llm.price, ("greedy",), run.solver(run.llm))
     else:
-        solving = Solving(of.name, model.footprint, model.price, "greedy", run.solver(model))
+        solving = Solving(of.name, model.footprint, model.price, ("greedy",), run.solver(model))
         decomposing = Decomposing("none", None, None, none)
         if run.study.methods.partner == "llm":
             decomposing = Decomposing("llm", run.llm.footprint, run.llm.price, run.decomposer(run.llm))

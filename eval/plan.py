@@ -95,6 +95,9 @@ def plan(
         stages.append(planner.decomposing("collect: decompositions", "llm", train, collect.decompositions))
         prompts = collect.decompositions if planner.shares("llm") else each
         stages.append(planner.solving("collect: solutions", "llm", train, prompts, each, is_decomposed=True))
+    if grid.asks("rank") and (own := study.distill.ranker.own):
+        each, name = collect.decompositions * own, "collect: the student's own solutions"
+        stages.append(planner.solving(name, "distilled", train, collect.decompositions, each, is_decomposed=True))
     stages += [planner.decomposing(f"decompose: {by}", by, test, 1) for by in grid.decomposers if by != "none"]
     for solver in grid.solvers:
         sampled = min(grid.samples, 1) if planner.shares(solver) else grid.samples

@@ -11,10 +11,12 @@ import yaml
 
 from ..distill import student
 from ..tasks.errors import ConfigError
-from . import figures, results, tables
+from . import figures, page, results, tables
 from .summary import Contrast, Line, Swap, bills, clean, contrasts, decomposed, lenient, lines, shared, swaps, verdicts
+from .vote_report import Votes, case_view
 
 _EXAMPLES = 6
+_STUDENTS = ("decomposer", "solver", "ranker")
 
 
 def report(run: Path, axis: figures.AxisName = "flops") -> Path:
@@ -37,6 +39,8 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     summary, changed = lines(rows), swaps(rows)
     main, changes = tables.main(summary), tables.changes(changed)
     made = [tables.decompositions(found)] if (found := decomposed(rows)) else []
+    votes = Votes.of(run, rows)
+    made += votes.tables()
     notes = [_bill(rows), _footnote(run)]
     checked = [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
     graded = [tables.verdicts(verdicts(rows)), *([tables.lenient(soft)] if (soft := lenient(rows)) else [])]
@@ -45,9 +49,10 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     (out / "table.tex").write_text(tables.latex(main, " ".join(notes)), encoding="utf-8")
     figures.save(figures.accuracy_cost(summary, axis), out, "accuracy_cost")
     figures.save(figures.by_test(summary), out, "by_test")
+    votes.draw(out)
     if curves := _curves(run):
         figures.save(figures.training(curves), out, "training")
-    (out / "index.html").write_text(_page(run, summary, changed, rows), encoding="utf-8")
+    (out / "index.html").write_text(_page(run, summary, changed, votes, rows), encoding="utf-8")
     return out / "index.html"
 
 
@@ -57,9 +62,9 @@ def _footnote(run: Path) -> str:
         "Accuracy in per cent with 95 % intervals (Wilson; ties in a vote share credit). "
         f"Seed {seed}, one run: a seed redraws the training order, the adapters' initial values and the samples; "
         f"intervals cover the choice of questions, not of seeds. {_budgets(run)}"
-        "Costs are means over all questions, each cell counted as if it ran alone: its decomposition and its "
-        "solutions, their prompt once. FLOPs are 2 x parameters x tokens plus attention. "
-        "Seconds are each sample's share of its batch, on the machine that made it."
+        "Costs are means over all questions, each cell counted as if it ran alone: its decomposition, its "
+        "solutions, their prompt once, and what the vote's ranker reads. FLOPs are 2 x parameters x tokens plus "
+        "attention. Seconds are each sample's share of its batch, on the machine that made it."
     )
 
 
@@ -80,38 +85,41 @@ def _bill(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def _page(run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[str, Any]]) -> str:
+def _page(run: Path, summary: list[Line], changed: list[Swap], votes: Votes, rows: list[dict[str, Any]]) -> str:
     out = run / "report"
     title = f"divcon study: {run.resolve().name}"
-    main, changes = tables.main(summary), tables.changes(changed)
+    few = list(dict.fromkeys(swap.vote for swap in changed))[:2]  # the rules of one set of samples differ little
+    main, changes = tables.main(summary), tables.changes([swap for swap in changed if swap.vote in few])
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         _says(summary, changed, rows),
-        _figure(out / "accuracy_cost.svg", "Accuracy against inference cost; the line is the Pareto front."),
+        page.figure(out / "accuracy_cost.svg", "Accuracy against inference cost; the line is the Pareto front."),
         "<h2>What the student changes</h2>",
         "<p>The student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on "
         "the same questions, in points, with 95 % intervals (Bonett and Price).</p>",
-        _table(changes),
+        page.table(changes),
         "<h2>Test by test</h2>",
-        _figure(out / "by_test.svg", "Accuracy of every decomposer before each solver, test by test."),
+        page.figure(out / "by_test.svg", "Accuracy of every decomposer before each solver, test by test."),
         *_decompositions(rows),
+        *votes.sections(out),
         "<h2>Verdicts</h2>",
         "<p>How the winning answers were graded. An unreadable answer is no answer; timed out is a comparison that "
         "passed its limit of time or size. Neither counts as right.</p>",
-        _table(tables.verdicts(verdicts(rows))),
+        page.table(tables.verdicts(verdicts(rows))),
         *_lenient(rows),
         "<h2>Contamination</h2>",
         "<p>Test questions that stand among the training questions, wholly or in part; each cell's accuracy on those "
         "that share no run of 13 words with any; and leaks: decompositions that hold the gold answer where the "
         "question does not.</p>",
-        _table(tables.overlap(shared(rows))),
-        _table(tables.cleaned(clean(rows))),
+        page.table(tables.overlap(shared(rows))),
+        page.table(tables.cleaned(clean(rows))),
         "<h2>Every cell</h2>",
-        _table(main),
+        page.table(main),
         f"<p class=note>{html.escape(_bill(rows))} {html.escape(_footnote(run))}</p>",
         "<h2>Students</h2>",
-        _table(_students(run)),
+        page.table(_students(run)),
         *_training(out),
+        *case_view(rows),
         "<h2>Examples</h2>",
         *(_example(row) for row in _chosen(rows)),
         "<h2>Provenance</h2>",
@@ -124,7 +132,7 @@ def _page(run: Path, summary: list[Line], changed: list[Swap], rows: list[dict[s
     body = "\n".join(sections)
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>\n"
-        f"<title>{html.escape(title)}</title>\n<style>{_CSS}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{page.CSS}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
     )
 
 
@@ -132,7 +140,7 @@ def _decompositions(rows: list[dict[str, Any]]) -> list[str]:
     found = decomposed(rows)
     if not found:
         return []
-    return ["<h2>Decompositions that are right</h2>", _table(tables.decompositions(found))]
+    return ["<h2>Decompositions that are right</h2>", page.table(tables.decompositions(found))]
 
 
 def _lenient(rows: list[dict[str, Any]]) -> list[str]:
@@ -143,7 +151,7 @@ def _lenient(rows: list[dict[str, Any]]) -> list[str]:
         "<h2>Strict beside lenient</h2>",
         "<p>The same outputs under the softer rule that papers report for the data set: the gold number anywhere in "
         "the output (any-token), the gold phrase behind the answer's mark (substring), or DROP's F1.</p>",
-        _table(tables.lenient(found)),
+        page.table(tables.lenient(found)),
     ]
 
 
@@ -177,7 +185,7 @@ def _sentence(swap: Swap) -> str:
 def _students(run: Path) -> tables.Table:
     header = ["student", "data", "teacher", "examples", "steps", "training tokens", "weights trained", "last loss"]
     rows = []
-    for name in ("decomposer", "solver"):
+    for name in _STUDENTS:
         if facts := student.read(run / name):
             t = facts["trained"]
             amounts = [f"{t[key]:,}" for key in ("examples", "steps", "tokens", "parameters")]
@@ -188,7 +196,7 @@ def _students(run: Path) -> tables.Table:
 def _curves(run: Path) -> dict[str, list[dict[str, Any]]]:
     """Every training's logged steps, by the student and, where it has several, by the stage."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for role in ("decomposer", "solver"):
+    for role in _STUDENTS:
         path = run / role / "training.json"
         stages = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         found |= {f"{role}: {stage}" if len(stages) > 1 else role: curve for stage, curve in stages.items()}
@@ -198,7 +206,7 @@ def _curves(run: Path) -> dict[str, list[dict[str, Any]]]:
 def _training(out: Path) -> list[str]:
     if not (out / "training.svg").is_file():
         return []
-    return [_figure(out / "training.svg", "The students' trainings.")]
+    return [page.figure(out / "training.svg", "The students' trainings.")]
 
 
 def _chosen(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -218,36 +226,5 @@ def _example(row: dict[str, Any]) -> str:
     return f"<details><summary>{label}</summary><dl>{''.join(parts)}</dl></details>"
 
 
-def _figure(svg: Path, caption: str) -> str:
-    drawing = svg.read_text(encoding="utf-8")
-    return f"<figure>{drawing[drawing.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
-
-
-def _table(table: tables.Table) -> str:
-    header, rows = table
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "\n".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
-
-
 def _escaped(path: Path) -> str:
     return html.escape(path.read_text(encoding="utf-8"))
-
-
-_CSS = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 0; color: #222; background: #fff; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.lead { font-size: 1.05rem; border-left: 4px solid #0072B2; padding-left: 1rem; }
-.note, figcaption { color: #555; font-size: .85rem; }
-figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th { white-space: normal; vertical-align: bottom; }
-td:nth-child(-n+3), th:nth-child(-n+3) { text-align: left; }
-details { margin: .4rem 0; } summary { cursor: pointer; }
-dt { font-weight: 600; margin-top: .4rem; } dd { margin-left: 1rem; white-space: pre-wrap; }
-pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; }
-"""

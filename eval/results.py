@@ -43,6 +43,11 @@ SCHEMA = pa.schema(
         ("leaks_answer", pa.bool_()),
         ("solutions", pa.list_(pa.string())),
         ("answers", pa.list_(pa.string())),
+        ("classes", pa.list_(pa.int64())),
+        ("verdicts", pa.list_(pa.string())),
+        ("logprobs", pa.list_(pa.float64())),
+        ("certainties", pa.list_(pa.float64())),
+        ("scores", pa.list_(pa.float64())),
         ("answer", pa.string()),
         ("verdict", pa.string()),
         ("credit", pa.float64()),
@@ -50,6 +55,7 @@ SCHEMA = pa.schema(
         ("lenient", pa.float64()),
         *((f"decompose_{name}", kind) for name, kind in _PHASE),
         *((f"solve_{name}", kind) for name, kind in _PHASE),
+        *((f"rank_{name}", kind) for name, kind in _PHASE),
     ]
 )
 """One row a cell and question. Null is unknown: an unread answer, an operation count or a price nobody can name."""
@@ -98,6 +104,11 @@ def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:
         "leaks_answer": leaks_answer(row.question, row.decomposition.subquestions),
         "solutions": [solution.text for solution in row.solutions],
         "answers": [solution.answer for solution in row.solutions],
+        "classes": list(row.judged.classes),
+        "verdicts": list(row.judged.verdicts),
+        "logprobs": [solution.logprob for solution in row.solutions],
+        "certainties": [solution.certainty for solution in row.solutions],
+        "scores": list(row.scores) if row.scores is not None else None,
         "answer": row.answer,
         "verdict": row.verdict,
         "credit": row.credit,
@@ -105,6 +116,7 @@ def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:
         "lenient": row.lenient,
         **_phase("decompose", row.decompose),
         **_phase("solve", row.solve),
+        **_phase("rank", row.rank),
     }
 
 

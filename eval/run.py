@@ -34,11 +34,11 @@ from ..solve.checks import CHECKS
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import phases, results
-from .compose import Decomposing, Row, Solving, compose
+from . import phases, results, vote
+from .compose import Decomposing, Ranking, Row, Solving, compose
 from .progress import Progress
 from .study import Study, differences, dump, parse
-from .teaching import teach
+from .teaching import HELD_OUT, teach, teach_ranker
 
 
 class Run:
@@ -127,9 +127,15 @@ class Run:
         """The solver's student, trained unless it is there; what its card says."""
         return teach(self, "solver", self.study.distill.solver, self.directory / "solver", self.study.seed)
 
+    def distill_ranker(self) -> dict[str, Any]:
+        """The ranker, trained unless it is there; what its card says."""
+        return teach_ranker(self, self.directory / "ranker")
+
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
         self._refuse_overlap()
+        if self.study.grid.asks("rank"):
+            self.distill_ranker()
         rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
         results.write(rows, self.directory / "results.parquet", self.overlaps())
@@ -246,11 +252,26 @@ class Run:
             model = self.model(name, "solver")
             greedy = self.solver(model)
             sampled = Sampling(grid.temperature, grid.top_p, self.study.solve.max_tokens)
-            voting = replace(greedy, sampling=sampled, samples=grid.samples)
-            for vote, solver in [("greedy", greedy), *([(f"sc@{grid.samples}", voting)] if grid.samples else [])]:
-                watched = _WatchedSolver(solver, f"solve: {name}, {vote}", self.progress)
-                found.append(Solving(name, model.footprint, model.price, vote, watched))
+            voting = replace(greedy, sampling=sampled, samples=grid.samples, logprobs=self.study.asks_logprobs)
+            labels = tuple(dict.fromkeys(f"{self._rule(name)}@{grid.samples}" for name in grid.votes))
+            for votes, solver in [(("greedy",), greedy), *([(labels, voting)] if grid.samples else [])]:
+                watched = _WatchedSolver(solver, f"solve: {name}, {_called(votes)}", self.progress)
+                ranking = self._ranking() if "@" in votes[0] and grid.asks("rank") else None
+                found.append(Solving(name, model.footprint, model.price, votes, watched, ranking))
         return found
+
+    def _rule(self, name: str) -> str:
+        """The formula's name where one was learned."""
+        if name != vote.LEARNED:
+            return name
+        told = json.loads((self.directory / "ranker" / HELD_OUT).read_text(encoding="utf-8"))
+        return f"rank_1_plus_{told['slope']:g}"
+
+    def _ranking(self) -> Ranking:
+        from ..distill.scoring import Scorer  # torch takes seconds to import
+
+        scorer = Scorer(self.directory / "ranker", self.store, self.study.student.device)
+        return Ranking("ranker", scorer.footprint, self.study.student.rates(), scorer)
 
     # -- what belongs to what --------------------------------------------------------------------------------------
 
@@ -271,10 +292,7 @@ class Run:
 
     def check(self, directory: Path, facts: dict[str, Any]) -> None:
         """Raise ConfigError when a student lost its weights, or was taught on another base or other prompts."""
-        if not any(directory.glob("*.safetensors")):
-            raise ConfigError(f"the student in {directory} has lost its weights; remove it to train again")
-        if facts["base_hash"] != weights_hash(model_directory(self.study.student.path)):
-            raise ConfigError(f"{directory} was distilled on other base weights; remove it to train again")
+        student.check(directory, facts, weights_hash(model_directory(self.study.student.path)))
         if facts["prompts"] != self.prompts(facts["role"]):
             raise ConfigError(f"{directory} was distilled under other prompts; remove it to train again")
 
@@ -303,12 +321,17 @@ class Run:
         role, _, setting = rest.partition(".")
         made = {
             # Methods that are compared have a recipe in common, and each a method of its own.
-            "distill": [role] if setting == "method" else [role, "methods"],
+            "distill": self._follow(role, setting),
             "methods": ["methods"] if rest == "role" else [],
-            "grid": ["results.parquet"],
+            "grid": [] if rest == "stops" else ["results.parquet"],
             "tests": ["results.parquet"],
-        }.get(first, ["traces/traces.json", "decomposer", "solver", "results.parquet"])
+        }.get(first, ["traces/traces.json", "decomposer", "solver", "ranker", "results.parquet"])
         return any((self.directory / name).exists() for name in made)
+
+    def _follow(self, role: str, setting: str) -> list[str]:
+        """What is made by a setting of a recipe."""
+        made = [role] if setting == "method" or role == "ranker" else [role, "methods"]
+        return [*made, "ranker"] if role == "solver" and self.study.distill.ranker.own else made
 
 
 @dataclass(frozen=True)
@@ -331,6 +354,11 @@ class _WatchedSolver:
     def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
         with self.progress.stage(self.title, self.solver.model.vitals) as advance:
             return replace(self.solver, advance=advance)(questions, decompositions)
+
+
+def _called(votes: Sequence[str]) -> str:
+    """What a stage that samples for these votes is called."""
+    return votes[0] if len(votes) == 1 else f"{votes[0]} and {len(votes) - 1} other votes"
 
 
 _STUDENTS = 2

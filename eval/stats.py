@@ -28,9 +28,28 @@ def accuracy(credits: Sequence[float]) -> Estimate:
     Without questions the mean is not a number and the interval is everything.
     """
     n = len(credits)
-    if n == 0:
+    return _wilson(sum(credits) / n, n) if n else Estimate(float("nan"), 0.0, 1.0)
+
+
+def ratio(parts: Sequence[tuple[float, float]]) -> Estimate:
+    """A share of all units, which come in clusters: from each cluster's sum and how many units it has.
+
+    Wilson's interval for as many units, drawn one by one, as would vary so much (Korn and Graubard, 1998); the variance
+    is linearised over clusters (Cochran, *Sampling Techniques*, 1977, 6.3).
+    """
+    units = sum(size for _, size in parts)
+    clusters = sum(size > 0 for _, size in parts)
+    if not units:
         return Estimate(float("nan"), 0.0, 1.0)
-    p, z2 = sum(credits) / n, Z95**2
+    p = sum(total for total, _ in parts) / units
+    apart = sum((total - p * size) ** 2 for total, size in parts)
+    if clusters < 2 or not apart:
+        return _wilson(p, clusters)
+    return _wilson(p, p * (1 - p) * units**2 * (clusters - 1) / (clusters * apart))
+
+
+def _wilson(p: float, n: float) -> Estimate:
+    z2 = Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return Estimate(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))

@@ -13,13 +13,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from .. import configs, prompts
 from ..distill.collect import CollectSettings
 from ..distill.imported import TracesSource
-from ..distill.recipes import DecomposerRecipe, Full, Lora, SolverRecipe
+from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
 from ..distill.student import INTEGRATED
 from ..lm.settings import ModelSettings, StudentSettings, VLLMSettings
 from ..tasks.data_sets import NAMES
 from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
 from ..tasks.sources import AnySource, Source
+from . import stopping, vote
 
 DecomposerName = Literal["none", "llm", "distilled"]
 SolverName = Literal["llm", "distilled"]
@@ -74,6 +75,8 @@ class DistillSettings(Settings):
     """The student that writes sub-questions."""
     solver: SolverRecipe = SolverRecipe()
     """The student that answers them."""
+    ranker: RankerRecipe = RankerRecipe()
+    """The model that says how likely a solution is right, for votes that weigh by it."""
 
 
 class GridSettings(Settings):
@@ -89,6 +92,27 @@ class GridSettings(Settings):
     """Of those samples; decompositions are greedy and shared by all cells that use them."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Samples come from the most likely tokens that together have this probability."""
+    votes: tuple[str, ...] = Field(default=("sc",), min_length=1)
+    """Rules of the vote over these samples: `sc`, `ws`, `asc`, or a formula's name (docs/how-to/votes.md). Those that
+    weigh by rank distil a ranker first."""
+    stops: tuple[str, ...] = ()
+    """Rules to stop sampling by, replayed on these samples: `lead 3`, `confident 0.95 or fixed 6`
+    (docs/how-to/votes.md)."""
+
+    @model_validator(mode="after")
+    def _rules_are_known(self) -> Self:
+        try:
+            for name in self.votes:
+                vote.score_of(name)
+            for said in self.stops:
+                stopping.read(said)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def asks(self, *scores: vote.Score) -> bool:
+        """Whether a vote weighs by one of these."""
+        return self.samples > 0 and any(vote.score_of(name) in scores for name in self.votes)
 
 
 class MethodsSettings(Settings):
@@ -151,6 +175,33 @@ class Study(Settings):
     """What is evaluated."""
     methods: MethodsSettings = MethodsSettings()
     """Methods that are compared."""
+
+    @property
+    def asks_logprobs(self) -> bool:
+        """Whether a vote needs to know how probable a sample is."""
+        return self.grid.asks("probability", "certainty") or (self.grid.asks("rank") and self._ranker_weighs_logprobs)
+
+    @property
+    def _ranker_weighs_logprobs(self) -> bool:
+        backbone = self.distill.ranker.backbone
+        return isinstance(backbone, Features) and "log-probability" in backbone.names
+
+    @model_validator(mode="after")
+    def _logprobs_are_there_to_learn_from(self) -> Self:
+        if self._ranker_weighs_logprobs and (self.train.source == "traces" or not self.collect.logprobs):
+            raise ValueError("the ranker looks at log-probability, which only a collecting with logprobs: true knows")
+        return self
+
+    @model_validator(mode="after")
+    def _certainty_is_offered(self) -> Self:
+        settings: dict[SolverName, ModelSettings | StudentSettings] = {"llm": self.llm, "distilled": self.student}
+        for solver in self.grid.solvers:
+            if self.grid.asks("certainty") and settings[solver].engine != "transformers":
+                raise ValueError(
+                    f"votes by certainty need whole predictions, which the engine of the {solver} solver "
+                    f"({settings[solver].engine}) does not give; leave them out of grid.votes"
+                )
+        return self
 
     @model_validator(mode="after")
     def _vllm_can_load_the_students(self) -> Self:

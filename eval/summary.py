@@ -40,24 +40,26 @@ class Line:
     accuracy: Estimate
     decompose: PhaseMean
     solve: PhaseMean
+    rank: PhaseMean
+    """What the vote's ranker reads; nothing for votes without one."""
 
     @property
     def flops(self) -> float | None:
-        """Both phases, a question."""
-        return _add(self.decompose.flops, self.solve.flops)
+        """Both phases and the ranker, a question."""
+        return _add(self.decompose.flops, self.solve.flops, self.rank.flops)
 
     @property
     def dollars(self) -> float | None:
-        """Both phases, a question."""
-        return _add(self.decompose.dollars, self.solve.dollars)
+        """Both phases and the ranker, a question."""
+        return _add(self.decompose.dollars, self.solve.dollars, self.rank.dollars)
 
     @property
     def tokens(self) -> float:
-        return self.decompose.tokens + self.solve.tokens
+        return self.decompose.tokens + self.solve.tokens + self.rank.tokens
 
     @property
     def seconds(self) -> float:
-        return self.decompose.seconds + self.solve.seconds
+        return self.decompose.seconds + self.solve.seconds + self.rank.seconds
 
 
 def lines(rows: Rows) -> list[Line]:
@@ -150,7 +152,8 @@ def bills(rows: Rows) -> tuple[Bill, Bill]:
     seen: set[object] = set()
     for row in rows:
         decompose = (row["decomposer"], row["test"], row["id"])
-        solve = (row["solver"], row["vote"], row["test"], row["id"], tuple(row["subquestions"]))
+        samples_of = row["vote"].partition("@")[2]  # votes over as many samples share them
+        solve = (row["solver"], samples_of, row["test"], row["id"], tuple(row["subquestions"]))
         asked = row["decomposition_kind"] != "not tried"
         for phase, key, samples in (("decompose", decompose, int(asked)), ("solve", solve, len(row["solutions"]))):
             tokens = row[f"{phase}_prompt_tokens"] + row[f"{phase}_completion_tokens"]
@@ -296,6 +299,7 @@ def _line(cell: Cell, test: str, rows: Rows) -> Line:
         accuracy=accuracy([row["credit"] for row in rows]),
         decompose=_phase("decompose", rows),
         solve=_phase("solve", rows),
+        rank=_phase("rank", rows),
     )
 
 
@@ -315,5 +319,6 @@ def _phase(name: str, rows: Rows) -> PhaseMean:
     )
 
 
-def _add(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a + b
+def _add(*parts: float | None) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .ballots import RuleLine, StopLine
+from .ranking import ScoreLine
 from .stats import Estimate
 from .summary import Clean, Decomposed, Lenient, Line, Shared, Swap, Verdicts
 
@@ -37,6 +39,42 @@ def changes(swaps: Sequence[Swap]) -> Table:
         row = [test, vote, str(next(iter(of_key.values())).questions)]
         rows.append(row + [points(of_key[p].change) if p in of_key else "" for p in ("decomposer", "solver")])
     return header, rows
+
+
+def votes(found: Sequence[RuleLine]) -> Table:
+    """A row a composition and rule: its accuracy, and the difference to the first rule on the same samples."""
+    header = ["decomposer", "solver", "vote", "all questions", f"beside {found[0].vote} (points)"]
+    header += ["questions to see one point"]
+    return header, [
+        [
+            *line.composition,
+            line.vote,
+            percent(line.accuracy),
+            points(line.beside) if line.beside else "",
+            f"{line.needed:,.0f}" if line.needed else "",
+        ]
+        for line in found
+    ]
+
+
+def stops(found: Sequence[StopLine]) -> Table:
+    """A row a composition and rule to stop by: what it would have bought, and what that loses."""
+    header = ["decomposer", "solver", "stop", "samples", "all questions", "beside all samples (points)"]
+    return header, [
+        [*line.composition, line.stop, f"{line.samples:.2f}", percent(line.accuracy), points(line.beside)]
+        for line in found
+    ]
+
+
+def scores(found: Sequence[ScoreLine]) -> Table:
+    """A row a composition and kind of score: how well it tells right solutions from wrong ones."""
+    header = ["decomposer", "solver", "score", "pairs told (%)", "AUROC"]
+    return header, [
+        [*line.composition, line.score, percent(line.worth.pairs), f"{line.worth.auroc:.3f}"]
+        if line.worth.has_pairs
+        else [*line.composition, line.score, "no pair", ""]
+        for line in found
+    ]
 
 
 def decompositions(found: Sequence[Decomposed]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,23 @@ from ..distill import student, traces
 from ..distill.collect import collect, solved_by, spent
 from ..distill.imported import TracesSource
 from ..distill.processes import is_first, processes
-from ..distill.recipes import DecomposerRecipe, SolverRecipe, Training
+from ..distill.recipes import DecomposerRecipe, RankerRecipe, Reader, SolverRecipe, Training
 from ..distill.traces import Trace
 from ..lm import Model
 from ..lm.settings import TransformersSettings
 from ..lm.weights import model_directory, weights_hash
+from ..solve import GRADERS
+from ..solve.grade import classify
 from ..tasks.errors import ConfigError
+from .vote import learn
 
 if TYPE_CHECKING:
+    from ..distill.ranking import Ranked
     from ..distill.units import Labelled, Material
     from .run import Run
+
+HELD_OUT = "held_out.json"
+"""What held-out questions say of a ranker, in its directory."""
 
 
 def teach(
@@ -72,6 +80,83 @@ def teach(
         shutil.rmtree(scratch, ignore_errors=True)
     run.progress.event("distilled", role=role, method=recipe.method, seed=seed, **made["trained"])
     return made
+
+
+def teach_ranker(run: Run, directory: Path) -> dict[str, Any]:
+    """The ranker, trained on the teacher's traces, then on the student's own samples if its recipe has some."""
+    recipe = run.study.distill.ranker
+    base = recipe.backbone.path if isinstance(recipe.backbone, Reader) else ""
+    base_hash = weights_hash(model_directory(base)) if base else ""
+    if (facts := student.read(directory)) is not None:
+        student.check(directory, facts, base_hash)
+        return facts
+    if processes() > 1:
+        raise ConfigError("a ranker is trained by one process: divcon distill ranker, without a launcher")
+    from ..distill import ranking
+    from ..distill.telemetry import in_words
+
+    collected = run.collect()
+    own: Sequence[Trace] = ()
+    if recipe.own:
+        settings = run.study.collect.model_copy(update={"solutions": recipe.own})
+        own = solved_by(run.solver(run.distilled(run.directory / "solver")), collected, settings)
+    scratch = run.directory / "checkpoints" / "ranker"
+    with run.progress.stage("distil: ranker") as stage:
+
+        def log(said: dict[str, Any]) -> None:
+            stage.note = in_words(said)
+            run.progress.event("training", student="ranker", **said)
+
+        def train(out: Path) -> student.Trained:
+            stages = {"the teacher's traces": collected, "the student's own solutions": own}
+            ranked = ranking.course(
+                {name: ranking.labelled(some) for name, some in stages.items() if some},
+                recipe,
+                out,
+                seed=run.study.seed,
+                scratch=scratch,
+                base_hash=base_hash,
+                advance=stage,
+                log=log,
+                device=run.study.student.device,
+            )
+            _tell_held_out(ranked, out)
+            return ranked.trained
+
+        made = student.build(directory, _rankers_lesson(run, recipe, collected, base_hash), train)
+    shutil.rmtree(scratch, ignore_errors=True)
+    run.progress.event("distilled", role="ranker", seed=run.study.seed, **made["trained"])
+    return made
+
+
+def _tell_held_out(ranked: Ranked, out: Path) -> None:
+    """What the held-out questions say of a ranker in `out`: its pairs, and which slope of the vote does best there."""
+    from ..distill import ranker
+
+    groups = [one.group for one in ranked.held_out]
+    graders = [GRADERS[group.question.grader] for group in groups]
+    classes = classify([[s.answer for s in group.solutions] for group in groups], graders)
+    facts = {
+        "questions": len(groups),
+        "pair accuracy": ranked.best["accuracy"],
+        "epoch": ranked.best["epoch"],
+        "slope": learn(classes, [one.right for one in ranked.held_out], ranker.load(out).score(groups)),
+    }
+    (out / HELD_OUT).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _rankers_lesson(run: Run, recipe: RankerRecipe, collected: Sequence[Trace], base_hash: str) -> student.Lesson:
+    return student.Lesson(
+        role="ranker",
+        base=recipe.backbone.path if isinstance(recipe.backbone, Reader) else "no backbone",
+        base_hash=base_hash,
+        teacher=_teacher(run),
+        data="right and wrong solutions" + (f", then {recipe.own} of the student's own a question" * bool(recipe.own)),
+        prompts={},
+        cost={} if isinstance(run.study.train, TracesSource) else _teaching_cost(collected, run.llm),
+        seed=run.study.seed,
+        recipe=recipe.model_dump(mode="json"),
+    )
 
 
 def check_methods(names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ..distill.traces import Trace
 from ..solve import GRADERS
 from ..solve.grade import classify
-from .vote import credit
+from .vote import credit, tally
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _majority(questions: Sequence[Sequence[Trace]]) -> float:
     answers = [[trace.answer for trace in traces] for traces in questions]
     classed = classify(answers, [GRADERS[traces[0].question.grader] for traces in questions])
     right = [[trace.verdict == "right" for trace in traces] for traces in questions]
-    return sum(map(credit, classed, right)) / len(questions)
+    return sum(credit(tally(classes), of) for classes, of in zip(classed, right, strict=True)) / len(questions)
 
 
 def _length(traces: Sequence[Trace]) -> float | None:

@@ -15,7 +15,7 @@ from divcon.eval.compose import Decomposing, Solving, compose
 from divcon.eval.stats import Estimate, accuracy, crossed, difference, holm
 from divcon.eval.summary import ALL, front
 from divcon.eval.tables import latex, markdown, percent
-from divcon.eval.vote import Outcome, credit, decide, majority
+from divcon.eval.vote import Outcome, credit, judge, tally, winners
 from divcon.lm import Usage
 from divcon.lm.cost import Footprint
 from divcon.lm.prices import Price
@@ -39,14 +39,16 @@ classes = st.lists(st.sampled_from([0, 1, 2, None]), max_size=9)
     ],
 )
 def test_the_majority_wins_and_ties_share(votes: list[str | None], winner: str | None, share: float) -> None:
-    (outcome,) = decide([Question("1", "?", "18")], [votes])
+    (judged,) = judge([Question("1", "?", "18")], [votes])
+    outcome = judged.vote()
     assert (None if outcome.winner is None else votes[outcome.winner]) == winner
     assert outcome.credit == pytest.approx(share)
 
 
 def test_equal_answers_vote_together_however_they_are_written() -> None:
     votes = ["\\frac{1}{2}", "3", "\\frac{\\sqrt{4}}{4}", "3", "0.5"]
-    assert decide([Question("1", "?", "1/2", grader="math")], [votes]) == [Outcome(4, "right", 1.0)]
+    (judged,) = judge([Question("1", "?", "1/2", grader="math")], [votes])
+    assert judged.vote() == Outcome(4, "right", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -54,18 +56,20 @@ def test_equal_answers_vote_together_however_they_are_written() -> None:
     [("(1,2)", ["(2,1)", "(2,1)", "2,1"]), ("0.05", ["5", "5", "5\\%"]), ("50", ["0.5", "50\\%", "0.5"])],
 )
 def test_wrong_answers_do_not_win_through_one_that_equals_both(gold: str, votes: list[str]) -> None:
-    (outcome,) = decide([Question("1", "?", gold, grader="math")], [votes])
+    (judged,) = judge([Question("1", "?", gold, grader="math")], [votes])
+    outcome = judged.vote()
     assert (outcome.verdict, outcome.credit) == ("wrong", 0.0)
 
 
 def test_nobody_who_could_be_read_leaves_the_question_open() -> None:
-    assert decide([Question("1", "?", "B", grader="choice")], [["12", None]]) == [Outcome(None, "unreadable", 0.0)]
+    (judged,) = judge([Question("1", "?", "B", grader="choice")], [["12", None]])
+    assert judged.vote() == Outcome(None, "unreadable", 0.0)
 
 
 def counted(votes: list[int | None]) -> float:
     """The credit of votes for numbered answers, of which 0 is right."""
     stands = [None if vote is None else votes.index(vote) for vote in votes]
-    return credit(stands, [vote == 0 for vote in votes])
+    return credit(tally(stands), [vote == 0 for vote in votes])
 
 
 @given(classes, st.integers())
@@ -76,7 +80,7 @@ def test_credit_does_not_depend_on_order(votes: list[int | None], seed: int) -> 
 @given(classes)
 def test_an_unreadable_answer_does_not_vote(votes: list[int | None]) -> None:
     assert counted([*votes, None]) == counted(votes)
-    assert majority([None, *votes]) == majority(votes)
+    assert len(winners(tally([None, *votes]))) == len(winners(tally(votes)))
 
 
 def of(successes: int, n: int) -> Estimate:
@@ -199,7 +203,7 @@ def test_every_cell_answers_every_question_and_plans_once() -> None:
     rows = compose(
         {"test": QUESTIONS},
         [Decomposing("d", known, Price(1.0, 2.0), decomposer)],
-        [Solving("s", known, None, "sc@2", solver), Solving("t", unknown, None, "sc@2", solver)],
+        [Solving("s", known, None, ("sc@2",), solver), Solving("t", unknown, None, ("sc@2",), solver)],
     )
     assert len(calls) == 1 and len(rows) == 4
     assert [row.credit for row in rows] == [1.0, 0.0, 1.0, 0.0]
@@ -230,7 +234,7 @@ def test_an_empty_decomposition_was_paid_for_and_is_not_right() -> None:
     (row, _) = compose(
         {"test": QUESTIONS},
         [Decomposing("d", Footprint(100), None, silent)],
-        [Solving("s", Footprint(100), None, "greedy", solver)],
+        [Solving("s", Footprint(100), None, ("greedy",), solver)],
         judge=lambda test, question, subquestions: True,
     )
     assert row.decompose.flops == 2 * 100 * 11 and row.decomposition_right is False

@@ -1,0 +1,189 @@
+"""What the rules of the vote make of one run's samples: side by side, against the number of samples, case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import exp
+from typing import Any, NamedTuple
+
+from .curves import Pool, curve
+from .stats import Estimate, accuracy, difference, questions_needed
+from .stopping import Vote, bought, read
+from .summary import Rows
+from .vote import Score, credit, labelled, tally, winners
+
+
+class Composition(NamedTuple):
+    """Whose samples vote."""
+
+    decomposer: str
+    solver: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.decomposer} \N{RIGHTWARDS ARROW} {self.solver}"
+
+
+@dataclass(frozen=True)
+class RuleLine:
+    """One rule on all questions, beside the first."""
+
+    composition: Composition
+    vote: str
+    accuracy: Estimate
+    beside: Estimate | None
+    """Accuracy less the first rule's, on the same questions; None for the first."""
+    needed: float | None
+    """About how many questions would show one point of difference to the first."""
+
+
+def rule_lines(rows: Rows) -> list[RuleLine]:
+    """For each composition whose samples vote by several rules."""
+    found = []
+    for composition, by_vote in voting(rows).items():
+        first = _credits(next(iter(by_vote.values())))
+        for i, (vote, of_vote) in enumerate(by_vote.items()):
+            own = _credits(of_vote)
+            beside = (difference(own, first), questions_needed(first, own, 1.0)) if i else (None, None)
+            found.append(RuleLine(composition, vote, accuracy(own), *beside))
+    return found
+
+
+@dataclass(frozen=True)
+class RuleCurve:
+    """A rule's expected accuracy over 1, 2, ... of the samples."""
+
+    composition: Composition
+    vote: str
+    accuracies: tuple[Estimate, ...]
+
+
+def rule_curves(rows: Rows, whole_only: Sequence[Score] = ()) -> list[RuleCurve]:
+    """For each composition and rule. Scores in `whole_only` belong to all samples together, and have no curve."""
+    found = []
+    for composition, by_vote in voting(rows, least=1).items():
+        pool = _pool(next(iter(by_vote.values())))
+        for vote in by_vote:
+            rule = labelled(vote)
+            if rule.score not in whole_only:
+                means = tuple(accuracy(credits.tolist()) for credits in curve(pool, rule))
+                found.append(RuleCurve(composition, vote, means))
+    return found
+
+
+@dataclass(frozen=True)
+class StopLine:
+    """One rule to stop by, replayed on the samples in the order in which they were drawn."""
+
+    composition: Composition
+    stop: str
+    samples: float
+    """That it would have bought, a question."""
+    accuracy: Estimate
+    """Of the count over these."""
+    beside: Estimate
+    """Less that of the count over all samples, on the same questions."""
+
+
+def stop_lines(rows: Rows, stops: Sequence[str]) -> list[StopLine]:
+    """For each composition whose samples vote, and each rule in words."""
+    found = []
+    for composition, by_vote in voting(rows, least=1).items():
+        of = next(iter(by_vote.values()))
+        whole = [_count_of(row, len(row["classes"])) for row in of]
+        for said in stops:
+            stop = read(said)
+            taken = [bought([Vote(answer) for answer in row["classes"]], stop) for row in of]
+            credits = [_count_of(row, n) for row, n in zip(of, taken, strict=True)]
+            mean = sum(taken) / len(taken)
+            found.append(StopLine(composition, said, mean, accuracy(credits), difference(credits, whole)))
+    return found
+
+
+def _count_of(row: Mapping[str, Any], samples: int) -> float:
+    """The credit of the count over the first samples."""
+    right = [verdict == "right" for verdict in row["verdicts"]]
+    return credit(tally(row["classes"][:samples]), right)
+
+
+class Said(NamedTuple):
+    """One sample of a case."""
+
+    answer: str | None
+    verdict: str
+    scores: dict[Score, float | None]
+    solution: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question: what the samples say, and who wins under each rule."""
+
+    composition: Composition
+    test: str
+    id: str
+    question: str
+    gold: str
+    samples: tuple[Said, ...]
+    winners: dict[str, str]
+    """By vote: the answer that wins, or those that tie."""
+    disagree: bool
+    """Whether rules differ in what they let win."""
+
+
+def cases(rows: Rows, most: int = 40) -> list[Case]:
+    """Of each composition: questions on which rules disagree first, then others, in the order of the questions."""
+    found: list[Case] = []
+    for composition, by_vote in voting(rows).items():
+        first = next(iter(by_vote.values()))
+        made = [_case(composition, row, list(by_vote)) for row in first]
+        found += sorted(made, key=lambda case: not case.disagree)[:most]
+    return found
+
+
+def _case(composition: Composition, row: Mapping[str, Any], votes: Sequence[str]) -> Case:
+    scores = scores_of(row)
+    won: dict[str, tuple[int, ...]] = {}
+    for vote in votes:
+        rule = labelled(vote)
+        won[vote] = tuple(winners(tally(row["classes"], rule, scores[rule.score] if rule.score else None)))
+    said = tuple(
+        Said(answer, verdict, {name: of[i] for name, of in scores.items()}, text)
+        for i, (answer, verdict, text) in enumerate(zip(row["answers"], row["verdicts"], row["solutions"], strict=True))
+    )
+    named = {vote: " or ".join(str(row["answers"][i]) for i in of) or "nobody" for vote, of in won.items()}
+    disagree = len({frozenset(of) for of in won.values()}) > 1
+    about = row["test"], row["id"], row["question"], row["gold"]
+    return Case(composition, *about, said, named, disagree)
+
+
+def voting(rows: Rows, least: int = 2) -> dict[Composition, dict[str, list[dict[str, Any]]]]:
+    """The rows of sampled votes, by composition and vote; compositions with fewer rules than `least` are left out."""
+    found: dict[Composition, dict[str, list[dict[str, Any]]]] = {}
+    sampled = [row for row in rows if "@" in row["vote"]]
+    for (decomposer, solver, vote), group in groupby(sampled, key=lambda r: (r["decomposer"], r["solver"], r["vote"])):
+        found.setdefault(Composition(decomposer, solver), {})[vote] = list(group)
+    return {composition: by_vote for composition, by_vote in found.items() if len(by_vote) >= least}
+
+
+def _pool(rows: Rows) -> Pool:
+    each = [scores_of(row) for row in rows]
+    right = [[verdict == "right" for verdict in row["verdicts"]] for row in rows]
+    names: tuple[Score, ...] = ("rank", "probability", "certainty")
+    return Pool.of([row["classes"] for row in rows], right, {name: [of[name] for of in each] for name in names})
+
+
+def scores_of(row: Mapping[str, Any]) -> dict[Score, list[float | None]]:
+    """Every kind of score of a row's solutions."""
+    none: list[float | None] = [None] * len(row["answers"])
+    return {
+        "rank": row["scores"] or none,
+        "probability": [None if log is None else exp(log) for log in row["logprobs"]],
+        "certainty": row["certainties"],
+    }
+
+
+def _credits(rows: Rows) -> list[float]:
+    return [row["credit"] for row in rows]
