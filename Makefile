@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives math-negatives bench bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
+.PHONY: install study results gsm8k negatives math-negatives vote ranker bench bench-vote bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -41,6 +41,20 @@ math-negatives: install
 negatives: install
 	$(BIN)/divcon distill methods miniature-negatives $(ARGS)
 	cp runs/miniature-negatives/methods/table.md docs/results/negatives.md
+
+# docs/results/vote.md: rules of the vote in every cell of the miniature study.
+vote: install
+	$(BIN)/divcon study miniature-vote $(ARGS)
+	cp runs/miniature-vote/report/table.md docs/results/vote.md
+	cp runs/miniature-vote/report/votes.png docs/figures/miniature_votes.png
+
+# docs/results/ranker.md: make ranker TRACES=FOLDER MODEL=DIR [QUESTIONS=400]
+ranker: install
+	$(BIN)/python -m bench.ranker $(TRACES) docs/figures $(MODEL) $(QUESTIONS) > docs/results/ranker.md
+
+# docs/results.md: make bench-vote TRACES=FOLDER
+bench-vote: install
+	$(BIN)/python -m bench.vote $(TRACES)
 
 bench: install
 	$(BIN)/python bench/startup.py 20
