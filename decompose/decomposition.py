@@ -10,8 +10,11 @@ from typing import Literal, Protocol
 from ..lm import Usage
 from ..tasks import Question
 
-Kind = Literal["asked", "not needed", "unreadable", "not tried"]
-"""What came of decomposing; `not tried` is the decomposer `none`, which costs nothing."""
+Kind = Literal["asked", "not needed", "unreadable", "given", "not tried", "direct", "empty"]
+"""What came of decomposing. For the last four nobody was asked, and they cost nothing: the data set has the
+sub-questions, the solver thinks for itself, is to answer at once, or is asked for sub-answers to no sub-question."""
+Stage = Literal["solve", "single_stage", "direct"]
+"""Which of a solver's prompts a question is asked with."""
 
 NOT_NEEDED = "No decomposition."
 """What a decomposer says when the question can be answered at once."""
@@ -32,6 +35,18 @@ class Decomposition:
     text: str
     """What the decomposer wrote."""
     usage: Usage
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether anybody was asked for it."""
+        return self.kind not in ("given", "not tried", "direct", "empty")
+
+    @property
+    def stage(self) -> Stage:
+        """What the solver is asked with."""
+        if self.subquestions or self.kind == "empty":
+            return "solve"
+        return "direct" if self.kind == "direct" else "single_stage"
 
     @property
     def listing(self) -> str:

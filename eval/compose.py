@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from math import exp
 from typing import NamedTuple
 
 from ..decompose import Decomposer, Decomposition
+from ..decompose.controls import Change
 from ..lm import Usage
 from ..lm.completion import shared_prompt
 from ..lm.cost import Footprint
@@ -55,6 +56,14 @@ class Decomposing(Phase):
     """A decomposer of the grid."""
 
     decomposer: Decomposer
+
+
+@dataclass(frozen=True)
+class Changed(Phase):
+    """A control: another decomposer's decompositions, changed test by test. It costs what they cost."""
+
+    of: Decomposing
+    change: Change
 
 
 Scorer = Callable[[Sequence[Question], Sequence[Sequence[Solution]]], list[list[Scored]]]
@@ -129,14 +138,14 @@ def _nobody(test: str, question: Question, subquestions: Sequence[str]) -> bool 
 
 def compose(
     tests: Mapping[str, Sequence[Question]],
-    decomposers: Sequence[Decomposing],
+    decomposers: Sequence[Decomposing | Changed],
     solvers: Sequence[Solving],
     judge: Judge = _nobody,
 ) -> list[Row]:
     """A row for every cell and question, cell by cell."""
     asked = [(test, question) for test, questions in tests.items() for question in questions]
     questions = [question for _, question in asked]
-    decompositions = {d.name: d.decomposer(questions) for d in decomposers}
+    decompositions = _decompositions(tests, decomposers)
     rows: list[Row] = []
     for decomposing, solving in product(decomposers, solvers):
         made = decompositions[decomposing.name]
@@ -160,6 +169,21 @@ def compose(
                 for one, scores in zip(answered, given, strict=True)
             ]
     return rows
+
+
+def _decompositions(
+    tests: Mapping[str, Sequence[Question]], decomposers: Sequence[Decomposing | Changed]
+) -> dict[str, list[Decomposition]]:
+    """Every decomposer's, over all questions; who decomposes for several names is asked once."""
+    questions = [question for asked in tests.values() for question in asked]
+    asking = {d.of.name: d.of for d in decomposers if isinstance(d, Changed)}
+    asking |= {d.name: d for d in decomposers if isinstance(d, Decomposing)}
+    made = {name: d.decomposer(questions) for name, d in asking.items()}
+    for d in decomposers:
+        if isinstance(d, Changed):
+            rest = iter(made[d.of.name])
+            made[d.name] = [one for asked in tests.values() for one in d.change(list(islice(rest, len(asked))))]
+    return made
 
 
 class _Answered(NamedTuple):
@@ -210,7 +234,7 @@ def _row(
         verdict=outcome.verdict,
         credit=outcome.credit,
         lenient=_lenient(question, winner or next(iter(solutions), None)),
-        decompose=_cost(decomposing, [] if decomposition.kind == "not tried" else [decomposition.usage]),
+        decompose=_cost(decomposing, [decomposition.usage] if decomposition.was_tried else []),
         solve=_cost(solving, [solution.usage for solution in solutions]),
         rank=_reading(solving.ranking or solving, read),
     )
@@ -224,7 +248,7 @@ def _lenient(question: Question, solution: Solution | None) -> float | None:
 
 
 def _right(judge: Judge, test: str, question: Question, decomposition: Decomposition) -> bool | None:
-    if decomposition.kind == "not tried":
+    if not decomposition.was_tried:
         return None
     right = judge(test, question, decomposition.subquestions)
     return right and decomposition.kind != "unreadable"

@@ -28,6 +28,7 @@ def solver(study: Study, model: Model) -> PromptedSolver:
         model=model,
         prompt=prompts.load(study.prompts.solve),
         single_stage=prompts.load(study.prompts.single_stage),
+        direct=prompts.load(study.prompts.direct),
         sampling=Sampling(max_tokens=study.solve.max_tokens),
         examples=_examples(study),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ..lm.local import Local
 from ..lm.prices import MachinePrice, Price
 from ..lm.settings import LocalSettings, OpenAISettings
 from ..tasks import Question
-from . import phases
+from . import names, phases
 from .pilot import Lengths
 from .study import Study
 
@@ -98,12 +99,15 @@ def plan(
     if grid.asks("rank") and (own := study.distill.ranker.own):
         each, name = collect.decompositions * own, "collect: the student's own solutions"
         stages.append(planner.solving(name, "distilled", train, collect.decompositions, each, is_decomposed=True))
-    stages += [planner.decomposing(f"decompose: {by}", by, test, 1) for by in grid.decomposers if by != "none"]
+    decomposing = dict.fromkeys(by for name in grid.decomposers if (by := names.asked(name)))
+    stages += [planner.decomposing(f"decompose: {by}", by, test, 1) for by in decomposing]
     for solver in grid.solvers:
         sampled = min(grid.samples, 1) if planner.shares(solver) else grid.samples
         for by in grid.decomposers:
             name, samples = f"solve: {by} -> {solver}", 1 + grid.samples
-            stages.append(planner.solving(name, solver, test, 1 + sampled, samples, is_decomposed=by != "none"))
+            stages.append(
+                planner.solving(name, solver, test, 1 + sampled, samples, is_decomposed=not by.startswith("none"))
+            )
     is_priced = not isinstance(study.llm, OpenAISettings) or study.llm.rates() is not None
     is_measured = all(stage.name in planner.measured for stage in stages)
     is_timed = any(isinstance(settings.rates(), MachinePrice) for settings in (study.llm, study.student))
@@ -116,14 +120,14 @@ class _Planner:
     def __init__(self, study: Study, measured: Mapping[str, Lengths]) -> None:
         self._study = study
         self.measured = {name: lengths for name, lengths in measured.items() if isfinite(lengths.error)}
-        settings = {"llm": study.llm, "distilled": study.student}
-        self._count = {name: _counter(of) for name, of in settings.items()}
-        self._prices = {
-            name: rates if isinstance(rates := of.rates(), Price) else None for name, of in settings.items()
-        }
+        self._count = cache(lambda model: _counter(study.model(model)))
         # Requests are made as the run makes them; nobody is asked.
         asker = Model("nobody", Scripted(), Store())
         self._decomposer, self._solver = phases.decomposer(study, asker), phases.solver(study, asker)
+
+    def _price(self, model: str) -> Price | None:
+        rates = self._study.model(model).rates()
+        return rates if isinstance(rates, Price) else None
 
     def shares(self, model: str) -> bool:
         """Whether samples of a prompt are asked for together."""
@@ -158,11 +162,11 @@ class _Planner:
     ) -> Stage:
         wanted, sent = questions * samples, questions * times
         known = self.measured.get(name)
-        prompt = known.prompt if known else sum(map(self._count[model], prompts)) / max(1, len(prompts))
+        prompt = known.prompt if known else sum(map(self._count(model), prompts)) / max(1, len(prompts))
         error = 2 * known.error if known else float("inf")
         least, most = (known.completion - error, known.completion + error) if known else (0.0, float(limit))
         tokens = round(wanted * max(0.0, least)), round(wanted * min(float(limit), most))
-        return Stage(name, model, sent, wanted, round(prompt * sent), tokens, self._prices[model])
+        return Stage(name, model, sent, wanted, round(prompt * sent), tokens, self._price(model))
 
 
 def _counter(settings: LocalSettings | OpenAISettings) -> Count:

@@ -20,11 +20,13 @@ from typing import IO, Any, Self
 
 from .. import prompts as templates
 from ..decompose import Decomposition, PromptedDecomposer, none
+from ..decompose.controls import direct, empty, gold, shuffled, truncated
 from ..distill import student, traces
 from ..distill.collect import collect
 from ..distill.examples import decompositions, solutions
 from ..distill.imported import TracesSource
 from ..distill.processes import is_first
+from ..distill.recipes import Training
 from ..distill.traces import Trace
 from ..distill.units import TAGGED
 from ..lm import Engine, Model, Sampling, Store
@@ -34,11 +36,11 @@ from ..solve.checks import CHECKS
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import phases, results, vote
-from .compose import Decomposing, Ranking, Row, Solving, compose
+from . import names, phases, results, vote
+from .compose import Changed, Decomposing, Ranking, Row, Solving, compose
 from .progress import Progress
 from .study import Study, differences, dump, parse
-from .teaching import HELD_OUT, teach, teach_ranker
+from .teaching import HELD_OUT, check_methods, teach, teach_ranker
 
 
 class Run:
@@ -68,6 +70,8 @@ class Run:
                     opened.enter_context(_lock(self.directory / ".lock"))
                     self._remember()
                 self.base  # noqa: B018  # an engine that is not installed is found now, and not after the training
+                if wanted := [own["method"] for own in self._variants("solver").values() if "method" in own]:
+                    check_methods(wanted)
             except OSError as error:
                 raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
             opened.enter_context(self.store).verify()
@@ -134,12 +138,35 @@ class Run:
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
         self._refuse_overlap()
+        self._distil_variants()
         if self.study.grid.asks("rank"):
             self.distill_ranker()
         rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
         results.write(rows, self.directory / "results.parquet", self.overlaps())
         return rows
+
+    def _recipe(self, role: student.Role) -> Training:
+        recipes = self.study.distill
+        return recipes.decomposer if role == "decomposer" else recipes.solver
+
+    def _own(self, role: student.Role, name: str) -> dict[str, Any]:
+        """In what a student of the grid differs from its role's recipe."""
+        recipe = self._recipe(role)
+        return {key: value for key, value in names.differs(role, name).items() if getattr(recipe, key) != value}
+
+    def _variants(self, role: student.Role) -> dict[str, dict[str, Any]]:
+        """The grid's students of a role that differ from its recipe, and in what."""
+        of_role = self.study.grid.decomposers if role == "decomposer" else self.study.grid.solvers
+        return {name: own for name in of_role if names.is_student(name) and (own := self._own(role, name))}
+
+    def _distil_variants(self) -> None:
+        roles: tuple[student.Role, ...] = ("decomposer", "solver")
+        for role in roles:
+            recipe = self._recipe(role)
+            for name, own in self._variants(role).items():
+                of_its_own = type(recipe).model_validate(recipe.model_dump() | own)
+                teach(self, role, of_its_own, self.directory / names.folder(role, name), self.study.seed)
 
     # -- the values that the grid is made of -------------------------------------------------------------------------
 
@@ -179,8 +206,11 @@ class Run:
         return phases.solver(self.study, model)
 
     def model(self, name: str, role: student.Role) -> Model:
-        """What `llm` or `distilled` stands for in a role."""
-        return self.llm if name == "llm" else self.distilled(self.directory / role)
+        """The model of a name (`eval/names.py`) in a role."""
+        if names.is_student(name):
+            folder = names.folder(role, name) if self._own(role, name) else role
+            return replace(self.distilled(self.directory / folder), name=name)
+        return self.llm if name == "llm" else replace(self.base, price=self.study.student.rates())
 
     def _refuse_overlap(self) -> None:
         """Raise ConfigError when a test question is a training question, unless that is allowed."""
@@ -234,16 +264,28 @@ class Run:
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)
 
-    def _decomposings(self) -> list[Decomposing]:
-        found = []
-        for name in self.study.grid.decomposers:
-            if name == "none":
-                found.append(Decomposing("none", None, None, none))
-                continue
-            model = self.model(name, "decomposer")
-            watched = _WatchedDecomposer(self.decomposer(model), f"decompose: {name}", self.progress)
-            found.append(Decomposing(name, model.footprint, model.price, watched))
-        return found
+    def _decomposings(self) -> list[Decomposing | Changed]:
+        return [self._decomposing(name) for name in self.study.grid.decomposers]
+
+    def _decomposing(self, name: str) -> Decomposing | Changed:
+        if name == "gold":
+            self._check_gold()
+        if name in _FREE:
+            return Decomposing(name, None, None, _FREE[name])
+        if control := names.control(name):
+            of = self._decomposing("llm")
+            assert isinstance(of, Decomposing)
+            change = shuffled(self.study.seed) if control.change == "shuffled" else truncated(control.most)
+            return Changed(name, of.footprint, of.price, of, change)
+        model = self.model(name, "decomposer")
+        watched = _WatchedDecomposer(self.decomposer(model), f"decompose: {name}", self.progress)
+        return Decomposing(name, model.footprint, model.price, watched)
+
+    def _check_gold(self) -> None:
+        """Raise ConfigError for a test that has no decompositions of its own."""
+        for test, questions in self.tests.items():
+            if not any(question.subquestions for question in questions):
+                raise ConfigError(f"the test {test!r} has no gold sub-questions; leave gold out of grid.decomposers")
 
     def _solvings(self) -> list[Solving]:
         grid = self.study.grid
@@ -277,8 +319,8 @@ class Run:
 
     def prompts(self, role: str) -> dict[str, str]:
         """The templates that a role is asked with, and their hashes."""
-        names = self.study.prompts
-        used = [names.decompose] if role == "decomposer" else [names.solve, names.single_stage]
+        of = self.study.prompts
+        used = [of.decompose] if role == "decomposer" else [of.solve, of.single_stage]
         return {name: templates.load(name).sha256 for name in used}
 
     def _origin(self) -> str:
@@ -325,12 +367,12 @@ class Run:
             "methods": ["methods"] if rest == "role" else [],
             "grid": [] if rest == "stops" else ["results.parquet"],
             "tests": ["results.parquet"],
-        }.get(first, ["traces/traces.json", "decomposer", "solver", "ranker", "results.parquet"])
-        return any((self.directory / name).exists() for name in made)
+        }.get(first, ["traces/traces.json", "decomposer*", "solver*", "ranker", "results.parquet"])
+        return any(any(self.directory.glob(name)) for name in made)
 
     def _follow(self, role: str, setting: str) -> list[str]:
         """What is made by a setting of a recipe."""
-        made = [role] if setting == "method" or role == "ranker" else [role, "methods"]
+        made = [f"{role}*"] if setting == "method" or role == "ranker" else [f"{role}*", "methods"]
         return [*made, "ranker"] if role == "solver" and self.study.distill.ranker.own else made
 
 
@@ -361,6 +403,8 @@ def _called(votes: Sequence[str]) -> str:
     return votes[0] if len(votes) == 1 else f"{votes[0]} and {len(votes) - 1} other votes"
 
 
+_FREE = {"none": none, "none-direct": direct, "gold": gold, "empty": empty}
+"""Decomposers that ask nobody."""
 _STUDENTS = 2
 """Adapters that may stand on the base: the decomposer's and the solver's."""
 

@@ -20,13 +20,14 @@ from ..tasks.data_sets import NAMES
 from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
 from ..tasks.sources import AnySource, Source
-from . import stopping, vote
+from . import names, stopping, vote
 
-DecomposerName = Literal["none", "llm", "distilled"]
-SolverName = Literal["llm", "distilled"]
-
-
-_PLACES = {"decompose": ("question",), "solve": ("question", "subquestions"), "single_stage": ("question",)}
+_PLACES = {
+    "decompose": ("question",),
+    "solve": ("question", "subquestions"),
+    "single_stage": ("question",),
+    "direct": ("question",),
+}
 
 
 class PromptNames(Settings):
@@ -38,6 +39,8 @@ class PromptNames(Settings):
     """Asks for an answer with the help of sub-questions."""
     single_stage: str = "cot"
     """For questions without sub-questions: `cot` thinks step by step, `direct` may not."""
+    direct: str = "direct"
+    """For the decomposer `none-direct`: the solver answers at once."""
     examples: Path | None = None
     """A JSON Lines file of worked examples (with `subquestions` and `solution`) to show first; None shows none."""
 
@@ -47,7 +50,7 @@ class PromptNames(Settings):
             prompt = prompts.load(getattr(self, role))
             if missing := [place for place in places if f"{{{place}}}" not in prompt.text]:
                 raise ValueError(f"prompt {prompt.name!r} cannot {role}: it has no place for {{{missing[0]}}}")
-            if role == "single_stage" and "{subquestions}" in prompt.text:
+            if role in ("single_stage", "direct") and "{subquestions}" in prompt.text:
                 raise ValueError(f"prompt {prompt.name!r} asks for sub-questions; a single stage has none")
         return self
 
@@ -82,10 +85,12 @@ class DistillSettings(Settings):
 class GridSettings(Settings):
     """The combinations to evaluate, each greedily and by a vote over samples."""
 
-    decomposers: tuple[DecomposerName, ...] = Field(default=("none", "llm", "distilled"), min_length=1)
-    """Who writes the sub-questions; `none` leaves the question whole, for a single stage."""
-    solvers: tuple[SolverName, ...] = Field(default=("llm", "distilled"), min_length=1)
-    """Who answers."""
+    decomposers: tuple[str, ...] = Field(default=("none", "llm", "distilled"), min_length=1)
+    """Who writes the sub-questions: `none` leaves the question whole for a single stage, `none-direct` does so and asks
+    for the answer at once; `base`, `distilled`, `distilled-all`, `distilled-rejection`, `llm`, `gold`; the controls
+    `shuffled` (another question's), `empty`, `truncated-N` (docs/how-to/grid.md)."""
+    solvers: tuple[str, ...] = Field(default=("llm", "distilled"), min_length=1)
+    """Who answers: `base`, `distilled`, `distilled-direct`, `distilled-METHOD`, `llm`."""
     samples: int = Field(default=4, ge=0)
     """Sampled solutions a question for self-consistency; 0 leaves only greedy decoding."""
     temperature: float = Field(default=0.7, gt=0)
@@ -100,8 +105,12 @@ class GridSettings(Settings):
     (docs/how-to/votes.md)."""
 
     @model_validator(mode="after")
-    def _rules_are_known(self) -> Self:
+    def _names_are_known(self) -> Self:
         try:
+            for name in self.decomposers:
+                names.check_decomposer(name)
+            for name in self.solvers:
+                names.check_solver(name)
             for name in self.votes:
                 vote.score_of(name)
             for said in self.stops:
@@ -176,6 +185,10 @@ class Study(Settings):
     methods: MethodsSettings = MethodsSettings()
     """Methods that are compared."""
 
+    def model(self, name: str) -> ModelSettings | StudentSettings:
+        """How a model of the grid is reached: the LLM, or whatever stands on the student's base."""
+        return self.llm if name == "llm" else self.student
+
     @property
     def asks_logprobs(self) -> bool:
         """Whether a vote needs to know how probable a sample is."""
@@ -194,12 +207,12 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _certainty_is_offered(self) -> Self:
-        settings: dict[SolverName, ModelSettings | StudentSettings] = {"llm": self.llm, "distilled": self.student}
         for solver in self.grid.solvers:
-            if self.grid.asks("certainty") and settings[solver].engine != "transformers":
+            engine = self.model(solver).engine
+            if self.grid.asks("certainty") and engine != "transformers":
                 raise ValueError(
-                    f"votes by certainty need whole predictions, which the engine of the {solver} solver "
-                    f"({settings[solver].engine}) does not give; leave them out of grid.votes"
+                    f"votes by certainty need whole predictions, which the engine of the {solver} solver ({engine}) "
+                    "does not give; leave them out of grid.votes"
                 )
         return self
 
@@ -302,7 +315,8 @@ def _explain(error: ValidationError) -> str:
         place = f" under {'.'.join(_without_tags(above))}" if above else ""
         return f"unknown key {wrong!r}{place}; did you mean {near[0]!r}?" if near else f"unknown key {wrong!r}{place}"
     place = ".".join(_without_tags(keys))
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said
 
 
 _TAGS = {"miniature", "jsonl", "traces", *NAMES, "transformers", "vllm", "openai", "lora", "full", "tokens", "machine"}

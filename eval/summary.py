@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from . import names
 from .compose import Cell
 from .stats import Estimate, accuracy, difference
 
@@ -135,6 +136,33 @@ def contrasts(rows: Rows) -> list[Contrast]:
     return found
 
 
+class Square(NamedTuple):
+    """One composition on all questions, beside the one that the others are held against."""
+
+    decomposer: str
+    solver: str
+    accuracy: Estimate
+    beside: Estimate | None
+    """Accuracy less the reference's on the same questions; None for the reference itself."""
+
+
+def squares(rows: Rows, vote: str | None = None) -> list[Square]:
+    """Of one vote, the first one unless another is named; the reference is the LLM in both phases, or the first."""
+    cells = by_cell(rows)
+    vote = vote or next(iter(cells)).vote
+    of_vote = {cell: of for cell, of in cells.items() if cell.vote == vote}
+    reference = Cell("llm", "llm", vote)
+    reference = reference if reference in of_vote else next(iter(of_vote))
+    held = _credits(of_vote[reference], ALL)
+    found = []
+    for cell, of_cell in of_vote.items():
+        own = _credits(of_cell, ALL)
+        found.append(
+            Square(cell.decomposer, cell.solver, accuracy(own), None if cell == reference else difference(own, held))
+        )
+    return found
+
+
 class Bill(NamedTuple):
     """What evaluating the grid took, in samples and tokens."""
 
@@ -151,10 +179,11 @@ def bills(rows: Rows) -> tuple[Bill, Bill]:
     alone = together = Bill(0, 0)
     seen: set[object] = set()
     for row in rows:
-        decompose = (row["decomposer"], row["test"], row["id"])
+        decompose = (names.asked(row["decomposer"]), row["test"], row["id"])
         samples_of = row["vote"].partition("@")[2]  # votes over as many samples share them
-        solve = (row["solver"], samples_of, row["test"], row["id"], tuple(row["subquestions"]))
-        asked = row["decomposition_kind"] != "not tried"
+        prompt = row["decomposition_kind"] if row["decomposition_kind"] in ("direct", "empty") else ""
+        solve = (row["solver"], samples_of, row["test"], row["id"], prompt, tuple(row["subquestions"]))
+        asked = row["decompose_prompt_tokens"] > 0
         for phase, key, samples in (("decompose", decompose, int(asked)), ("solve", solve, len(row["solutions"]))):
             tokens = row[f"{phase}_prompt_tokens"] + row[f"{phase}_completion_tokens"]
             alone = Bill(alone.samples + samples, alone.tokens + tokens)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..decompose import Decomposition
-from ..decompose.decomposition import listing
+from ..decompose.decomposition import Stage, listing
 from ..lm import Message, Model, Request, Sampling
 from ..lm.completion import Completion
 from ..lm.model import Advance, silent
@@ -25,6 +25,8 @@ class PromptedSolver:
     """Takes `{question}` and `{subquestions}`."""
     single_stage: Prompt
     """Takes `{question}` alone: chain of thought, or the answer directly."""
+    direct: Prompt
+    """Takes `{question}` alone, and lets nobody think: single-stage rows that are asked for by name."""
     sampling: Sampling
     samples: int = 1
     examples: tuple[Question, ...] = ()
@@ -34,19 +36,20 @@ class PromptedSolver:
     """Whether to ask how probable each solution is."""
 
     def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
-        requests = [self.request(q, d.subquestions) for q, d in zip(questions, decompositions, strict=True)]
+        requests = [self.request(q, d.subquestions, d.stage) for q, d in zip(questions, decompositions, strict=True)]
         return [
             [_solution(c, question) for c in reply]
             for question, reply in zip(questions, self.model(requests, self.advance), strict=True)
         ]
 
-    def request(self, question: Question, subquestions: Sequence[str]) -> Request:
-        """What the model is sent; also what a student is trained on."""
-        prompt = self.prompt if subquestions else self.single_stage
+    def request(self, question: Question, subquestions: Sequence[str], stage: Stage | None = None) -> Request:
+        """What the model is sent; also what a student is trained on. Without a stage, sub-questions decide it."""
+        stage = stage or ("solve" if subquestions else "single_stage")
+        prompt = {"solve": self.prompt, "single_stage": self.single_stage, "direct": self.direct}[stage]
         shown = [
             (_ask(prompt, e, e.subquestions), Message("assistant", e.solution))
             for e in self.examples
-            if bool(e.subquestions) == bool(subquestions)
+            if stage != "direct" and bool(e.subquestions) == bool(subquestions)
         ]
         messages = (*(turn for pair in shown for turn in pair), _ask(prompt, question, subquestions))
         return Request(messages, self.sampling, self.samples, prompt.sha256, self.logprobs)
@@ -63,6 +66,6 @@ def _solution(completion: Completion, question: Question) -> Solution:
 
 def _ask(prompt: Prompt, question: Question, subquestions: Sequence[str]) -> Message:
     values = {"question": question.prompt}
-    if subquestions:
+    if "{subquestions}" in prompt.text:
         values["subquestions"] = listing(subquestions)
     return Message("user", prompt.fill(**values))

@@ -58,7 +58,13 @@ def phases(engine: object) -> tuple[PromptedDecomposer, PromptedSolver]:
     model = Model("m", engine, Store())  # type: ignore[arg-type]  # any engine
     return (
         PromptedDecomposer(model, prompts.load("miniature/decompose"), 4, Sampling(max_tokens=48)),
-        PromptedSolver(model, prompts.load("miniature/solve"), prompts.load("miniature/cot"), Sampling(max_tokens=48)),
+        PromptedSolver(
+            model,
+            prompts.load("miniature/solve"),
+            prompts.load("miniature/cot"),
+            prompts.load("miniature/direct"),
+            Sampling(max_tokens=48),
+        ),
     )
 
 

@@ -408,8 +408,8 @@ def test_a_checkpoint_that_a_full_disk_cut_short_is_passed_over(tmp_path: Path) 
     ("override", "message"),
     [
         ("methods.names=[kd,nta]", "no method 'nta'; there are kd, ft"),
-        ("methods.names=[kd,kd]", "methods: Value error, method kd is listed twice"),
-        ("methods.seeds=[0,0]", "methods: Value error, seed 0 is listed twice"),
+        ("methods.names=[kd,kd]", "methods: method kd is listed twice"),
+        ("methods.seeds=[0,0]", "methods: seed 0 is listed twice"),
         ("distill.solver.learning_rate=1e30", "distill.solver.learning_rate: Input should be less than or equal to 1"),
     ],
 )

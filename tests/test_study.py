@@ -41,7 +41,7 @@ def test_a_config_survives_being_written_out(tmp_path: Path) -> None:
         ("grid.samples=many", "grid.samples: Input should be a valid integer"),
         ("llm.batch=0", "llm.batch: Input should be greater than 0"),
         ("llm.engine=vlm", "llm: Input tag 'vlm'"),
-        ("grid.solvers=[lmm]", "grid.solvers.0: Input should be 'llm' or 'distilled'"),
+        ("grid.solvers=[lmm]", "no solver 'lmm'; there are base, distilled"),
         ("seed=-1", "seed: Input should be greater than or equal to 0"),
         ("seed=2020-13-45", "not YAML"),
         ("distill.solver.micro_batch=3", "micro_batch 3 does not divide batch 32"),

@@ -1,0 +1,89 @@
+"""What the names of a grid stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from ..tasks.errors import ConfigError
+
+DECOMPOSERS: Mapping[str, str] = {
+    "none": "no sub-questions; the solver thinks in a single stage",
+    "none-direct": "no sub-questions, and the solver answers at once",
+    "base": "the student before it has learned anything",
+    "distilled": "the student, as its recipe says",
+    "distilled-all": "the student of all the teacher's decompositions (S_D-T)",
+    "distilled-rejection": "the student of those that led to the gold answer (S_D-R)",
+    "llm": "the LLM",
+    "gold": "the data set's own sub-questions",
+    "shuffled": "control: what the LLM asks about another question",
+    "empty": "control: the two-stage prompt without a sub-question",
+    "truncated-N": "control: the first N of what the LLM asks",
+}
+SOLVERS: Mapping[str, str] = {
+    "base": "the student before it has learned anything",
+    "distilled": "the student, as its recipe says",
+    "distilled-direct": "the student of final answers alone",
+    "distilled-METHOD": "the student of another method (divcon distill solver --method list)",
+    "llm": "the LLM",
+}
+_TRUNCATED = re.compile(r"truncated-([1-9]\d?)")
+_DECOMPOSER_RECIPES: Mapping[str, dict[str, Any]] = {
+    "distilled": {},
+    "distilled-all": {"data": "all"},
+    "distilled-rejection": {"data": "reached"},
+}
+Role = Literal["decomposer", "solver"]
+
+
+def check_decomposer(name: str) -> None:
+    """Raises ConfigError for a name that stands for no decomposer."""
+    if name not in DECOMPOSERS.keys() - {"truncated-N"} and not _TRUNCATED.fullmatch(name):
+        raise ConfigError(f"no decomposer {name!r}; there are {', '.join(DECOMPOSERS)}")
+
+
+def check_solver(name: str) -> None:
+    """Raises ConfigError for a name that cannot stand for a solver; which methods there are is found out later."""
+    if name not in ("base", "llm", "distilled") and not re.fullmatch(r"distilled-[a-z-]+", name):
+        raise ConfigError(f"no solver {name!r}; there are {', '.join(SOLVERS)}")
+
+
+class Control(NamedTuple):
+    """What is done to the LLM's decompositions."""
+
+    change: Literal["shuffled", "truncated"]
+    most: int = 0
+    """Sub-questions that are kept, of `truncated`."""
+
+
+def control(name: str) -> Control | None:
+    """The change that a decomposer's name asks for; None where it is no control of that kind."""
+    if found := _TRUNCATED.fullmatch(name):
+        return Control("truncated", int(found[1]))
+    return Control("shuffled") if name == "shuffled" else None
+
+
+def asked(name: str) -> str | None:
+    """The model that decomposes for a name; None where nobody is asked."""
+    if control(name):
+        return "llm"
+    return None if name in ("none", "none-direct", "gold", "empty") else name
+
+
+def differs(role: Role, name: str) -> dict[str, Any]:
+    """What the recipe of a student's name has of its own beside the study's recipe for the role."""
+    if role == "decomposer":
+        return _DECOMPOSER_RECIPES[name]
+    own = name.removeprefix("distilled").removeprefix("-")
+    return {"target": "direct"} if own == "direct" else {"method": own} if own else {}
+
+
+def is_student(name: str) -> bool:
+    """Whether a model of this name has to be distilled."""
+    return name.startswith("distilled")
+
+
+def folder(role: Role, name: str) -> str:
+    """Where in a run directory a student lies."""
+    return role + name.removeprefix("distilled")
