@@ -1,0 +1,120 @@
+"""Two cells of a run on the same questions: by how much they differ, how sure that is, and which questions flipped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..tasks.errors import ConfigError
+from . import results
+from .compose import Cell
+from .paired import bootstrap, p_value
+from .stats import Estimate, accuracy, difference, questions_needed
+from .summary import Rows, by_cell
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A question on which the credits of two cells differ."""
+
+    test: str
+    id: str
+    question: str
+    gold: str
+    answers: tuple[str | None, str | None]
+    credits: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Cell A less cell B."""
+
+    a: str
+    b: str
+    questions: int
+    accuracies: tuple[Estimate, Estimate]
+    difference: Estimate
+    """With the interval of Bonett and Price, which every table has."""
+    bootstrap: Estimate
+    """The same with the percentile bootstrap's."""
+    p: float
+    """McNemar's exact, or the sign-flip test's where credit was shared."""
+    test: str
+    """Which of them."""
+    needed: float
+    """About how many questions would show two points."""
+    flips: tuple[Flip, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        def said(of: Estimate, sign: str = "") -> str:
+            value, low, high = (f"{100 * part:{sign}.1f}" for part in of)
+            return f"{value} [{low}, {high}]"
+
+        up, down = (sum(flip.credits[i] > flip.credits[1 - i] for flip in self.flips) for i in (0, 1))
+        lines = [
+            f"A  {self.a}: {said(self.accuracies[0])} % of {self.questions} questions",
+            f"B  {self.b}: {said(self.accuracies[1])} %",
+            f"A - B  {said(self.difference, '+')} points (bootstrap {said(self.bootstrap, '+')}), "
+            f"p = {self.p:.3g} ({self.test})",
+            f"two points would need about {self.needed:,.0f} questions",
+            f"{len(self.flips)} questions flipped: {up} for A, {down} for B",
+        ]
+        return "\n".join([*lines, *map(_line, self.flips)])
+
+
+def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison:
+    """Two cells by their labels, `decomposer:solver:vote`, on all tests or one of them.
+
+    Raises ConfigError for a cell or test that is not there, and for cells on different questions.
+    """
+    rows = results.read(run / "results.parquet")
+    if test is not None and not (rows := [row for row in rows if row["test"] == test]):
+        raise ConfigError(f"{run} has no test {test!r}")
+    of_a, of_b = (_of(rows, label) for label in (a, b))
+    if [_key(row) for row in of_a] != [_key(row) for row in of_b]:
+        raise ConfigError(f"{a} and {b} were asked different questions, and cannot be compared")
+    x, y = ([float(row["credit"]) for row in of] for of in (of_a, of_b))
+    flips = tuple(_flip(one, other) for one, other in zip(of_a, of_b, strict=True) if one["credit"] != other["credit"])
+    is_single = not {*x, *y} - {0.0, 1.0}
+    return Comparison(
+        a,
+        b,
+        len(x),
+        (accuracy(x), accuracy(y)),
+        difference(x, y),
+        bootstrap(x, y),
+        p_value(x, y),
+        "McNemar, exact" if is_single else "sign flips",
+        questions_needed(x, y, 2.0),
+        flips,
+    )
+
+
+def _of(rows: Rows, label: str) -> list[dict[str, Any]]:
+    cells = by_cell(rows)
+    parts = label.split(":")
+    found = cells.get(Cell(*parts)) if len(parts) == len(Cell._fields) else None
+    if found is None:
+        there = ", ".join(":".join(cell) for cell in cells)
+        raise ConfigError(f"no cell {label!r}; there are {there}")
+    return sorted(found, key=_key)
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str]:
+    return row["test"], row["id"]
+
+
+def _flip(a: dict[str, Any], b: dict[str, Any]) -> Flip:
+    answers, credits = (a["answer"], b["answer"]), (a["credit"], b["credit"])
+    return Flip(a["test"], a["id"], a["question"], a["gold"], answers, credits)
+
+
+def _line(flip: Flip) -> str:
+    (one, other), (x, y) = flip.answers, flip.credits
+    text = " ".join(flip.question.split())
+    short = text if len(text) <= 80 else f"{text[:77]}..."
+    return f"  {'A' if x > y else 'B'}  {flip.id} ({flip.test}): {one} | {other}, gold {flip.gold}  {short}"
