@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .api import (
         ask,
         collect,
+        compare,
         compare_methods,
         cost,
         distill_decomposer,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         list_data,
         list_methods,
         plan,
+        plot,
         report,
         show_data,
         stats_of_traces,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ask",
     "collect",
+    "compare",
     "compare_methods",
     "cost",
     "distill_decomposer",
@@ -45,6 +48,7 @@ __all__ = [
     "list_data",
     "list_methods",
     "plan",
+    "plot",
     "report",
     "show_data",
     "stats_of_traces",

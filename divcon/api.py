@@ -11,12 +11,12 @@ from pathlib import Path
 
 from .decompose import Decomposition, none
 from .distill import published, traces
+from .eval import methods, plots, results, summary, tables
 from .eval import report as reports
-from .eval import results, summary, tables
 from .eval import status as statuses
+from .eval.comparison import Comparison, comparison
 from .eval.compose import Row
-from .eval.figures import AxisName
-from .eval.methods import compare
+from .eval.figures import AxisName, Style
 from .eval.pilot import lengths
 from .eval.plan import Plan
 from .eval.plan import plan as planned
@@ -101,7 +101,7 @@ def compare_methods(
 ) -> Path:
     """Distil by every method and seed that the config lists, and ask all students; the path of the table."""
     with _open(config, overrides, limit, run) as opened:
-        return compare(opened)
+        return methods.compare(opened)
 
 
 def list_methods() -> str:
@@ -121,6 +121,18 @@ def report(run: Path, axis: AxisName = "flops") -> Path:
     """Rebuild a run's report, accuracy drawn against a kind of cost; the path of its page."""
     stored(run)
     return reports.report(run, axis)
+
+
+def plot(run: Path, name: str, out: Path | None = None, style: Style = "paper", axis: AxisName = "flops") -> Path:
+    """One figure of a run, by its name (`divcon.eval.plots.PLOTS`), and its numbers as CSV beside it; its path."""
+    stored(run)
+    return plots.draw(run, name, out or Path(f"{name}.pdf"), style, axis)
+
+
+def compare(run: Path, a: str, b: str, test: str | None = None) -> Comparison:
+    """Two cells of a run, `decomposer:solver:vote` each, on the same questions."""
+    stored(run)
+    return comparison(run, a, b, test)
 
 
 def status(run: Path) -> Status:

@@ -163,20 +163,56 @@ def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Pa
     click.echo(api.evaluate(config, overrides=overrides, limit=limit, run=run))
 
 
-@main.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
+_AXIS = click.option(
     "--axis",
     type=click.Choice(["flops", "tokens", "seconds", "dollars"]),
     default="flops",
     show_default=True,
     help="The kind of cost that accuracy is drawn against.",
 )
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path), help="A .pdf, .svg or .png file; NAME.pdf without it.")
+@click.option("--style", type=click.Choice(["paper", "slides"]), default="paper", show_default=True)
+@_AXIS
+def plot(
+    run: Path,
+    name: str,
+    out: Path | None,
+    style: Literal["paper", "slides"],
+    axis: Literal["flops", "tokens", "seconds", "dollars"],
+) -> None:
+    """Draw one figure of a run, accuracy_cost say, and write its numbers beside it; needs no model."""
+    from . import api
+
+    click.echo(api.plot(run, name, out, style, axis))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@_AXIS
 def report(run: Path, axis: Literal["flops", "tokens", "seconds", "dollars"]) -> None:
     """Rebuild the report of a run directory; needs no model and no network."""
     from . import api
 
     click.echo(api.report(run, axis))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("a")
+@click.argument("b")
+@click.option("--test", help="One test; without it, all of them.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with every question that flipped.")
+def compare(run: Path, a: str, b: str, test: str | None, as_json: bool) -> None:
+    """Compare two cells of a run on the same questions; A and B are decomposer:solver:vote, llm:llm:greedy say."""
+    from . import api
+
+    found = api.compare(run, a, b, test)
+    click.echo(json.dumps(found.as_json(), indent=1) if as_json else found)
 
 
 @main.command()

@@ -6,11 +6,14 @@ Fonts are embedded as Type 42, and files carry no date, so that the same rows gi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,17 +21,17 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
+from ..tasks.errors import ConfigError
 from .ballots import Composition, RuleCurve
 from .ranking import Gain, ScoreLine
-from .summary import ALL, Line, front
+from .stats import Estimate
+from .summary import ALL, Line, Square, front
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
 
 STYLE: Any = {
-    "font.size": 8,
-    "axes.titlesize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -40,10 +43,45 @@ STYLE: Any = {
     "svg.hashsalt": "divcon",
     "savefig.dpi": 200,
 }
-_OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_NAMED = 16
+"""Cells that a figure names one by one; of more, those on the front, and the LLM in both phases."""
 _MARKERS = ("o", "s", "^", "D")
 _THIN: Any = {"markersize": 3.5, "lw": 0.8, "elinewidth": 0.6, "capsize": 1.5}
-_DATELESS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+KINDS: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
+
+
+Style = Literal["paper", "slides"]
+_FONT: dict[Style, float] = {"paper": 8, "slides": 12}
+_SCALE: dict[Style, float] = {"paper": 1, "slides": 1.35}
+"""Of the width: a slide's letters are larger in their figure."""
+_CURRENT: ContextVar[Style] = ContextVar("style", default="paper")
+
+
+@contextmanager
+def styled(style: Style) -> Iterator[None]:
+    """Figures that are drawn within are for print, or for slides."""
+    token = _CURRENT.set(style)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def _style() -> Any:
+    size = _FONT[_CURRENT.get()]
+    return STYLE | {"font.size": size, "axes.titlesize": size}
+
+
+def _inches(width: float, height: float) -> tuple[float, float]:
+    """A size that was chosen for print, for the current style."""
+    scale = _SCALE[_CURRENT.get()]
+    return width * scale, height * scale
+
+
+def _points_of(size: float) -> float:
+    """A size that was chosen for print, for the current style."""
+    return size * _FONT[_CURRENT.get()] / _FONT["paper"]
 
 
 AxisName = Literal["flops", "tokens", "seconds", "dollars"]
@@ -73,8 +111,8 @@ def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
     votes = list(dict.fromkeys(line.cell.vote for line in lines))[:2]  # one vote stands for all on its samples
     whole = [line for line in lines if line.test == lines[0].test and line.cell.vote in votes]
     known = [(cost, line) for line in whole if (cost := chosen.cost(line))]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.6, 4.4), layout="constrained")
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=_inches(6.6, 4.4), layout="constrained")
         axes = figure.add_subplot()
         look = _Look(whole)
         for cost, line in known:
@@ -87,8 +125,10 @@ def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
         axes.set(xscale="log", xlabel=chosen.label, ylabel="accuracy (%), 95 % interval")
         axes.set_title(_title(whole, [line for line in whole if not chosen.cost(line)]))
         axes.margins(x=0.14, y=0.08)
-        look.legend(axes)
-        _label(figure, axes, [(cost, 100 * line.accuracy.value, _short(line)) for cost, line in known])
+        look.legend(figure)
+        edges = {cost for cost, _ in steps} if len(known) > _NAMED else None
+        named = [one for one in known if edges is None or one[0] in edges or one[1].cell[:2] == ("llm", "llm")]
+        _label(figure, axes, [(cost, 100 * line.accuracy.value, _short(line)) for cost, line in named])
     return figure
 
 
@@ -97,8 +137,8 @@ def by_test(lines: Sequence[Line]) -> Figure:
     tests = [test for test in dict.fromkeys(line.test for line in lines) if test != ALL]
     solvers = list(dict.fromkeys(line.cell.solver for line in lines))
     vote = lines[0].cell.vote
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.4 * len(solvers), 3.2), layout="constrained")
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=_inches(3.4 * len(solvers), 3.2), layout="constrained")
         panels = figure.subplots(1, len(solvers), sharey=True, squeeze=False)[0]
         look = _Look(lines)
         decomposers = list(dict.fromkeys(line.cell.decomposer for line in lines))
@@ -110,11 +150,41 @@ def by_test(lines: Sequence[Line]) -> Figure:
                 heights = [100 * x.accuracy.value for x in of_cell]
                 panel.errorbar(places, heights, yerr=_bars(of_cell), capsize=2, elinewidth=0.8, **style)
             panel.set_xticks(range(len(tests)), [test.replace(", ", ",\n") for test in tests])
-            panel.tick_params(axis="x", labelsize=6.5)
+            panel.tick_params(axis="x", labelsize=_points_of(6.5))
             panel.set_title(f"solver: {solver} ({vote})")
         panels[0].set_ylabel("accuracy (%), 95 % interval")
-        panels[-1].legend(title="decomposer", frameon=False, fontsize=7)
+        panels[-1].legend(title="decomposer", frameon=False, fontsize=_points_of(7))
     return figure
+
+
+def heat_map(squares: Sequence[Square], title: str = "") -> Figure:
+    """Decomposers down, solvers across: accuracy, and in small print the difference to the reference."""
+    decomposers = list(dict.fromkeys(one.decomposer for one in squares))
+    solvers = list(dict.fromkeys(one.solver for one in squares))
+    grid = np.full((len(decomposers), len(solvers)), np.nan)
+    with mpl.rc_context(_style() | {"axes.grid": False}):
+        figure = Figure(figsize=_inches(1.3 + 1.25 * len(solvers), 0.9 + 0.42 * len(decomposers)), layout="constrained")
+        axes = figure.add_subplot()
+        for one in squares:
+            down, across = decomposers.index(one.decomposer), solvers.index(one.solver)
+            grid[down, across] = 100 * one.accuracy.value
+            ink = "white" if one.accuracy.value > 0.55 else "black"
+            axes.text(across, down - 0.13, f"{100 * one.accuracy.value:.1f}", ha="center", va="center", color=ink)
+            beside = "reference" if one.beside is None else _points(one.beside)
+            axes.text(across, down + 0.23, beside, ha="center", va="center", color=ink, fontsize=_points_of(5.5))
+        axes.imshow(grid, cmap="cividis_r", vmin=0, vmax=100, aspect="auto")
+        axes.set_xticks(range(len(solvers)), solvers)
+        axes.set_yticks(range(len(decomposers)), decomposers)
+        axes.set(xlabel="solver", ylabel="decomposer")
+        axes.set_title(title)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    return figure
+
+
+def _points(change: Estimate) -> str:
+    value, low, high = (100 * part for part in change)
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def votes(curves: Sequence[RuleCurve]) -> Figure:
@@ -122,8 +192,8 @@ def votes(curves: Sequence[RuleCurve]) -> Figure:
     compositions = list(dict.fromkeys(curve.composition for curve in curves))
     columns = min(3, len(compositions))
     lines = -(-len(compositions) // columns)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.4 * columns + 0.4, 2.2 * lines + 0.5), layout="constrained")
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=_inches(2.4 * columns + 0.4, 2.2 * lines + 0.5), layout="constrained")
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         for panel, composition in zip(panels, compositions, strict=False):
             of = [curve for curve in curves if curve.composition == composition]
@@ -141,14 +211,14 @@ def votes(curves: Sequence[RuleCurve]) -> Figure:
         for panel in panels[len(compositions) :]:
             panel.set_visible(False)
         handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=_points_of(7))
     return figure
 
 
 def calibration(found: Sequence[ScoreLine]) -> Figure:
     """The share of solutions that is right against the ranker's score, a line a composition."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.6, 3.6), layout="constrained")
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=_inches(6.6, 3.6), layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color="#888888", lw=0.8, linestyle=":", label="calibrated")
         for i, line in enumerate(found):
@@ -164,14 +234,14 @@ def calibration(found: Sequence[ScoreLine]) -> Figure:
                 **_THIN,
             )
         axes.set(xlabel="mean score of a tenth of the solutions", ylabel="share that is right, 95 % interval")
-        figure.legend(loc="outside right upper", frameon=False, fontsize=7)
+        figure.legend(loc="outside right upper", frameon=False, fontsize=_points_of(7))
     return figure
 
 
 def gain(found: Sequence[Gain]) -> Figure:
     """What the ranker's weights add to the vote, against how well the ranker tells pairs."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.6, 3.6), layout="constrained")
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=_inches(6.6, 3.6), layout="constrained")
         axes = figure.add_subplot()
         axes.axhline(0, color="#888888", lw=0.8)
         points = [(100 * one.pairs.value, 100 * one.gain.value, one.label) for one in found]
@@ -186,8 +256,8 @@ def gain(found: Sequence[Gain]) -> Figure:
 
 def training(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Every training of a run, step by step: its loss, and how likely right and wrong replies are to it."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.6, 2.6), layout="constrained")
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=_inches(6.6, 2.6), layout="constrained")
         loss, likely = figure.subplots(1, 2)
         for i, (name, steps) in enumerate(curves.items()):
             at, colour = [step["step"] for step in steps], _OKABE_ITO[i % len(_OKABE_ITO)]
@@ -206,12 +276,19 @@ def training(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 
 def save(figure: Figure, directory: Path, name: str) -> list[Path]:
     """The figure as PDF, SVG and PNG."""
-    files = []
-    for kind, metadata in _DATELESS.items():
-        files.append(directory / f"{name}.{kind}")
-        with mpl.rc_context(STYLE):
-            figure.savefig(files[-1], metadata=metadata)
+    files = [directory / f"{name}.{kind}" for kind in KINDS]
+    for file in files:
+        write(figure, file)
     return files
+
+
+def write(figure: Figure, file: Path) -> None:
+    """The figure in the format of the file's name. Raises ConfigError for others than PDF, SVG and PNG."""
+    kind = file.suffix.removeprefix(".")
+    if kind not in KINDS:
+        raise ConfigError(f"no figure can be written to {file.name}; its name must end in {', '.join(KINDS)}")
+    with mpl.rc_context(_style()):
+        figure.savefig(file, metadata=KINDS[kind])
 
 
 class _Look:
@@ -232,7 +309,7 @@ class _Look:
             "ls": "none",
         }
 
-    def legend(self, axes: Axes) -> None:
+    def legend(self, figure: Figure) -> None:
         def entry(label: str, **style: Any) -> Line2D:
             return Line2D([], [], ls="none", label=label, **style)
 
@@ -243,13 +320,12 @@ class _Look:
             for v in self._votes
         ]
         front_line = Line2D([], [], color="#888888", lw=1, label="Pareto front")
-        axes.legend(
+        figure.legend(
             handles=[*decomposers, *solvers, *votes, front_line],
-            ncols=4,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.14),
+            ncols=4 if len(decomposers) < 7 else 3,
+            loc="outside lower center",
             frameon=False,
-            fontsize=7,
+            fontsize=_points_of(7),
         )
 
     def _colour(self, decomposer: str) -> str:
@@ -271,7 +347,7 @@ def _short(line: Line) -> str:
 
 def _title(lines: Sequence[Line], missing: Sequence[Line]) -> str:
     title = f"{lines[0].test}, n = {lines[0].questions}; decomposer \N{RIGHTWARDS ARROW} solver"
-    cells = ", ".join(line.cell.label for line in missing)
+    cells = ", ".join(line.cell.label for line in missing[:3]) + f" and {len(missing) - 3} others" * (len(missing) > 3)
     return f"{title}\ncost unknown, not drawn: {cells}" if missing else title
 
 
@@ -303,7 +379,14 @@ _HALO = [withStroke(linewidth=2, foreground="white")]
 
 def _annotate(axes: Axes, at: tuple[float, float], text: str, dx: float, dy: float, align: str) -> Annotation:
     return axes.annotate(
-        text, at, (dx, dy), textcoords="offset points", ha=align, va="center", fontsize=6.5, path_effects=_HALO
+        text,
+        at,
+        (dx, dy),
+        textcoords="offset points",
+        ha=align,
+        va="center",
+        fontsize=_points_of(6.5),
+        path_effects=_HALO,
     )
 
 

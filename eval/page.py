@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .tables import Table
 
 
-def figure(svg: Path, caption: str) -> str:
-    drawing = svg.read_text(encoding="utf-8")
-    return f"<figure>{drawing[drawing.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
+@dataclass(frozen=True)
+class Figures:
+    """The figures that were drawn into a report's folder."""
+
+    folder: Path
+    drawn: Sequence[str]
+
+    def __call__(self, name: str, caption: str) -> list[str]:
+        """One of them, drawn in the page; nothing where the run had nothing for it."""
+        if name not in self.drawn:
+            return []
+        drawing = (self.folder / f"{name}.svg").read_text(encoding="utf-8")
+        svg = drawing[drawing.index("<svg") :]
+        return [f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"]
 
 
 def table(table: Table) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,24 @@ import yaml
 from ..distill import student
 from ..tasks.errors import ConfigError
 from . import figures, page, results, tables
-from .summary import Contrast, Line, Swap, bills, clean, contrasts, decomposed, lenient, lines, shared, swaps, verdicts
+from .plots import Drawn, draw_all
+from .summary import (
+    Contrast,
+    Line,
+    Swap,
+    bills,
+    clean,
+    contrasts,
+    decomposed,
+    lenient,
+    lines,
+    shared,
+    swaps,
+    verdicts,
+)
 from .vote_report import Votes, case_view
 
 _EXAMPLES = 6
-_STUDENTS = ("decomposer", "solver", "ranker")
 
 
 def report(run: Path, axis: figures.AxisName = "flops") -> Path:
@@ -47,12 +59,8 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     shown = [*map(tables.markdown, [main, changes, *made, *graded, *checked]), *(f"{note}\n" for note in notes)]
     (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
     (out / "table.tex").write_text(tables.latex(main, " ".join(notes)), encoding="utf-8")
-    figures.save(figures.accuracy_cost(summary, axis), out, "accuracy_cost")
-    figures.save(figures.by_test(summary), out, "by_test")
-    votes.draw(out)
-    if curves := _curves(run):
-        figures.save(figures.training(curves), out, "training")
-    (out / "index.html").write_text(_page(run, summary, changed, votes, rows), encoding="utf-8")
+    drawn = page.Figures(out, draw_all(Drawn(run, rows, axis), out))
+    (out / "index.html").write_text(_page(run, summary, changed, votes, drawn, rows), encoding="utf-8")
     return out / "index.html"
 
 
@@ -85,23 +93,31 @@ def _bill(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def _page(run: Path, summary: list[Line], changed: list[Swap], votes: Votes, rows: list[dict[str, Any]]) -> str:
-    out = run / "report"
+def _page(
+    run: Path,
+    summary: list[Line],
+    changed: list[Swap],
+    votes: Votes,
+    drawn: page.Figures,
+    rows: list[dict[str, Any]],
+) -> str:
     title = f"divcon study: {run.resolve().name}"
     few = list(dict.fromkeys(swap.vote for swap in changed))[:2]  # the rules of one set of samples differ little
     main, changes = tables.main(summary), tables.changes([swap for swap in changed if swap.vote in few])
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         _says(summary, changed, rows),
-        page.figure(out / "accuracy_cost.svg", "Accuracy against inference cost; the line is the Pareto front."),
+        *drawn("accuracy_cost", "Accuracy against inference cost; the line is the Pareto front."),
+        "<h2>Every decomposer before every solver</h2>",
+        *drawn("heat_map", "Accuracy on all questions; in small print the difference to the reference."),
         "<h2>What the student changes</h2>",
         "<p>The student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on "
         "the same questions, in points, with 95 % intervals (Bonett and Price).</p>",
         page.table(changes),
         "<h2>Test by test</h2>",
-        page.figure(out / "by_test.svg", "Accuracy of every decomposer before each solver, test by test."),
+        *drawn("by_test", "Accuracy of every decomposer before each solver, test by test."),
         *_decompositions(rows),
-        *votes.sections(out),
+        *votes.sections(drawn),
         "<h2>Verdicts</h2>",
         "<p>How the winning answers were graded. An unreadable answer is no answer; timed out is a comparison that "
         "passed its limit of time or size. Neither counts as right.</p>",
@@ -118,7 +134,7 @@ def _page(run: Path, summary: list[Line], changed: list[Swap], votes: Votes, row
         f"<p class=note>{html.escape(_bill(rows))} {html.escape(_footnote(run))}</p>",
         "<h2>Students</h2>",
         page.table(_students(run)),
-        *_training(out),
+        *drawn("training", "The students' trainings."),
         *case_view(rows),
         "<h2>Examples</h2>",
         *(_example(row) for row in _chosen(rows)),
@@ -185,28 +201,12 @@ def _sentence(swap: Swap) -> str:
 def _students(run: Path) -> tables.Table:
     header = ["student", "data", "teacher", "examples", "steps", "training tokens", "weights trained", "last loss"]
     rows = []
-    for name in _STUDENTS:
+    for name in sorted(path.parent.name for path in run.glob("*/divcon.json")):
         if facts := student.read(run / name):
             t = facts["trained"]
             amounts = [f"{t[key]:,}" for key in ("examples", "steps", "tokens", "parameters")]
             rows.append([name, facts["data"], facts["teacher"], *amounts, f"{t['loss']:.4f}"])
     return header, rows
-
-
-def _curves(run: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every training's logged steps, by the student and, where it has several, by the stage."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for role in _STUDENTS:
-        path = run / role / "training.json"
-        stages = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        found |= {f"{role}: {stage}" if len(stages) > 1 else role: curve for stage, curve in stages.items()}
-    return found
-
-
-def _training(out: Path) -> list[str]:
-    if not (out / "training.svg").is_file():
-        return []
-    return [page.figure(out / "training.svg", "The students' trainings.")]
 
 
 def _chosen(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,14 +11,11 @@ from pathlib import Path
 
 import yaml
 
-from ..distill import student
-from ..distill.recipes import RankerRecipe
-from . import figures, page, tables
-from .ballots import Case, RuleCurve, RuleLine, Said, StopLine, cases, rule_curves, rule_lines, stop_lines
-from .ranking import Gain, ScoreLine, gains, score_lines
+from . import page, tables
+from .ballots import Case, RuleLine, Said, StopLine, cases, rule_lines, stop_lines
+from .ranking import ScoreLine, score_lines
 from .summary import Rows
 from .teaching import HELD_OUT
-from .vote import Score
 
 
 @dataclass(frozen=True)
@@ -27,46 +24,33 @@ class Votes:
 
     run: Path
     rules: list[RuleLine]
-    curves: list[RuleCurve]
     stops: list[StopLine]
     scores: list[ScoreLine]
-    gains: list[Gain]
 
     @classmethod
     def of(cls, run: Path, rows: Rows) -> Votes:
         """From a run's results."""
         stops = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["grid"].get("stops", ())
-        curves = rule_curves(rows, _whole_only(run))
-        return cls(run, rule_lines(rows), curves, stop_lines(rows, stops), score_lines(rows), gains(rows))
+        return cls(run, rule_lines(rows), stop_lines(rows, stops), score_lines(rows))
 
     def tables(self) -> list[tables.Table]:
         made = [tables.votes(self.rules)] if self.rules else []
         made += [tables.stops(self.stops)] if self.stops else []
         return made + ([tables.scores(self.scores)] if self.scores else [])
 
-    def draw(self, out: Path) -> None:
-        """Write the figures into a directory."""
-        if self.curves:
-            figures.save(figures.votes(self.curves), out, "votes")
-        if self.scores:
-            figures.save(
-                figures.calibration([line for line in self.scores if line.score == "ranker"]), out, "calibration"
-            )
-        if self.gains:
-            figures.save(figures.gain(self.gains), out, "gain")
+    def sections(self, figures: page.Figures) -> list[str]:
+        """For the page."""
+        return [*self._rules(figures), *self._stops(), *self._ranker(figures)]
 
-    def sections(self, out: Path) -> list[str]:
-        """For the page, which shows the figures that were drawn into `out`."""
-        return [*self._rules(out), *self._stops(), *self._ranker(out)]
-
-    def _rules(self, out: Path) -> list[str]:
-        if not self.rules and not self.curves:
+    def _rules(self, figures: page.Figures) -> list[str]:
+        curves = figures("votes", _CURVES)
+        if not self.rules and not curves:
             return []
         beside = "<p>Each rule beside the first, on the same samples, with 95 % intervals (Bonett and Price).</p>"
         return [
             "<h2>Votes</h2>",
             *([beside, page.table(tables.votes(self.rules))] if self.rules else []),
-            *([page.figure(out / "votes.svg", _CURVES)] if self.curves else []),
+            *curves,
         ]
 
     def _stops(self) -> list[str]:
@@ -79,19 +63,17 @@ class Votes:
             page.table(tables.stops(self.stops)),
         ]
 
-    def _ranker(self, out: Path) -> list[str]:
+    def _ranker(self, figures: page.Figures) -> list[str]:
         if not self.scores:
             return []
-        drawn = [("calibration", "How often a solution is right that the ranker scores so.")]
-        if self.gains:
-            drawn.append(("gain", "What the ranker's weights add to the count, against how well it tells pairs."))
         return [
             "<h2>The ranker</h2>",
             f"<p>{self._held_out()}On the samples of the tests, beside scores that need no training: a pair is a right "
             "and a wrong solution of one question; AUROC takes pairs of all questions, and also rewards knowing which "
             "of them are easy.</p>",
             page.table(tables.scores(self.scores)),
-            *(page.figure(out / f"{name}.svg", caption) for name, caption in drawn),
+            *figures("calibration", "How often a solution is right that the ranker scores so."),
+            *figures("gain", "What the ranker's weights add to the count, against how well it tells pairs."),
         ]
 
     def _held_out(self) -> str:
@@ -124,13 +106,6 @@ def case_view(rows: Rows) -> list[str]:
         "<label><input type=checkbox class=only checked> only where rules disagree</label>",
         *(_folded(composition.label, of) for composition, of in found),
     ]
-
-
-def _whole_only(run: Path) -> tuple[Score, ...]:
-    """A ranker that looks at a question's other samples scores them all together."""
-    made = student.read(run / "ranker")
-    looks_around = made and RankerRecipe.model_validate(made["recipe"]).backbone.looks_around
-    return ("rank",) if looks_around else ()
 
 
 def _folded(label: str, of: Sequence[Case]) -> str:

@@ -62,9 +62,8 @@ def test_a_run_leaves_everything_the_design_names(run: Path) -> None:
         made = {path.name for path in (run / name).iterdir()}
         assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "divcon.json"} <= made
         assert not [path for path in made if path.endswith((".bin", ".pt", ".pth"))]
-    drawn = {
-        f"{name}.{kind}" for name in ("accuracy_cost", "by_test", "votes", "training") for kind in ("pdf", "svg", "png")
-    }
+    names, kinds = ("accuracy_cost", "by_test", "heat_map", "votes", "training"), ("pdf", "svg", "png", "csv")
+    drawn = {f"{name}.{kind}" for name in names for kind in kinds}
     assert {path.name for path in (run / "report").iterdir()} == {"index.html", "table.md", "table.tex", *drawn}
     assert not (run / "checkpoints" / "decomposer").exists()
 

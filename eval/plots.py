@@ -1,0 +1,176 @@
+"""Every figure of a run by its name, with the numbers behind it. Adding one is a function and a line in `PLOTS`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from ..distill import student
+from ..distill.recipes import RankerRecipe
+from ..tasks.errors import ConfigError
+from . import figures, results
+from .ballots import rule_curves
+from .figures import AxisName, Style
+from .ranking import gains, score_lines
+from .summary import ALL, Line, Rows, lines, squares
+from .vote import Score
+
+STUDENTS = ("decomposer", "solver", "ranker")
+"""The folders in which a run's trainings left their curves."""
+
+
+class Plot(NamedTuple):
+    """A figure, and its numbers as they are, unrounded."""
+
+    figure: Figure
+    header: Sequence[str]
+    numbers: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What figures are drawn from: a run's directory, and nothing else."""
+
+    run: Path
+    rows: Rows
+    axis: AxisName = "flops"
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        return lines(self.rows)
+
+
+def accuracy_cost(of: Drawn) -> Plot:
+    """Accuracy against what a question costs."""
+    return Plot(figures.accuracy_cost(of.lines, of.axis), _LINE, _numbers(of.lines, [of.lines[0].test]))
+
+
+def by_test(of: Drawn) -> Plot:
+    """Accuracy on every test."""
+    tests = [line.test for line in of.lines if line.test != ALL]
+    return Plot(figures.by_test(of.lines), _LINE, _numbers(of.lines, tests))
+
+
+def heat_map(of: Drawn) -> Plot:
+    """Every decomposer before every solver."""
+    found = squares(of.rows)
+    header = ["decomposer", "solver", "accuracy", "low", "high", "beside", "beside low", "beside high"]
+    numbers = [[s.decomposer, s.solver, *s.accuracy, *(s.beside or _NOTHING)] for s in found]
+    return Plot(figures.heat_map(found, f"{of.rows[0]['vote']}, accuracy (%)"), header, numbers)
+
+
+def votes(of: Drawn) -> Plot | None:
+    """Accuracy against the number of samples, rule by rule."""
+    curves = rule_curves(of.rows, _whole_only(of.run))
+    numbers = [
+        [*curve.composition, curve.vote, k, *one] for curve in curves for k, one in enumerate(curve.accuracies, 1)
+    ]
+    header = ["decomposer", "solver", "vote", "samples", "accuracy", "low", "high"]
+    return Plot(figures.votes(curves), header, numbers) if curves else None
+
+
+def calibration(of: Drawn) -> Plot | None:
+    """How often solutions of like scores are right."""
+    found = [line for line in score_lines(of.rows) if line.score == "ranker"]
+    numbers = [
+        [*line.composition, one.score, *one.right, one.solutions] for line in found for one in line.worth.calibration
+    ]
+    header = ["decomposer", "solver", "mean score", "right", "low", "high", "solutions"]
+    return Plot(figures.calibration(found), header, numbers) if found else None
+
+
+def gain(of: Drawn) -> Plot | None:
+    """What the ranker adds to the vote against how well it tells pairs."""
+    found = gains(of.rows)
+    header = ["composition", "pairs", "pairs low", "pairs high", "gain", "gain low", "gain high"]
+    return Plot(figures.gain(found), header, [[one.label, *one.pairs, *one.gain] for one in found]) if found else None
+
+
+def training(of: Drawn) -> Plot | None:
+    """Every training, step by step."""
+    curves = _curves(of.run)
+    keys = ["loss", "logprob_right", "logprob_wrong"]
+    numbers = [[name, step["step"], *map(step.get, keys)] for name, steps in curves.items() for step in steps]
+    return Plot(figures.training(curves), ["training", "step", *keys], numbers) if curves else None
+
+
+PLOTS: dict[str, Callable[[Drawn], Plot | None]] = {
+    "accuracy_cost": accuracy_cost,
+    "by_test": by_test,
+    "heat_map": heat_map,
+    "votes": votes,
+    "calibration": calibration,
+    "gain": gain,
+    "training": training,
+}
+"""None where a run has nothing for a figure."""
+
+
+def draw_all(of: Drawn, out: Path) -> list[str]:
+    """Every figure that the run has something for, as PDF, SVG, PNG and CSV; their names."""
+    drawn = []
+    for name, plot in PLOTS.items():
+        if made := plot(of):
+            figures.save(made.figure, out, name)
+            _write(made, out / f"{name}.csv")
+            drawn.append(name)
+    return drawn
+
+
+def draw(run: Path, name: str, out: Path, style: Style = "paper", axis: AxisName = "flops") -> Path:
+    """One figure into a file of PDF, SVG or PNG, its numbers beside it as CSV; the file.
+
+    Raises ConfigError for an unknown figure, another format, or a run that has nothing for it.
+    """
+    if name not in PLOTS:
+        raise ConfigError(f"no figure {name!r}; there are {', '.join(PLOTS)}")
+    with figures.styled(style):
+        made = PLOTS[name](Drawn(run, results.read(run / "results.parquet"), axis))
+        if made is None:
+            raise ConfigError(f"{run} has nothing for the figure {name!r}")
+        figures.write(made.figure, out)
+    _write(made, out.with_suffix(".csv"))
+    return out
+
+
+def _write(plot: Plot, file: Path) -> None:
+    with file.open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out, lineterminator="\n").writerows([plot.header, *plot.numbers])
+
+
+_OF_CELL = ("decomposer", "solver", "vote", "test", "questions", "accuracy", "low", "high")
+_LINE = (*_OF_CELL, "flops", "tokens", "seconds", "dollars")
+_NOTHING: tuple[None, None, None] = (None, None, None)
+
+
+def _numbers(of: Sequence[Line], tests: Iterable[str]) -> list[list[object]]:
+    wanted = set(tests)
+    return [
+        [*x.cell, x.test, x.questions, *x.accuracy, x.flops, x.tokens, x.seconds, x.dollars]
+        for x in of
+        if x.test in wanted
+    ]
+
+
+def _whole_only(run: Path) -> tuple[Score, ...]:
+    """A ranker that looks at a question's other samples scores them all together."""
+    made = student.read(run / "ranker")
+    looks_around = made and RankerRecipe.model_validate(made["recipe"]).backbone.looks_around
+    return ("rank",) if looks_around else ()
+
+
+def _curves(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every training's logged steps, by the student and, where it has several, by the stage."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for role in STUDENTS:
+        for path in sorted(run.glob(f"{role}*/training.json")):
+            name, stages = path.parent.name, json.loads(path.read_text(encoding="utf-8"))
+            found |= {f"{name}: {stage}" if len(stages) > 1 else name: curve for stage, curve in stages.items()}
+    return found
