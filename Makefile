@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives math-negatives vote ranker bench bench-vote bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
+.PHONY: install study results gsm8k negatives math-negatives grid vote ranker bench bench-vote bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -41,6 +41,12 @@ math-negatives: install
 negatives: install
 	$(BIN)/divcon distill methods miniature-negatives $(ARGS)
 	cp runs/miniature-negatives/methods/table.md docs/results/negatives.md
+
+# docs/results/grid.md: every decomposer before every solver, with controls.
+grid: install
+	$(BIN)/divcon study miniature-full $(ARGS)
+	cp runs/miniature-full/report/table.md docs/results/grid.md
+	cp runs/miniature-full/report/heat_map.png docs/figures/miniature_grid.png
 
 # docs/results/vote.md: rules of the vote in every cell of the miniature study.
 vote: install
