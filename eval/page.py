@@ -27,6 +27,7 @@ class Figures:
 
 
 def table(table: Table) -> str:
+    """A table that scrolls sideways where it is wider than the page."""
     header, rows = table
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     body = "\n".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)

@@ -273,10 +273,13 @@ class Run:
         if name in _FREE:
             return Decomposing(name, None, None, _FREE[name])
         if control := names.control(name):
-            of = self._decomposing("llm")
-            assert isinstance(of, Decomposing)
+            of = self._asking("llm")
             change = shuffled(self.study.seed) if control.change == "shuffled" else truncated(control.most)
             return Changed(name, of.footprint, of.price, of, change)
+        return self._asking(name)
+
+    def _asking(self, name: str) -> Decomposing:
+        """A decomposer that is a model."""
         model = self.model(name, "decomposer")
         watched = _WatchedDecomposer(self.decomposer(model), f"decompose: {name}", self.progress)
         return Decomposing(name, model.footprint, model.price, watched)
