@@ -36,7 +36,7 @@ def solver(study: Study, model: Model) -> PromptedSolver:
 
 def _examples(study: Study) -> tuple[Question, ...]:
     """The worked examples that are shown first. Raises ConfigError for one that cannot be shown."""
-    path = study.prompts.examples
+    path = prompts.examples(study.prompts.examples) if study.prompts.examples else None
     shown = tuple(jsonl.read(path)) if path else ()
     for example in shown:
         if not (example.subquestions and example.solution):

@@ -41,8 +41,9 @@ class PromptNames(Settings):
     """For questions without sub-questions: `cot` thinks step by step, `direct` may not."""
     direct: str = "direct"
     """For the decomposer `none-direct`: the solver answers at once."""
-    examples: Path | None = None
-    """A JSON Lines file of worked examples (with `subquestions` and `solution`) to show first; None shows none."""
+    examples: str | None = None
+    """Worked examples to show first in every stage: `gsm8k`, or the path of a JSON Lines file (questions with
+    `subquestions` and `solution`); None shows none."""
 
     @model_validator(mode="after")
     def _have_their_places(self) -> Self:

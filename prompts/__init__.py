@@ -45,6 +45,12 @@ def load(name: str) -> Prompt:
     return Prompt(name=name, text=path.read_text(encoding="utf-8").rstrip("\n"))
 
 
+def examples(name: str) -> Path:
+    """The file of worked examples shipped as `prompts/examples/NAME.jsonl`, or else the file at that path."""
+    shipped = _HERE / "examples" / f"{name}.jsonl"
+    return shipped if shipped.is_file() else Path(name)
+
+
 def names() -> list[str]:
     """The names of the shipped prompts."""
     return sorted(str(path.relative_to(_HERE).with_suffix("")) for path in _HERE.rglob("*.md"))

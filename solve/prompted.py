@@ -46,13 +46,13 @@ class PromptedSolver:
         """What the model is sent; also what a student is trained on. Without a stage, sub-questions decide it."""
         stage = stage or ("solve" if subquestions else "single_stage")
         prompt = {"solve": self.prompt, "single_stage": self.single_stage, "direct": self.direct}[stage]
-        shown = [
-            (_ask(prompt, e, e.subquestions), Message("assistant", e.solution))
-            for e in self.examples
-            if stage != "direct" and bool(e.subquestions) == bool(subquestions)
-        ]
+        shown = [(_ask(prompt, e, e.subquestions), Message("assistant", _reply(e, stage))) for e in self.examples]
         messages = (*(turn for pair in shown for turn in pair), _ask(prompt, question, subquestions))
         return Request(messages, self.sampling, self.samples, prompt.sha256, self.logprobs)
+
+
+def _reply(example: Question, stage: Stage) -> str:
+    return f"The answer is: {example.answer}" if stage == "direct" else example.solution
 
 
 def _solution(completion: Completion, question: Question) -> Solution:
