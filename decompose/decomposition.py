@@ -72,13 +72,18 @@ def listing(subquestions: Sequence[str]) -> str:
     return "\n".join(f"{i}. {s}" for i, s in enumerate(subquestions, 1)) or NOT_NEEDED
 
 
+def harmless(text: str) -> str:
+    """A model's text without control tokens, to be put into another's prompt."""
+    return _CONTROL.sub("", text)
+
+
 def parse(text: str, limit: int) -> tuple[tuple[str, ...], Kind]:
     """At most `limit` sub-questions from numbered, bulleted or plain lines that hold a question.
 
     A line without a question mark is commentary, and one about the "main question" repeats the task
     (Divide-or-Conquer, official code). A repeated sub-question counts once.
     """
-    text = _CONTROL.sub("", text)
+    text = harmless(text)
     lines = [_MARKER.sub("", line.strip().strip("*_").strip()).strip("*_ ") for line in text.splitlines()]
     asked = dict.fromkeys(line for line in lines if "?" in line and "main question" not in line.lower())
     if asked:

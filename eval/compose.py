@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import product
 from math import exp
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from ..lm.cost import Footprint
 from ..lm.prices import AnyPrice
 from ..lm.store import Scored
 from ..solve import Solution, Solver, Verdict
+from ..solve.interactive import Asker, Calls, Listed, Worked
 from ..solve.lenient import MEASURES
 from ..tasks import Question
 from ..tasks.errors import ConfigError
@@ -56,6 +57,8 @@ class Decomposing(Phase):
     """A decomposer of the grid."""
 
     decomposer: Decomposer
+    tests: frozenset[str] | None = None
+    """The tests that it has decompositions for; None is all. Its cells lack the others."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,17 @@ class Changed(Phase):
     change: Change
 
 
+@dataclass(frozen=True)
+class Asking(Phase):
+    """A decomposer that asks one sub-question at a time, and hears the answer before the next."""
+
+    asker: Asker | Decomposing
+    """Who asks turn by turn, or whose decompositions are asked one after the other."""
+
+
+AnyDecomposing = Decomposing | Changed | Asking
+Interactive = Callable[[Sequence[Question], Asker], list[Worked]]
+"""A solver that works questions one sub-question at a time."""
 Scorer = Callable[[Sequence[Question], Sequence[Sequence[Solution]]], list[list[Scored]]]
 """A ranker: scores every solution of every question."""
 
@@ -86,11 +100,15 @@ class Solving(Phase):
     solver: Solver
     ranking: Ranking | None = None
     """Needed by votes that a ranker weighs."""
+    interactive: Interactive | None = None
+    """The same solver, one sub-question at a time; None keeps it from decomposers that ask so."""
 
 
 class PhaseCost(NamedTuple):
     """What one phase of one cell costs for one question."""
 
+    calls: int
+    """Samples that were drawn for it."""
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
@@ -138,26 +156,20 @@ def _nobody(test: str, question: Question, subquestions: Sequence[str]) -> bool 
 
 def compose(
     tests: Mapping[str, Sequence[Question]],
-    decomposers: Sequence[Decomposing | Changed],
+    decomposers: Sequence[AnyDecomposing],
     solvers: Sequence[Solving],
     judge: Judge = _nobody,
 ) -> list[Row]:
     """A row for every cell and question, cell by cell."""
     asked = [(test, question) for test, questions in tests.items() for question in questions]
-    questions = [question for _, question in asked]
     decompositions = _decompositions(tests, decomposers)
     rows: list[Row] = []
     for decomposing, solving in product(decomposers, solvers):
-        made = decompositions[decomposing.name]
-        solved = solving.solver(questions, made)
-        judged = vote.judge(questions, [[solution.answer for solution in solutions] for solutions in solved])
-        ranked = solving.ranking.scorer(questions, solved) if solving.ranking else [None] * len(solved)
-        each = zip(asked, made, solved, judged, ranked, strict=True)
-        answered = [
-            _Answered(test, question, decomposition, tuple(solutions), compared, scored)
-            for (test, question), decomposition, solutions, compared, scored in each
-        ]
-        for label in solving.votes:
+        if isinstance(decomposing, Asking):
+            answered = _worked(asked, decomposing, solving, decompositions) if solving.interactive else []
+        else:
+            answered = _solved(asked, decompositions[decomposing.name], solving)
+        for label in solving.votes if answered else ():
             cell, rule = Cell(decomposing.name, solving.name, label), vote.labelled(label)
             given = [_weighed_by(rule, one) for one in answered]
             if rule.score and not any(score is not None for scores in given for score in scores):
@@ -171,19 +183,35 @@ def compose(
     return rows
 
 
-def _decompositions(
-    tests: Mapping[str, Sequence[Question]], decomposers: Sequence[Decomposing | Changed]
-) -> dict[str, list[Decomposition]]:
-    """Every decomposer's, over all questions; who decomposes for several names is asked once."""
-    questions = [question for asked in tests.values() for question in asked]
-    asking = {d.of.name: d.of for d in decomposers if isinstance(d, Changed)}
-    asking |= {d.name: d for d in decomposers if isinstance(d, Decomposing)}
-    made = {name: d.decomposer(questions) for name, d in asking.items()}
+Asked = tuple[str, Question]
+"""A question and its test."""
+Made = Mapping[Asked, Decomposition]
+
+
+def _decompositions(tests: Mapping[str, Sequence[Question]], decomposers: Sequence[AnyDecomposing]) -> dict[str, Made]:
+    """Every decomposer's, by its name; who decomposes for several names is asked once."""
+    asking = {of.name: of for d in decomposers if (of := _whose(d))}
+    made: dict[str, Made] = {}
+    for name, of in asking.items():
+        asked = [(test, q) for test, qs in tests.items() if of.tests is None or test in of.tests for q in qs]
+        made[name] = dict(zip(asked, of.decomposer([q for _, q in asked]), strict=True))
     for d in decomposers:
         if isinstance(d, Changed):
-            rest = iter(made[d.of.name])
-            made[d.name] = [one for asked in tests.values() for one in d.change(list(islice(rest, len(asked))))]
+            made[d.name] = {}
+            for test, questions in tests.items():
+                keys = [key for q in questions if (key := (test, q)) in made[d.of.name]]
+                changed = d.change([made[d.of.name][key] for key in keys])
+                made[d.name] = {**made[d.name], **dict(zip(keys, changed, strict=True))}
     return made
+
+
+def _whose(decomposing: AnyDecomposing) -> Decomposing | None:
+    """Who decomposes for it, all at once; None where sub-questions are asked turn by turn."""
+    if isinstance(decomposing, Changed):
+        return decomposing.of
+    if isinstance(decomposing, Asking):
+        return decomposing.asker if isinstance(decomposing.asker, Decomposing) else None
+    return decomposing
 
 
 class _Answered(NamedTuple):
@@ -193,9 +221,54 @@ class _Answered(NamedTuple):
     question: Question
     decomposition: Decomposition
     solutions: tuple[Solution, ...]
+    asking: Calls
+    """What each prompt's samples took of the decomposer."""
+    solving: Calls
     judged: vote.Judged
     scored: Sequence[Scored] | None
     """By the ranker; None where there is none."""
+
+
+def _solved(every: Sequence[Asked], made: Made, solving: Solving) -> list[_Answered]:
+    """The questions that have a decomposition, solved with it."""
+    asked = [one for one in every if one in made]
+    solved = solving.solver([question for _, question in asked], [made[one] for one in asked])
+    asking = [((d.usage,),) if d.was_tried else () for d in map(made.__getitem__, asked)]
+    calls = [(tuple(solution.usage for solution in solutions),) for solutions in solved]
+    return _judged(asked, [made[one] for one in asked], solved, asking, calls, solving)
+
+
+def _worked(
+    every: Sequence[Asked], decomposing: Asking, solving: Solving, decompositions: Mapping[str, Made]
+) -> list[_Answered]:
+    """The questions, worked one sub-question at a time."""
+    assert solving.interactive
+    asked, asker = every, decomposing.asker
+    if isinstance(asker, Decomposing):
+        made = decompositions[asker.name]
+        asked = [one for one in every if one in made]
+        asker = Listed({question: made[test, question].subquestions for test, question in asked})
+    worked = solving.interactive([question for _, question in asked], asker)
+    asking, calls = [one.asking for one in worked], [one.solving for one in worked]
+    return _judged(asked, [w.decomposition for w in worked], [w.solutions for w in worked], asking, calls, solving)
+
+
+def _judged(
+    asked: Sequence[Asked],
+    made: Sequence[Decomposition],
+    solved: Sequence[Sequence[Solution]],
+    asking: Sequence[Calls],
+    calls: Sequence[Calls],
+    solving: Solving,
+) -> list[_Answered]:
+    questions = [question for _, question in asked]
+    judged = vote.judge(questions, [[solution.answer for solution in solutions] for solutions in solved])
+    ranked = solving.ranking.scorer(questions, solved) if solving.ranking else [None] * len(solved)
+    each = zip(asked, made, solved, asking, calls, judged, ranked, strict=True)
+    return [
+        _Answered(test, question, decomposition, tuple(solutions), asks, solves, compared, scored)
+        for (test, question), decomposition, solutions, asks, solves, compared, scored in each
+    ]
 
 
 def _weighed_by(rule: vote.Rule, answered: _Answered) -> Sequence[float | None]:
@@ -218,9 +291,9 @@ def _row(
     decomposing: Phase,
     solving: Solving,
 ) -> Row:
-    test, question, decomposition, solutions, judged, scored = answered
+    test, question, decomposition, solutions, asking, solved, judged, scored = answered
     winner = None if outcome.winner is None else solutions[outcome.winner]
-    read = [one.usage for one in scored] if scored and rule.score == "rank" else []
+    read = [(one.usage,) for one in scored] if scored and rule.score == "rank" else []  # each is read from its start
     return Row(
         cell=cell,
         test=test,
@@ -234,9 +307,9 @@ def _row(
         verdict=outcome.verdict,
         credit=outcome.credit,
         lenient=_lenient(question, winner or next(iter(solutions), None)),
-        decompose=_cost(decomposing, [decomposition.usage] if decomposition.was_tried else []),
-        solve=_cost(solving, [solution.usage for solution in solutions]),
-        rank=_reading(solving.ranking or solving, read),
+        decompose=_cost(decomposing, asking),
+        solve=_cost(solving, solved),
+        rank=_cost(solving.ranking or solving, read),
     )
 
 
@@ -254,16 +327,21 @@ def _right(judge: Judge, test: str, question: Question, decomposition: Decomposi
     return right and decomposition.kind != "unreadable"
 
 
-def _reading(ranking: Phase, samples: list[Usage]) -> PhaseCost:
-    """A ranker reads question and solution anew for each sample."""
-    each = [_cost(ranking, [usage]) for usage in samples]
+def _cost(phase: Phase, calls: Sequence[Sequence[Usage]]) -> PhaseCost:
+    """Of samples, prompt by prompt. A phase without any (no decomposition was made) costs nothing, whoever would have
+    made it."""
+    usages = [shared_prompt(list(samples)) for samples in calls]
+    flops = [phase.footprint.flops(samples) if phase.footprint else None for samples in calls]
+    dollars = [phase.price.dollars(*each) if phase.price else None for each in zip(usages, flops, strict=True)]
+    usage = sum(usages, Usage())
     return PhaseCost(
-        sum(cost.prompt_tokens for cost in each),
-        0,
-        0,
-        sum(cost.seconds for cost in each),
-        _all_of([cost.flops for cost in each]),
-        _all_of([cost.dollars for cost in each]),
+        sum(map(len, calls)),
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.completion_tokens,
+        usage.seconds,
+        _all_of(flops),
+        _all_of(dollars),
     )
 
 
@@ -271,17 +349,3 @@ def _all_of(parts: Sequence[float | None]) -> float | None:
     """Their sum; None where one is unknown."""
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
-
-
-def _cost(phase: Phase, samples: list[Usage]) -> PhaseCost:
-    """A phase without samples (no decomposition was made) costs nothing, whoever would have made it."""
-    usage = shared_prompt(samples)
-    flops = 0.0 if not samples else phase.footprint.flops(samples) if phase.footprint else None
-    return PhaseCost(
-        usage.prompt_tokens,
-        usage.cached_tokens,
-        usage.completion_tokens,
-        usage.seconds,
-        flops,
-        0.0 if not samples else phase.price.dollars(usage, flops) if phase.price else None,
-    )

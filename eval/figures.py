@@ -146,6 +146,8 @@ def by_test(lines: Sequence[Line]) -> Figure:
             for i, decomposer in enumerate(decomposers):
                 of_cell = [x for x in lines if x.cell == (decomposer, solver, vote) and x.test in tests]
                 places = [tests.index(x.test) + 0.08 * (i - (len(decomposers) - 1) / 2) for x in of_cell]
+                if not of_cell:  # nobody put this decomposer before this solver
+                    continue
                 style = look.point(of_cell[0]) | {"label": decomposer}
                 heights = [100 * x.accuracy.value for x in of_cell]
                 panel.errorbar(places, heights, yerr=_bars(of_cell), capsize=2, elinewidth=0.8, **style)
@@ -153,24 +155,40 @@ def by_test(lines: Sequence[Line]) -> Figure:
             panel.tick_params(axis="x", labelsize=_points_of(6.5))
             panel.set_title(f"solver: {solver} ({vote})")
         panels[0].set_ylabel("accuracy (%), 95 % interval")
-        panels[-1].legend(title="decomposer", frameon=False, fontsize=_points_of(7))
+        fullest = max(panels, key=lambda panel: len(panel.containers))
+        handles, labels = fullest.get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=5,
+            title="decomposer",
+            frameon=False,
+            fontsize=_points_of(7),
+        )
     return figure
 
 
 def heat_map(squares: Sequence[Square], title: str = "") -> Figure:
-    """Decomposers down, solvers across: accuracy, and in small print the difference to the reference."""
-    decomposers = list(dict.fromkeys(one.decomposer for one in squares))
-    solvers = list(dict.fromkeys(one.solver for one in squares))
+    """Decomposers down, solvers across: accuracy, and in small print the difference to the reference.
+
+    A star is a difference at the 5 % level (Holm), a dagger a cell that was not asked every question.
+    """
+    decomposers = list(dict.fromkeys(one.cell.decomposer for one in squares))
+    solvers = list(dict.fromkeys(one.cell.solver for one in squares))
     grid = np.full((len(decomposers), len(solvers)), np.nan)
     with mpl.rc_context(_style() | {"axes.grid": False}):
         figure = Figure(figsize=_inches(1.3 + 1.25 * len(solvers), 0.9 + 0.42 * len(decomposers)), layout="constrained")
         axes = figure.add_subplot()
         for one in squares:
-            down, across = decomposers.index(one.decomposer), solvers.index(one.solver)
+            down, across = decomposers.index(one.cell.decomposer), solvers.index(one.cell.solver)
             grid[down, across] = 100 * one.accuracy.value
             ink = "white" if one.accuracy.value > 0.55 else "black"
-            axes.text(across, down - 0.13, f"{100 * one.accuracy.value:.1f}", ha="center", va="center", color=ink)
+            dagger = "" if one.is_complete else "\N{DAGGER}"
+            value = f"{100 * one.accuracy.value:.1f}{dagger}"
+            axes.text(across, down - 0.13, value, ha="center", va="center", color=ink)
             beside = "reference" if one.beside is None else _points(one.beside)
+            beside += "*" if one.p is not None and one.p < 0.05 else ""
             axes.text(across, down + 0.23, beside, ha="center", va="center", color=ink, fontsize=_points_of(5.5))
         axes.imshow(grid, cmap="cividis_r", vmin=0, vmax=100, aspect="auto")
         axes.set_xticks(range(len(solvers)), solvers)

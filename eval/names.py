@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 from ..tasks.errors import ConfigError
@@ -20,6 +20,8 @@ DECOMPOSERS: Mapping[str, str] = {
     "shuffled": "control: what the LLM asks about another question",
     "empty": "control: the two-stage prompt without a sub-question",
     "truncated-N": "control: the first N of what the LLM asks",
+    "interactive-NAME": "one sub-question at a time, each answered before NAME asks the next",
+    "MODEL": "a model that the study lists under models",
 }
 SOLVERS: Mapping[str, str] = {
     "base": "the student before it has learned anything",
@@ -27,7 +29,10 @@ SOLVERS: Mapping[str, str] = {
     "distilled-direct": "the student of final answers alone",
     "distilled-METHOD": "the student of another method (divcon distill solver --method list)",
     "llm": "the LLM",
+    "MODEL": "a model that the study lists under models",
 }
+_PLACEHOLDERS = frozenset({"truncated-N", "interactive-NAME", "MODEL"})
+_INTERACTIVE = "interactive-"
 _TRUNCATED = re.compile(r"truncated-([1-9]\d?)")
 _DECOMPOSER_RECIPES: Mapping[str, dict[str, Any]] = {
     "distilled": {},
@@ -37,16 +42,32 @@ _DECOMPOSER_RECIPES: Mapping[str, dict[str, Any]] = {
 Role = Literal["decomposer", "solver"]
 
 
-def check_decomposer(name: str) -> None:
-    """Raises ConfigError for a name that stands for no decomposer."""
-    if name not in DECOMPOSERS.keys() - {"truncated-N"} and not _TRUNCATED.fullmatch(name):
-        raise ConfigError(f"no decomposer {name!r}; there are {', '.join(DECOMPOSERS)}")
+def check_decomposer(name: str, models: Collection[str] = ()) -> None:
+    """Raises ConfigError for a name that stands for no decomposer; `models` are a study's own."""
+    asks = interactive(name)
+    if asks is not None and (control(asks) or asks in ("none", "none-direct", "empty")):
+        raise ConfigError(f"{name!r} has nothing to ask one at a time; {asks} is a decomposer of its own")
+    known = DECOMPOSERS.keys() - _PLACEHOLDERS | set(models)
+    if (asks or name) not in known and not _TRUNCATED.fullmatch(name):
+        raise ConfigError(f"no decomposer {name!r}; there are {', '.join([*DECOMPOSERS, *models])}")
 
 
-def check_solver(name: str) -> None:
+def check_solver(name: str, models: Collection[str] = ()) -> None:
     """Raises ConfigError for a name that cannot stand for a solver; which methods there are is found out later."""
-    if name not in ("base", "llm", "distilled") and not re.fullmatch(r"distilled-[a-z-]+", name):
-        raise ConfigError(f"no solver {name!r}; there are {', '.join(SOLVERS)}")
+    if name not in ("base", "llm", "distilled", *models) and not re.fullmatch(r"distilled-[a-z-]+", name):
+        raise ConfigError(f"no solver {name!r}; there are {', '.join([*SOLVERS, *models])}")
+
+
+def check_model(name: str) -> None:
+    """Raises ConfigError for a name that a study cannot give to a model, because it stands for something else."""
+    taken = name in {*DECOMPOSERS, *SOLVERS, "ranker"} or control(name) or interactive(name) or is_student(name)
+    if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ConfigError(f"a model cannot be called {name!r}; take a name of letters, digits, dots and hyphens")
+
+
+def interactive(name: str) -> str | None:
+    """Who asks one sub-question at a time under a decomposer's name; None where all are asked at once."""
+    return name.removeprefix(_INTERACTIVE) if name.startswith(_INTERACTIVE) else None
 
 
 class Control(NamedTuple):
@@ -68,6 +89,7 @@ def asked(name: str) -> str | None:
     """The model that decomposes for a name; None where nobody is asked."""
     if control(name):
         return "llm"
+    name = interactive(name) or name
     return None if name in ("none", "none-direct", "gold", "empty") else name
 
 

@@ -6,6 +6,7 @@ from .. import prompts
 from ..decompose import PromptedDecomposer
 from ..lm import Model, Sampling
 from ..solve import PromptedSolver
+from ..solve.interactive import InteractiveSolver, Next
 from ..tasks import Question, jsonl
 from ..tasks.errors import ConfigError
 from .study import Study
@@ -32,6 +33,17 @@ def solver(study: Study, model: Model) -> PromptedSolver:
         sampling=Sampling(max_tokens=study.solve.max_tokens),
         examples=_examples(study),
     )
+
+
+def asker(study: Study, model: Model) -> Next:
+    """The same decomposer, asked for one sub-question at a time."""
+    return Next(decomposer(study, model), prompts.load(study.prompts.next))
+
+
+def interactive(study: Study, solver: PromptedSolver) -> InteractiveSolver:
+    """A solver that is asked one sub-question at a time; it is shown no examples then."""
+    step, finish = prompts.load(study.prompts.step), prompts.load(study.prompts.finish)
+    return InteractiveSolver(solver, step, finish, study.decompose.limit)
 
 
 def _examples(study: Study) -> tuple[Question, ...]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..distill import traces
 from ..tasks.errors import ConfigError
-from . import results
+from . import names, results
 from .run import is_operational, stored
 from .study import Study, differences
 
@@ -28,7 +28,7 @@ class Lengths:
 class _Asked(NamedTuple):
     stage: str
     question: str
-    prompt: int
+    prompt: float
     completion: float
     """A sample's, where several share the prompt."""
     weight: float = 1.0
@@ -80,15 +80,21 @@ def _evaluated(path: Path, samples: int) -> Iterator[_Asked]:
     """Of a question, one greedy completion and so many samples will be asked for."""
     decomposed = set()
     for row in results.read(path):
-        question, by = f"{row['test']}: {row['id']}", row["decomposer"]
-        if by != "none" and (question, by) not in decomposed:
-            decomposed.add((question, by))
-            yield _Asked(
-                f"decompose: {by}", question, row["decompose_prompt_tokens"], row["decompose_completion_tokens"]
-            )
-        each = row["solve_completion_tokens"] / len(row["solutions"])
+        question, by, cell = f"{row['test']}: {row['id']}", row["decomposer"], f"{row['decomposer']} -> {row['solver']}"
+        stage = f"ask: {cell}" if names.interactive(by) else f"decompose: {by}"
+        if row["decompose_calls"] and (question, stage) not in decomposed:
+            decomposed.add((question, stage))
+            yield _each(stage, question, row, "decompose", 1.0)
         weight = 1.0 if row["vote"] == "greedy" else float(samples)
-        yield _Asked(f"solve: {by} -> {row['solver']}", question, row["solve_prompt_tokens"], each, weight)
+        yield _each(f"solve: {cell}", question, row, "solve", weight)
+
+
+def _each(stage: str, question: str, row: Mapping[str, Any], phase: str, weight: float) -> _Asked:
+    """A call of a phase, on average; what is asked turn by turn has a prompt for each."""
+    calls = row[f"{phase}_calls"]
+    prompts = calls if names.interactive(row["decomposer"]) else 1
+    prompt, completion = row[f"{phase}_prompt_tokens"] / prompts, row[f"{phase}_completion_tokens"] / calls
+    return _Asked(stage, question, prompt, completion, weight)
 
 
 def _lengths(asked: Iterable[_Asked]) -> Lengths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from math import isfinite
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ..lm.settings import LocalSettings, OpenAISettings
 from ..tasks import Question
 from . import names, phases
 from .pilot import Lengths
+from .requests import Naive, unshared
 from .study import Study
 
 _SUBQUESTION = "x" * 60
@@ -60,6 +62,8 @@ class Plan:
     """A study's stages in order."""
 
     stages: tuple[Stage, ...]
+    unshared: Naive
+    """What the grid alone would ask for if its cells shared nothing."""
     is_priced: bool
     """Whether all that is bought has a price."""
     is_measured: bool
@@ -68,10 +72,15 @@ class Plan:
     """Whether a model is paid for by its machine, which is not planned."""
 
     def __str__(self) -> str:
-        wide = max(len(stage.name) for stage in self.stages)
-        lines = [f"{stage.name:<{wide}}  {_line(stage)}" for stage in self.stages]
+        wide, models = (max(len(getattr(stage, of)) for stage in self.stages) for of in ("name", "model"))
+        lines = [f"{stage.name:<{wide}}  {stage.model:<{models}}  {_line(stage)}" for stage in self.stages]
         total = sum(stage.samples for stage in self.stages)
-        lines.append(f"{total:,} samples in all; a run asks for those that its store does not have")
+        grid = sum(stage.samples for stage in self.stages if not stage.name.startswith("collect: "))
+        lines.append(f"{total:,} samples in all at most; a run asks for those that its store does not have")
+        lines.append(
+            f"{grid:,} of them for the grid, each different one once; cells and votes that share nothing would ask for "
+            f"{self.unshared.each_vote:,}, and every k for samples of its own for {self.unshared.each_k:,}"
+        )
         priced = [stage.dollars for stage in self.stages if stage.dollars is not None]
         if priced:
             low, high = (_money(sum(bound)) for bound in zip(*priced, strict=True))
@@ -102,16 +111,27 @@ def plan(
     decomposing = dict.fromkeys(by for name in grid.decomposers if (by := names.asked(name)))
     stages += [planner.decomposing(f"decompose: {by}", by, test, 1) for by in decomposing]
     for solver in grid.solvers:
-        sampled = min(grid.samples, 1) if planner.shares(solver) else grid.samples
         for by in grid.decomposers:
-            name, samples = f"solve: {by} -> {solver}", 1 + grid.samples
-            stages.append(
-                planner.solving(name, solver, test, 1 + sampled, samples, is_decomposed=not by.startswith("none"))
-            )
+            stages += planner.cell(by, solver, test)
     is_priced = not isinstance(study.llm, OpenAISettings) or study.llm.rates() is not None
     is_measured = all(stage.name in planner.measured for stage in stages)
     is_timed = any(isinstance(settings.rates(), MachinePrice) for settings in (study.llm, study.student))
-    return Plan(tuple(stages), is_priced, is_measured, is_timed)
+    return Plan(tuple(stages), _unshared(study, len(test)), is_priced, is_measured, is_timed)
+
+
+def _unshared(study: Study, questions: int) -> Naive:
+    """Samples of a grid whose cells share nothing; of interactive ones at most."""
+    grid = study.grid
+    votes = ["greedy", *(f"{vote}@{grid.samples}" for vote in dict.fromkeys(grid.votes) if grid.samples)]
+    cells = []
+    for by, solver, vote in product(grid.decomposers, grid.solvers, votes):
+        k = 1 if vote == "greedy" else grid.samples
+        turns = study.decompose.limit if names.interactive(by) else 1
+        if not names.interactive(by) or solver in grid.interactive:
+            ways = k if names.interactive(by) else 1
+            answers = k * (turns + 1 if names.interactive(by) else 1)
+            cells.append((vote, questions * turns * ways * bool(names.asked(by)), questions * answers))
+    return unshared(cells)
 
 
 class _Planner:
@@ -138,6 +158,21 @@ class _Planner:
         prompts = [self._decomposer.request(question).messages for question in _some(questions)]
         times = 1 if self.shares(model) else samples
         return self._stage(name, model, len(questions), prompts, times, samples, self._study.decompose.max_tokens)
+
+    def cell(self, by: str, solver: str, questions: Sequence[Question]) -> list[Stage]:
+        """What a decomposer and a solver take together, beyond the decompositions that others share."""
+        grid, limit, name = self._study.grid, self._study.decompose.limit, f"solve: {by} -> {solver}"
+        ways = 1 + grid.samples
+        if not names.interactive(by):
+            times = 1 + (min(grid.samples, 1) if self.shares(solver) else grid.samples)
+            return [self.solving(name, solver, questions, times, ways, is_decomposed=not by.startswith("none"))]
+        if solver not in grid.interactive:
+            return []
+        answered = (limit + 1) * ways  # each sample may go a way of its own
+        stages = [self.solving(name, solver, questions, answered, answered, is_decomposed=True)]
+        if asker := names.asked(by):
+            stages.insert(0, self.decomposing(f"ask: {by} -> {solver}", asker, questions, limit * ways))
+        return stages
 
     def solving(
         self, name: str, model: str, questions: Sequence[Question], times: int, samples: int, *, is_decomposed: bool
@@ -184,7 +219,7 @@ def _some(questions: Sequence[Question]) -> Sequence[Question]:
 def _line(stage: Stage) -> str:
     least, most = stage.tokens
     tokens = f"{least:,} to {most:,} tokens" if least else f"at most {most:,} tokens"
-    counts = f"{stage.model:<9}  {stage.requests:>7,} prompts (about {stage.prompt_tokens:,} tokens)  "
+    counts = f"{stage.requests:>7,} prompts (about {stage.prompt_tokens:,} tokens)  "
     counts += f"{stage.samples:>7,} samples, {tokens}"
     return counts if stage.dollars is None else f"{counts}, {' to '.join(map(_money, stage.dollars))}"
 

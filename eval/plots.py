@@ -61,8 +61,8 @@ def by_test(of: Drawn) -> Plot:
 def heat_map(of: Drawn) -> Plot:
     """Every decomposer before every solver."""
     found = squares(of.rows)
-    header = ["decomposer", "solver", "accuracy", "low", "high", "beside", "beside low", "beside high"]
-    numbers = [[s.decomposer, s.solver, *s.accuracy, *(s.beside or _NOTHING)] for s in found]
+    header = ["decomposer", "solver", "accuracy", "low", "high", "beside", "beside low", "beside high", "p (Holm)"]
+    numbers = [[*s.cell[:2], *s.accuracy, *(s.beside or _NOTHING), s.p] for s in found]
     return Plot(figures.heat_map(found, f"{of.rows[0]['vote']}, accuracy (%)"), header, numbers)
 
 

@@ -10,19 +10,20 @@ import yaml
 
 from ..distill import student
 from ..tasks.errors import ConfigError
-from . import figures, page, results, tables
+from . import figures, page, requests, results, tables
 from .plots import Drawn, draw_all
 from .summary import (
     Contrast,
     Line,
+    Square,
     Swap,
-    bills,
     clean,
     contrasts,
     decomposed,
     lenient,
     lines,
     shared,
+    squares,
     swaps,
     verdicts,
 )
@@ -49,18 +50,22 @@ def report(run: Path, axis: figures.AxisName = "flops") -> Path:
 def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
     out.mkdir(exist_ok=True)
     summary, changed = lines(rows), swaps(rows)
-    main, changes = tables.main(summary), tables.changes(changed)
+    squared = [square for vote in dict.fromkeys(line.cell.vote for line in summary) for square in squares(rows, vote)]
+    main, changes = tables.main(summary, squared), tables.changes(changed)
     made = [tables.decompositions(found)] if (found := decomposed(rows)) else []
     votes = Votes.of(run, rows)
     made += votes.tables()
-    notes = [_bill(rows), _footnote(run)]
+    notes = [requests.said(run), _footnote(run), tables.MARKS]
     checked = [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
     graded = [tables.verdicts(verdicts(rows)), *([tables.lenient(soft)] if (soft := lenient(rows)) else [])]
-    shown = [*map(tables.markdown, [main, changes, *made, *graded, *checked]), *(f"{note}\n" for note in notes)]
+    others = [changes, *made, *graded, *checked]
+    shown = [tables.markdown(main, tables.best(summary)), *map(tables.markdown, others), *(f"{n}\n" for n in notes)]
     (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
-    (out / "table.tex").write_text(tables.latex(main, " ".join(notes)), encoding="utf-8")
+    caption = "Accuracy and cost of every cell."
+    (out / "table.tex").write_text(tables.latex(main, caption, tables.best(summary), " ".join(notes)), encoding="utf-8")
+    tables.save(tables.records(summary, squared), out / "table")
     drawn = page.Figures(out, draw_all(Drawn(run, rows, axis), out))
-    (out / "index.html").write_text(_page(run, summary, changed, votes, drawn, rows), encoding="utf-8")
+    (out / "index.html").write_text(_page(run, summary, squared, changed, votes, drawn, rows), encoding="utf-8")
     return out / "index.html"
 
 
@@ -85,17 +90,10 @@ def _budgets(run: Path) -> str:
     return f"Training tokens, decomposer and solver: {taught[0]:,} and {taught[1]:,} ({matched}). "
 
 
-def _bill(rows: list[dict[str, Any]]) -> str:
-    alone, together = bills(rows)
-    return (
-        f"Each cell alone would have asked for {alone.samples:,} samples in all ({alone.tokens:,} tokens); sharing "
-        f"decompositions and equal requests, {together.samples:,} ({together.tokens:,} tokens) were asked for."
-    )
-
-
 def _page(
     run: Path,
     summary: list[Line],
+    squared: list[Square],
     changed: list[Swap],
     votes: Votes,
     drawn: page.Figures,
@@ -103,7 +101,7 @@ def _page(
 ) -> str:
     title = f"divcon study: {run.resolve().name}"
     few = list(dict.fromkeys(swap.vote for swap in changed))[:2]  # the rules of one set of samples differ little
-    main, changes = tables.main(summary), tables.changes([swap for swap in changed if swap.vote in few])
+    main, changes = tables.main(summary, squared), tables.changes([swap for swap in changed if swap.vote in few])
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         _says(summary, changed, rows),
@@ -131,7 +129,7 @@ def _page(
         page.table(tables.cleaned(clean(rows))),
         "<h2>Every cell</h2>",
         page.table(main),
-        f"<p class=note>{html.escape(_bill(rows))} {html.escape(_footnote(run))}</p>",
+        f"<p class=note>{html.escape(' '.join([requests.said(run), tables.MARKS, _footnote(run)]))}</p>",
         "<h2>Students</h2>",
         page.table(_students(run)),
         *drawn("training", "The students' trainings."),

@@ -16,6 +16,7 @@ from .compose import PhaseCost, Row
 from .leak import leaks_answer
 
 _PHASE = [
+    ("calls", pa.int64()),
     ("prompt_tokens", pa.int64()),
     ("cached_tokens", pa.int64()),
     ("completion_tokens", pa.int64()),

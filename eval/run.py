@@ -2,7 +2,8 @@
 
 A run directory is all there is:
 
-    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  results.parquet  report/  log.jsonl
+    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  requests.json  results.parquet
+    report/  log.jsonl
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Self, get_args
 
 from .. import prompts as templates
 from ..decompose import Decomposition, PromptedDecomposer, none
@@ -33,12 +34,14 @@ from ..lm import Engine, Model, Sampling, Store
 from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
 from ..solve.checks import CHECKS
+from ..solve.interactive import Asker, InteractiveSolver, Worked
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
 from . import names, phases, results, vote
-from .compose import Changed, Decomposing, Ranking, Row, Solving, compose
+from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
 from .progress import Progress
+from .requests import REQUESTS, naive
 from .study import Study, differences, dump, parse
 from .teaching import HELD_OUT, check_methods, teach, teach_ranker
 
@@ -101,7 +104,7 @@ class Run:
         path = self.directory / "traces" / "traces.jsonl"
         if traces.exist(path):
             return traces.read(path, self._origin())
-        self._refuse_overlap()
+        self._check_tests()
         collected = self._imported or self._sampled()
         traces.write(collected, path, self._origin())
         right = sum(trace.verdict == "right" for trace in collected)
@@ -137,11 +140,14 @@ class Run:
 
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
-        self._refuse_overlap()
+        self._check_tests()
         self._distil_variants()
         if self.study.grid.asks("rank"):
             self.distill_ranker()
-        rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
+        with self.store.watching() as wanted:
+            rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
+        requests = {"asked": len(wanted), **naive(rows)._asdict()}
+        (self.directory / REQUESTS).write_text(json.dumps(requests) + "\n", encoding="utf-8")
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
         results.write(rows, self.directory / "results.parquet", self.overlaps())
         return rows
@@ -179,7 +185,8 @@ class Run:
     @cached_property
     def base(self) -> Model:
         """The student before it has learned anything."""
-        return Model("base", self.study.student.open(adapters=_STUDENTS), self.store, self.study.seed)
+        students = 2 + sum(len(self._variants(role)) for role in get_args(student.Role))
+        return Model("base", self.study.student.open(adapters=students), self.store, self.study.seed)
 
     def distilled(self, directory: Path) -> Model:
         """A student: an adapter on the shared base, or a whole model. Raises ConfigError when it is absent."""
@@ -210,7 +217,28 @@ class Run:
         if names.is_student(name):
             folder = names.folder(role, name) if self._own(role, name) else role
             return replace(self.distilled(self.directory / folder), name=name)
+        if name in self.study.models:
+            return self._own_models[name]
         return self.llm if name == "llm" else replace(self.base, price=self.study.student.rates())
+
+    @cached_property
+    def _own_models(self) -> dict[str, Model]:
+        """The models that the study adds to its grid."""
+        return {
+            name: Model(name, settings.open(self.study.max_usd), self.store, self.study.seed, price=settings.rates())
+            for name, settings in self.study.models.items()
+        }
+
+    def _check_tests(self) -> None:
+        """Raise ConfigError for tests that cannot be asked what the grid asks."""
+        self._refuse_overlap()
+        if "gold" in {names.interactive(name) or name for name in self.study.grid.decomposers} and not self._with_gold:
+            raise ConfigError("no test has gold sub-questions; leave gold out of grid.decomposers")
+
+    @cached_property
+    def _with_gold(self) -> frozenset[str]:
+        """The tests that have decompositions of their own."""
+        return frozenset(test for test, asked in self.tests.items() if any(q.subquestions for q in asked))
 
     def _refuse_overlap(self) -> None:
         """Raise ConfigError when a test question is a training question, unless that is allowed."""
@@ -264,12 +292,14 @@ class Run:
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)
 
-    def _decomposings(self) -> list[Decomposing | Changed]:
+    def _decomposings(self) -> list[AnyDecomposing]:
         return [self._decomposing(name) for name in self.study.grid.decomposers]
 
-    def _decomposing(self, name: str) -> Decomposing | Changed:
+    def _decomposing(self, name: str) -> AnyDecomposing:
+        if asks := names.interactive(name):
+            return self._interactive(name, asks)
         if name == "gold":
-            self._check_gold()
+            return Decomposing(name, None, None, gold, self._with_gold)
         if name in _FREE:
             return Decomposing(name, None, None, _FREE[name])
         if control := names.control(name):
@@ -284,11 +314,12 @@ class Run:
         watched = _WatchedDecomposer(self.decomposer(model), f"decompose: {name}", self.progress)
         return Decomposing(name, model.footprint, model.price, watched)
 
-    def _check_gold(self) -> None:
-        """Raise ConfigError for a test that has no decompositions of its own."""
-        for test, questions in self.tests.items():
-            if not any(question.subquestions for question in questions):
-                raise ConfigError(f"the test {test!r} has no gold sub-questions; leave gold out of grid.decomposers")
+    def _interactive(self, name: str, asks: str) -> Asking:
+        """A decomposer that hears each answer before it asks on; gold sub-questions come one after the other."""
+        if asks == "gold":
+            return Asking(name, None, None, Decomposing("gold", None, None, gold, self._with_gold))
+        model = self.model(asks, "decomposer")
+        return Asking(name, model.footprint, model.price, phases.asker(self.study, model))
 
     def _solvings(self) -> list[Solving]:
         grid = self.study.grid
@@ -300,9 +331,12 @@ class Run:
             voting = replace(greedy, sampling=sampled, samples=grid.samples, logprobs=self.study.asks_logprobs)
             labels = tuple(dict.fromkeys(f"{self._rule(name)}@{grid.samples}" for name in grid.votes))
             for votes, solver in [(("greedy",), greedy), *([(labels, voting)] if grid.samples else [])]:
-                watched = _WatchedSolver(solver, f"solve: {name}, {_called(votes)}", self.progress)
+                title = f"solve: {name}, {_called(votes)}"
+                watched = _WatchedSolver(solver, title, self.progress)
+                stepwise = phases.interactive(self.study, solver) if name in grid.interactive else None
                 ranking = self._ranking() if "@" in votes[0] and grid.asks("rank") else None
-                found.append(Solving(name, model.footprint, model.price, votes, watched, ranking))
+                one_by_one = _WatchedInteractive(stepwise, f"{title}, one by one", self.progress) if stepwise else None
+                found.append(Solving(name, model.footprint, model.price, votes, watched, ranking, one_by_one))
         return found
 
     def _rule(self, name: str) -> str:
@@ -370,6 +404,7 @@ class Run:
             "methods": ["methods"] if rest == "role" else [],
             "grid": [] if rest == "stops" else ["results.parquet"],
             "tests": ["results.parquet"],
+            "models": ["results.parquet"],
         }.get(first, ["traces/traces.json", "decomposer*", "solver*", "ranker", "results.parquet"])
         return any(any(self.directory.glob(name)) for name in made)
 
@@ -401,15 +436,25 @@ class _WatchedSolver:
             return replace(self.solver, advance=advance)(questions, decompositions)
 
 
+@dataclass(frozen=True)
+class _WatchedInteractive:
+    solver: InteractiveSolver
+    title: str
+    progress: Progress
+
+    def __call__(self, questions: Sequence[Question], asker: Asker) -> list[Worked]:
+        with self.progress.stage(self.title, self.solver.solver.model.vitals) as advance:
+            watched = replace(self.solver, solver=replace(self.solver.solver, advance=advance))
+            return watched(questions, asker)
+
+
 def _called(votes: Sequence[str]) -> str:
     """What a stage that samples for these votes is called."""
     return votes[0] if len(votes) == 1 else f"{votes[0]} and {len(votes) - 1} other votes"
 
 
-_FREE = {"none": none, "none-direct": direct, "gold": gold, "empty": empty}
-"""Decomposers that ask nobody."""
-_STUDENTS = 2
-"""Adapters that may stand on the base: the decomposer's and the solver's."""
+_FREE = {"none": none, "none-direct": direct, "empty": empty}
+"""Decomposers that ask nobody, on every test."""
 
 OPERATIONAL = frozenset(
     {

@@ -27,6 +27,9 @@ _PLACES = {
     "solve": ("question", "subquestions"),
     "single_stage": ("question",),
     "direct": ("question",),
+    "next": ("question", "answered"),
+    "step": ("question", "answered", "subquestion"),
+    "finish": ("question", "answered"),
 }
 
 
@@ -41,6 +44,12 @@ class PromptNames(Settings):
     """For questions without sub-questions: `cot` thinks step by step, `direct` may not."""
     direct: str = "direct"
     """For the decomposer `none-direct`: the solver answers at once."""
+    next: str = "next"
+    """One sub-question at a time: asks for the next one, after the first answer."""
+    step: str = "step"
+    """One sub-question at a time: asks for the answer to one."""
+    finish: str = "finish"
+    """One sub-question at a time: asks for the answer to the question, in the end."""
     examples: str | None = None
     """Worked examples to show first in every stage: `gsm8k`, or the path of a JSON Lines file (questions with
     `subquestions` and `solution`); None shows none."""
@@ -89,9 +98,12 @@ class GridSettings(Settings):
     decomposers: tuple[str, ...] = Field(default=("none", "llm", "distilled"), min_length=1)
     """Who writes the sub-questions: `none` leaves the question whole for a single stage, `none-direct` does so and asks
     for the answer at once; `base`, `distilled`, `distilled-all`, `distilled-rejection`, `llm`, `gold`; the controls
-    `shuffled` (another question's), `empty`, `truncated-N` (docs/how-to/grid.md)."""
+    `shuffled` (another question's), `empty`, `truncated-N`; `interactive-NAME` asks one sub-question at a time; a name
+    of `models` (docs/how-to/grid.md)."""
     solvers: tuple[str, ...] = Field(default=("llm", "distilled"), min_length=1)
-    """Who answers: `base`, `distilled`, `distilled-direct`, `distilled-METHOD`, `llm`."""
+    """Who answers: `base`, `distilled`, `distilled-direct`, `distilled-METHOD`, `llm`, a name of `models`."""
+    interactive: tuple[str, ...] = ("llm",)
+    """The solvers that are asked one sub-question at a time, where a decomposer `interactive-NAME` asks so."""
     samples: int = Field(default=4, ge=0)
     """Sampled solutions a question for self-consistency; 0 leaves only greedy decoding."""
     temperature: float = Field(default=0.7, gt=0)
@@ -108,10 +120,6 @@ class GridSettings(Settings):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         try:
-            for name in self.decomposers:
-                names.check_decomposer(name)
-            for name in self.solvers:
-                names.check_solver(name)
             for name in self.votes:
                 vote.score_of(name)
             for said in self.stops:
@@ -171,6 +179,8 @@ class Study(Settings):
     """The large model: the teacher, and the LLM of the grid."""
     student: StudentSettings
     """The small base model that is distilled, once for each phase."""
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    """More models for the grid, by a name of your own: one decomposer before several LLMs, say."""
     prompts: PromptNames = PromptNames()
     """What the models are asked with."""
     decompose: DecomposeSettings = DecomposeSettings()
@@ -187,8 +197,8 @@ class Study(Settings):
     """Methods that are compared."""
 
     def model(self, name: str) -> ModelSettings | StudentSettings:
-        """How a model of the grid is reached: the LLM, or whatever stands on the student's base."""
-        return self.llm if name == "llm" else self.student
+        """How a model of the grid is reached: the LLM, one of `models`, or whatever stands on the student's base."""
+        return self.llm if name == "llm" else self.models.get(name, self.student)
 
     @property
     def asks_logprobs(self) -> bool:
@@ -199,6 +209,19 @@ class Study(Settings):
     def _ranker_weighs_logprobs(self) -> bool:
         backbone = self.distill.ranker.backbone
         return isinstance(backbone, Features) and "log-probability" in backbone.names
+
+    @model_validator(mode="after")
+    def _grid_names_are_known(self) -> Self:
+        try:
+            for name in self.models:
+                names.check_model(name)
+            for name in self.grid.decomposers:
+                names.check_decomposer(name, self.models)
+            for name in (*self.grid.solvers, *self.grid.interactive):
+                names.check_solver(name, self.models)
+        except ConfigError as error:
+            raise ValueError(f"grid: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _logprobs_are_there_to_learn_from(self) -> Self:
@@ -223,7 +246,8 @@ class Study(Settings):
             return self
         for role, recipe in (("decomposer", self.distill.decomposer), ("solver", self.distill.solver)):
             tuning = recipe.tuning
-            listed = self.methods.names if role == self.methods.role else ()
+            listed = [*(self.methods.names if role == self.methods.role else ())]
+            listed += [name.removeprefix("distilled-") for name in self.grid.solvers] if role == "solver" else []
             if INTEGRATED & {recipe.method, *listed}:
                 raise ValueError(f"vLLM cannot serve a NAT student, which the {role} is to be; distil by nce instead")
             if isinstance(tuning, Full) and self.student.served:
@@ -327,7 +351,7 @@ def _without_tags(keys: Sequence[str]) -> list[str]:
     """The keys of the file: a union's tag, which pydantic puts into the path, is not one of them."""
 
     def is_tag(i: int) -> bool:
-        behind_name = i == 2 and keys[0] == "tests"  # a test may be called like a source
+        behind_name = i == 2 and keys[0] in ("tests", "models")  # a test may be called like a source
         return (
             keys[i] in _TAGS
             and i > 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from . import names
 from .compose import Cell
-from .stats import Estimate, accuracy, difference
+from .paired import p_value
+from .stats import Estimate, accuracy, difference, holm
 
 ALL = "all questions"
 """The name of all tests taken together."""
@@ -43,6 +43,8 @@ class Line:
     solve: PhaseMean
     rank: PhaseMean
     """What the vote's ranker reads; nothing for votes without one."""
+    is_complete: bool
+    """Whether every question was asked; a data set without gold sub-questions leaves `gold` without its questions."""
 
     @property
     def flops(self) -> float | None:
@@ -64,11 +66,16 @@ class Line:
 
 
 def lines(rows: Rows) -> list[Line]:
-    """A line for every cell and test, and one for all tests together, in the order of the rows."""
+    """A line for every cell and test, and one for all tests together, in the order of the rows.
+
+    A cell has none for a test that it was not asked.
+    """
+    asked = {test: len({_key(row) for row in rows if test in (ALL, row["test"])}) for test in tests(rows)}
     return [
-        _line(cell, test, [row for row in of_cell if test in (ALL, row["test"])])
+        _line(cell, test, of_test, asked[test])
         for cell, of_cell in by_cell(rows).items()
-        for test in tests(rows)
+        for test in asked
+        if (of_test := [row for row in of_cell if test in (ALL, row["test"])])
     ]
 
 
@@ -110,8 +117,8 @@ def swaps(rows: Rows) -> list[Swap]:
         for test in tests(rows):
             for phase, cell in swapped.items():
                 after = cells.get(cell)
-                if before and after:
-                    a, b = _credits(after, test), _credits(before, test)
+                a, b = paired(after or [], before or [], test)
+                if a:
                     found.append(Swap(phase, test, vote, len(a), difference(a, b)))
     return found
 
@@ -130,20 +137,24 @@ def contrasts(rows: Rows) -> list[Contrast]:
     found = []
     for vote in dict.fromkeys(cell.vote for cell in cells):
         decomposer, solver = cells.get(Cell("distilled", "llm", vote)), cells.get(Cell("llm", "distilled", vote))
-        if decomposer and solver:
-            a, b = _credits(decomposer, ALL), _credits(solver, ALL)
+        a, b = paired(decomposer or [], solver or [])
+        if a:
             found.append(Contrast(vote, len(a), difference(a, b)))
     return found
 
 
 class Square(NamedTuple):
-    """One composition on all questions, beside the one that the others are held against."""
+    """One cell on all its questions, beside the one that the others of its vote are held against."""
 
-    decomposer: str
-    solver: str
+    cell: Cell
     accuracy: Estimate
     beside: Estimate | None
-    """Accuracy less the reference's on the same questions; None for the reference itself."""
+    """Accuracy less the reference's, on the questions that both were asked; None for the reference itself."""
+    p: float | None
+    """How probable a difference as large is where there is none: McNemar's exact, or sign flips where credit was
+    shared; adjusted over all squares of the vote (Holm)."""
+    is_complete: bool
+    """Whether every question was asked."""
 
 
 def squares(rows: Rows, vote: str | None = None) -> list[Square]:
@@ -153,44 +164,27 @@ def squares(rows: Rows, vote: str | None = None) -> list[Square]:
     of_vote = {cell: of for cell, of in cells.items() if cell.vote == vote}
     reference = Cell("llm", "llm", vote)
     reference = reference if reference in of_vote else next(iter(of_vote))
-    held = _credits(of_vote[reference], ALL)
-    found = []
-    for cell, of_cell in of_vote.items():
-        own = _credits(of_cell, ALL)
-        found.append(
-            Square(cell.decomposer, cell.solver, accuracy(own), None if cell == reference else difference(own, held))
+    pairs = {cell: paired(of, of_vote[reference]) for cell, of in of_vote.items() if cell != reference}
+    tested = [cell for cell, (a, _) in pairs.items() if a]
+    ps = dict(zip(tested, holm([p_value(*pairs[cell]) for cell in tested]), strict=True))
+    asked = len({_key(row) for row in rows})
+    return [
+        Square(
+            cell,
+            accuracy([row["credit"] for row in of_cell]),
+            difference(*pairs[cell]) if cell in ps else None,
+            ps.get(cell),
+            len(of_cell) == asked,
         )
-    return found
+        for cell, of_cell in of_vote.items()
+    ]
 
 
-class Bill(NamedTuple):
-    """What evaluating the grid took, in samples and tokens."""
-
-    samples: int
-    tokens: int
-
-
-def bills(rows: Rows) -> tuple[Bill, Bill]:
-    """What the cells would take if each ran alone, and what they took together.
-
-    Together, a decomposition is asked for once for all cells, and two cells whose decompositions of a question agree
-    ask the same thing of their solver.
-    """
-    alone = together = Bill(0, 0)
-    seen: set[object] = set()
-    for row in rows:
-        decompose = (names.asked(row["decomposer"]), row["test"], row["id"])
-        samples_of = row["vote"].partition("@")[2]  # votes over as many samples share them
-        prompt = row["decomposition_kind"] if row["decomposition_kind"] in ("direct", "empty") else ""
-        solve = (row["solver"], samples_of, row["test"], row["id"], prompt, tuple(row["subquestions"]))
-        asked = row["decompose_prompt_tokens"] > 0
-        for phase, key, samples in (("decompose", decompose, int(asked)), ("solve", solve, len(row["solutions"]))):
-            tokens = row[f"{phase}_prompt_tokens"] + row[f"{phase}_completion_tokens"]
-            alone = Bill(alone.samples + samples, alone.tokens + tokens)
-            if (phase, key) not in seen:
-                seen.add((phase, key))
-                together = Bill(together.samples + samples, together.tokens + tokens)
-    return alone, together
+def paired(a: Rows, b: Rows, test: str = ALL) -> tuple[list[float], list[float]]:
+    """The credits of two cells on the questions that both were asked, in the same order."""
+    x, y = ({_key(row): float(row["credit"]) for row in of if test in (ALL, row["test"])} for of in (a, b))
+    both = sorted(x.keys() & y.keys())
+    return [x[key] for key in both], [y[key] for key in both]
 
 
 class Shared(NamedTuple):
@@ -208,7 +202,7 @@ class Shared(NamedTuple):
 
 def shared(rows: Rows) -> list[Shared]:
     """For each test and phase; the counts exclude one another."""
-    of_one_cell = next(iter(by_cell(rows).values()))
+    of_one_cell = list({_key(row): row for row in rows}.values())
     found = []
     for test in dict.fromkeys(row["test"] for row in of_one_cell):
         for phase in ("decomposer", "solver"):
@@ -316,11 +310,11 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     return best
 
 
-def _credits(rows: Rows, test: str) -> list[float]:
-    return [row["credit"] for row in sorted(rows, key=lambda r: (r["test"], r["id"])) if test in (ALL, row["test"])]
+def _key(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["test"], row["id"]
 
 
-def _line(cell: Cell, test: str, rows: Rows) -> Line:
+def _line(cell: Cell, test: str, rows: Rows, asked: int) -> Line:
     return Line(
         cell=cell,
         test=test,
@@ -329,6 +323,7 @@ def _line(cell: Cell, test: str, rows: Rows) -> Line:
         decompose=_phase("decompose", rows),
         solve=_phase("solve", rows),
         rank=_phase("rank", rows),
+        is_complete=len(rows) == asked,
     )
 
 

@@ -2,31 +2,87 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 from .ballots import RuleLine, StopLine
+from .compose import Cell
 from .ranking import ScoreLine
 from .stats import Estimate
-from .summary import Clean, Decomposed, Lenient, Line, Shared, Swap, Verdicts
+from .summary import Clean, Decomposed, Lenient, Line, Shared, Square, Swap, Verdicts
 
 Table = tuple[list[str], list[list[str]]]
 """A header and rows of cells."""
+Places = frozenset[tuple[int, int]]
+"""Rows and columns of a table's body."""
+INCOMPLETE = "\N{DAGGER}"
+"""Stands beside the numbers of a cell that was not asked every question."""
 
 
-def main(lines: Sequence[Line]) -> Table:
-    """A row a cell: accuracy on every test, then what a question costs."""
-    tests = list(dict.fromkeys(line.test for line in lines))
+def main(lines: Sequence[Line], squares: Sequence[Square] = ()) -> Table:
+    """A row a cell: accuracy on every test, the difference to the reference of its vote, and what a question costs."""
+    tests = _tests(lines)
     priced = any(line.dollars is not None for line in lines)
-    header = ["decomposer", "solver", "vote", *(f"{t} (n={_n(lines, t)})" for t in tests), "FLOPs a question"]
+    beside = {square.cell: square for square in squares}
+    header = ["decomposer", "solver", "vote", *(f"{t} (n={_n(lines, t)})" for t in tests)]
+    header += ["beside the reference (points)"] * bool(squares) + ["FLOPs a question"]
     header += ["tokens: decompose", "solve", "seconds", *(["dollars"] if priced else [])]
-    cells = {line.cell: [other for other in lines if other.cell == line.cell] for line in lines}
     rows = []
-    for cell, of_cell in cells.items():
-        whole = of_cell[0]
-        row = [*cell, *(percent(line.accuracy) for line in of_cell), number(whole.flops)]
+    for cell, of_cell in _by_cell(lines).items():
+        whole = next(iter(of_cell.values()))
+        row = [*cell, *(_accuracy(of_cell.get(test)) for test in tests)]
+        row += [_beside(beside.get(cell))] * bool(squares) + [number(whole.flops)]
         row += [f"{whole.decompose.tokens:.0f}", f"{whole.solve.tokens:.0f}", f"{whole.seconds:.3g}"]
         rows.append(row + ([number(whole.dollars)] if priced else []))
     return header, rows
+
+
+def best(lines: Sequence[Line]) -> Places:
+    """The places (row, column) of the main table that hold the best accuracy of a test, of complete cells."""
+    cells = list(_by_cell(lines).values())
+    found = set()
+    for column, test in enumerate(_tests(lines), 3):
+        values = {row: of[test].accuracy.value for row, of in enumerate(cells) if test in of and of[test].is_complete}
+        found |= {(row, column) for row, value in values.items() if value == max(values.values())}
+    return frozenset(found)
+
+
+MARKS = (
+    f"* differs from the reference of its vote (the LLM in both phases) at the 5 % level, Holm-adjusted over the cells "
+    f"of the vote; McNemar's exact test, or sign flips where ties shared credit. {INCOMPLETE} not every question was "
+    "asked (no gold sub-questions there); differences are on the questions that both cells were asked. Bold: the best "
+    "of a test."
+)
+
+
+def records(lines: Sequence[Line], squares: Sequence[Square]) -> tuple[list[str], list[list[object]]]:
+    """The main table as numbers, unrounded: a row a cell and test."""
+    beside = {square.cell: square for square in squares}
+    header = ["decomposer", "solver", "vote", "test", "questions", "is_complete", "accuracy", "low", "high"]
+    header += ["beside", "beside_low", "beside_high", "p_holm", "flops", "tokens_decompose", "tokens_solve"]
+    header += ["tokens_rank", "seconds", "dollars"]
+    whole = _tests(lines)[0]
+    rows: list[list[object]] = []
+    for line in lines:
+        square = beside.get(line.cell) if line.test == whole else None
+        against = [*(square.beside or (None,) * 3), square.p] if square else [None] * 4
+        row = [*line.cell, line.test, line.questions, line.is_complete, *line.accuracy, *against, line.flops]
+        rows.append([*row, line.decompose.tokens, line.solve.tokens, line.rank.tokens, line.seconds, line.dollars])
+    return header, rows
+
+
+def save(numbers: tuple[list[str], list[list[object]]], stem: Path) -> None:
+    """Numbers as STEM.csv and STEM.parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    header, rows = numbers
+    with stem.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    pq.write_table(
+        pa.table([list(column) for column in zip(*rows, strict=True)], names=header), stem.with_suffix(".parquet")
+    )
 
 
 def changes(swaps: Sequence[Swap]) -> Table:
@@ -113,21 +169,35 @@ def cleaned(found: Sequence[Clean]) -> Table:
     ]
 
 
-def markdown(table: Table) -> str:
+def markdown(table: Table, bold: Places = frozenset()) -> str:
     header, rows = table
-    lines = [header, ["---"] * len(header), *rows]
+    marked = [[f"**{cell}**" if (i, j) in bold else cell for j, cell in enumerate(row)] for i, row in enumerate(rows)]
+    lines = [header, ["---"] * len(header), *marked]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines) + "\n"
 
 
-def latex(table: Table, caption: str) -> str:
-    """A floating table for `booktabs`; needs no other package."""
+def latex(table: Table, caption: str, bold: Places = frozenset(), note: str = "") -> str:
+    """A floating table for `booktabs`, with a note below; needs no other package."""
     header, rows = table
-    body = "\n".join(" & ".join(map(_escape, row)) + r" \\" for row in rows)
+    marked = [
+        [rf"\textbf{{{_escape(cell)}}}" if (i, j) in bold else _escape(cell) for j, cell in enumerate(row)]
+        for i, row in enumerate(rows)
+    ]
+    body = "\n".join(" & ".join(row) + r" \\" for row in marked)
     head = " & ".join(map(_escape, header)) + r" \\"
     return (
         "\\begin{table}\n\\centering\n\\small\n"
-        f"\\caption{{{_escape(caption)}}}\n\\begin{{tabular}}{{lll{'r' * (len(header) - 3)}}}\n\\toprule\n"
-        f"{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+        f"\\caption{{{_escape(caption)}}}\n\\begin{{tabular}}{{{_columns(rows)}}}\n\\toprule\n"
+        f"{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+        + (f"\n\\smallskip\n\\raggedright\\footnotesize {_escape(note)}\n" if note else "")
+        + "\\end{table}\n"
+    )
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    """Words to the left, numbers to the right."""
+    return "".join(
+        "r" if any(cell[:1] in "0123456789+-" for cell in of if cell) else "l" for of in zip(*rows, strict=True)
     )
 
 
@@ -149,7 +219,32 @@ def number(value: float | None) -> str:
 
 
 def _n(lines: Sequence[Line], test: str) -> int:
-    return next(line.questions for line in lines if line.test == test)
+    return max(line.questions for line in lines if line.test == test)
+
+
+def _tests(lines: Sequence[Line]) -> list[str]:
+    return list(dict.fromkeys(line.test for line in lines))
+
+
+def _by_cell(lines: Sequence[Line]) -> dict[Cell, dict[str, Line]]:
+    found: dict[Cell, dict[str, Line]] = {}
+    for line in lines:
+        found.setdefault(line.cell, {})[line.test] = line
+    return found
+
+
+def _accuracy(line: Line | None) -> str:
+    if line is None:
+        return "not asked"
+    return percent(line.accuracy) + ("" if line.is_complete else f" {INCOMPLETE} n={line.questions}")
+
+
+def _beside(square: Square | None) -> str:
+    if square is None:
+        return ""
+    if square.beside is None or square.p is None:
+        return "reference"
+    return points(square.beside) + ("" if square.is_complete else f" {INCOMPLETE}") + ("*" if square.p < 0.05 else "")
 
 
 def _escape(text: str) -> str:
@@ -157,4 +252,5 @@ def _escape(text: str) -> str:
 
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {INCOMPLETE: r"\textdagger{}", "\N{RIGHTWARDS ARROW}": r"$\rightarrow$"}
 _LATEX |= {character: f"\\{character}" for character in "_%&#${}"}

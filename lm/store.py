@@ -11,6 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -96,6 +97,17 @@ class Store:
         except (sqlite3.DatabaseError, OSError, ConfigError) as error:
             raise ConfigError(f"cannot open the store {path}: {error.__cause__ or error}") from error
         self.ledger = Ledger(self._db)
+        self._wanted: set[str] | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[set[str]]:
+        """The key of every sample that is looked for within, whether or not it is here yet."""
+        wanted: set[str] = set()
+        self._wanted = wanted
+        try:
+            yield wanted
+        finally:
+            self._wanted = None
 
     def _write_ahead(self) -> None:
         """Switch to WAL. SQLite does not wait for its lock here, whatever the timeout: it refuses at once."""
@@ -136,6 +148,8 @@ class Store:
 
     def get(self, keys: Sequence[str]) -> dict[str, Completion]:
         """The samples that are here, by key."""
+        if self._wanted is not None:
+            self._wanted.update(keys)
         found: dict[str, Completion] = {}
         for some in _portions(keys):
             rows = self._db.execute(

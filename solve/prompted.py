@@ -38,7 +38,7 @@ class PromptedSolver:
     def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
         requests = [self.request(q, d.subquestions, d.stage) for q, d in zip(questions, decompositions, strict=True)]
         return [
-            [_solution(c, question) for c in reply]
+            [read_solution(c, question) for c in reply]
             for question, reply in zip(questions, self.model(requests, self.advance), strict=True)
         ]
 
@@ -55,7 +55,8 @@ def _reply(example: Question, stage: Stage) -> str:
     return f"The answer is: {example.answer}" if stage == "direct" else example.solution
 
 
-def _solution(completion: Completion, question: Question) -> Solution:
+def read_solution(completion: Completion, question: Question) -> Solution:
+    """A completion as a solution of a question: its answer, and how probable it is."""
     read = Solution.read(
         completion.text, completion.usage, seek=GRADERS[question.grader].seek, cut=completion.finish == "length"
     )

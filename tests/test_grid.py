@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from click.testing import CliRunner
 import divcon
 from divcon.cli import main
 from divcon.decompose import Decomposition, controls
-from divcon.eval import names, results
+from divcon.eval import names, results, tables
 from divcon.eval.compose import Changed, Decomposing, Solving, compose
+from divcon.eval.requests import unshared
+from divcon.eval.stats import difference
 from divcon.eval.study import load
-from divcon.lm import Usage
+from divcon.eval.summary import lines, paired, squares
+from divcon.lm import Store, Usage
 from divcon.solve import Solution
 from divcon.tasks import Question
 from divcon.tasks.errors import ConfigError
@@ -104,6 +108,11 @@ def test_names_stand_for_recipes_and_folders() -> None:
         ("grid.decomposers=[lm]", "no decomposer 'lm'; there are none, none-direct, base"),
         ("grid.decomposers=[truncated-0]", "no decomposer 'truncated-0'"),
         ("grid.solvers=[gold]", "no solver 'gold'; there are base, distilled"),
+        ("grid.decomposers=[interactive-none]", "'interactive-none' has nothing to ask one at a time"),
+        ("grid.decomposers=[interactive-shuffled]", "'interactive-shuffled' has nothing to ask one at a time"),
+        ("grid.interactive=[foo]", "no solver 'foo'; there are"),
+        ("models={llm: {engine: transformers, path: miniature/llm}}", "a model cannot be called 'llm'"),
+        ("models={a b: {engine: transformers, path: miniature/llm}}", "a model cannot be called 'a b'"),
     ],
 )
 def test_a_name_that_stands_for_nothing_is_refused(override: str, sentence: str) -> None:
@@ -118,11 +127,11 @@ def test_an_unknown_method_is_refused_before_anything_is_asked(tmp_path: Path) -
     assert not (tmp_path / "run" / "traces").exists()
 
 
-def test_gold_needs_gold(tmp_path: Path) -> None:
+def test_gold_needs_gold_before_anything_is_asked(tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_text('{"question": "How many?", "answer": "1"}\n', encoding="utf-8")
     overrides = [*SMALL, f"tests={{own: {{source: jsonl, path: {tmp_path / 'own.jsonl'}}}}}", "grid.decomposers=[gold]"]
-    with pytest.raises(ConfigError, match="the test 'own' has no gold sub-questions; leave gold out"):
-        divcon.evaluate("miniature", overrides=[*overrides, "grid.solvers=[llm]"], limit=LIMIT, run=tmp_path / "run")
+    with pytest.raises(ConfigError, match="no test has gold sub-questions; leave gold out"):
+        divcon.collect("miniature", overrides=overrides, limit=LIMIT, run=tmp_path / "run")
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +197,52 @@ def test_a_figures_numbers_are_the_runs(run: Path, tmp_path: Path) -> None:
 def test_a_figure_that_cannot_be_drawn_is_one_sentence(run: Path, arguments: list[str], sentence: str) -> None:
     outcome = CliRunner().invoke(main, ["plot", str(run), *arguments])
     assert outcome.exit_code == 2 and sentence in outcome.output
+
+
+def test_cells_that_were_asked_different_questions_are_marked_and_never_compared_in_silence(run: Path) -> None:
+    rows = results.read(run / "results.parquet")
+    lost = rows[0]["test"]
+    partial = [r for r in rows if r["decomposer"] != "gold" or r["test"] != lost]
+    (of_gold,) = (s for s in squares(partial) if s.cell[:2] == ("gold", "llm"))
+    gold, llm = ([r for r in rows if (r["decomposer"], r["solver"]) == (d, "llm")] for d in ("gold", "llm"))
+    left = [[r for r in of if r["test"] != lost] for of in (gold, llm)]
+    assert not of_gold.is_complete and of_gold.beside == difference(*paired(*left))
+    _, body = tables.main(lines(partial), squares(partial))
+    row = next(row for row in body if row[:2] == ["gold", "llm"])
+    assert f"{tables.INCOMPLETE} n={3 * LIMIT}" in row[3] and "not asked" in row and tables.INCOMPLETE in row[-5]
+    whole = [row for row in body if row[:2] == ["llm", "llm"]]
+    assert not any(tables.INCOMPLETE in cell for cell in whole[0])
+    assert not {i for i, j in tables.best(lines(partial)) if j == 3} & {i for i, r in enumerate(body) if r[0] == "gold"}
+
+
+def test_a_grid_asks_for_each_different_sample_once(run: Path) -> None:
+    counted = json.loads((run / "requests.json").read_text(encoding="utf-8"))
+    with Store(run / "store.sqlite") as store:
+        there = len(store)
+    taught = 4 * LIMIT  # not among the grid's: the teacher's decompositions and two solutions of the training questions
+    assert counted["asked"] <= there <= counted["asked"] + taught
+    rows = results.read(run / "results.parquet")
+    assert counted["each_vote"] == sum(row["decompose_calls"] + row["solve_calls"] for row in rows) > counted["asked"]
+
+
+def test_unshared_samples_by_hand() -> None:
+    assert unshared([("greedy", 1, 1)]) == (2, 2)
+    assert unshared([("sc@4", 1, 4)]) == (5, 4 + 10)  # k of 1, 2, 3, 4, each with its decomposition
+
+
+def test_one_decomposer_before_several_llms(tmp_path: Path) -> None:
+    overrides = [
+        "models={other: {engine: transformers, path: miniature/base, dtype: float32}}",
+        "grid.decomposers=[llm, other, interactive-other]",
+        "grid.solvers=[llm, other]",
+        "grid.interactive=[other]",
+        "grid.samples=0",
+        *(f"prompts.{name}=miniature/{name}" for name in ("next", "step", "finish")),
+    ]
+    evaluated = divcon.evaluate("miniature", overrides=overrides, limit=2, run=tmp_path / "run")
+    cells = list(dict.fromkeys(row.cell[:2] for row in evaluated.rows))
+    assert cells == [*product(["llm", "other"], ["llm", "other"]), ("interactive-other", "other")]
+    assert evaluated.rows[0].solve.flops != evaluated.rows[8].solve.flops
 
 
 def test_comparing_what_is_not_there_is_one_sentence(run: Path) -> None:

@@ -113,6 +113,20 @@ def test_a_plan_counts_prompts_as_they_are_sent(tmp_path: Path) -> None:
     assert plan(shown, asked, asked).stages[0].prompt_tokens > planned.prompt_tokens
 
 
+def test_a_plan_counts_turns_and_what_sharing_saves() -> None:
+    asked = [Question(str(i), "How many?", "7") for i in range(10)]
+    grid = ["grid.decomposers=[llm, interactive-llm]", "grid.solvers=[llm]", "grid.votes=[sc, prob_sum]"]
+    planned = plan(load("miniature", grid), asked, asked)
+    samples = {stage.name: stage.samples for stage in planned.stages}
+    turns, ways = 4, 1 + 4  # decompose.limit; greedy and four samples
+    assert samples["ask: interactive-llm -> llm"] == 10 * turns * ways
+    assert samples["solve: interactive-llm -> llm"] == 10 * (turns + 1) * ways
+    static = 10 * ((1 + 1) + 2 * (1 + 4))
+    interactive = 10 * (turns + turns + 1) * (1 + 2 * 4)
+    assert planned.unshared.each_vote == static + interactive
+    assert f"{planned.unshared.each_vote:,}" in str(planned)
+
+
 def test_a_plan_says_what_it_may_cost_where_there_is_a_price() -> None:
     asked = [Question(str(i), "How many?" * 40, "7") for i in range(10)]
     api = "llm={engine: openai, model: gpt-4o-mini, base_url: %s}"
