@@ -21,6 +21,7 @@ from .eval.pilot import lengths
 from .eval.plan import Plan
 from .eval.plan import plan as planned
 from .eval.run import Run, stored
+from .eval.seeds import Seeds, over_seeds
 from .eval.status import Cost, Status
 from .eval.study import find, load
 from .eval.teaching import explain
@@ -133,6 +134,14 @@ def compare(run: Path, a: str, b: str, test: str | None = None) -> Comparison:
     """Two cells of a run, `decomposer:solver:vote` each, on the same questions."""
     stored(run)
     return comparison(run, a, b, test)
+
+
+def seeds(runs: Sequence[Path], out: Path | None = None) -> Seeds:
+    """Runs of one study that differ in their seed alone; written to `out` as Markdown, LaTeX, CSV and Parquet."""
+    found = over_seeds(runs)
+    if out:
+        found.save(out)
+    return found
 
 
 def status(run: Path) -> Status:

@@ -68,10 +68,13 @@ Overlaps = Mapping[tuple[str, str], Mapping[Role, Overlap]]
 
 def write(rows: Sequence[Row], path: Path, overlaps: Overlaps) -> None:
     """Replace the file at `path`, at once or not at all."""
+    save([_flat(row, overlaps[row.test, row.question.id]) for row in rows], path)
+
+
+def save(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Rows with the keys of SCHEMA, at once or not at all."""
     part = path.with_suffix(".part")
-    pq.write_table(
-        pa.Table.from_pylist([_flat(row, overlaps[row.test, row.question.id]) for row in rows], schema=SCHEMA), part
-    )
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), part)
     part.replace(path)
 
 

@@ -205,8 +205,8 @@ def test_cells_that_were_asked_different_questions_are_marked_and_never_compared
     partial = [r for r in rows if r["decomposer"] != "gold" or r["test"] != lost]
     (of_gold,) = (s for s in squares(partial) if s.cell[:2] == ("gold", "llm"))
     gold, llm = ([r for r in rows if (r["decomposer"], r["solver"]) == (d, "llm")] for d in ("gold", "llm"))
-    left = [[r for r in of if r["test"] != lost] for of in (gold, llm)]
-    assert not of_gold.is_complete and of_gold.beside == difference(*paired(*left))
+    a, b = ([r for r in of if r["test"] != lost] for of in (gold, llm))
+    assert not of_gold.is_complete and of_gold.beside == difference(*paired(a, b))
     _, body = tables.main(lines(partial), squares(partial))
     row = next(row for row in body if row[:2] == ["gold", "llm"])
     assert f"{tables.INCOMPLETE} n={3 * LIMIT}" in row[3] and "not asked" in row and tables.INCOMPLETE in row[-5]
