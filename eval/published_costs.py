@@ -89,16 +89,18 @@ class Cost:
 
     @property
     def reading(self) -> float:
-        """Dollars for the questions alone, read once, without a word of instruction."""
-        return self.price.dollars(Usage(round(WORDS[self.row.data] * TOKENS_A_WORD), 0))
+        """Dollars for what was read, as far as it is known: the prompts of Table 6, else the questions alone."""
+        whole = self.phase == "solve" and self.row.decomposer == self.row.solver == "GPT-3.5"
+        known = INPUT_TOKENS.get(self.row.data) if whole else None
+        return self.price.dollars(Usage(known or round(WORDS[self.row.data] * TOKENS_A_WORD), 0))
 
     @property
-    def omits_prompts(self) -> bool:
-        """Whether it is too little to have read the questions."""
+    def omits_reading(self) -> bool:
+        """Whether it is too little to hold that."""
         return span(self.printed).high < self.reading
 
     def completion(self, *, read: bool = False) -> Span:
-        """Tokens a question that were written, if it holds the completions alone, or the questions too (`read`)."""
+        """Tokens a question that were written, if it holds the completions alone, or what was read too (`read`)."""
         a_token = self.price.dollars(Usage(0, 1))
         return span(self.printed).less(self.reading if read else 0.0).over(a_token * self.questions)
 
@@ -114,8 +116,8 @@ class Cost:
     def verdict(self) -> str:
         """Whether it follows from the prices and what can be counted."""
         if self.times is None:
-            return "too little to have read the questions" if self.omits_prompts else "cannot be checked"
-        return "follows" if self.times.low <= 1 <= self.times.high else "cannot be checked"
+            return "does not hold what was read" if self.omits_reading else "cannot be checked"
+        return "reproduces" if self.times.low <= 1 <= self.times.high else "cannot be checked"
 
 
 def costs() -> list[Cost]:
@@ -139,13 +141,13 @@ def costs() -> list[Cost]:
 
 def of_the_llm() -> tables.Table:
     """A row a cost of the LLM: what it can hold."""
-    header = ["GPT-3.5", "data set", "n", "printed ($)", "to read the questions ($)"]
-    header += ["tokens written a question, if nothing was read", "if the questions were read", "verdict"]
+    header = ["GPT-3.5", "data set", "n", "printed ($)", "what was read ($)"]
+    header += ["tokens written a question: if it holds these alone", "if both", "verdict"]
     return header, [
         [
             *(cost.who.removeprefix("GPT-3.5 "), cost.row.data, f"{cost.questions:,}"),
             *(f"{cost.printed:f}", tables.number(cost.reading), str(cost.completion())),
-            "" if cost.omits_prompts else str(cost.completion(read=True)),
+            "" if cost.omits_reading else str(cost.completion(read=True)),
             cost.verdict,
         ]
         for cost in costs()
