@@ -115,7 +115,7 @@ def printed(name: str) -> tables.Table:
             str(each.value),
             _count(each.n),
             _interval(each.estimate),
-            *("" if cost is None else str(cost) for cost in (each.decompose_usd, each.solve_usd)),
+            *("" if cost is None else f"{cost:f}" for cost in (each.decompose_usd, each.solve_usd)),
             each.source,
             each.note,
         ]
@@ -179,10 +179,10 @@ def _beside(cell: Cell, of_test: Rows, source: BaseSource, study: Study) -> Iter
     lenient = accuracy([row["lenient"] for row in measured]) if measured else None
     measure = measured[0]["measure"] if measured else None
     for paper in TITLES:
-        told = _told(paper, cell, study)
-        for each in _distinct(paper) if told else ():
-            if told and _matches(each, told, source, study.train):
-                yield Beside(each, cell, of_test[0]["test"], len(of_test), strict, lenient, measure, told.remark)
+        if told := _told(paper, cell, study):
+            for each in _distinct(paper):
+                if _matches(each, told, source, study.train):
+                    yield Beside(each, cell, of_test[0]["test"], len(of_test), strict, lenient, measure, told.remark)
 
 
 class _Told(NamedTuple):
