@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .decompose import Decomposition, none
 from .distill import published, traces
-from .eval import methods, plots, results, summary, tables
+from .eval import methods, plots, reference, results, summary, tables
 from .eval import report as reports
 from .eval import status as statuses
 from .eval.comparison import Comparison, comparison
@@ -142,6 +142,14 @@ def seeds(runs: Sequence[Path], out: Path | None = None) -> Seeds:
     if out:
         found.save(out)
     return found
+
+
+def papers(name: str | None = None, run: Path | None = None) -> str:
+    """What the papers printed, as Markdown: one of them by its name, or both; with `run`, beside that run's cells."""
+    if run is None:
+        return "\n".join(tables.markdown(reference.printed(each)) for each in ([name] if name else reference.TITLES))
+    found = reference.of_run(run, stored(run), name)
+    return f"{tables.markdown(reference.table(found))}\n{reference.CAUTION}"
 
 
 def status(run: Path) -> Status:

@@ -226,6 +226,16 @@ def seeds(runs: tuple[Path, ...], out: Path | None) -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
+@click.option("--run", type=click.Path(path_type=Path), help="Beside the cells of this run, where it has any like it.")
+def papers(name: str | None, run: Path | None) -> None:
+    """Print what the papers printed, with intervals; NAME is divide-or-conquer or turning-dust-into-gold."""
+    from . import api
+
+    click.echo(api.papers(name, run))
+
+
+@main.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def status(run: Path) -> None:
     """How far a run is; it may be at work meanwhile."""

@@ -31,6 +31,11 @@ def accuracy(credits: Sequence[float]) -> Estimate:
     return _wilson(sum(credits) / n, n) if n else Estimate(float("nan"), 0.0, 1.0)
 
 
+def share(value: float, n: int) -> Estimate:
+    """A mean credit of n questions that is known alone, from a paper say, with Wilson's interval."""
+    return _wilson(value, n)
+
+
 def ratio(parts: Sequence[tuple[float, float]]) -> Estimate:
     """A share of all units, which come in clusters: from each cluster's sum and how many units it has.
 
