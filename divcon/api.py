@@ -16,7 +16,7 @@ from .eval import report as reports
 from .eval import status as statuses
 from .eval.comparison import Comparison, comparison
 from .eval.compose import Row
-from .eval.figures import AxisName, Style
+from .eval.figures import AxisName, Columns, Style
 from .eval.pilot import lengths
 from .eval.plan import Plan
 from .eval.plan import plan as planned
@@ -124,10 +124,17 @@ def report(run: Path, axis: AxisName = "flops") -> Path:
     return reports.report(run, axis)
 
 
-def plot(run: Path, name: str, out: Path | None = None, style: Style = "paper", axis: AxisName = "flops") -> Path:
+def plot(
+    run: Path,
+    name: str,
+    out: Path | None = None,
+    style: Style = "paper",
+    axis: AxisName = "flops",
+    columns: Columns = "two",
+) -> Path:
     """One figure of a run, by its name (`divcon.eval.plots.PLOTS`), and its numbers as CSV beside it; its path."""
     stored(run)
-    return plots.draw(run, name, out or Path(f"{name}.pdf"), style, axis)
+    return plots.draw(run, name, out or Path(f"{name}.pdf"), style, axis, columns)
 
 
 def compare(run: Path, a: str, b: str, test: str | None = None) -> Comparison:

@@ -177,18 +177,26 @@ _AXIS = click.option(
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), help="A .pdf, .svg or .png file; NAME.pdf without it.")
 @click.option("--style", type=click.Choice(["paper", "slides"]), default="paper", show_default=True)
+@click.option(
+    "--columns",
+    type=click.Choice(["one", "two"]),
+    default="two",
+    show_default=True,
+    help="How many columns of a page it spans, 3.35 or at most 6.9 inches.",
+)
 @_AXIS
 def plot(
     run: Path,
     name: str,
     out: Path | None,
     style: Literal["paper", "slides"],
+    columns: Literal["one", "two"],
     axis: Literal["flops", "tokens", "seconds", "dollars"],
 ) -> None:
     """Draw one figure of a run, accuracy_cost say, and write its numbers beside it; needs no model."""
     from . import api
 
-    click.echo(api.plot(run, name, out, style, axis))
+    click.echo(api.plot(run, name, out, style, axis, columns))
 
 
 @main.command()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -56,32 +57,47 @@ _FONT: dict[Style, float] = {"paper": 8, "slides": 12}
 _SCALE: dict[Style, float] = {"paper": 1, "slides": 1.35}
 """Of the width: a slide's letters are larger in their figure."""
 _CURRENT: ContextVar[Style] = ContextVar("style", default="paper")
+Columns = Literal["one", "two"]
+_WIDE: dict[Columns, float] = {"one": 3.35, "two": 6.9}
+"""Inches across one column of a two-column page, and across both."""
+_COLUMNS: ContextVar[Columns] = ContextVar("columns", default="two")
 
 
 @contextmanager
-def styled(style: Style) -> Iterator[None]:
-    """Figures that are drawn within are for print, or for slides."""
-    token = _CURRENT.set(style)
+def styled(style: Style, columns: Columns = "two") -> Iterator[None]:
+    """Figures that are drawn within are for print, across one column or two, or for slides."""
+    tokens = _CURRENT.set(style), _COLUMNS.set(columns)
     try:
         yield
     finally:
-        _CURRENT.reset(token)
+        _CURRENT.reset(tokens[0])
+        _COLUMNS.reset(tokens[1])
+
+
+def _is_narrow() -> bool:
+    return _COLUMNS.get() == "one"
 
 
 def _style() -> Any:
-    size = _FONT[_CURRENT.get()]
+    size = _points_of(_FONT["paper"])
     return STYLE | {"font.size": size, "axes.titlesize": size}
 
 
 def _inches(width: float, height: float) -> tuple[float, float]:
-    """A size that was chosen for print, for the current style."""
-    scale = _SCALE[_CURRENT.get()]
-    return width * scale, height * scale
+    """A size that was chosen for print across two columns, for the current style; a wider one is cut to the page."""
+    scale, widest = _SCALE[_CURRENT.get()], _WIDE[_COLUMNS.get()]
+    cut = min(1.0, widest / width)
+    return width * cut * scale, height * (cut**0.4 if _is_narrow() else 1.0) * scale
+
+
+def _across(panels: int) -> int:
+    """How many panels or legend entries stand side by side, of so many across two columns."""
+    return max(1, panels // 2) if _is_narrow() else panels
 
 
 def _points_of(size: float) -> float:
-    """A size that was chosen for print, for the current style."""
-    return size * _FONT[_CURRENT.get()] / _FONT["paper"]
+    """A letter size that was chosen for print across two columns, for the current style."""
+    return size * _FONT[_CURRENT.get()] / _FONT["paper"] * (0.875 if _is_narrow() else 1.0)
 
 
 AxisName = Literal["flops", "tokens", "seconds", "dollars"]
@@ -112,9 +128,10 @@ def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
     whole = [line for line in lines if line.test == lines[0].test and line.cell.vote in votes]
     known = [(cost, line) for line in whole if (cost := chosen.cost(line))]
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=_inches(6.6, 4.4), layout="constrained")
-        axes = figure.add_subplot()
         look = _Look(whole)
+        width, height = _inches(6.6, 4.4)
+        figure = Figure(figsize=(width, height + look.overflow()), layout="constrained")
+        axes = figure.add_subplot()
         for cost, line in known:
             value = 100 * line.accuracy.value
             axes.errorbar(cost, value, yerr=_bars([line]), capsize=2, elinewidth=0.8, **look.point(line))
@@ -138,11 +155,15 @@ def by_test(lines: Sequence[Line]) -> Figure:
     solvers = list(dict.fromkeys(line.cell.solver for line in lines))
     vote = lines[0].cell.vote
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=_inches(3.4 * len(solvers), 3.2), layout="constrained")
-        panels = figure.subplots(1, len(solvers), sharey=True, squeeze=False)[0]
+        columns = min(_across(2), len(solvers))
+        down = -(-len(solvers) // columns)
+        figure = Figure(figsize=_inches(3.4 * columns, 0.7 + 2.6 * down), layout="constrained")
+        panels = list(figure.subplots(down, columns, sharey=True, squeeze=False).flat)
+        for spare in panels[len(solvers) :]:
+            spare.set_visible(False)
         look = _Look(lines)
         decomposers = list(dict.fromkeys(line.cell.decomposer for line in lines))
-        for panel, solver in zip(panels, solvers, strict=True):
+        for panel, solver in zip(panels, solvers, strict=False):
             for i, decomposer in enumerate(decomposers):
                 of_cell = [x for x in lines if x.cell == (decomposer, solver, vote) and x.test in tests]
                 places = [tests.index(x.test) + 0.08 * (i - (len(decomposers) - 1) / 2) for x in of_cell]
@@ -154,14 +175,15 @@ def by_test(lines: Sequence[Line]) -> Figure:
             panel.set_xticks(range(len(tests)), [test.replace(", ", ",\n") for test in tests])
             panel.tick_params(axis="x", labelsize=_points_of(6.5))
             panel.set_title(f"solver: {solver} ({vote})")
-        panels[0].set_ylabel("accuracy (%), 95 % interval")
+        for panel in panels[::columns]:
+            panel.set_ylabel("accuracy (%), 95 % interval")
         fullest = max(panels, key=lambda panel: len(panel.containers))
         handles, labels = fullest.get_legend_handles_labels()
         figure.legend(
             handles,
             labels,
             loc="outside lower center",
-            ncols=5,
+            ncols=_across(5),
             title="decomposer",
             frameon=False,
             fontsize=_points_of(7),
@@ -187,11 +209,11 @@ def heat_map(squares: Sequence[Square], title: str = "") -> Figure:
             dagger = "" if one.is_complete else "\N{DAGGER}"
             value = f"{100 * one.accuracy.value:.1f}{dagger}"
             axes.text(across, down - 0.13, value, ha="center", va="center", color=ink)
-            beside = "reference" if one.beside is None else _points(one.beside)
+            beside = "reference" if one.beside is None else _difference(one.beside)
             beside += "*" if one.p is not None and one.p < 0.05 else ""
             axes.text(across, down + 0.23, beside, ha="center", va="center", color=ink, fontsize=_points_of(5.5))
         axes.imshow(grid, cmap="cividis_r", vmin=0, vmax=100, aspect="auto")
-        axes.set_xticks(range(len(solvers)), solvers)
+        axes.set_xticks(range(len(solvers)), [name.replace("-", "-\n") if _is_narrow() else name for name in solvers])
         axes.set_yticks(range(len(decomposers)), decomposers)
         axes.set(xlabel="solver", ylabel="decomposer")
         axes.set_title(title)
@@ -200,15 +222,68 @@ def heat_map(squares: Sequence[Square], title: str = "") -> Figure:
     return figure
 
 
-def _points(change: Estimate) -> str:
+def _difference(change: Estimate) -> str:
+    """In points; without the interval where there is no room for it."""
     value, low, high = (100 * part for part in change)
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{value:+.1f}" if _is_narrow() else f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def slopes(lines: Sequence[Line]) -> Figure:
+    """Accuracy from test to test, a line a composition: what holds in one domain need not in another. The first vote.
+
+    Controls are left out.
+    """
+    tests = [test for test in dict.fromkeys(line.test for line in lines) if test != ALL]
+    shown = [line for line in lines if line.cell.vote == lines[0].cell.vote and _is_track(line) and line.test in tests]
+    look = _Look(shown)
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=_inches(6.6, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        ends = []
+        for cell in dict.fromkeys(line.cell for line in shown):
+            of_cell = [line for line in shown if line.cell == cell]
+            at = [tests.index(line.test) for line in of_cell]
+            heights = [100 * line.accuracy.value for line in of_cell]
+            dashes = "-" if cell.solver == "llm" else "--"
+            axes.errorbar(at, heights, yerr=_bars(of_cell), **look.point(of_cell[0]) | {"ls": dashes, "lw": 1}, **_FINE)
+            ends.append((at[-1], heights[-1], _short(of_cell[0])))
+        axes.set_xticks(range(len(tests)), [test.replace(", ", ",\n") for test in tests])
+        axes.set_ylabel(f"accuracy (%), {lines[0].cell.vote}, 95 % interval")
+        axes.set_xlim(-0.3, len(tests) - (0.0 if _is_narrow() else 0.3))
+        _name_ends(axes, ends)
+    return figure
+
+
+_FINE: Any = {"elinewidth": 0.5, "capsize": 1.5}
+
+
+def _is_track(line: Line) -> bool:
+    """Whether a cell is a way to answer, and not a control."""
+    decomposer, solver, _ = line.cell
+    return not decomposer.startswith(("shuffled", "empty", "truncated", "base", "interactive")) and solver != "base"
+
+
+def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str]]) -> None:
+    """Names to the right of the last points, moved apart where they would stand on one another."""
+    low, high = axes.get_ylim()
+    room, last = (high - low) / 40, float("-inf")
+    for x, y, text in sorted(ends, key=lambda end: end[1]):
+        last = max(y, last + room)
+        axes.annotate(
+            text,
+            (x, y),
+            (x + 0.06, last),
+            va="center",
+            fontsize=_points_of(6.5),
+            path_effects=_HALO,
+            annotation_clip=False,
+        )
 
 
 def votes(curves: Sequence[RuleCurve]) -> Figure:
     """A panel a composition: each rule's expected accuracy against the number of samples; a band for the first."""
     compositions = list(dict.fromkeys(curve.composition for curve in curves))
-    columns = min(3, len(compositions))
+    columns = min(_across(3), len(compositions))
     lines = -(-len(compositions) // columns)
     with mpl.rc_context(_style()):
         figure = Figure(figsize=_inches(2.4 * columns + 0.4, 2.2 * lines + 0.5), layout="constrained")
@@ -229,7 +304,9 @@ def votes(curves: Sequence[RuleCurve]) -> Figure:
         for panel in panels[len(compositions) :]:
             panel.set_visible(False)
         handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=_points_of(7))
+        figure.legend(
+            handles, names, loc="outside lower center", ncols=_across(4), frameon=False, fontsize=_points_of(7)
+        )
     return figure
 
 
@@ -275,8 +352,9 @@ def gain(found: Sequence[Gain]) -> Figure:
 def training(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Every training of a run, step by step: its loss, and how likely right and wrong replies are to it."""
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=_inches(6.6, 2.6), layout="constrained")
-        loss, likely = figure.subplots(1, 2)
+        columns = _across(2)
+        figure = Figure(figsize=_inches(6.6, 5.2 / columns), layout="constrained")
+        loss, likely = figure.subplots(2 // columns, columns)
         for i, (name, steps) in enumerate(curves.items()):
             at, colour = [step["step"] for step in steps], _OKABE_ITO[i % len(_OKABE_ITO)]
             loss.plot(at, [step["loss"] for step in steps], color=colour, linewidth=1, label=name)
@@ -327,7 +405,18 @@ class _Look:
             "ls": "none",
         }
 
+    @property
+    def _columns(self) -> int:
+        return max(2, _across(4 if len(self._decomposers) < 7 else 3))
+
+    def overflow(self) -> float:
+        """Inches that the legend needs beyond what a figure has for it."""
+        entries = len(self._decomposers) + len(self._solvers) + len(self._votes) + 1
+        return max(0, -(-entries // self._columns) - 4) * _points_of(10) / 72
+
     def legend(self, figure: Figure) -> None:
+        """Below the axes: what colours, shapes and filling mean."""
+
         def entry(label: str, **style: Any) -> Line2D:
             return Line2D([], [], ls="none", label=label, **style)
 
@@ -340,17 +429,24 @@ class _Look:
         front_line = Line2D([], [], color="#888888", lw=1, label="Pareto front")
         figure.legend(
             handles=[*decomposers, *solvers, *votes, front_line],
-            ncols=4 if len(decomposers) < 7 else 3,
+            ncols=self._columns,
             loc="outside lower center",
             frameon=False,
             fontsize=_points_of(7),
         )
 
     def _colour(self, decomposer: str) -> str:
-        return _OKABE_ITO[self._decomposers.index(decomposer) % len(_OKABE_ITO)]
+        """Beyond eight decomposers a colour comes again, lighter."""
+        again, place = divmod(self._decomposers.index(decomposer), len(_OKABE_ITO))
+        return _lighter(_OKABE_ITO[place]) if again else _OKABE_ITO[place]
 
     def _marker(self, solver: str) -> str:
         return _MARKERS[self._solvers.index(solver) % len(_MARKERS)]
+
+
+def _lighter(colour: str) -> str:
+    red, green, blue = (0.5 + part / 2 for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def _bars(lines: Sequence[Line]) -> list[list[float]]:

@@ -17,7 +17,7 @@ from ..distill.recipes import RankerRecipe
 from ..tasks.errors import ConfigError
 from . import figures, results
 from .ballots import rule_curves
-from .figures import AxisName, Style
+from .figures import AxisName, Columns, Style
 from .ranking import gains, score_lines
 from .summary import ALL, Line, Rows, lines, squares
 from .vote import Score
@@ -66,6 +66,12 @@ def heat_map(of: Drawn) -> Plot:
     return Plot(figures.heat_map(found, f"{of.rows[0]['vote']}, accuracy (%)"), header, numbers)
 
 
+def slopes(of: Drawn) -> Plot | None:
+    """Accuracy from test to test."""
+    tests = list(dict.fromkeys(line.test for line in of.lines if line.test != ALL))
+    return Plot(figures.slopes(of.lines), _LINE, _numbers(of.lines, tests)) if len(tests) > 1 else None
+
+
 def votes(of: Drawn) -> Plot | None:
     """Accuracy against the number of samples, rule by rule."""
     curves = rule_curves(of.rows, _whole_only(of.run))
@@ -105,6 +111,7 @@ PLOTS: dict[str, Callable[[Drawn], Plot | None]] = {
     "accuracy_cost": accuracy_cost,
     "by_test": by_test,
     "heat_map": heat_map,
+    "slopes": slopes,
     "votes": votes,
     "calibration": calibration,
     "gain": gain,
@@ -124,14 +131,16 @@ def draw_all(of: Drawn, out: Path) -> list[str]:
     return drawn
 
 
-def draw(run: Path, name: str, out: Path, style: Style = "paper", axis: AxisName = "flops") -> Path:
+def draw(
+    run: Path, name: str, out: Path, style: Style = "paper", axis: AxisName = "flops", columns: Columns = "two"
+) -> Path:
     """One figure into a file of PDF, SVG or PNG, its numbers beside it as CSV; the file.
 
     Raises ConfigError for an unknown figure, another format, or a run that has nothing for it.
     """
     if name not in PLOTS:
         raise ConfigError(f"no figure {name!r}; there are {', '.join(PLOTS)}")
-    with figures.styled(style):
+    with figures.styled(style, columns):
         made = PLOTS[name](Drawn(run, results.read(run / "results.parquet"), axis))
         if made is None:
             raise ConfigError(f"{run} has nothing for the figure {name!r}")
