@@ -1,0 +1,226 @@
+"""How well one verdict foretells another: AUROC and Cohen's kappa, with intervals over questions.
+
+Decompositions of one question by several decomposers are not drawn one by one: the bootstrap draws questions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .attribution import SOLVING, Cause, Swapped, attribution, beside_gold, gold_problems, swapped
+from .quality import MEASURES, by_decomposer, measured
+from .stats import Estimate
+from .summary import Rows, by_cell
+
+_DRAWS = 2_000
+Array = npt.NDArray[np.float64]
+Key = Hashable
+"""Which question a case is of."""
+
+
+def auroc(scores: Sequence[float], labels: Sequence[bool], questions: Sequence[Key], seed: int = 0) -> Estimate:
+    """How often a case that is so scores higher than one that is not; equal scores count a half (Mann and Whitney).
+
+    With the percentile bootstrap's 95 % interval over questions. Not a number, and everything, where all are alike.
+    """
+    of = _numbered(questions)
+    is_so = np.asarray(labels, dtype=bool)
+    value = np.asarray(scores, dtype=np.float64)
+    if is_so.all() or not is_so.any():
+        return Estimate(float("nan"), 0.0, 1.0)
+    higher, lower = value[is_so][:, None], value[~is_so][None, :]
+    wins = (higher > lower) + 0.5 * (higher == lower)
+    clusters = int(of.max()) + 1
+    won = np.zeros((clusters, clusters))
+    np.add.at(won, (of[is_so][:, None], of[~is_so][None, :]), wins)
+    so = np.bincount(of[is_so], minlength=clusters)
+    others = np.bincount(of[~is_so], minlength=clusters)
+
+    def statistic(weights: Array) -> Array:
+        pairs = (weights @ so) * (weights @ others)
+        return np.divide(((weights @ won) * weights).sum(1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+    return _bootstrap(statistic, clusters, seed)
+
+
+def kappa(pairs: Sequence[tuple[bool, bool]], questions: Sequence[Key], seed: int = 0) -> Estimate:
+    """Cohen's kappa (1960) of two verdicts on the same cases, with the bootstrap's 95 % interval over questions.
+
+    Not a number where chance agreement is certain, because both verdicts are always the same one.
+    """
+    if not pairs:
+        return Estimate(float("nan"), -1.0, 1.0)
+    of = _numbered(questions)
+    clusters = int(of.max()) + 1
+    counts = np.zeros((clusters, 4))
+    np.add.at(counts, (of, [2 * one + other for one, other in pairs]), 1.0)
+
+    def statistic(weights: Array) -> Array:
+        shares = weights @ counts
+        shares = shares / np.maximum(shares.sum(1, keepdims=True), 1e-300)
+        neither, second, first, both = shares.T
+        chance = (first + both) * (second + both) + (neither + second) * (neither + first)
+        agree = neither + both
+        return np.divide(agree - chance, 1 - chance, out=np.full(len(weights), np.nan), where=chance < 1 - 1e-12)
+
+    return _bootstrap(statistic, clusters, seed, (-1.0, 1.0))
+
+
+def _bootstrap(
+    statistic: Callable[[Array], Array], clusters: int, seed: int, everything: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
+    """Of a statistic of how often each cluster is drawn; draws in which it is not defined are left out."""
+    value = float(statistic(np.ones((1, clusters)))[0])
+    drawn = np.random.default_rng([seed, clusters]).multinomial(clusters, np.full(clusters, 1 / clusters), _DRAWS)
+    found = statistic(drawn.astype(np.float64))
+    found = found[~np.isnan(found)]
+    if np.isnan(value) or not len(found):
+        return Estimate(value, *everything)
+    low, high = np.quantile(found, [0.025, 0.975])
+    return Estimate(value, min(value, float(low)), max(value, float(high)))
+
+
+def _numbered(questions: Sequence[Key]) -> npt.NDArray[np.int64]:
+    place = {question: i for i, question in enumerate(dict.fromkeys(questions))}
+    return np.array([place[question] for question in questions], dtype=np.int64)
+
+
+# -- measures that need no gold, held against it -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MeasureLine:
+    """What a measure without gold says of what gold says."""
+
+    measure: str
+    decomposer: str
+    """One, or all that are asked together."""
+    decompositions: int
+    """With sub-questions and a known measure; others say nothing to it."""
+    right: int
+    auroc: Estimate
+    """How often a right decomposition has more of it than a wrong one."""
+
+
+ALL = "all"
+_CONTROLS = ("gold", "shuffled", "empty")
+
+
+def measure_lines(rows: Rows) -> list[MeasureLine]:
+    """Each measure over the decompositions that models wrote and gold can judge: all together, then each decomposer's.
+
+    Controls (another question's, the first few) are left out: they are wrong on purpose. A decomposer that is always
+    right, or never, has no line.
+    """
+    of = {
+        name: [row for row in own if row["subquestions"] and row["decomposition_right"] is not None]
+        for name, own in by_decomposer(rows).items()
+        if name not in _CONTROLS and not name.startswith("truncated-")
+    }
+    together = {ALL: [row for own in of.values() for row in own], **of}
+    found = [_measure_line(name, measure, own) for name, own in together.items() for measure in MEASURES]
+    return [line for line in found if 0 < line.right < line.decompositions]
+
+
+def _measure_line(decomposer: str, measure: str, rows: Rows) -> MeasureLine:
+    known = [(value, row) for row in rows if (value := measured(row, measure)) is not None]
+    right = [bool(row["decomposition_right"]) for _, row in known]
+    where = [(row["test"], row["id"]) for _, row in known]
+    return MeasureLine(
+        measure, decomposer, len(known), sum(right), auroc([value for value, _ in known], right, where) if known else _NO
+    )
+
+
+_NO = Estimate(float("nan"), 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class BlameLine:
+    """Whether a measure tells wrong answers that are put down to the decomposition from other wrong answers."""
+
+    measure: str
+    solver: str
+    vote: str
+    wrong: int
+    """Wrong answers with sub-questions, a known cause and a known measure."""
+    blamed: int
+    """Those whose decomposition was wrong, by gold steps."""
+    auroc: Estimate
+    """How often a blamed one has more of the measure than another."""
+
+
+def blame_lines(rows: Rows) -> list[BlameLine]:
+    """For each solver and vote and each measure, over the decompositions that models wrote."""
+    problems = gold_problems(rows)
+    wrong: dict[tuple[str, str], list[tuple[dict[str, Any], Cause]]] = {}
+    for cell, of_cell in by_cell(rows).items():
+        if cell.decomposer in _CONTROLS or cell.decomposer.startswith("truncated-"):
+            continue
+        for row in of_cell:
+            made = attribution(row, problems[row["question"]]) if row["question"] in problems else None
+            if made and row["subquestions"] and made.cause in ("decomposition", *SOLVING):
+                wrong.setdefault((cell.solver, cell.vote), []).append((row, made.cause))
+    found = [_blame_line(measure, *of, cases) for of, cases in wrong.items() for measure in MEASURES]
+    return [line for line in found if 0 < line.blamed < line.wrong]
+
+
+def _blame_line(
+    measure: str, solver: str, vote: str, cases: Sequence[tuple[dict[str, Any], Cause]]
+) -> BlameLine:
+    known = [(value, row, cause) for row, cause in cases if (value := measured(row, measure)) is not None]
+    blamed = [cause == "decomposition" for *_, cause in known]
+    where = [(row["test"], row["id"]) for _, row, _ in known]
+    told = auroc([value for value, *_ in known], blamed, where) if known else _NO
+    return BlameLine(measure, solver, vote, len(known), sum(blamed), told)
+
+
+# -- both views of where errors come from ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Views:
+    """One solver's answers by gold steps and by substitution, over the decompositions that models wrote."""
+
+    solver: str
+    vote: str
+    counts: Mapping[tuple[Cause, Swapped], int]
+    agree: int
+    """Of the wrong answers that both views put down to something."""
+    both: int
+    """How many these are: without those whose steps cannot be read."""
+    kappa: Estimate
+    """Of 'the decomposition was to blame' against 'the solving was', over them."""
+
+
+def views(rows: Rows) -> list[Views]:
+    """For each solver and vote that also stands behind gold sub-questions, where gold steps are known."""
+    problems = gold_problems(rows)
+    cases: dict[tuple[str, str], list[tuple[Cause, Swapped, Key]]] = {}
+    for cell, pairs in beside_gold(rows).items():
+        if cell.decomposer in _CONTROLS or cell.decomposer.startswith("truncated-"):
+            continue
+        for row, gold in pairs:
+            made = attribution(row, problems[row["question"]]) if row["question"] in problems else None
+            beside = swapped(row, gold)
+            if made and beside:
+                cases.setdefault((cell.solver, cell.vote), []).append((made.cause, beside, (row["test"], row["id"])))
+    return [_views(*of, found) for of, found in cases.items()]
+
+
+def _views(solver: str, vote: str, cases: Sequence[tuple[Cause, Swapped, Key]]) -> Views:
+    told = [case for case in cases if case[0] in ("decomposition", *SOLVING)]
+    pairs = [(cause == "decomposition", beside == "decomposition") for cause, beside, _ in told]
+    return Views(
+        solver,
+        vote,
+        Counter((cause, beside) for cause, beside, _ in cases),
+        sum(one == other for one, other in pairs),
+        len(pairs),
+        kappa(pairs, [where for *_, where in told]),
+    )
