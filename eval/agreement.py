@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .attribution import SOLVING, Cause, Swapped, attribution, beside_gold, gold_problems, swapped
 from .quality import MEASURES, by_decomposer, measured
-from .stats import Estimate
+from .stats import Estimate, ratio
 from .summary import Rows, by_cell
 
 _DRAWS = 2_000
@@ -44,7 +44,8 @@ def auroc(scores: Sequence[float], labels: Sequence[bool], questions: Sequence[K
 
     def statistic(weights: Array) -> Array:
         pairs = (weights @ so) * (weights @ others)
-        return np.divide(((weights @ won) * weights).sum(1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+        above = ((weights @ won) * weights).sum(1)
+        return _ratio(above, pairs)
 
     return _bootstrap(statistic, clusters, seed)
 
@@ -59,7 +60,7 @@ def kappa(pairs: Sequence[tuple[bool, bool]], questions: Sequence[Key], seed: in
     of = _numbered(questions)
     clusters = int(of.max()) + 1
     counts = np.zeros((clusters, 4))
-    np.add.at(counts, (of, [2 * one + other for one, other in pairs]), 1.0)
+    np.add.at(counts, (of, np.array([2 * one + other for one, other in pairs])), 1.0)
 
     def statistic(weights: Array) -> Array:
         shares = weights @ counts
@@ -67,7 +68,7 @@ def kappa(pairs: Sequence[tuple[bool, bool]], questions: Sequence[Key], seed: in
         neither, second, first, both = shares.T
         chance = (first + both) * (second + both) + (neither + second) * (neither + first)
         agree = neither + both
-        return np.divide(agree - chance, 1 - chance, out=np.full(len(weights), np.nan), where=chance < 1 - 1e-12)
+        return _ratio(agree - chance, 1 - chance)
 
     return _bootstrap(statistic, clusters, seed, (-1.0, 1.0))
 
@@ -84,6 +85,12 @@ def _bootstrap(
         return Estimate(value, *everything)
     low, high = np.quantile(found, [0.025, 0.975])
     return Estimate(value, min(value, float(low)), max(value, float(high)))
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    """Not a number where there is nothing to divide by."""
+    found: Array = np.divide(above, below, out=np.full(len(above), np.nan), where=below > 1e-12)
+    return found
 
 
 def _numbered(questions: Sequence[Key]) -> npt.NDArray[np.int64]:
@@ -106,6 +113,8 @@ class MeasureLine:
     right: int
     auroc: Estimate
     """How often a right decomposition has more of it than a wrong one."""
+    varies: bool
+    """Whether it is not the same for all."""
 
 
 ALL = "all"
@@ -125,16 +134,16 @@ def measure_lines(rows: Rows) -> list[MeasureLine]:
     }
     together = {ALL: [row for own in of.values() for row in own], **of}
     found = [_measure_line(name, measure, own) for name, own in together.items() for measure in MEASURES]
-    return [line for line in found if 0 < line.right < line.decompositions]
+    return [line for line in found if 0 < line.right < line.decompositions and line.varies]
 
 
 def _measure_line(decomposer: str, measure: str, rows: Rows) -> MeasureLine:
     known = [(value, row) for row in rows if (value := measured(row, measure)) is not None]
     right = [bool(row["decomposition_right"]) for _, row in known]
     where = [(row["test"], row["id"]) for _, row in known]
-    return MeasureLine(
-        measure, decomposer, len(known), sum(right), auroc([value for value, _ in known], right, where) if known else _NO
-    )
+    values = [value for value, _ in known]
+    told = auroc(values, right, where) if known else _NO
+    return MeasureLine(measure, decomposer, len(known), sum(right), told, len(set(values)) > 1)
 
 
 _NO = Estimate(float("nan"), 0.0, 1.0)
@@ -153,6 +162,8 @@ class BlameLine:
     """Those whose decomposition was wrong, by gold steps."""
     auroc: Estimate
     """How often a blamed one has more of the measure than another."""
+    varies: bool
+    """Whether the measure is not the same for all."""
 
 
 def blame_lines(rows: Rows) -> list[BlameLine]:
@@ -167,17 +178,16 @@ def blame_lines(rows: Rows) -> list[BlameLine]:
             if made and row["subquestions"] and made.cause in ("decomposition", *SOLVING):
                 wrong.setdefault((cell.solver, cell.vote), []).append((row, made.cause))
     found = [_blame_line(measure, *of, cases) for of, cases in wrong.items() for measure in MEASURES]
-    return [line for line in found if 0 < line.blamed < line.wrong]
+    return [line for line in found if 0 < line.blamed < line.wrong and line.varies]
 
 
-def _blame_line(
-    measure: str, solver: str, vote: str, cases: Sequence[tuple[dict[str, Any], Cause]]
-) -> BlameLine:
+def _blame_line(measure: str, solver: str, vote: str, cases: Sequence[tuple[dict[str, Any], Cause]]) -> BlameLine:
     known = [(value, row, cause) for row, cause in cases if (value := measured(row, measure)) is not None]
     blamed = [cause == "decomposition" for *_, cause in known]
     where = [(row["test"], row["id"]) for _, row, _ in known]
-    told = auroc([value for value, *_ in known], blamed, where) if known else _NO
-    return BlameLine(measure, solver, vote, len(known), sum(blamed), told)
+    values = [value for value, *_ in known]
+    told = auroc(values, blamed, where) if known else _NO
+    return BlameLine(measure, solver, vote, len(known), sum(blamed), told, len(set(values)) > 1)
 
 
 # -- both views of where errors come from ------------------------------------------------------------------------------
@@ -190,16 +200,25 @@ class Views:
     solver: str
     vote: str
     counts: Mapping[tuple[Cause, Swapped], int]
-    agree: int
-    """Of the wrong answers that both views put down to something."""
-    both: int
-    """How many these are: without those whose steps cannot be read."""
+    """Of all answers."""
+    crossed: tuple[int, int, int, int]
+    """Wrong answers whose steps can be read: both views blame the decomposition, both the solving; steps blame the
+    decomposition and gold does not help; steps blame the solving and gold helps."""
+    share: Estimate
+    """Of these, how many the views agree on; the interval is over questions."""
     kappa: Estimate
-    """Of 'the decomposition was to blame' against 'the solving was', over them."""
+    """Cohen's, of the two views on these."""
+
+    @property
+    def both(self) -> int:
+        return sum(self.crossed)
 
 
 def views(rows: Rows) -> list[Views]:
-    """For each solver and vote that also stands behind gold sub-questions, where gold steps are known."""
+    """For each solver and vote that also stands behind gold sub-questions, where gold steps are known.
+
+    A solver that writes no steps, and so is never blamed by them, has no line.
+    """
     problems = gold_problems(rows)
     cases: dict[tuple[str, str], list[tuple[Cause, Swapped, Key]]] = {}
     for cell, pairs in beside_gold(rows).items():
@@ -210,17 +229,21 @@ def views(rows: Rows) -> list[Views]:
             beside = swapped(row, gold)
             if made and beside:
                 cases.setdefault((cell.solver, cell.vote), []).append((made.cause, beside, (row["test"], row["id"])))
-    return [_views(*of, found) for of, found in cases.items()]
+    return [_views(*of, found) for of, found in cases.items() if any(cause in SOLVING for cause, *_ in found)]
 
 
 def _views(solver: str, vote: str, cases: Sequence[tuple[Cause, Swapped, Key]]) -> Views:
     told = [case for case in cases if case[0] in ("decomposition", *SOLVING)]
     pairs = [(cause == "decomposition", beside == "decomposition") for cause, beside, _ in told]
+    counts = Counter(pairs)
+    agreed: dict[Key, list[bool]] = {}
+    for (one, other), (*_, where) in zip(pairs, told, strict=True):
+        agreed.setdefault(where, []).append(one == other)
     return Views(
         solver,
         vote,
         Counter((cause, beside) for cause, beside, _ in cases),
-        sum(one == other for one, other in pairs),
-        len(pairs),
+        (counts[True, True], counts[False, False], counts[True, False], counts[False, True]),
+        ratio([(float(sum(of)), float(len(of))) for of in agreed.values()]),
         kappa(pairs, [where for *_, where in told]),
     )

@@ -34,7 +34,9 @@ of wrong results that it reads (the paper's restoration). `unreadable`: no step 
 
 Slip = Literal["fact", "values", "operation", "arithmetic", "answer", "unreadable"]
 """What is wrong with a solution's first wrong step: the fact it recalls; another value that it takes; the operation;
-only the result; none, but the answer is not what the last step came to. `unreadable`: a step before it has no reading."""
+only the result; nothing, but the answer is not what the last step came to. `unreadable`: the first step that is not
+right has no reading."""
+SLIPS: tuple[Slip, ...] = get_args(Slip)
 
 Cause = Literal[
     "correct",
@@ -139,9 +141,7 @@ def step_classes(nodes: Sequence[Node], workings: Sequence[Working | None]) -> l
     return [_step_class(nodes, node, working, stated) for node, working in zip(nodes, workings, strict=True)]
 
 
-def _step_class(
-    nodes: Sequence[Node], node: Node, working: Working | None, stated: Sequence[int | None]
-) -> StepClass:
+def _step_class(nodes: Sequence[Node], node: Node, working: Working | None, stated: Sequence[int | None]) -> StepClass:
     if working is None:
         return "unreadable"
     is_right = working.result == node.result
@@ -242,12 +242,14 @@ def _cause_of_right(classes: Sequence[StepClass]) -> Cause:
 
 def _cause_of_wrong(row: Row, last: Working | None, last_class: StepClass) -> Cause:
     """The answer is one more step, which only copies the last one's result."""
-    if last is None or last_class == "unreadable" or row["verdict"] == "unreadable":
+    if last is None or row["verdict"] == "unreadable":
         return "unreadable"
-    is_copied = number(row["answer"]) == last.result
-    if last_class in ("correct", "restored"):
-        return "local"  # the last step is right, and the answer is not
-    return last_class if is_copied else "both"
+    match last_class:
+        case "unreadable":
+            return "unreadable"
+        case "correct" | "restored":
+            return "local"  # the last step is right, and the answer is not
+    return last_class if number(row["answer"]) == last.result else "both"
 
 
 def gold_problems(rows: Rows) -> dict[str, Problem]:
@@ -301,8 +303,8 @@ def cause_lines(rows: Rows) -> list[CauseLine]:
 # -- substitution ----------------------------------------------------------------------------------------------------
 
 Swapped = Literal["correct", "recovery", "decomposition", "solving"]
-"""An answer beside the same solver's with the gold sub-questions: both right; right though wrong with gold (recovery, or
-luck); wrong and right with gold; wrong with both."""
+"""An answer beside the same solver's with the gold sub-questions: both right; right though wrong with gold (recovery,
+or luck); wrong and right with gold; wrong with both."""
 
 
 def swapped(row: Row, with_gold: Row) -> Swapped | None:
@@ -344,6 +346,10 @@ class SwapLine:
     @property
     def questions(self) -> int:
         return sum(self.counts.values())
+
+    @property
+    def wrong(self) -> int:
+        return self.counts["decomposition"] + self.counts["solving"]
 
     def share(self, of: Swapped) -> Estimate:
         """Of all questions."""

@@ -12,15 +12,18 @@ from math import nan, sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-from .stats import Estimate, accuracy
+from .stats import Estimate, accuracy, ratio
 from .summary import Rows, by_cell
 
 Row = Mapping[str, Any]
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
-_WORD = re.compile(r"[^\W\d_]+(?:['\N{RIGHT SINGLE QUOTATION MARK}-][^\W\d_]+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+_APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 _FUNCTION_WORDS = frozenset(
-    """
+    re.findall(
+        r"\w+",
+        """
     a about after again all also among an and another any are as at away back be because been before being between
     both but by can could did do does doing done down during each either else even ever every few first for from get
     gets getting give given gives go goes going had has have having he her here hers him his how however i if in into
@@ -28,7 +31,8 @@ _FUNCTION_WORDS = frozenset(
     once one only onto or other our out over own per same she should since so some still such than that the their
     theirs them then there these they this those though through to together too two under until up upon us very was
     we were what when where which while who whom whose why will with within without would yet you your
-    """.split()
+    """,
+    )
 )
 """Words that tell no question from another. What is left of a text are its names, its nouns, and its other verbs and
 adjectives."""
@@ -41,8 +45,10 @@ def numbers(text: str) -> frozenset[str]:
 
 def entities(text: str) -> frozenset[str]:
     """Names and content words: all words but function words, in lower case, without the ending of a plural."""
-    words = (word.lower().partition("'")[0].partition("\N{RIGHT SINGLE QUOTATION MARK}")[0] for word in _WORD.findall(text))
-    return frozenset(_singular(word) for word in words if len(word) > 1 and word not in _FUNCTION_WORDS)
+    words = (word.lower().removesuffix("'s") for word in _WORD.findall(text.replace(_APOSTROPHE, "'")))
+    return frozenset(
+        _singular(word) for word in words if len(word) > 1 and "'" not in word and word not in _FUNCTION_WORDS
+    )
 
 
 def _singular(word: str) -> str:
@@ -64,7 +70,7 @@ def covered_entities(question: str, subquestions: Sequence[str]) -> float | None
 
 
 def likeness(question: str, subquestions: Sequence[str]) -> float | None:
-    """1 - |words in one of them alone| / |words of the question|, after DaSLaM's first reward (2023), which takes nouns.
+    """1 - |words in one of them alone| / |words of the question|: DaSLaM's first reward (2023), but for taking nouns.
 
     Unlike coverage it also counts words that only the sub-questions have, and may be negative.
     """
@@ -163,12 +169,12 @@ _SHARES = frozenset({"numbers covered", "entities covered", "redundancy", "answe
 
 
 def mean(values: Sequence[float], *, is_share: bool = False) -> Estimate:
-    """The mean with a 95 % interval: Wilson's for values between 0 and 1, which vary less than a coin; else Student's.
+    """The mean with a 95 % interval: Wilson's, by how much they vary, for values between 0 and 1; else Student's.
 
     One value leaves its interval everything.
     """
     if is_share:
-        return accuracy(values)
+        return ratio([(value, 1.0) for value in values])
     from scipy.stats import t
 
     n, middle = len(values), fmean(values) if values else nan

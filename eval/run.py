@@ -2,7 +2,8 @@
 
 A run directory is all there is:
 
-    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  results.parquet  report/  log.jsonl
+    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  results.parquet
+    reconstruction.parquet  report/  log.jsonl
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ..solve.checks import CHECKS
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import names, phases, results, vote
+from . import names, phases, reconstruction, results, vote
 from .compose import Changed, Decomposing, Ranking, Row, Solving, compose
 from .progress import Progress
 from .study import Study, differences, dump, parse
@@ -137,6 +138,7 @@ class Run:
 
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
+        reader = self._reader()
         self._refuse_overlap()
         self._distil_variants()
         if self.study.grid.asks("rank"):
@@ -144,7 +146,16 @@ class Run:
         rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
         results.write(rows, self.directory / "results.parquet", self.overlaps())
+        if reader:
+            with self.progress.stage(f"read: {reader.path}") as advance:
+                kept = results.read(self.directory / "results.parquet")
+                reconstruction.keep(kept, replace(reader, advance=advance), self.directory / reconstruction.FILE)
         return rows
+
+    def _reader(self) -> reconstruction.Reader | None:
+        """The model that rebuilds questions, where the config names one. Raises ConfigError when it is not there."""
+        path = self.study.grid.reader
+        return reconstruction.Reader.at(path, self.store, self.study.student.device) if path else None
 
     def _recipe(self, role: student.Role) -> Training:
         recipes = self.study.distill
@@ -368,7 +379,7 @@ class Run:
             # Methods that are compared have a recipe in common, and each a method of its own.
             "distill": self._follow(role, setting),
             "methods": ["methods"] if rest == "role" else [],
-            "grid": [] if rest == "stops" else ["results.parquet"],
+            "grid": [] if rest in ("stops", "reader") else ["results.parquet"],
             "tests": ["results.parquet"],
         }.get(first, ["traces/traces.json", "decomposer*", "solver*", "ranker", "results.parquet"])
         return any(any(self.directory.glob(name)) for name in made)

@@ -21,15 +21,11 @@ def recover(asked: Iterable[tuple[str, str]]) -> dict[str, Problem]:
     for name, text in asked:
         if found := _ID.fullmatch(name):
             draws.setdefault((found["split"], int(found["seed"] or 0)), {})[int(found["place"])] = text
-    return {
-        problem.text: problem
-        for (split, seed), wanted in draws.items()
-        for problem in _drawn(split, seed, wanted)
-    }
+    return {problem.text: problem for (split, seed), wanted in draws.items() for problem in _drawn(split, seed, wanted)}
 
 
 def _drawn(split: str, seed: int, wanted: Mapping[int, str]) -> Iterable[Problem]:
-    """The problems at the wanted places, up to the first whose text is another: these questions are not of this draw."""
+    """The problems at the wanted places, up to the first whose text is another: it is not of this draw."""
     last = max(wanted)
     for place, problem in enumerate(problems(split, seed)):
         if place in wanted:
