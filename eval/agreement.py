@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .attribution import SOLVING, Cause, Swapped, attribution, beside_gold, gold_problems, swapped
+from ..distill.pairs import won
+from .attribution import SOLVING, Cause, Row, Swapped, attribution, beside_gold, gold_problems, swapped
 from .quality import MEASURES, by_decomposer, measured
 from .stats import Estimate, ratio
 from .summary import Rows, by_cell
@@ -37,8 +38,8 @@ def auroc(scores: Sequence[float], labels: Sequence[bool], questions: Sequence[K
     higher, lower = value[is_so][:, None], value[~is_so][None, :]
     wins = (higher > lower) + 0.5 * (higher == lower)
     clusters = int(of.max()) + 1
-    won = np.zeros((clusters, clusters))
-    np.add.at(won, (of[is_so][:, None], of[~is_so][None, :]), wins)
+    where = of[is_so][:, None] * clusters + of[~is_so][None, :]
+    won = np.bincount(where.ravel(), wins.ravel(), clusters**2).reshape(clusters, clusters)
     so = np.bincount(of[is_so], minlength=clusters)
     others = np.bincount(of[~is_so], minlength=clusters)
 
@@ -113,6 +114,9 @@ class MeasureLine:
     right: int
     auroc: Estimate
     """How often a right decomposition has more of it than a wrong one."""
+    pairs: Estimate
+    """How often the right one of a right and a wrong decomposition of one question has more of it: a measure gains
+    nothing here from knowing which questions are easy. Not a number where no two such met."""
     varies: bool
     """Whether it is not the same for all."""
 
@@ -143,7 +147,17 @@ def _measure_line(decomposer: str, measure: str, rows: Rows) -> MeasureLine:
     where = [(row["test"], row["id"]) for _, row in known]
     values = [value for value, _ in known]
     told = auroc(values, right, where) if known else _NO
-    return MeasureLine(measure, decomposer, len(known), sum(right), told, len(set(values)) > 1)
+    return MeasureLine(measure, decomposer, len(known), sum(right), told, _pairs(known), len(set(values)) > 1)
+
+
+def _pairs(known: Sequence[tuple[float, Row]]) -> Estimate:
+    scores: dict[Key, list[float]] = {}
+    right: dict[Key, list[bool]] = {}
+    for value, row in known:
+        where = (row["test"], row["id"])
+        scores.setdefault(where, []).append(value)
+        right.setdefault(where, []).append(bool(row["decomposition_right"]))
+    return ratio(won(list(scores.values()), list(right.values())))
 
 
 _NO = Estimate(float("nan"), 0.0, 1.0)

@@ -128,8 +128,8 @@ def _working(text: str) -> Working | None:
     if len(found) != 1 or text.count("=") != 1:
         return None
     (one,) = found
-    before, behind = text[: one.start()].rstrip(" "), text[one.end() :]
-    if re.search(r"[-+*/\d.,]$", before) or re.match(r" ?[-+*/\d]|[.,]\d", behind):
+    before, behind = text[: one.start()], text[one.end() :]
+    if re.search(r"[-+*/] ?$|[\d.,]$", before) or re.match(r" ?[-+*/\d]|[.,]\d", behind):
         return None  # a part of a longer calculation, or of a longer number
     left, operator, right, result = one.groups()
     return Working(int(left), operator, int(right), int(result))

@@ -138,7 +138,8 @@ _NO_READER = "No model was asked how well the questions can be rebuilt from them
 _TOLD = (
     "Whether these measures tell right decompositions from wrong ones: AUROC, 0.5 is chance, below it the right ones "
     "have less. Only decompositions with sub-questions count; the bootstrap's 95 % intervals are over questions. All "
-    "together, a measure also profits from telling one decomposer from another."
+    "together, a measure also profits from telling one decomposer from another, and hard questions from easy ones; "
+    "pairs of a right and a wrong decomposition of one question leave the latter out."
 )
 _BLAMED = (
     "Whether they tell wrong answers that gold steps put down to the decomposition from those that they put down to "

@@ -75,7 +75,7 @@ def likeness(question: str, subquestions: Sequence[str]) -> float | None:
     Unlike coverage it also counts words that only the sub-questions have, and may be negative.
     """
     own, asked = entities(question), entities(" ".join(subquestions))
-    return 1 - len(own ^ asked) / len(own) if own else None
+    return (len(own) - len(own ^ asked)) / len(own) if own else None
 
 
 def redundancy(subquestions: Sequence[str]) -> float | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
 
-from .agreement import BlameLine, MeasureLine, Views
+from .agreement import ALL, BlameLine, MeasureLine, Views
 from .attribution import CAUSES, RIGHT, SLIPS, CauseLine, SwapLine
 from .ballots import RuleLine, StopLine
 from .quality import MEASURES, QualityLine
@@ -185,9 +186,15 @@ def measures(found: Sequence[MeasureLine]) -> Table:
     }
     decomposers = list(dict.fromkeys(line.decomposer for line in found))
     names = list(dict.fromkeys(line.measure for line in found))
-    of = {(line.measure, line.decomposer): decimal(line.auroc) for line in found}
-    rows = [[name, *(of.get((name, decomposer), "") for decomposer in decomposers)] for name in names]
-    return ["measure (AUROC)", *(heads[decomposer] for decomposer in decomposers)], rows
+    of = {(line.measure, line.decomposer): line for line in found}
+    paired = [name for name in names if (name, ALL) in of and not isnan(of[name, ALL].pairs.value)]
+    header = ["measure (AUROC)", *(heads[decomposer] for decomposer in decomposers)]
+    header += ["pairs of one question (%)"] if paired else []
+    rows = []
+    for name in names:
+        told = [decimal(of[name, one].auroc) if (name, one) in of else "" for one in decomposers]
+        rows.append([name, *told, *([percent(of[name, ALL].pairs) if name in paired else ""] if paired else [])])
+    return header, rows
 
 
 def blamed(found: Sequence[BlameLine]) -> Table:
