@@ -69,7 +69,11 @@ class _Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Reader:
-    """A causal language model that says how probable a question is behind its sub-questions."""
+    """A causal language model that says how probable a question is behind its sub-questions.
+
+    It is prompted by `prompts/reconstruct.md`: what stands there before the question is the user's turn, the question
+    the reply. The store keeps what it says beside the rankers' scores.
+    """
 
     path: str
     """A model directory, `miniature/NAME`, or a name on the hub."""

@@ -254,8 +254,8 @@ def points(estimate: Estimate) -> str:
 
 
 def decimal(estimate: Estimate) -> str:
-    """`0.735 [0.670, 0.791]`, as it is."""
-    return "{:.3f} [{:.3f}, {:.3f}]".format(*estimate)
+    """`0.735 [0.670, 0.791]`, as it is; what cannot be told is called unknown."""
+    return "unknown" if isnan(estimate.value) else "{:.3f} [{:.3f}, {:.3f}]".format(*estimate)
 
 
 def number(value: float | None) -> str:
