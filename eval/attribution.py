@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from ..solve.number import number
-from ..tasks.miniature.grade import canonical
+from ..tasks.miniature.grade import canonical, decomposition_is_right
 from ..tasks.miniature.problem import Operator, Problem, compute
 from ..tasks.miniature.recover import recover
+from ..tasks.miniature.splits import question
 from .compose import Cell
 from .stats import Estimate, accuracy, difference
 from .summary import Rows, by_cell
@@ -52,6 +53,7 @@ Cause = Literal[
 """What an answer is put down to. The first four are right answers: all steps `correct`; the decomposition was wrong; a
 step was; a step has no reading and none is known to be wrong. The others are wrong answers: the decomposition was
 wrong; else the class of the step that gives the answer."""
+STEPS: tuple[StepClass, ...] = get_args(StepClass)
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 RIGHT: tuple[Cause, ...] = CAUSES[:4]
 WRONG: tuple[Cause, ...] = CAUSES[4:]
@@ -215,7 +217,7 @@ def attribution(row: Row, problem: Problem) -> Attribution | None:
     if row["decomposition_kind"] in ("not tried", "direct", "empty") or row["verdict"] == "timed out":
         return None
     is_right = row["verdict"] == "right"
-    if row["decomposition_right"] is False:  # None of the data set's own
+    if not _is_right(row, problem):
         return Attribution("recovered decomposition" if is_right else "decomposition", (), None)
     nodes, asked = graph(problem), [canonical(one) for one in row["subquestions"]]
     found = workings(winning(row), len(asked))
@@ -225,6 +227,12 @@ def attribution(row: Row, problem: Problem) -> Attribution | None:
     if is_right:
         return Attribution(_cause_of_right(classes), classes, None)
     return Attribution(_cause_of_wrong(row, found[-1], classes[-1]), classes, _slip(nodes, found, classes))
+
+
+def _is_right(row: Row, problem: Problem) -> bool:
+    """Whether the sub-questions are right; also where the study's source could not judge them."""
+    gold = question(problem, "train", 0, 0)  # only its sub-questions and its chain matter
+    return row["decomposition_kind"] != "unreadable" and decomposition_is_right(gold, row["subquestions"])
 
 
 def winning(row: Row) -> str:
@@ -265,7 +273,7 @@ class CauseLine:
     counts: Mapping[Cause, int]
     slips: Mapping[Slip, int]
     steps: Mapping[StepClass, int]
-    """Over all answers under a right decomposition."""
+    """Of all answers under a right decomposition: how many steps are what."""
 
     @property
     def questions(self) -> int:

@@ -52,6 +52,7 @@ class Errors:
     def tables(self) -> list[tables.Table]:
         made = [tables.causes(self.causes)] if self.causes else []
         made += [tables.slips(self.causes)] if any(line.slips for line in self.causes) else []
+        made += [tables.steps(self.causes)] if any(line.steps for line in self.causes) else []
         made += [tables.swapped(self.swaps)] if self.swaps else []
         made += [tables.views(self.views)] if self.views else []
         made += [tables.quality(self.quality)] if self.quality else []
@@ -70,11 +71,12 @@ class Errors:
     def _by_steps(self) -> list[str]:
         if not self.causes:
             return ["<p>No gold steps are known for these questions, so that no single step can be blamed.</p>"]
-        slips = any(line.slips for line in self.causes)
+        slips, steps = (any(getattr(line, of) for line in self.causes) for of in ("slips", "steps"))
         return [
             f"<p>{_BY_STEPS.format(vote=self.vote)}</p>",
             page.table(tables.causes(self.causes)),
             *([f"<p>{_SLIPS}</p>", page.table(tables.slips(self.causes))] if slips else []),
+            *([f"<p>{_STEPS}</p>", page.table(tables.steps(self.causes))] if steps else []),
         ]
 
     def _by_gold(self) -> list[str]:
@@ -114,6 +116,10 @@ _BY_STEPS = (
 _SLIPS = (
     "What the first wrong step gets wrong, in wrong answers under a right decomposition: the fact that it recalls, "
     "another value that it takes, the operation, or only the result; or all steps are right and the answer is not."
+)
+_STEPS = (
+    "All steps under right decompositions, by the classes of Faith and Fate; restored is right in spite of a wrong "
+    "computation or of a wrong result that it reads. Steps of one solution depend on one another; no interval is given."
 )
 _BY_GOLD = (
     "By substitution, in per cent of the questions with 95 % intervals (Wilson): each answer beside the same solver's "

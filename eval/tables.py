@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isnan
 
 from .agreement import ALL, BlameLine, MeasureLine, Views
-from .attribution import CAUSES, RIGHT, SLIPS, CauseLine, SwapLine
+from .attribution import CAUSES, RIGHT, SLIPS, STEPS, CauseLine, SwapLine
 from .ballots import RuleLine, StopLine
 from .quality import MEASURES, QualityLine
 from .ranking import ScoreLine
@@ -143,6 +143,16 @@ def slips(found: Sequence[CauseLine]) -> Table:
         [*line.cell, str(sum(line.slips.values())), *(str(line.slips.get(slip, 0)) for slip in SLIPS)]
         for line in found
         if line.slips
+    ]
+
+
+def steps(found: Sequence[CauseLine]) -> Table:
+    """A row a cell: what its steps under right decompositions are, in per cent of them."""
+    header = ["decomposer", "solver", "vote", "steps", *(f"{step} (%)" for step in STEPS)]
+    return header, [
+        [*line.cell, str(n), *(f"{100 * line.steps.get(step, 0) / n:.1f}" for step in STEPS)]
+        for line in found
+        if (n := sum(line.steps.values()))
     ]
 
 

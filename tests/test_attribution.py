@@ -24,9 +24,7 @@ PROBLEM = recover([(QUESTION.id, QUESTION.text)])[QUESTION.text]
 A, B, C, D = PROBLEM.steps
 
 
-def row(
-    text: str, right: bool, *, asked: tuple[str, ...] = QUESTION.subquestions, plan: bool = True, **more: Any
-) -> dict[str, Any]:
+def row(text: str, right: bool, *, asked: tuple[str, ...] = QUESTION.subquestions, **more: Any) -> dict[str, Any]:
     """A row of results whose answer is what the text says behind 'is'."""
     answer = text.rpartition("is ")[2].rstrip(".")
     return {
@@ -38,7 +36,7 @@ def row(
         "question": QUESTION.text,
         "subquestions": list(asked),
         "decomposition_kind": "asked" if asked else "not needed",
-        "decomposition_right": plan,
+        "decomposition_right": None,
         "leaks_answer": False,
         "solutions": [text],
         "answers": [answer],
@@ -150,8 +148,16 @@ def test_a_right_answer_over_a_wrong_step_is_a_recovery() -> None:
 def test_a_wrong_decomposition_is_named_before_any_step() -> None:
     text = solved(A.text, D.text)
     for right, cause in ((True, "recovered decomposition"), (False, "decomposition")):
-        made = attribution.attribution(row(text, right, asked=QUESTION.subquestions[:2], plan=False), PROBLEM)
+        made = attribution.attribution(row(text, right, asked=QUESTION.subquestions[:2]), PROBLEM)
         assert made and made.cause == cause and made.steps == ()
+
+
+def test_a_decomposition_that_could_not_be_read_is_wrong_even_where_none_was_needed() -> None:
+    single = next(q for q in questions("known-known", 200, seed=1) if q.tags["chain"] == "fact")
+    problem = recover([(single.id, single.text)])[single.text]
+    for kind, cause in (("not needed", "correct"), ("unreadable", "recovered decomposition")):
+        made = attribution.attribution(row(single.solution, True, asked=(), decomposition_kind=kind), problem)
+        assert made and made.cause == cause
 
 
 def test_sub_questions_may_come_in_any_order_that_can_be_worked() -> None:
@@ -292,7 +298,7 @@ def test_without_a_gold_cell_nothing_is_substituted() -> None:
 def test_two_views_that_blame_alike_agree() -> None:
     own = [
         row(HAND_MADE["the last step is miscalculated"][0], False, test="0"),
-        row("1. 1 + 1 = 2.\nThe answer is 2.", False, test="1", asked=("How?",), plan=False),
+        row("1. 1 + 1 = 2.\nThe answer is 2.", False, test="1", asked=("How?",)),
         row(HAND_MADE["only the answer is written"][0], False, test="2"),
     ]
     gold = [one | {"decomposer": "gold", "verdict": v} for one, v in zip(own, ("wrong", "right", "wrong"), strict=True)]
@@ -331,5 +337,7 @@ def test_a_line_counts_every_answer_once() -> None:
     assert line.questions == len(HAND_MADE) and line.wrong == len(HAND_MADE) - 1
     assert sum(line.slips.values()) == line.wrong and line.counts["local"] == 4
     assert line.of_wrong("decomposition").value == 0.0
-    header, (told,) = tables.causes([line])
-    assert len(header) == len(told) and tables.slips([line])[1]
+    assert sum(line.steps.values()) == 4 * len(HAND_MADE)
+    for made_of in (tables.causes, tables.slips, tables.steps):
+        header, (told,) = made_of([line])
+        assert len(header) == len(told)

@@ -246,15 +246,25 @@ def test_the_report_tells_where_errors_come_from(run: Path) -> None:
         assert lines and {len(line) for line in lines} == {len(header)}
 
 
-def test_questions_without_gold_are_left_out_in_one_sentence(run: Path, tmp_path: Path) -> None:
+def of_another_data_set(run: Path, directory: Path, *, gold: bool) -> tuple[Errors, str]:
+    """The same rows, were their questions not the miniature world's: nobody knows their steps, or can judge a plan."""
     rows = [
-        one | {"id": f"other/{i}", "question": f"{one['question']} Why?", "decomposition_right": None}
-        for i, one in enumerate(results.read(run / "results.parquet"))
-        if one["decomposer"] != "gold"
+        one | {"question": f"{one['question']} Why?", "decomposition_right": None}
+        for one in results.read(run / "results.parquet")
+        if gold or one["decomposer"] != "gold"
     ]
     config: dict[str, Any] = {"grid": {}}  # of a divcon that knew no reader
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    found = Errors.of(tmp_path, rows)
-    text = "\n".join(found.sections(page.Figures(tmp_path, [])))
+    (directory / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    found = Errors.of(directory, rows)
+    return found, "\n".join(found.sections(page.Figures(directory, [])))
+
+
+def test_questions_without_gold_are_left_out_in_one_sentence(run: Path, tmp_path: Path) -> None:
+    found, text = of_another_data_set(run, tmp_path, gold=False)
     assert text.count("no error is put down to either half") == 1 and not found.causes and not found.swaps
     assert found.quality and len(found.tables()) == 1
+
+
+def test_gold_sub_questions_alone_are_enough_for_substitution(run: Path, tmp_path: Path) -> None:
+    found, text = of_another_data_set(run, tmp_path, gold=True)
+    assert found.swaps and not found.causes and not found.views and "No gold steps are known" in text
