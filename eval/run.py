@@ -3,7 +3,7 @@
 A run directory is all there is:
 
     config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  requests.json  results.parquet
-    report/  log.jsonl
+    reconstruction.parquet  report/  log.jsonl
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ..solve.interactive import Asker, InteractiveSolver, Worked
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import names, phases, results, vote
+from . import names, phases, reconstruction, results, vote
 from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
 from .progress import Progress
 from .requests import REQUESTS, naive
@@ -140,6 +140,7 @@ class Run:
 
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
+        reader = self._reader()
         self._check_tests()
         self._distil_variants()
         if self.study.grid.asks("rank"):
@@ -150,7 +151,16 @@ class Run:
         (self.directory / REQUESTS).write_text(json.dumps(requests) + "\n", encoding="utf-8")
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
         results.write(rows, self.directory / "results.parquet", self.overlaps())
+        if reader:
+            with self.progress.stage(f"read: {reader.path}") as advance:
+                kept = results.read(self.directory / "results.parquet")
+                reconstruction.keep(kept, replace(reader, advance=advance), self.directory / reconstruction.FILE)
         return rows
+
+    def _reader(self) -> reconstruction.Reader | None:
+        """The model that rebuilds questions, where the config names one. Raises ConfigError when it is not there."""
+        path = self.study.grid.reader
+        return reconstruction.Reader.at(path, self.store, self.study.student.device) if path else None
 
     def _recipe(self, role: student.Role) -> Training:
         recipes = self.study.distill
@@ -402,7 +412,7 @@ class Run:
             # Methods that are compared have a recipe in common, and each a method of its own.
             "distill": self._follow(role, setting),
             "methods": ["methods"] if rest == "role" else [],
-            "grid": [] if rest == "stops" else ["results.parquet"],
+            "grid": [] if rest in ("stops", "reader") else ["results.parquet"],
             "tests": ["results.parquet"],
             "models": ["results.parquet"],
         }.get(first, ["traces/traces.json", "decomposer*", "solver*", "ranker", "results.parquet"])

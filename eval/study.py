@@ -116,6 +116,9 @@ class GridSettings(Settings):
     stops: tuple[str, ...] = ()
     """Rules to stop sampling by, replayed on these samples: `lead 3`, `confident 0.95 or fixed 6`
     (docs/how-to/votes.md)."""
+    reader: str | None = None
+    """A local model that says how well a question can be rebuilt from its sub-questions, in float32: a directory,
+    `miniature/llm`, or a name on the hub (docs/how-to/errors.md). None asks nobody."""
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
+from .agreement import ALL, BlameLine, MeasureLine, Views
+from .attribution import CAUSES, RIGHT, SLIPS, STEPS, CauseLine, SwapLine
 from .ballots import RuleLine, StopLine
 from .compose import Cell
+from .quality import MEASURES, QualityLine
 from .ranking import ScoreLine
 from .stats import Estimate
 from .summary import Clean, Decomposed, Lenient, Line, Shared, Square, Swap, Verdicts
@@ -169,6 +173,122 @@ def cleaned(found: Sequence[Clean]) -> Table:
     ]
 
 
+def causes(found: Sequence[CauseLine]) -> Table:
+    """A row a cell: what its answers are put down to, and the decomposition's share of the wrong ones."""
+    header = ["decomposer", "solver", "vote", "n"]
+    header += [f"right: {_RIGHTLY[cause]}" for cause in RIGHT]
+    header += ["wrong: decomposition", "local", "propagation", "both", "unreadable", "decomposition, of wrong (%)"]
+    return header, [
+        [
+            *line.cell,
+            str(line.questions),
+            *(str(line.counts.get(cause, 0)) for cause in CAUSES),
+            percent(line.of_wrong("decomposition")) if line.wrong else "none is wrong",
+        ]
+        for line in found
+    ]
+
+
+_RIGHTLY = dict(zip(RIGHT, ("all steps", "recovered decomposition", "recovered step", "unreadable"), strict=True))
+
+
+def slips(found: Sequence[CauseLine]) -> Table:
+    """A row a cell: what is wrong with the first wrong step of its wrong answers under a right decomposition."""
+    header = ["decomposer", "solver", "vote", "wrong answers", *SLIPS]
+    return header, [
+        [*line.cell, str(sum(line.slips.values())), *(str(line.slips.get(slip, 0)) for slip in SLIPS)]
+        for line in found
+        if line.slips
+    ]
+
+
+def steps(found: Sequence[CauseLine]) -> Table:
+    """A row a cell: what its steps under right decompositions are, in per cent of them."""
+    header = ["decomposer", "solver", "vote", "steps", *(f"{step} (%)" for step in STEPS)]
+    return header, [
+        [*line.cell, str(n), *(f"{100 * line.steps.get(step, 0) / n:.1f}" for step in STEPS)]
+        for line in found
+        if (n := sum(line.steps.values()))
+    ]
+
+
+def swapped(found: Sequence[SwapLine]) -> Table:
+    """A row a cell: its answers beside the same solver's with gold sub-questions, in per cent of all questions."""
+    header = ["decomposer", "solver", "vote", "n", "wrong, right with gold: decomposition", "wrong with both: solving"]
+    header += ["right, wrong with gold: recovery", "of wrong, right with gold", "with gold less own (points)"]
+    return header, [
+        [
+            *line.cell,
+            str(line.questions),
+            *(percent(line.share(of)) for of in ("decomposition", "solving", "recovery")),
+            percent(line.of_wrong) if line.wrong else "none is wrong",
+            points(line.gain),
+        ]
+        for line in found
+    ]
+
+
+def quality(found: Sequence[QualityLine]) -> Table:
+    """A row a decomposer: what its decompositions are like, as means over those with sub-questions."""
+    names = [name for name in MEASURES if any(name in line.means for line in found)]
+    header = ["decomposer", "n", "with sub-questions", "unreadable (%)", "none needed (%)", *names]
+    return header, [
+        [
+            line.decomposer,
+            str(line.questions),
+            str(line.asked),
+            percent(line.unreadable),
+            percent(line.not_needed),
+            *(decimal(line.means[name]) if name in line.means else "unknown" for name in names),
+        ]
+        for line in found
+    ]
+
+
+def measures(found: Sequence[MeasureLine]) -> Table:
+    """A row a measure: how well it tells right decompositions from wrong ones, decomposer by decomposer."""
+    heads = {
+        line.decomposer: f"{line.decomposer} ({line.right} of {line.decompositions} right)" for line in found[::-1]
+    }
+    decomposers = list(dict.fromkeys(line.decomposer for line in found))
+    names = list(dict.fromkeys(line.measure for line in found))
+    of = {(line.measure, line.decomposer): line for line in found}
+    paired = [name for name in names if (name, ALL) in of and not isnan(of[name, ALL].pairs.value)]
+    header = ["measure (AUROC)", *(heads[decomposer] for decomposer in decomposers)]
+    header += ["pairs of one question (%)"] if paired else []
+    rows = []
+    for name in names:
+        told = [decimal(of[name, one].auroc) if (name, one) in of else "" for one in decomposers]
+        rows.append([name, *told, *([percent(of[name, ALL].pairs) if name in paired else ""] if paired else [])])
+    return header, rows
+
+
+def blamed(found: Sequence[BlameLine]) -> Table:
+    """A row a measure: how well it tells wrong answers that are put down to the decomposition, solver by solver."""
+    of = {(line.measure, line.solver, line.vote): line for line in found}
+    solvers = list(dict.fromkeys((line.solver, line.vote) for line in found))
+    names = list(dict.fromkeys(line.measure for line in found))
+    rows = [
+        [name, *(decimal(of[name, *solver].auroc) if (name, *solver) in of else "" for solver in solvers)]
+        for name in names
+    ]
+    first = {solver: next(of[name, *solver] for name in names if (name, *solver) in of) for solver in solvers}
+    heads = [
+        f"{solver}, {vote} ({first[solver, vote].blamed} of {first[solver, vote].wrong})" for solver, vote in solvers
+    ]
+    return ["measure (AUROC)", *heads], rows
+
+
+def views(found: Sequence[Views]) -> Table:
+    """A row a solver: how far the two ways to blame a wrong answer agree."""
+    header = ["solver", "vote", "wrong answers", "both blame the decomposition", "both the solving"]
+    header += ["steps the decomposition, gold does not help", "steps the solving, gold helps", "agree (%)", "kappa"]
+    return header, [
+        [line.solver, line.vote, str(line.both), *map(str, line.crossed), percent(line.share), decimal(line.kappa)]
+        for line in found
+    ]
+
+
 def markdown(table: Table, bold: Places = frozenset()) -> str:
     header, rows = table
     marked = [[f"**{cell}**" if (i, j) in bold else cell for j, cell in enumerate(row)] for i, row in enumerate(rows)]
@@ -211,6 +331,11 @@ def points(estimate: Estimate) -> str:
     """`-3.5 [-7.0, +0.5]`, in percentage points."""
     value, low, high = (100 * part for part in estimate)
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def decimal(estimate: Estimate) -> str:
+    """`0.735 [0.670, 0.791]`, as it is; what cannot be told is called unknown."""
+    return "unknown" if isnan(estimate.value) else "{:.3f} [{:.3f}, {:.3f}]".format(*estimate)
 
 
 def number(value: float | None) -> str:
