@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives math-negatives grid vote ranker bench bench-vote bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
+.PHONY: install study results gsm8k negatives math-negatives grid vote ranker bench bench-vote bench-paired bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -61,6 +61,10 @@ ranker: install
 # docs/results.md: make bench-vote TRACES=FOLDER
 bench-vote: install
 	$(BIN)/python -m bench.vote $(TRACES)
+
+# docs/results.md: the exact bootstrap beside one of indices
+bench-paired: install
+	$(BIN)/python -m bench.paired
 
 bench: install
 	$(BIN)/python bench/startup.py 20
