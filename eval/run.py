@@ -30,6 +30,8 @@ from ..distill.recipes import Training
 from ..distill.traces import Trace
 from ..distill.units import TAGGED
 from ..lm import Engine, Model, Sampling, Store
+from ..lm.prices import AnyPrice, by_share
+from ..lm.settings import SharePriceSettings
 from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
 from ..solve.checks import CHECKS
@@ -181,6 +183,12 @@ class Run:
         """The student before it has learned anything."""
         return Model("base", self.study.student.open(adapters=_STUDENTS), self.store, self.study.seed)
 
+    @cached_property
+    def _student_price(self) -> AnyPrice | None:
+        if isinstance(self.study.student.price, SharePriceSettings):
+            return by_share(self.llm.price, self.base.footprint, self.llm.footprint)
+        return self.study.student.rates()
+
     def distilled(self, directory: Path) -> Model:
         """A student: an adapter on the shared base, or a whole model. Raises ConfigError when it is absent."""
         if (facts := student.read(directory)) is None:
@@ -190,7 +198,7 @@ class Run:
         model = replace(
             self.base,
             name="distilled",
-            price=settings.rates(),
+            price=self._student_price,
             suffix=facts["recipe"]["tags"][0] if facts["recipe"].get("method") in TAGGED else "",
         )
         if student.is_adapter(directory):
@@ -210,7 +218,7 @@ class Run:
         if names.is_student(name):
             folder = names.folder(role, name) if self._own(role, name) else role
             return replace(self.distilled(self.directory / folder), name=name)
-        return self.llm if name == "llm" else replace(self.base, price=self.study.student.rates())
+        return self.llm if name == "llm" else replace(self.base, price=self._student_price)
 
     def _refuse_overlap(self) -> None:
         """Raise ConfigError when a test question is a training question, unless that is allowed."""
@@ -316,7 +324,7 @@ class Run:
         from ..distill.scoring import Scorer  # torch takes seconds to import
 
         scorer = Scorer(self.directory / "ranker", self.store, self.study.student.device)
-        return Ranking("ranker", scorer.footprint, self.study.student.rates(), scorer)
+        return Ranking("ranker", scorer.footprint, self._student_price, scorer)
 
     # -- what belongs to what --------------------------------------------------------------------------------------
 
