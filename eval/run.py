@@ -2,7 +2,8 @@
 
 A run directory is all there is:
 
-    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  results.parquet  report/  log.jsonl
+    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  devices.json  results.parquet
+    report/  log.jsonl
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from ..solve.checks import CHECKS
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import names, phases, results, vote
+from . import devices, names, phases, results, vote
 from .compose import Changed, Decomposing, Ranking, Row, Solving, compose
 from .progress import Progress
 from .study import Study, differences, dump, parse
@@ -118,12 +119,20 @@ class Run:
     def _sampled(self) -> list[Trace]:
         with self.progress.stage("collect: teacher's traces", self.llm.vitals) as advance:
             decomposer, solver = self.decomposer(self.llm), self.solver(self.llm)
-            return collect(
+            collected = collect(
                 self.train_questions,
                 replace(decomposer, advance=advance),
                 replace(solver, advance=advance),
                 self.study.collect,
             )
+        self._tell_devices("llm")
+        return collected
+
+    def _tell_devices(self, *models: str) -> None:
+        """Keep what these models ran on: their seconds are that device's."""
+        given = {"llm"} if self._llm_engine else set()
+        ran = {name: None if name in given else self.study.model(name) for name in models}
+        devices.remember(self.directory, ran)
 
     def distill_decomposer(self) -> dict[str, Any]:
         """The decomposer's student, trained unless it is there; what its card says."""
@@ -144,6 +153,7 @@ class Run:
         if self.study.grid.asks("rank"):
             self.distill_ranker()
         rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
+        self._tell_devices("llm", "student")
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
         results.write(rows, self.directory / "results.parquet", self.overlaps())
         return rows
