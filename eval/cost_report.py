@@ -23,7 +23,7 @@ class Costs:
 
     items: list[Item]
     repaid: dict[Currency, list[Repaid]]
-    """By what is counted, where it is known of some cell."""
+    """By what is counted: FLOPs, unknown or not, and dollars where they are known of some cell."""
     frontiers: list[Frontier]
     devices: dict[str, list[str]]
     """What the models answered on, by their names; empty where nobody kept it."""
@@ -34,7 +34,7 @@ class Costs:
         outlays = Outlays.of(run)
         currencies: tuple[Currency, ...] = ("flops", "dollars")  # seconds of several devices are no common measure
         found = {currency: repaid(rows, outlays, currency) for currency in currencies}
-        known = {name: of for name, of in found.items() if any(one.queries for one in of)}
+        known = {name: of for name, of in found.items() if of and (name == "flops" or any(one.queries for one in of))}
         summary = [line for line in lines(rows) if is_of_use(line.cell)]
         fronts = [one for axis in COSTS if axis != "tokens" and (one := frontier(summary, axis))]
         return cls(outlays.items, known, fronts, devices.read(run))
@@ -74,11 +74,15 @@ class Costs:
             return []
         votes = list(dict.fromkeys(one.cell.vote for found in self.repaid.values() for one in found))[:_ON_PAGE]
         shown = {name: [one for one in found if one.cell.vote in votes] for name, found in self.repaid.items()}
+        unpriced = (
+            "" if "dollars" in self.repaid else " In dollars it is unknown: a training, or a model, has no price."
+        )
         return [
             "<h2>When distilling pays</h2>",
             "<p>How many questions pay back what a cell's students took, by what each costs less than it costs the LLM "
             "alone; 95 % intervals over questions (of the saving, turned over), for these traces and trainings. A cell "
-            "that is cheaper and less accurate does another job: the difference in accuracy stands beside it.</p>",
+            "that is cheaper and less accurate does another job: the difference in accuracy stands beside it."
+            f"{unpriced}</p>",
             *figures("break_even", self._caption()),
             *(page.table(tables.break_even(found, currency)) for currency, found in shown.items()),
         ]

@@ -240,6 +240,13 @@ def test_the_report_says_when_it_pays(run: Path, tmp_path: Path) -> None:
     assert len(costs.tables()) == 4
 
 
+def test_what_nobody_knows_is_said_aloud(run: Path, tmp_path: Path) -> None:
+    rows = [{**r, "solve_flops": None} for r in results.read(run / "results.parquet")]
+    whole = "\n".join(Costs.of(run, rows).sections(page.Figures(tmp_path, [])))
+    assert "<td>unknown</td>" in whole and "In dollars it is unknown" in whole
+    assert "Area under the front by flops" not in whole
+
+
 def test_the_figure_has_its_numbers_beside_it(run: Path, tmp_path: Path) -> None:
     plots.draw(run, "break_even", tmp_path / "f.svg")
     header, *numbers = (tmp_path / "f.csv").read_text(encoding="utf-8").splitlines()
