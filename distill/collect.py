@@ -10,6 +10,7 @@ from pydantic import Field
 from ..decompose import Decomposition, PromptedDecomposer
 from ..lm import Sampling
 from ..lm.completion import Usage, shared_prompt
+from ..lm.cost import Footprint, total
 from ..solve import PromptedSolver, Solution, grade
 from ..tasks import Question
 from ..tasks.settings import Settings
@@ -93,6 +94,27 @@ def spent(traces: Sequence[Trace]) -> Usage:
         attempts.setdefault((trace.question.id, trace.attempt), []).append(trace)
     each = [of[0].decomposition_usage + shared_prompt([trace.usage for trace in of]) for of in attempts.values()]
     return sum(each, Usage())
+
+
+def operations(traces: Sequence[Trace], decomposer: Footprint | None, solver: Footprint | None) -> float | None:
+    """Floating-point operations of what `spent` counts, by the sizes of who wrote it; None where a size is unknown.
+
+    `Footprint(0)` stands for one whose work is counted elsewhere.
+    """
+    attempts: dict[tuple[str, int], list[Trace]] = {}
+    for trace in traces:
+        attempts.setdefault((trace.question.id, trace.attempt), []).append(trace)
+    return total(
+        part
+        for of in attempts.values()
+        for part in (_of(decomposer, [of[0].decomposition_usage]), _of(solver, [trace.usage for trace in of]))
+    )
+
+
+def _of(footprint: Footprint | None, samples: list[Usage]) -> float | None:
+    if not any(usage.prompt_tokens + usage.completion_tokens for usage in samples):
+        return 0.0
+    return footprint.flops(samples) if footprint else None
 
 
 def _sampling(solver: PromptedSolver, settings: CollectSettings) -> PromptedSolver:

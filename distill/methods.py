@@ -17,6 +17,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, set_seed
 
 from ..lm import nat
+from ..lm.cost import total
 from ..lm.local import NEGATIVE, POSITIVE
 from ..lm.model import Advance, silent
 from ..lm.weights import load_model, load_tokenizer, weights_hash
@@ -158,8 +159,10 @@ class Course:
             started = time.perf_counter()
             asked = self._ask(name, model, teacher, units, how, shuffled=shuffled)
             asking = time.perf_counter() - started
+            once = asked.asking(model, self._lengths(units)) if self.recipe.nce.cache != "online" else 0.0
             fitted = self._fit(name, scratch, model, units, self.recipe, kind=Enhanced, teacher=asked)
-            trained = replace(fitted.trained, seconds=fitted.trained.seconds + asking)
+            flops = total([fitted.trained.flops, once])
+            trained = replace(fitted.trained, seconds=fitted.trained.seconds + asking, flops=flops)
             own = {at: p for at, p in model.state_dict().items() if ".nat_units." not in at}
             return (
                 fitted._replace(trained=trained),
@@ -203,7 +206,10 @@ class Course:
         return self.lora.model_copy(update={"targets": "all-linear", "rank": min(rank, limit), "alpha": alpha})
 
     def finish(self, last: Path, out: Path) -> Trained:
-        """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost."""
+        """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost.
+
+        Operations are those of the trainings: what `own` asked a student is known to whoever gave it.
+        """
         trained = self._stages.finish(last, out)
         if is_first():
             self._tokenizer.save_pretrained(out)
@@ -289,6 +295,10 @@ class Course:
         if shuffled:
             teacher.shuffle(self._seed)
         return teacher
+
+    def _lengths(self, units: Sequence[Unit]) -> list[int]:
+        rows = encoded(self._tokenizer, units, self.recipe.max_length)
+        return [len(row["input_ids"]) for unit in rows for row in unit]
 
     def _units_config(self, base: PreTrainedModel) -> nat.NatConfig:
         """The recipe's units, at a width that this base gives them where the recipe gives none."""

@@ -24,10 +24,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..lm.cost import Footprint
 from ..lm.local import NEGATIVE, POSITIVE
 from ..lm.nat import use
 from ..tasks.errors import ConfigError
 from .objectives import Scored
+from .passes import work
 from .train import Collate, Planned
 
 if TYPE_CHECKING:
@@ -140,6 +142,19 @@ class Teacher:
             kl = torch.cat([of_reply.mean().expand(len(of_reply)) for of_reply in torch.split(kl, counts.tolist())])
         return weight(kl, self._how), Rows.of(integrated, None)
 
+    def asking(self, model: PeftModel, lengths: Sequence[int]) -> float:
+        """Operations of asking about sequences of these lengths once: the negative adapter, then both."""
+        return work(model, NEGATIVE).footprint.forward(lengths) + self._integrating(model, lengths)
+
+    def asked(self, model: PeftModel, lengths: Sequence[int]) -> float:
+        """Operations of `of` for sequences of these lengths: nothing where rows are kept."""
+        if self._rows is not None:
+            return 0.0
+        return self.asking(model, lengths) if self._weights is None else self._integrating(model, lengths)
+
+    def _integrating(self, model: PeftModel, lengths: Sequence[int]) -> float:
+        return work(model, POSITIVE, NEGATIVE).footprint.forward(lengths)
+
     def shuffle(self, seed: int) -> None:
         """Deal the weights out anew (a control: does it matter which reply has which?)."""
         assert self._weights is not None and not self._per_token
@@ -206,6 +221,10 @@ def listen(model: PeftModel, inputs: dict[str, Tensor], *adapters: str) -> Tenso
 
 class Enhanced(Planned):
     """Trains the student adapter by (8)."""
+
+    def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
+        """What the frozen teachers have not said yet."""
+        return self._teacher.asked(self.accelerator.unwrap_model(self.model), lengths)
 
     def __init__(self, *, teacher: Teacher, **options: Any) -> None:
         self._teacher = teacher

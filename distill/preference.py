@@ -12,6 +12,7 @@ from datasets import Dataset
 from torch import Tensor
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
+from ..lm.cost import Footprint
 from .telemetry import Telemetry
 from .train import Steps
 
@@ -34,6 +35,10 @@ class _Prepared(Steps):
 class PlannedDPO(_Prepared, DPOTrainer):  # type: ignore[misc]  # TRL leaves it untyped
     """Direct preference optimization on pairs (arXiv 2305.18290)."""
 
+    def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
+        """The reference reads each reply once."""
+        return footprint.forward(lengths)
+
     @classmethod
     def arguments(cls, **common: Any) -> DPOConfig:
         return DPOConfig(**common)
@@ -49,6 +54,10 @@ class PlannedDPO(_Prepared, DPOTrainer):  # type: ignore[misc]  # TRL leaves it 
 
 class PlannedKTO(_Prepared, KTOTrainer):  # type: ignore[misc]  # TRL leaves it untyped
     """Kahneman-Tversky optimization on labelled replies (arXiv 2402.01306)."""
+
+    def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
+        """The reference reads each reply and, as the student does without a gradient, each mismatched one."""
+        return 3 * footprint.forward(lengths)
 
     @classmethod
     def arguments(cls, **common: Any) -> KTOConfig:

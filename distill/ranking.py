@@ -27,6 +27,7 @@ from transformers import (
 
 from ..lm import Usage
 from ..lm.model import Advance, silent
+from ..lm.weights import device_name
 from ..solve import Solution
 from ..tasks import Question
 from ..tasks.errors import ConfigError
@@ -204,8 +205,18 @@ def _train(
         seconds=watch.seconds,
         loss=curve[-1]["loss"] if curve else float("nan"),
         peak_gib=peak_gib(),
+        flops=_operations(model, [pairs.rows[i]["length"] for batch in plan for i in batch]),
+        device=device_name(next(model.parameters()).device),
     )
     return Fitted(trained, curve), keeper.epochs
+
+
+def _operations(model: Ranker, lengths: Sequence[int]) -> float:
+    """Of learning from solutions of these lengths; a frozen backbone reads them forward, and none reads nothing."""
+    learns = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith("backbone.")]
+    if not learns:
+        return model.footprint.forward(lengths)
+    return model.footprint.training(lengths, sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
 def _save(model: Ranker, recipe: RankerRecipe, epochs: Sequence[Mapping[str, Any]], to: Path) -> None:

@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..lm.cost import total
 from .processes import is_first, wait_for_all
 from .student import Trained
 from .train import Fitted
@@ -77,6 +78,8 @@ class Stages:
             tokens=sum(trained.tokens for trained in each),
             seconds=sum(trained.seconds for trained in each),
             peak_gib=max(trained.peak_gib for trained in each),
+            flops=total([trained.flops for trained in each]),
+            device=", ".join(dict.fromkeys(trained.device for trained in each)),
         )
 
 

@@ -42,6 +42,11 @@ class Trained:
     """Mean over the last logged steps, in nats a reply token."""
     peak_gib: float = 0.0
     """The most memory that was in use: on a GPU by the training, else by the process until then."""
+    flops: float | None = None
+    """Of all stages, with what frozen models and the student itself were asked on the way; None where it is unknown,
+    as in cards that were written before it was counted."""
+    device: str = ""
+    """What the last sitting of each stage ran on (`lm.weights.device_name`); empty where nobody kept it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Lesson:
     prompts: dict[str, str]
     """Name of each prompt template it was trained with, and its SHA-256."""
     cost: dict[str, float]
-    """Tokens and seconds of the teacher's traces, dollars where they have a price."""
+    """Tokens and seconds of the teacher's traces, operations where its size is known, dollars where it has a price."""
     seed: int
     recipe: dict[str, Any]
 

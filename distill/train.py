@@ -34,12 +34,14 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from ..lm.chat import encode
+from ..lm.cost import Footprint
 from ..lm.model import Advance, silent
-from ..lm.weights import load_model, load_tokenizer
+from ..lm.weights import device_name, load_model, load_tokenizer
 from ..tasks.errors import ConfigError
 from .batches import plan
 from .examples import Example
 from .objectives import LIKELIHOOD, Objective, Scored
+from .passes import work
 from .processes import processes
 from .recipes import Lora, Training
 from .student import Trained
@@ -125,6 +127,7 @@ def fit(
     steps = ceil(len(batches) * micro / batch)
     telemetry = Telemetry(model)
     kind = kind or Planned
+    own = work(model)
     last = last_checkpoint(scratch)
     watch = Watch(advance, log, started - seconds_before(last))
     trainer = kind(
@@ -146,6 +149,7 @@ def fit(
     end_run(recipe.report_to)
     check_finite(model, trainer.state.global_step)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    read = [len(row["input_ids"]) for batch in batches for i in batch for row in rows[i]]
     trained = Trained(
         examples=sum(map(len, rows)),
         dropped=sum(map(len, units)) - sum(map(len, rows)),
@@ -155,6 +159,9 @@ def fit(
         seconds=watch.seconds,
         loss=history[-1]["loss"] if history else float("nan"),
         peak_gib=peak_gib(),
+        flops=own.footprint.training(read, own.trained, again=recipe.gradient_checkpointing)
+        + trainer.asked(own.footprint, read),
+        device=device_name(model.device, processes()),
     )
     return Fitted(trained, history)
 
@@ -295,6 +302,13 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
     def arguments(cls, **common: Any) -> TrainingArguments:
         """What the trainer is told, in a form of its own."""
         return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True})
+
+    def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
+        """Operations of models that are asked in every step and do not learn, over sequences of these lengths.
+
+        `footprint` is that of the model that learns.
+        """
+        return 0.0
 
     def follow(self, plan: list[list[int]], telemetry: Telemetry) -> None:
         """`plan` names the rows of each batch."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import ceil, floor, isfinite, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -23,10 +24,14 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from ..tasks.errors import ConfigError
+from . import names
+from .amortise import Repaid
 from .ballots import Composition, RuleCurve
+from .frontier import COSTS, front
+from .frontier import AxisName as AxisName
 from .ranking import Gain, ScoreLine
 from .stats import Estimate
-from .summary import ALL, Line, Square, front
+from .summary import ALL, Line, Square
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +52,7 @@ STYLE: Any = {
 _OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 _NAMED = 16
 """Cells that a figure names one by one; of more, those on the front, and the LLM in both phases."""
+_DASHES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D")
 _THIN: Any = {"markersize": 3.5, "lw": 0.8, "elinewidth": 0.6, "capsize": 1.5}
 KINDS: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
@@ -100,9 +106,6 @@ def _points_of(size: float) -> float:
     return size * _FONT[_CURRENT.get()] / _FONT["paper"] * (0.875 if _is_narrow() else 1.0)
 
 
-AxisName = Literal["flops", "tokens", "seconds", "dollars"]
-
-
 class Axis(NamedTuple):
     """A kind of cost."""
 
@@ -111,17 +114,17 @@ class Axis(NamedTuple):
 
 
 AXES: dict[AxisName, Axis] = {
-    "flops": Axis("inference cost (FLOPs a question, both phases)", lambda line: line.flops),
-    "tokens": Axis("inference cost (tokens a question, both phases)", lambda line: line.tokens),
-    "seconds": Axis("inference cost (seconds a question, both phases)", lambda line: line.seconds),
-    "dollars": Axis("inference cost (US dollars a question, both phases)", lambda line: line.dollars),
+    "flops": Axis("inference cost (FLOPs a question, both phases)", COSTS["flops"]),
+    "tokens": Axis("inference cost (tokens a question, both phases)", COSTS["tokens"]),
+    "seconds": Axis("inference cost (seconds a question, both phases)", COSTS["seconds"]),
+    "dollars": Axis("inference cost (US dollars a question, both phases)", COSTS["dollars"]),
 }
 
 
 def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
     """Every cell on all questions: accuracy with its interval against what a question costs, and the Pareto front.
 
-    A cell whose cost nobody knows is not drawn; the title names it.
+    Controls are not on the front. A cell whose cost nobody knows is not drawn; the title names it.
     """
     chosen = AXES[axis]
     votes = list(dict.fromkeys(line.cell.vote for line in lines))[:2]  # one vote stands for all on its samples
@@ -135,7 +138,8 @@ def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
         for cost, line in known:
             value = 100 * line.accuracy.value
             axes.errorbar(cost, value, yerr=_bars([line]), capsize=2, elinewidth=0.8, **look.point(line))
-        steps = front((cost, 100 * line.accuracy.value) for cost, line in known)
+        real = [one for one in known if one[1].is_complete and names.is_of_use(one[1].cell.decomposer)]
+        steps = front((cost, 100 * line.accuracy.value) for cost, line in real)
         if steps:
             edge = (max(cost for cost, _ in known) * 1.3, steps[-1][1])
             axes.step(*zip(*steps, edge, strict=True), where="post", color="#888888", lw=1, zorder=1)
@@ -346,6 +350,41 @@ def gain(found: Sequence[Gain]) -> Figure:
         axes.set(xlabel="pairs that the ranker tells (%)", ylabel="rank_1_plus less count (points)")
         axes.margins(0.1)
         _label(figure, axes, points)
+    return figure
+
+
+_MOST = 8
+"""Lines that are told apart by colour."""
+
+
+def break_even(found: Sequence[Repaid], unit: str = "FLOPs") -> Figure:
+    """What questions cost in all against how many there are: a line a cell, those of the LLM alone grey, dots where an
+    outlay is paid back. Of many cells the most accurate are drawn, whose costs are known."""
+    known = [one for one in found if one.outlay and one.query and one.query_beside]
+    best = sorted({one.cell: one for one in reversed(known)}.values(), key=lambda one: -one.accuracy.value)[:_MOST]
+    drawn = [one for one in known if one.cell in {each.cell for each in best}]
+    repaid = [one.queries.value for one in drawn if one.queries and isfinite(one.queries.value)] or [1e4]
+    least, most = 10 ** floor(log10(max(min(repaid), 100) / 10)), 10 ** ceil(log10(3 * max(repaid)))
+    at = np.geomspace(least, most, 200)
+    with mpl.rc_context(_style()):
+        figure = Figure(figsize=_inches(6.6, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        for dashes, (beside, cost) in zip(
+            _DASHES, {one.beside: one.query_beside for one in drawn}.items(), strict=False
+        ):
+            axes.plot(at, at * (cost or 0), color="#888888", lw=1.2, linestyle=dashes, label=beside.label)
+        for i, one in enumerate(best):
+            colour = _OKABE_ITO[i % len(_OKABE_ITO)]
+            label = f"{one.cell.label} ({100 * one.accuracy.value:+.1f})"
+            axes.plot(at, (one.outlay or 0) + at * (one.query or 0), color=colour, lw=1, label=label)
+            for other in drawn:
+                if other.cell == one.cell and other.queries and isfinite(n := other.queries.value):
+                    axes.plot(n, n * (other.query_beside or 0), marker="o", ms=4, color=colour)
+        axes.set(xscale="log", yscale="log", xlabel="questions", ylabel=f"{unit}, paid once and for all questions")
+        axes.set_xlim(least, most)
+        title = f"in brackets: accuracy beside {best[0].beside.label} (points)"
+        legend = figure.legend(title=title, loc="outside lower center", ncols=2, frameon=False, fontsize=_points_of(7))
+        legend.get_title().set_fontsize(_points_of(7))
     return figure
 
 

@@ -93,6 +93,12 @@ def asked(name: str) -> str | None:
     return None if name in ("none", "none-direct", "gold", "empty") else name
 
 
+def is_of_use(decomposer: str) -> bool:
+    """Whether a decomposer is no control: nobody is given gold sub-questions, and none would spoil their own."""
+    asks = interactive(decomposer) or decomposer
+    return asked(decomposer) == asks or asks in ("none", "none-direct")
+
+
 def differs(role: Role, name: str) -> dict[str, Any]:
     """What the recipe of a student's name has of its own beside the study's recipe for the role."""
     if role == "decomposer":

@@ -16,8 +16,10 @@ from ..distill import student
 from ..distill.recipes import RankerRecipe
 from ..tasks.errors import ConfigError
 from . import figures, results
+from .amortise import repaid
 from .ballots import rule_curves
 from .figures import AxisName, Columns, Style
+from .outlays import Currency, Outlays
 from .ranking import gains, score_lines
 from .summary import ALL, Line, Rows, lines, squares
 from .vote import Score
@@ -99,6 +101,24 @@ def gain(of: Drawn) -> Plot | None:
     return Plot(figures.gain(found), header, [[one.label, *one.pairs, *one.gain] for one in found]) if found else None
 
 
+def break_even(of: Drawn) -> Plot | None:
+    """What questions cost in all against how many there are, by the first vote; of tokens, FLOPs."""
+    currency: Currency = "flops" if of.axis == "tokens" else of.axis
+    found = repaid(of.rows, Outlays.of(of.run), currency)
+    first = [one for one in found if one.cell.vote == of.rows[0]["vote"]]
+    header = ["decomposer", "solver", "vote", "beside decomposer", "beside solver", "beside vote", "once", "a question"]
+    header += ["beside a question", "saved", "saved low", "saved high", "questions", "questions low", "questions high"]
+    header += ["accuracy beside", "accuracy beside low", "accuracy beside high"]
+    numbers = [
+        [*one.cell, *one.beside, *one[2:5], *(one.saved or _NOTHING), *(one.queries or _NOTHING), *one.accuracy]
+        for one in found
+    ]
+    if not any(one.outlay and one.query and one.query_beside for one in first):
+        return None
+    unit = {"flops": "FLOPs", "seconds": "seconds", "dollars": "US dollars"}[currency]
+    return Plot(figures.break_even(first, unit), header, numbers)
+
+
 def training(of: Drawn) -> Plot | None:
     """Every training, step by step."""
     curves = _curves(of.run)
@@ -115,6 +135,7 @@ PLOTS: dict[str, Callable[[Drawn], Plot | None]] = {
     "votes": votes,
     "calibration": calibration,
     "gain": gain,
+    "break_even": break_even,
     "training": training,
 }
 """None where a run has nothing for a figure."""

@@ -2,8 +2,8 @@
 
 A run directory is all there is:
 
-    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  requests.json  results.parquet
-    reconstruction.parquet  report/  log.jsonl
+    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  devices.json  requests.json
+    results.parquet  reconstruction.parquet  report/  log.jsonl
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from ..distill.recipes import Training
 from ..distill.traces import Trace
 from ..distill.units import TAGGED
 from ..lm import Engine, Model, Sampling, Store
+from ..lm.prices import AnyPrice, by_share
+from ..lm.settings import SharePriceSettings
 from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
 from ..solve.checks import CHECKS
@@ -38,7 +40,7 @@ from ..solve.interactive import Asker, InteractiveSolver, Worked
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import names, phases, reconstruction, results, vote
+from . import devices, names, phases, reconstruction, results, vote
 from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
 from .progress import Progress
 from .requests import REQUESTS, naive
@@ -119,12 +121,20 @@ class Run:
     def _sampled(self) -> list[Trace]:
         with self.progress.stage("collect: teacher's traces", self.llm.vitals) as advance:
             decomposer, solver = self.decomposer(self.llm), self.solver(self.llm)
-            return collect(
+            collected = collect(
                 self.train_questions,
                 replace(decomposer, advance=advance),
                 replace(solver, advance=advance),
                 self.study.collect,
             )
+        self._tell_devices("llm")
+        return collected
+
+    def _tell_devices(self, *models: str) -> None:
+        """Keep what these models ran on: their seconds are that device's."""
+        given = {"llm"} if self._llm_engine else set()
+        ran = {name: None if name in given else self.study.model(name) for name in models}
+        devices.remember(self.directory, ran)
 
     def distill_decomposer(self) -> dict[str, Any]:
         """The decomposer's student, trained unless it is there; what its card says."""
@@ -147,6 +157,7 @@ class Run:
             self.distill_ranker()
         with self.store.watching() as wanted:
             rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
+        self._tell_devices("llm", "student")
         requests = {"asked": len(wanted), **naive(rows)._asdict()}
         (self.directory / REQUESTS).write_text(json.dumps(requests) + "\n", encoding="utf-8")
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
@@ -198,6 +209,12 @@ class Run:
         students = 2 + sum(len(self._variants(role)) for role in get_args(student.Role))
         return Model("base", self.study.student.open(adapters=students), self.store, self.study.seed)
 
+    @cached_property
+    def _student_price(self) -> AnyPrice | None:
+        if isinstance(self.study.student.price, SharePriceSettings):
+            return by_share(self.llm.price, self.base.footprint, self.llm.footprint)
+        return self.study.student.rates()
+
     def distilled(self, directory: Path) -> Model:
         """A student: an adapter on the shared base, or a whole model. Raises ConfigError when it is absent."""
         if (facts := student.read(directory)) is None:
@@ -207,7 +224,7 @@ class Run:
         model = replace(
             self.base,
             name="distilled",
-            price=settings.rates(),
+            price=self._student_price,
             suffix=facts["recipe"]["tags"][0] if facts["recipe"].get("method") in TAGGED else "",
         )
         if student.is_adapter(directory):
@@ -229,7 +246,7 @@ class Run:
             return replace(self.distilled(self.directory / folder), name=name)
         if name in self.study.models:
             return self._own_models[name]
-        return self.llm if name == "llm" else replace(self.base, price=self.study.student.rates())
+        return self.llm if name == "llm" else replace(self.base, price=self._student_price)
 
     @cached_property
     def _own_models(self) -> dict[str, Model]:
@@ -360,7 +377,7 @@ class Run:
         from ..distill.scoring import Scorer  # torch takes seconds to import
 
         scorer = Scorer(self.directory / "ranker", self.store, self.study.student.device)
-        return Ranking("ranker", scorer.footprint, self.study.student.rates(), scorer)
+        return Ranking("ranker", scorer.footprint, self._student_price, scorer)
 
     # -- what belongs to what --------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from ..distill.collect import CollectSettings
 from ..distill.imported import TracesSource
 from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
 from ..distill.student import INTEGRATED
-from ..lm.settings import ModelSettings, StudentSettings, VLLMSettings
+from ..lm.settings import MachinePriceSettings, ModelSettings, SharePriceSettings, StudentSettings, VLLMSettings
 from ..tasks.data_sets import NAMES
 from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
@@ -233,6 +233,14 @@ class Study(Settings):
         return self
 
     @model_validator(mode="after")
+    def _only_a_student_is_priced_by_its_share(self) -> Self:
+        if isinstance(self.llm.price, SharePriceSettings):
+            raise ValueError("llm.price cannot be like the LLM's own; give its rates")
+        if isinstance(self.student.price, SharePriceSettings) and isinstance(self.llm.price, MachinePriceSettings):
+            raise ValueError("student.price {like: llm} is a share of a price by tokens; llm.price is a machine's")
+        return self
+
+    @model_validator(mode="after")
     def _certainty_is_offered(self) -> Self:
         for solver in self.grid.solvers:
             engine = self.model(solver).engine
@@ -347,7 +355,20 @@ def _explain(error: ValidationError) -> str:
     return f"{place}: {said}" if place else said
 
 
-_TAGS = {"miniature", "jsonl", "traces", *NAMES, "transformers", "vllm", "openai", "lora", "full", "tokens", "machine"}
+_TAGS = {
+    "miniature",
+    "jsonl",
+    "traces",
+    *NAMES,
+    "transformers",
+    "vllm",
+    "openai",
+    "lora",
+    "full",
+    "tokens",
+    "machine",
+    "share",
+}
 
 
 def _without_tags(keys: Sequence[str]) -> list[str]:

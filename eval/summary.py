@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -299,15 +299,6 @@ def decomposed(rows: Rows) -> list[Decomposed]:
             if right:
                 found.append(Decomposed(decomposer, test, len(right), accuracy(right)))
     return found
-
-
-def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The (cost, accuracy) points that no cheaper or equally cheap point reaches, by rising cost."""
-    best: list[tuple[float, float]] = []
-    for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not best or value > best[-1][1]:
-            best.append((cost, value))
-    return best
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str]:

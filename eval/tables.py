@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from math import isnan
+from math import isinf, isnan
 from pathlib import Path
 
 from .agreement import ALL, BlameLine, MeasureLine, Views
+from .amortise import Repaid
 from .attribution import CAUSES, RIGHT, SLIPS, STEPS, CauseLine, SwapLine
 from .ballots import RuleLine, StopLine
 from .compose import Cell
+from .frontier import Frontier, Reached
+from .outlays import Currency, Item
 from .quality import MEASURES, QualityLine
 from .ranking import ScoreLine
 from .stats import Estimate
@@ -134,6 +137,72 @@ def scores(found: Sequence[ScoreLine]) -> Table:
         if line.worth.has_pairs
         else [*line.composition, line.score, "no pair", ""]
         for line in found
+    ]
+
+
+def costs(items: Sequence[Item]) -> Table:
+    """A row for the teacher's traces and for each training: what was paid once."""
+    on_gpu = any(item.gpu_seconds is not None for item in items)
+    priced = any(item.outlay.dollars is not None for item in items)
+    header = ["paid once", "tokens", "FLOPs", "seconds", "on"]
+    header += ["GPU-seconds"] * on_gpu + ["dollars"] * priced
+    return header, [
+        [
+            item.name,
+            number(item.tokens) if item.tokens is None else f"{item.tokens:,.0f}",
+            number(item.outlay.flops),
+            number(item.outlay.seconds),
+            item.device or "unknown",
+            *([number(item.gpu_seconds) if item.gpu_seconds is not None else ""] if on_gpu else []),
+            *([number(item.outlay.dollars)] if priced else []),
+        ]
+        for item in items
+    ]
+
+
+def break_even(found: Sequence[Repaid], currency: Currency) -> Table:
+    """A row a cell with students: after how many questions they are paid back, beside each cell of the LLM alone."""
+    unit = {"flops": "FLOPs", "seconds": "seconds", "dollars": "dollars"}[currency]
+    besides = list(dict.fromkeys(one.beside[:2] for one in found))
+    header = ["decomposer", "solver", "vote", f"{unit}, once", f"{unit} a question"]
+    for decomposer, solver in besides:
+        label = f"{decomposer} \N{RIGHTWARDS ARROW} {solver}"
+        header += [f"questions to repay beside {label}", f"accuracy beside {label} (points)"]
+    rows = []
+    for cell in dict.fromkeys(one.cell for one in found):
+        of_cell = {one.beside[:2]: one for one in found if one.cell == cell}
+        first = next(iter(of_cell.values()))
+        row = [*cell, number(first.outlay), number(first.query)]
+        for beside in besides:
+            one = of_cell.get(beside)
+            row += [questions(one.queries), points(one.accuracy)] if one else ["", ""]
+        rows.append(row)
+    return header, rows
+
+
+def questions(estimate: Estimate | None) -> str:
+    """`12,300 [11,900, 12,800]`, to three digits; `never` where nothing is saved."""
+    if estimate is None:
+        return "unknown"
+    value, low, high = ("never" if isinf(n) else f"{float(f'{n:.3g}'):,.0f}" for n in estimate)
+    return value if value == low == high else f"{value} [{low}, {high}]"
+
+
+def frontiers(found: Sequence[Frontier]) -> Table:
+    """A row a cell that nothing as cheap surpasses, on every cost axis."""
+    header = ["decomposer", "solver", "vote", "cost", "a question", "all questions"]
+    return header, [
+        [*point.cell, one.axis, number(point.cost), percent(point.accuracy)] for one in found for point in one.front
+    ]
+
+
+def reached(found: Sequence[Reached]) -> Table:
+    """A row a cost and accuracy: the cheapest cell that reaches it, and the cheapest that surely does."""
+    header = ["cost", "accuracy (%)", "cheapest cell", "a question", "surely: cheapest cell", "a question"]
+    return header, [
+        [one.axis, f"{100 * one.accuracy:.1f}"]
+        + [said for p in (one.cheapest, one.surely) for said in ([p.cell.label, number(p.cost)] if p else ["none", ""])]
+        for one in found
     ]
 
 

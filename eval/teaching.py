@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..distill import student, traces
-from ..distill.collect import collect, solved_by, spent
+from ..distill.collect import collect, operations, solved_by, spent
 from ..distill.imported import TracesSource
 from ..distill.processes import is_first, processes
 from ..distill.recipes import DecomposerRecipe, RankerRecipe, Reader, SolverRecipe, Training
 from ..distill.traces import Trace
 from ..lm import Model
+from ..lm.cost import Footprint, total
 from ..lm.settings import TransformersSettings
 from ..lm.weights import model_directory, weights_hash
 from ..solve import GRADERS
@@ -53,7 +55,12 @@ def teach(
     kept = scratch is not None
     scratch = scratch or run.directory / "checkpoints" / directory.relative_to(run.directory)
     scratch.mkdir(parents=True, exist_ok=True)
+    own: list[Own] = []
     with run.progress.stage(f"distil: {directory.relative_to(run.directory)}") as stage:
+
+        def ask(of: Path) -> tuple[Labelled, ...]:
+            own.append(_own(run, role, recipe, of, collected))
+            return own[-1].replies
 
         def log(said: dict[str, Any]) -> None:
             stage.note = in_words(said)
@@ -65,7 +72,7 @@ def teach(
             recipe,
             seed=seed,
             scratch=scratch,
-            own=lambda of: _own(run, role, recipe, of, collected),
+            own=ask,
             advance=stage,
             log=log,
             board=run.directory / "tensorboard" / scratch.name,
@@ -75,7 +82,11 @@ def teach(
             distil(recipe.method, course, directory)
             return {}
         lesson = _lesson(run, role, recipe, collected, seed)
-        made = student.build(directory, lesson, lambda out: distil(recipe.method, course, out))
+        made = student.build(
+            directory,
+            lesson,
+            lambda out: _with(distil(recipe.method, course, out), [said.flops for said in own]),
+        )
     if not kept:
         shutil.rmtree(scratch, ignore_errors=True)
     run.progress.event("distilled", role=role, method=recipe.method, seed=seed, **made["trained"])
@@ -97,9 +108,12 @@ def teach_ranker(run: Run, directory: Path) -> dict[str, Any]:
 
     collected = run.collect()
     own: Sequence[Trace] = ()
+    asked: list[float | None] = []
     if recipe.own:
         settings = run.study.collect.model_copy(update={"solutions": recipe.own})
-        own = solved_by(run.solver(run.distilled(run.directory / "solver")), collected, settings)
+        solver = run.distilled(run.directory / "solver")
+        own = solved_by(run.solver(solver), collected, settings)
+        asked = [operations(own, Footprint(0), solver.footprint)]
     scratch = run.directory / "checkpoints" / "ranker"
     with run.progress.stage("distil: ranker") as stage:
 
@@ -121,7 +135,7 @@ def teach_ranker(run: Run, directory: Path) -> dict[str, Any]:
                 device=run.study.student.device,
             )
             _tell_held_out(ranked, out)
-            return ranked.trained
+            return _with(ranked.trained, asked)
 
         made = student.build(directory, _rankers_lesson(run, recipe, collected, base_hash), train)
     shutil.rmtree(scratch, ignore_errors=True)
@@ -185,7 +199,20 @@ def _material(run: Run, recipe: Training, collected: Sequence[Trace]) -> Materia
     return decomposing(collected, run.decomposer(run.base), recipe)
 
 
-def _own(run: Run, role: student.Role, recipe: Training, of: Path, collected: Sequence[Trace]) -> tuple[Labelled, ...]:
+class Own(NamedTuple):
+    """What a student in the making says itself."""
+
+    replies: tuple[Labelled, ...]
+    flops: float | None
+    """Of asking it, and whoever follows it; None where a size is unknown."""
+
+
+def _with(trained: student.Trained, asked: Sequence[float | None]) -> student.Trained:
+    """What a training cost, with the operations of asking on the way."""
+    return replace(trained, flops=total([trained.flops, *asked]))
+
+
+def _own(run: Run, role: student.Role, recipe: Training, of: Path, collected: Sequence[Trace]) -> Own:
     """What a student in the making says to the training questions itself.
 
     Its solutions follow the teacher's decompositions; its decompositions are followed by the teacher.
@@ -198,13 +225,15 @@ def _own(run: Run, role: student.Role, recipe: Training, of: Path, collected: Se
     model = Model("own", engine, run.store, run.study.seed, adapter=of)
     if role == "solver":
         own = solved_by(run.solver(model), collected, run.study.collect)
+        flops = operations(own, Footprint(0), model.footprint)
     elif isinstance(run.study.train, TracesSource):
         raise ConfigError(
             "a decomposer's own decompositions need a teacher that follows them, and there are traces alone"
         )
     else:
         own = collect(run.train_questions, run.decomposer(model), run.solver(run.llm), run.study.collect)
-    return _material(run, recipe.model_copy(update={"method": "own"}), own).replies
+        flops = operations(own, model.footprint, run.llm.footprint)
+    return Own(_material(run, recipe.model_copy(update={"method": "own"}), own).replies, flops)
 
 
 def _lesson(run: Run, role: student.Role, recipe: Training, collected: Sequence[Trace], seed: int) -> student.Lesson:
@@ -245,5 +274,7 @@ def _teaching_cost(collected: Sequence[Trace], teacher: Model) -> dict[str, floa
         "completion tokens": both.completion_tokens,
         "seconds": round(both.seconds, 3),
     }
-    dollars = teacher.price.dollars(both) if teacher.price else None
-    return cost if dollars is None else {**cost, "dollars": dollars}
+    flops = operations(collected, teacher.footprint, teacher.footprint)
+    dollars = teacher.price.dollars(both, flops) if teacher.price else None
+    known = {"flops": flops, "dollars": dollars}
+    return cost | {name: amount for name, amount in known.items() if amount is not None}

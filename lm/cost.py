@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -37,12 +37,37 @@ class Footprint:
         lengths = [prompt + usage.completion_tokens for usage in samples]
         return self._sequence(prompt) + sum(self._sequence(length) - self._sequence(prompt) for length in lengths)
 
-    def _sequence(self, tokens: int) -> float:
+    def forward(self, lengths: Iterable[int]) -> float:
+        """Operations of whole sequences that are read once, without a gradient."""
+        return sum(map(self._sequence, lengths))
+
+    def training(self, lengths: Iterable[float], trained: int, *, again: bool = False) -> float:
+        """Operations of learning from whole sequences: forward, back through activations, and the weights' gradients.
+
+        A token takes 2 x parameters forward, as much back, and 2 x `trained` (those of the parameters that learn): 6 N
+        where all do (Kaplan et al., 2020), 4 N + 6 n with n weights of adapters beside N frozen ones. Attention scores
+        take twice their forward pass to go back. `again` is a second forward pass, which gradient checkpointing takes.
+        The optimizer's few operations a weight and step are not counted, nor is padding; what the first layer of a
+        frozen base is spared, and a loss on replies alone spares the output layer, is not taken off.
+        """
+        learns = min(trained, self.parameters)
+        return sum(
+            (3 + again) * self._sequence(tokens) - 2.0 * (self.parameters - learns) * tokens for tokens in lengths
+        )
+
+    def _sequence(self, tokens: float) -> float:
         return 2.0 * self.parameters * tokens + 2.0 * self.layers * self.width * tokens**2
 
     def with_adapter(self, parameters: int) -> Footprint:
         """The same model with an unmerged adapter beside it."""
         return replace(self, parameters=self.parameters + parameters)
+
+
+def total(parts: Iterable[float | None]) -> float | None:
+    """The sum of costs; None, unknown, where one of them is."""
+    amounts = list(parts)
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if len(known) == len(amounts) else None
 
 
 def footprint_of(directory: Path) -> Footprint:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from .completion import Usage
+from .cost import Footprint
 from .ledger import Quote
 
 
@@ -60,6 +61,18 @@ class MachinePrice:
 
 
 AnyPrice = Price | MachinePrice
+
+
+def by_share(price: AnyPrice | None, own: Footprint | None, of: Footprint | None) -> Price | None:
+    """The price by tokens of a larger model, times one's own share of its parameters.
+
+    So Divide-or-Conquer prices its student: 13 / 175 of GPT-3.5's price (Wu et al., 2024, section 4). None where the
+    price, or either size, is unknown; a machine's time has no share.
+    """
+    if not isinstance(price, Price) or not own or not of or not of.parameters:
+        return None
+    share = own.parameters / of.parameters
+    return replace(price.scaled(share), source=f"{price.source}; {share:.4g} of it, by parameters")
 
 
 def batched(price: Price | None) -> Price | None:

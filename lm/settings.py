@@ -44,14 +44,25 @@ class MachinePriceSettings(Settings):
         return MachinePrice(self.second, self.exaflop)
 
 
+class SharePriceSettings(Settings):
+    """The price of a larger model, by one's share of its parameters."""
+
+    like: Literal["llm"]
+    """Whose price by tokens is scaled by parameters, as in Divide-or-Conquer: unknown where that price, or either size,
+    is unknown. Only a student may be priced so."""
+
+
 def _kind(price: object) -> str:
-    """Which of the two a price is, by its keys."""
-    keys = price if isinstance(price, dict) else vars(price) if isinstance(price, Settings) else {}
-    return "machine" if {"second", "exaflop"} & set(keys) else "tokens"
+    """Which of the three a price is, by its keys."""
+    keys = set(price if isinstance(price, dict) else vars(price) if isinstance(price, Settings) else {})
+    return "share" if "like" in keys else "machine" if {"second", "exaflop"} & keys else "tokens"
 
 
 OwnPrice = Annotated[
-    Annotated[PriceSettings, Tag("tokens")] | Annotated[MachinePriceSettings, Tag("machine")], Discriminator(_kind)
+    Annotated[PriceSettings, Tag("tokens")]
+    | Annotated[MachinePriceSettings, Tag("machine")]
+    | Annotated[SharePriceSettings, Tag("share")],
+    Discriminator(_kind),
 ]
 
 
@@ -65,12 +76,12 @@ class LocalSettings(Settings):
     device: str = "auto"
     """A torch device; `auto` is the first GPU, else the processor."""
     price: OwnPrice | None = None
-    """By tokens, or by the machine's `second` or `exaflop`. None is unknown, never zero: cells that use the model have
-    no dollar figure."""
+    """By tokens, by the machine's `second` or `exaflop`, or for a student `{like: llm}`. None is unknown, never zero:
+    cells that use the model have no dollar figure."""
 
     def rates(self) -> AnyPrice | None:
-        """The price, where one is given."""
-        return self.price.price() if self.price else None
+        """The price, where rates are given; one like another model's is not known from here."""
+        return None if self.price is None or isinstance(self.price, SharePriceSettings) else self.price.price()
 
 
 class TransformersSettings(LocalSettings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -13,6 +14,7 @@ from ..tasks.errors import ConfigError
 from .chat import end_of_turn
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -163,6 +165,22 @@ def resolved_device(device: str) -> str:
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_name(device: torch.device | str, count: int = 1) -> str:
+    """What is written down of a device: `cpu`, `cuda: NAME`; several processes have one each (`2 x cuda: NAME`)."""
+    import torch
+
+    place = torch.device(device)
+    is_here = place.type == "cuda" and torch.cuda.is_available()
+    name = f"cuda: {torch.cuda.get_device_name(place)}" if is_here else place.type
+    return name if count == 1 else f"{count} x {name}"
+
+
+def gpus(device: str) -> int:
+    """How many GPUs a device's written name stands for; 0 where it is none, unknown, or was not always one."""
+    found = re.fullmatch(r"(?:(\d+) x )?cuda: [^,]+", device)
+    return int(found[1] or 1) if found else 0
 
 
 def resolved(dtype: Dtype, device: str) -> str:

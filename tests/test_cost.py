@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from divcon.distill import methods, train
+from divcon.distill.collect import operations
+from divcon.distill.methods import Course, distil
+from divcon.distill.recipes import Full, Lora, NceSettings, Training
+from divcon.distill.traces import Trace
+from divcon.distill.train import tunable
+from divcon.eval.study import load
 from divcon.lm import Usage
 from divcon.lm.completion import shared_prompt
-from divcon.lm.cost import Footprint, footprint_of
-from divcon.lm.prices import MachinePrice, Price
+from divcon.lm.cost import Footprint, footprint_of, total
+from divcon.lm.prices import MachinePrice, Price, by_share
 from divcon.lm.settings import TransformersSettings
 from divcon.lm.weights import load_model, model_directory
+from divcon.tasks import Question
+from divcon.tasks.errors import ConfigError
+
+from .test_methods import MATERIAL, reply
 
 
 def test_k_samples_cost_the_prompt_once_and_k_completions() -> None:
@@ -45,6 +60,102 @@ def test_the_count_agrees_with_torch() -> None:
     assert ours == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
+def test_the_count_of_a_prompt_and_its_samples_agrees_with_torch() -> None:
+    """Two completions go on from the cache of one prompt; of the prompt alone torch counts the full square."""
+    directory = model_directory("miniature/base")
+    model, footprint = load_model(directory, "float32", "cpu"), footprint_of(directory)
+    model.set_attn_implementation("eager")
+    prompt, written = 48, (20, 12)
+    one = torch.ones(1, 1, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        read = model(one.expand(1, prompt), use_cache=True).past_key_values
+        for tokens in written:
+            cache = deepcopy(read)
+            for _ in range(tokens):
+                model(one, past_key_values=cache, use_cache=True)
+    square = 2 * footprint.layers * footprint.width * prompt**2
+    ours = footprint.flops([Usage(prompt, tokens) for tokens in written]) + square
+    assert ours == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "rel"),
+    [(Full(kind="full"), 0.005), (Lora(rank=16, alpha=32), 0.04), (Lora(rank=8, targets=("q_proj", "v_proj")), 0.04)],
+)
+def test_the_count_of_a_training_step_agrees_with_torch(tuning: Full | Lora, rel: float) -> None:
+    """With adapters the first layer of the frozen base needs no gradient of its input, which we count: 2 to 4 %."""
+    directory = model_directory("miniature/base")
+    base = load_model(directory, "float32", "cpu")
+    base.set_attn_implementation("eager")
+    model: Any = tunable(base, Training(tuning=tuning), 0).train()
+    learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    footprint = footprint_of(directory).with_adapter(learns if isinstance(tuning, Lora) else 0)
+    tokens = torch.randint(5, 100, (1, 96))
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=tokens, labels=tokens).loss.backward()
+    square = 6 * footprint.layers * footprint.width * 96**2  # causal attention does half of what torch counts
+    ours = footprint.training([96], learns) + square
+    assert ours == pytest.approx(counter.get_total_flops(), rel=rel) and ours >= counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("kd", {}),
+        ("kd", {"tuning": Full(kind="full")}),
+        ("cl", {}),
+        ("nat", {}),
+        ("nce", {}),
+        ("nce", {"nce": NceSettings(cache="online")}),
+        ("nce", {"nce": NceSettings(cache="weights", data="teacher")}),
+        ("dpo", {}),
+        ("kto", {}),
+        ("redi", {"gradient_checkpointing": True}),
+    ],
+)
+def test_what_a_card_says_of_a_method_agrees_with_torch(
+    method: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole trainings, frozen models and all, within 5 %: torch counts padding too, and misses what nobody needs."""
+
+    def eager(*where: Any) -> Any:
+        model = load_model(*where)
+        model.set_attn_implementation("eager")
+        return model
+
+    for module in (methods, train):
+        monkeypatch.setattr(module, "load_model", eager)
+    recipe = Training(method=method, tuning=Lora(rank=8, alpha=16), learning_rate=1e-3, tokens=700, batch=4)
+    recipe = recipe.model_copy(update=changes)
+    base = model_directory("miniature/base")
+    course = Course(MATERIAL, base, recipe, seed=0, scratch=tmp_path / "scratch", own=lambda _: [reply(40, True)])
+    with FlopCounterMode(display=False) as counter:
+        trained = distil(method, course, tmp_path / "out")
+    assert trained.flops == pytest.approx(counter.get_total_flops(), rel=0.05) and trained.device == "cpu"
+
+
+def test_full_tuning_takes_six_operations_a_weight_and_adapters_four() -> None:
+    assert Footprint(1000).training([7], 1000) == 6 * 1000 * 7
+    assert Footprint(1000).with_adapter(10).training([7], 10) == (4 * 1000 + 6 * 10) * 7
+    assert Footprint(1000).training([7], 1000, again=True) == 8 * 1000 * 7
+    assert Footprint(0, layers=2, width=8).training([5, 3], 0) == 3 * 2 * 2 * 8 * (25 + 9)
+    assert Footprint(1000).training([7], 2000) == Footprint(1000).training([7], 1000)  # embeddings are looked up
+
+
+def trace(attempt: int, decomposition: Usage, solution: Usage) -> Trace:
+    return Trace(Question("1", "?", "1"), (), "", "", None, "wrong", attempt, solution, decomposition)
+
+
+def test_traces_cost_each_attempts_decomposition_and_its_solutions_prompt_once() -> None:
+    asked, solved = Usage(10, 5), Usage(20, 7)
+    traces = [trace(0, asked, solved), trace(0, asked, solved), trace(1, asked, solved)]
+    both = operations(traces, Footprint(100), Footprint(1000))
+    assert both == 200 * (2 * 15) + 2000 * (20 + 14 + 20 + 7)
+    assert operations(traces, Footprint(0), Footprint(1000)) == 2000 * (20 + 14 + 20 + 7)
+    assert operations(traces, None, Footprint(1000)) is None
+    assert total([1.0, None]) is None and total([]) == 0
+
+
 def test_cached_tokens_have_their_own_price() -> None:
     usage = Usage(prompt_tokens=1_000_000, completion_tokens=500_000, cached_tokens=400_000)
     assert Price(1.0, 2.0).dollars(usage) == pytest.approx(2.0)
@@ -70,3 +181,30 @@ def test_a_price_is_told_by_its_keys(price: dict[str, float], rates: object) -> 
     settings = TransformersSettings.model_validate({"engine": "transformers", "path": "miniature/llm", "price": price})
     assert settings.rates() == rates
     assert TransformersSettings.model_validate(settings.model_dump()).rates() == rates
+
+
+def test_a_share_of_the_parameters_is_a_share_of_the_price() -> None:
+    """Divide-or-Conquer's 13B student of a 175B LLM at $1 and $2 a million tokens: 7.4e-5 and 1.5e-4 a thousand."""
+    student = by_share(Price(1.0, 2.0, 0.5, "table"), Footprint(13), Footprint(175))
+    assert student == Price(13 / 175, 26 / 175, 6.5 / 175, "table; 0.07429 of it, by parameters")
+    assert student.prompt / 1000 == pytest.approx(7.42e-5, rel=0.002)
+    for unknown in (
+        (None, Footprint(13), Footprint(175)),
+        (Price(1, 2), None, Footprint(1)),
+        (Price(1, 2), Footprint(1), None),
+    ):
+        assert by_share(*unknown) is None
+    assert by_share(MachinePrice(1.0), Footprint(13), Footprint(175)) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["llm.price={like: llm}"], "llm.price cannot be like the LLM's own"),
+        (["student.price={like: llm}", "llm.price={second: 1}"], "a share of a price by tokens"),
+        (["student.price={like: base}"], "student.price.like"),
+    ],
+)
+def test_a_share_of_nothing_is_refused(overrides: list[str], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load("miniature", overrides)

@@ -56,13 +56,22 @@ def without_seconds(run: Path) -> str:
 
 
 def test_a_run_leaves_everything_the_design_names(run: Path) -> None:
-    for name in ("config.yaml", "store.sqlite", "traces/traces.jsonl", "data.json", "results.parquet", "log.jsonl"):
+    for name in (
+        "config.yaml",
+        "store.sqlite",
+        "traces/traces.jsonl",
+        "data.json",
+        "devices.json",
+        "results.parquet",
+        "log.jsonl",
+    ):
         assert (run / name).stat().st_size > 0
     for name in ("decomposer", "solver"):
         made = {path.name for path in (run / name).iterdir()}
         assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "divcon.json"} <= made
         assert not [path for path in made if path.endswith((".bin", ".pt", ".pth"))]
-    names, kinds = ("accuracy_cost", "by_test", "heat_map", "votes", "training"), ("pdf", "svg", "png", "csv")
+    names = ("accuracy_cost", "break_even", "by_test", "heat_map", "votes", "training")
+    kinds = ("pdf", "svg", "png", "csv")
     drawn = {f"{name}.{kind}" for name in names for kind in kinds}
     assert {path.name for path in (run / "report").iterdir()} == {"index.html", "table.md", "table.tex", *drawn}
     assert not (run / "checkpoints" / "decomposer").exists()
