@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import exp
 from typing import Any, NamedTuple
 
 from .curves import Pool, curve
 from .stats import Estimate, accuracy, difference, questions_needed
 from .stopping import Vote, bought, read
 from .summary import Rows
-from .vote import Score, credit, labelled, tally, winners
+from .vote import Score, credit, labelled, scores_by_kind, tally, winners
 
 
 class Composition(NamedTuple):
@@ -177,12 +176,7 @@ def _pool(rows: Rows) -> Pool:
 
 def scores_of(row: Mapping[str, Any]) -> dict[Score, list[float | None]]:
     """Every kind of score of a row's solutions."""
-    none: list[float | None] = [None] * len(row["answers"])
-    return {
-        "rank": row["scores"] or none,
-        "probability": [None if log is None else exp(log) for log in row["logprobs"]],
-        "certainty": row["certainties"],
-    }
+    return scores_by_kind(row["logprobs"], row["certainties"], row["scores"])
 
 
 def _credits(rows: Rows) -> list[float]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import exp
 from typing import NamedTuple
 
 from ..decompose import Decomposer, Decomposition
@@ -273,13 +272,11 @@ def _judged(
 
 def _weighed_by(rule: vote.Rule, answered: _Answered) -> Sequence[float | None]:
     """A score of each solution, of the kind that the rule weighs by."""
-    if rule.score == "probability":
-        return [None if s.logprob is None else exp(s.logprob) for s in answered.solutions]
-    if rule.score == "certainty":
-        return [s.certainty for s in answered.solutions]
-    if rule.score == "rank" and answered.scored:
-        return [s.score for s in answered.scored]
-    return [None] * len(answered.solutions)
+    if rule.score is None:
+        return [None] * len(answered.solutions)
+    ranks = [one.score for one in answered.scored] if answered.scored else None
+    logprobs, certainties = ([getattr(s, of) for s in answered.solutions] for of in ("logprob", "certainty"))
+    return vote.scores_by_kind(logprobs, certainties, ranks)[rule.score]
 
 
 def _row(

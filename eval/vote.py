@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import Literal
 
 import numpy as np
@@ -111,6 +112,17 @@ def named(name: str) -> Rule:
 def score_of(name: str) -> Score | None:
     """What the rule of a name weighs by. Raises ConfigError for a name that is none."""
     return "rank" if name == LEARNED else named(name).score
+
+
+def scores_by_kind(
+    logprobs: Sequence[float | None], certainties: Sequence[float | None], ranks: Sequence[float | None] | None
+) -> dict[Score, list[float | None]]:
+    """What rules can weigh samples by: the ranker's scores, probabilities (length-normalised), self-certainty."""
+    return {
+        "rank": [None] * len(logprobs) if ranks is None else list(ranks),
+        "probability": [None if log is None else exp(log) for log in logprobs],
+        "certainty": list(certainties),
+    }
 
 
 def labelled(label: str) -> Rule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -163,16 +164,23 @@ def test_the_llm_profits_from_its_own_decompositions_and_not_from_anothers(run: 
     assert found["difference"][0] > 0.5 and found["p"] < 0.01 and all(flip["question"] for flip in found["flips"])
 
 
-@pytest.mark.parametrize("style", ["paper", "slides"])
-@pytest.mark.parametrize("name", ["accuracy_cost", "by_test", "heat_map", "training"])
-def test_every_figure_is_drawn_with_its_numbers_beside_it(run: Path, tmp_path: Path, name: str, style: str) -> None:
-    arguments = ["plot", str(run), name, "--style", style, "--out", str(tmp_path / "f.pdf")]
+@pytest.mark.parametrize("form", ["--style=paper", "--style=slides", "--columns=one"])
+@pytest.mark.parametrize("name", ["accuracy_cost", "by_test", "heat_map", "slopes", "training"])
+def test_every_figure_is_drawn_with_its_numbers_beside_it(run: Path, tmp_path: Path, name: str, form: str) -> None:
+    arguments = ["plot", str(run), name, form, "--out", str(tmp_path / "f.pdf")]
     outcome = CliRunner().invoke(main, arguments)
     assert outcome.exit_code == 0, outcome.output
     drawn = (tmp_path / "f.pdf").read_bytes()
     assert drawn.startswith(b"%PDF") and b"/Type3" not in drawn  # embedded TrueType: Type 42
     header, *numbers = list(csv.reader((tmp_path / "f.csv").read_text(encoding="utf-8").splitlines()))
     assert numbers and {len(row) for row in numbers} == {len(header)}
+
+
+@pytest.mark.parametrize("name", ["accuracy_cost", "by_test", "heat_map", "slopes", "training"])
+def test_a_figure_across_one_column_is_that_wide(run: Path, tmp_path: Path, name: str) -> None:
+    drawn = divcon.plot(run, name, tmp_path / "f.svg", columns="one").read_text(encoding="utf-8")
+    width = re.search(r'width="([\d.]+)pt"', drawn)
+    assert width and float(width[1]) / 72 <= 3.35 + 1e-6
 
 
 def test_a_figures_numbers_are_the_runs(run: Path, tmp_path: Path) -> None:
@@ -243,6 +251,10 @@ def test_one_decomposer_before_several_llms(tmp_path: Path) -> None:
     cells = list(dict.fromkeys(row.cell[:2] for row in evaluated.rows))
     assert cells == [*product(["llm", "other"], ["llm", "other"]), ("interactive-other", "other")]
     assert evaluated.rows[0].solve.flops != evaluated.rows[8].solve.flops
+    divcon.collect("miniature", overrides=overrides, limit=2, run=tmp_path / "run")
+    planned = divcon.plan("miniature", overrides=overrides, pilot=tmp_path / "run")
+    (asking,) = (stage for stage in planned.stages if stage.name == "ask: interactive-other -> other")
+    assert asking.tokens[0] > 0 or asking.tokens[1] < asking.samples * 96  # as long as the pilot's, not as the limit
 
 
 def test_comparing_what_is_not_there_is_one_sentence(run: Path) -> None:
