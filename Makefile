@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives math-negatives grid vote ranker bench bench-vote bench-paired bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
+.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -47,6 +47,20 @@ grid: install
 	$(BIN)/divcon study miniature-full $(ARGS)
 	cp runs/miniature-full/report/table.md docs/results/grid.md
 	cp runs/miniature-full/report/heat_map.png docs/figures/miniature_grid.png
+
+# docs/results/seeds.md: the same under five seeds, about an hour.
+seeds: install
+	for seed in 0 1 2 3 4; do $(BIN)/divcon study miniature-full --run runs/miniature-full-$$seed --set seed=$$seed || exit; done
+	$(BIN)/divcon seeds runs/miniature-full-? --out runs/miniature-full-seeds
+	cp runs/miniature-full-seeds.md docs/results/seeds.md
+
+# docs/results/gsm8k.md: the factorial on real data, with vLLM on a processor:
+# make gsm8k-grid TRAIN=train.jsonl TEST=test_socratic.jsonl SVAMP=test.jsonl LLM=DIR STUDENT=DIR
+gsm8k-grid: .venv-vllm/.installed
+	$(VLLM)/divcon study gsm8k-grid-local --set train.path=$(TRAIN) --set tests.GSM8K.path=$(TEST) \
+	  --set tests.SVAMP.path=$(SVAMP) --set llm.path=$(LLM) --set student.path=$(STUDENT)
+	cp runs/gsm8k-grid-local/report/table.md docs/results/gsm8k.md
+	cp runs/gsm8k-grid-local/report/heat_map.png docs/figures/gsm8k_grid.png
 
 # docs/results/vote.md: rules of the vote in every cell of the miniature study.
 vote: install
