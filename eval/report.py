@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import yaml
 
 from ..distill import student
 from ..tasks.errors import ConfigError
-from . import figures, page, results, tables
-from .plots import Drawn, draw_all
+from . import figures, page, provenance, results, scatter, tables
+from .browse import Browser
+from .plots import PLOTS, Drawn, draw_all
 from .summary import (
     Contrast,
     Line,
@@ -26,9 +28,7 @@ from .summary import (
     swaps,
     verdicts,
 )
-from .vote_report import Votes, case_view
-
-_EXAMPLES = 6
+from .vote_report import Votes
 
 
 def report(run: Path, axis: figures.AxisName = "flops") -> Path:
@@ -60,8 +60,16 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
     (out / "table.tex").write_text(tables.latex(main, " ".join(notes)), encoding="utf-8")
     drawn = page.Figures(out, draw_all(Drawn(run, rows, axis), out))
-    (out / "index.html").write_text(_page(run, summary, changed, votes, drawn, rows), encoding="utf-8")
+    _remove_stale(out, drawn.drawn)
+    (out / "index.html").write_text(_page(run, summary, changed, votes, drawn, rows, axis), encoding="utf-8")
     return out / "index.html"
+
+
+def _remove_stale(out: Path, drawn: Sequence[str]) -> None:
+    """What an earlier report drew, and this one had nothing for."""
+    for name in PLOTS.keys() - set(drawn):
+        for kind in (*figures.KINDS, "csv"):
+            (out / f"{name}.{kind}").unlink(missing_ok=True)
 
 
 def _footnote(run: Path) -> str:
@@ -100,14 +108,19 @@ def _page(
     votes: Votes,
     drawn: page.Figures,
     rows: list[dict[str, Any]],
+    axis: figures.AxisName,
 ) -> str:
     title = f"divcon study: {run.resolve().name}"
     few = list(dict.fromkeys(swap.vote for swap in changed))[:2]  # the rules of one set of samples differ little
     main, changes = tables.main(summary), tables.changes([swap for swap in changed if swap.vote in few])
+    browser = Browser.of(rows)
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         _says(summary, changed, rows),
-        *drawn("accuracy_cost", "Accuracy against inference cost; the line is the Pareto front."),
+        "<h2>Accuracy against cost</h2>",
+        *scatter.sections(
+            summary, axis, drawn("accuracy_cost", "Accuracy against inference cost; the line is the Pareto front.")
+        ),
         "<h2>Every decomposer before every solver</h2>",
         *drawn("heat_map", "Accuracy on all questions; in small print the difference to the reference."),
         "<h2>What the student changes</h2>",
@@ -135,21 +148,10 @@ def _page(
         "<h2>Students</h2>",
         page.table(_students(run)),
         *drawn("training", "The students' trainings."),
-        *case_view(rows),
-        "<h2>Examples</h2>",
-        *(_example(row) for row in _chosen(rows)),
-        "<h2>Provenance</h2>",
-        *(
-            f"<details><summary>{name}</summary><pre>{_escaped(run / name)}</pre></details>"
-            for name in ("data.json", "config.yaml")
-            if (run / name).is_file()
-        ),
+        *provenance.sections(run),
+        *browser.sections(),
     ]
-    body = "\n".join(sections)
-    return (
-        "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>\n"
-        f"<title>{html.escape(title)}</title>\n<style>{page.CSS}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
-    )
+    return page.document(title, sections, browser.blocks())
 
 
 def _decompositions(rows: list[dict[str, Any]]) -> list[str]:
@@ -207,24 +209,3 @@ def _students(run: Path) -> tables.Table:
             amounts = [f"{t[key]:,}" for key in ("examples", "steps", "tokens", "parameters")]
             rows.append([name, facts["data"], facts["teacher"], *amounts, f"{t['loss']:.4f}"])
     return header, rows
-
-
-def _chosen(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first questions of the run under its first cell that has sub-questions: unselected, for reading."""
-    asked = [row for row in rows if row["subquestions"]]
-    return [row for row in asked if row["decomposer"] == asked[0]["decomposer"]][:_EXAMPLES] if asked else []
-
-
-def _example(row: dict[str, Any]) -> str:
-    def block(name: str, text: str) -> str:
-        return f"<dt>{name}</dt><dd>{html.escape(text)}</dd>"
-
-    parts = [block("question", row["question"]), block("sub-questions", "\n".join(row["subquestions"]))]
-    parts += [block("solution", row["solutions"][0]), block("answer", f"{row['answer']} (gold: {row['gold']})")]
-    cell = f"{row['decomposer']} \N{RIGHTWARDS ARROW} {row['solver']}, {row['vote']}"
-    label = html.escape(f"{row['id']}: {row['verdict']} ({cell})")
-    return f"<details><summary>{label}</summary><dl>{''.join(parts)}</dl></details>"
-
-
-def _escaped(path: Path) -> str:
-    return html.escape(path.read_text(encoding="utf-8"))

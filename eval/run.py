@@ -2,7 +2,8 @@
 
 A run directory is all there is:
 
-    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  results.parquet  report/  log.jsonl
+    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  provenance.json
+    results.parquet  report/  log.jsonl
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ..solve.checks import CHECKS
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import names, phases, results, vote
+from . import names, phases, provenance, results, vote
 from .compose import Changed, Decomposing, Ranking, Row, Solving, compose
 from .progress import Progress
 from .study import Study, differences, dump, parse
@@ -143,6 +144,7 @@ class Run:
             self.distill_ranker()
         rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
+        provenance.write(self._provenance(), self.directory)
         results.write(rows, self.directory / "results.parquet", self.overlaps())
         return rows
 
@@ -260,6 +262,17 @@ class Run:
             }
             for name, (source, questions) in asked.items()
         }
+
+    def _provenance(self) -> dict[str, Any]:
+        """What the results were made with."""
+        asked = {*map(names.asked, self.study.grid.decomposers), *self.study.grid.solvers}
+        models = {"student": self.base} | ({"llm": self.llm} if "llm" in asked else {})
+        prices = {"student": self.study.student.rates(), "llm": self.study.llm.rates()}
+        return provenance.record(
+            self.prompts("decomposer") | self.prompts("solver"),
+            {name: model.engine.identity(None)._asdict() for name, model in models.items()},
+            {name: prices[name] for name in models},
+        )
 
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)
