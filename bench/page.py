@@ -18,6 +18,7 @@ import time
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Words:
         paths = sorted([*DOCUMENTS.glob("docs/**/*.md"), *DOCUMENTS.glob("*/*.py")])
         words = " ".join(path.read_text(encoding="utf-8") for path in paths).split()
         self._after: dict[str, list[str]] = defaultdict(list)
-        for one, other in zip(words, words[1:], strict=False):
+        for one, other in pairwise(words):
             self._after[one].append(other)
         self._all = words
 
@@ -58,7 +59,7 @@ class Words:
 
 def steps(words: Words, characters: int) -> list[list[str]]:
     """What solutions of one question are put together from: five steps, each in eight wordings."""
-    return [[words(characters // 5 - 14) for _ in range(8)] for _ in range(5)]
+    return [[words(characters // 5 - 20) for _ in range(8)] for _ in range(5)]
 
 
 def solution(draw: random.Random, of: Sequence[Sequence[str]], answer: str) -> str:

@@ -33,7 +33,9 @@ class Figures:
         if name not in self.drawn:
             return []
         drawing = (self.folder / f"{name}.svg").read_text(encoding="utf-8")
-        svg = drawing[drawing.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{html.escape(caption)}"', 1)
+        svg = drawing[drawing.index("<svg") :].replace(
+            "<svg", f'<svg role="img" aria-label="{html.escape(caption)}"', 1
+        )
         return [f"<figure class={name}>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"]
 
 
@@ -69,7 +71,9 @@ def facts(name: str, value: Any) -> str:
 def document(title: str, sections: Sequence[str], blocks: Sequence[str] = ()) -> str:
     """The page: contents, sections, and behind its script the blocks that it takes data from."""
     body, behind = "\n".join(map(_anchored, sections)), "\n".join(blocks)
-    contents = "".join(f'<li><a href="#{_anchor(name)}">{name}</a></li>' for name in _HEADING.findall("\n".join(sections)))
+    contents = "".join(
+        f'<li><a href="#{_anchor(name)}">{name}</a></li>' for name in _HEADING.findall("\n".join(sections))
+    )
     first, then = (_script(names) for names in (_FIRST, _SCRIPTS))
     policy = (
         f"default-src 'none'; script-src {_hash(first)} {_hash(then)}; style-src 'unsafe-inline'; img-src data:; "

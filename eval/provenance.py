@@ -105,8 +105,8 @@ _UNITS = ("million prompt tokens", "million completion tokens", "million cached 
 
 
 def _data(told: Mapping[str, Mapping[str, Any]]) -> tables.Table:
-    rows = [[name, str(of["questions"]), of.get("source", ""), of["sha256"]] for name, of in told.items()]
-    return ["data", "questions", "source", "sha256"], rows
+    rows = [[name, of.get("source", ""), of["sha256"], str(of["questions"])] for name, of in told.items()]
+    return ["data", "source", "sha256", "questions"], rows
 
 
 def _prompts_of_students(run: Path) -> dict[str, str]:

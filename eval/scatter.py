@@ -17,8 +17,9 @@ def sections(lines: Sequence[Line], axis: AxisName, still: Sequence[str]) -> lis
     """The plot for the page; `still`, the drawn figure, stands for it where no script runs."""
     return [
         f"<div class=static>{''.join(still)}</div>",
-        "<div class=live><p class=note>Accuracy with its 95 % interval against what a question costs, both phases and the "
-        "ranker. The line is the Pareto front of what is shown: no cheaper cell is as accurate.</p><div id=plot></div></div>",
+        "<div class=live><p class=note>Accuracy with its 95 % interval against what a question costs, both phases and "
+        "the ranker. The line is the Pareto front of what is shown: no cheaper cell is as accurate.</p>"
+        "<div id=plot></div></div>",
         page.facts("scatter", _numbers(lines, axis)),
     ]
 

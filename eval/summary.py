@@ -65,10 +65,11 @@ class Line:
 
 def lines(rows: Rows) -> list[Line]:
     """A line for every cell and test, and one for all tests together, in the order of the rows."""
+    names = tests(rows)
     return [
         _line(cell, test, [row for row in of_cell if test in (ALL, row["test"])])
         for cell, of_cell in by_cell(rows).items()
-        for test in tests(rows)
+        for test in names
     ]
 
 
@@ -296,10 +297,11 @@ class Decomposed:
 
 def decomposed(rows: Rows) -> list[Decomposed]:
     """For each decomposer and test, over the questions whose sub-questions can be judged."""
-    found = []
+    found, names = [], tests(rows)
+    of_cells = {cell.decomposer: group for cell, group in reversed(by_cell(rows).items())}
     for decomposer in dict.fromkeys(row["decomposer"] for row in rows):
-        of_one_cell = next(group for cell, group in by_cell(rows).items() if cell.decomposer == decomposer)
-        for test in tests(rows):
+        of_one_cell = of_cells[decomposer]
+        for test in names:
             judged = [row for row in of_one_cell if test in (ALL, row["test"])]
             right = [float(row["decomposition_right"]) for row in judged if row["decomposition_right"] is not None]
             if right:

@@ -17,8 +17,8 @@ function browser(place, index) {
   const deep = el("input", { type: "checkbox", onchange: () => refilter() });
   const status = el("p", { class: "status", role: "status" });
   const which = el("input", { type: "number", min: 1, step: 1, "aria-label": "which of these questions", onchange: () => go(Number(which.value) - 1) });
-  const before = el("button", { type: "button", onclick: () => go(at - 1) }, "\u2190 Previous");
-  const after = el("button", { type: "button", onclick: () => go(at + 1) }, "Next \u2192");
+  const before = el("button", { type: "button", "aria-label": "previous question", onclick: () => go(at - 1) }, "\u2190", el("span", { class: "word" }, " Previous"));
+  const after = el("button", { type: "button", "aria-label": "next question", onclick: () => go(at + 1) }, el("span", { class: "word" }, "Next "), "\u2192");
   const of = el("span");
   const shown = el("div", { class: "question", tabindex: -1, "aria-label": "question" });
   let found = [], at = 0, turn = 0, timer = null, texts = null, textsFor = null;
@@ -54,12 +54,12 @@ function browser(place, index) {
     deep.checked = address.get("deep") === "1";
   }
 
-  // The LLM in both phases beside the first cell that differs in one.
+  // The LLM in both phases beside a student in one of them, under the same vote; or the first two.
   function usual() {
-    const first = Math.max(0, index.cells.findIndex(([d, s]) => d === "llm" && s === "llm"));
-    const [, , vote] = index.cells[first];
-    const other = index.cells.findIndex(([d, s, v], i) => i !== first && v === vote && (d === "distilled" || s === "distilled"));
-    return [first, other < 0 ? (first + 1) % index.cells.length : other];
+    const at = (label) => labels.indexOf(label), vote = index.cells[0][2];
+    const first = Math.max(0, at(`llm:llm:${vote}`));
+    const students = [`distilled:llm:${vote}`, `llm:distilled:${vote}`].map(at).filter((i) => i >= 0);
+    return [first, students[0] ?? (first + 1) % labels.length];
   }
 
   function passes(name, a, b) {
@@ -107,7 +107,7 @@ function browser(place, index) {
       if (mine !== turn) return hits;
       status.textContent = `searching the texts: ${start.toLocaleString("en")} of ${size.toLocaleString("en")} questions`;
       const chunk = await unpacked(`texts-${start}`);
-      chunk.forEach((one, i) => { if (one.texts.some((text) => text.toLowerCase().includes(said))) hits.add(start + i); });
+      chunk.texts.forEach((each, i) => { if (each.some((text) => text.toLowerCase().includes(said))) hits.add(start + i); });
     }
     [texts, textsFor] = [hits, said];
     return hits;
@@ -135,7 +135,7 @@ function browser(place, index) {
     const chunk = index.chunks.find(([start, end]) => start <= i && i < end);
     let made = null;
     try {
-      made = chunk && (await chunkAt(chunk[0]))[i - chunk[0]];
+      if (chunk) made = taken(await chunkAt(chunk[0]), i - chunk[0]);
     } catch {
       status.textContent += "; this browser cannot unpack the texts";
     }
@@ -146,6 +146,8 @@ function browser(place, index) {
       el("p", {}, "gold answer: ", el("strong", { dir: "auto" }, prose(index.gold[i], "span"))),
       el("div", { class: "pair" }, chosen().map((cell, n) => side("AB"[n], cell, i, made))));
   }
+
+  const taken = ({ questions, texts }, i) => ({ ...questions[i], texts: texts[i] });
 
   function side(name, cell, i, told) {
     const code = index.verdicts[cell][i], [decomposer, , vote, group] = index.cells[cell];
@@ -200,11 +202,11 @@ function browser(place, index) {
   }
 
   function costs(decompose, solve, rank, vote) {
-    const phases = [["decompose", decompose], [vote === "greedy" ? "solve" : `solve (${vote.split("@")[1]} samples)`, solve]];
+    const phases = [["decompose", decompose], [vote === "greedy" ? "solve" : `solve \u00d7 ${vote.split("@")[1]}`, solve]];
     if (rank.some((part) => part)) phases.push(["rank", rank]);
     const sum = [0, 1, 2, 3, 4].map((i) => (phases.some(([, cost]) => cost[i] === null) ? null : phases.reduce((all, [, cost]) => all + cost[i], 0)));
     const rows = [...phases, ["together", sum]].map(([name, cost]) => [name, ...cost.map(number)]);
-    return el("section", {}, el("h5", {}, "Cost of this question"), table(["phase", "prompt tokens", "completion tokens", "FLOPs", "seconds", "dollars"], rows));
+    return el("section", { class: "costs" }, el("h5", {}, "Cost of this question"), table(["phase", "tokens in", "out", "FLOPs", "seconds", "dollars"], rows));
   }
 
   function swap() {

@@ -1,5 +1,8 @@
 // Accuracy against cost: a point a cell, with its interval; the cells that no cheaper one reaches are joined.
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888", "#B8A800"]; // after Okabe and Ito
+const COLOURS = [
+  "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888", "#B8A800",
+  "#8A4FBF", "#8B5A2B", "#00868B", "#C2304F",
+]; // Okabe and Ito's, and more
 const SHAPES = [
   "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z", "M-4.5 -4.5H4.5V4.5H-4.5Z", "M0 -5.5L5.5 4.5H-5.5Z", "M0 -6L6 0L0 6L-6 0Z",
   "M0 5.5L5.5 -4.5H-5.5Z", "M-2 -5H2V-2H5V2H2V5H-2V2H-5V-2H-2Z",
@@ -90,7 +93,13 @@ function plot(place, data) {
     const show = () => reveal(point);
     for (const event of ["mouseenter", "focus"]) node.addEventListener(event, show);
     for (const event of ["mouseleave", "blur"]) node.addEventListener(event, hide);
-    node.addEventListener("click", (event) => open(p, event.shiftKey));
+    // A finger has nothing to hover with: its first touch shows, the second opens.
+    let wasShown = false;
+    node.addEventListener("pointerdown", () => { wasShown = current === point; });
+    node.addEventListener("click", (event) => {
+      if (event.pointerType === "touch" && !wasShown) show();
+      else open(p, event.shiftKey);
+    });
     node.addEventListener("keydown", (event) => onkey(event, point));
     return point;
   }
