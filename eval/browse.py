@@ -58,14 +58,13 @@ class Chunk(NamedTuple):
 class Browser:
     """A run's questions with what every cell made of them."""
 
-    cells: dict[Cell, dict[Key, OneRow]]
+    cells: Mapping[Cell, Mapping[Key, OneRow]]
     budget: int = BUDGET
 
     @classmethod
     def of(cls, rows: Rows, budget: int = BUDGET) -> Browser:
         """From a run's results."""
-        found = {cell: {(row["test"], row["id"]): row for row in of} for cell, of in by_cell(rows).items()}
-        return cls(found, budget)
+        return cls({cell: dict(zip(map(_key, of), of, strict=True)) for cell, of in by_cell(rows).items()}, budget)
 
     def sections(self) -> list[str]:
         """For the page, with the index and without the texts."""
@@ -85,8 +84,9 @@ class Browser:
 
     def _without(self, left: int) -> str:
         return (
-            f"This page holds the texts of {len(self._keys) - left:,} of {len(self._keys):,} questions, all that fit into "
-            f"{self.budget / 1e6:g} MB; those of the other {left:,} are in results.parquet. Filters count all questions."
+            f"This page holds the texts of {len(self._keys) - left:,} of {len(self._keys):,} questions, all that fit "
+            f"into {self.budget / 1e6:g} MB; those of the other {left:,} are in results.parquet. Filters count all "
+            "questions."
         )
 
     @cached_property
@@ -94,7 +94,7 @@ class Browser:
         """One row of each, test by test."""
         found: dict[Key, OneRow] = {}
         for of in self.cells.values():
-            found = of | found
+            found = {**of, **found}
         tests = list(dict.fromkeys(test for test, _ in found))
         return {key: found[key] for key in sorted(found, key=lambda key: tests.index(key[0]))}
 
@@ -203,6 +203,10 @@ class _Texts:
 
     def kept(self) -> list[str]:
         return list(self._numbers)
+
+
+def _key(row: OneRow) -> Key:
+    return row["test"], row["id"]
 
 
 def _decomposition(row: OneRow, texts: _Texts) -> dict[str, Any]:

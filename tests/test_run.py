@@ -56,7 +56,14 @@ def without_seconds(run: Path) -> str:
 
 
 def test_a_run_leaves_everything_the_design_names(run: Path) -> None:
-    for name in ("config.yaml", "store.sqlite", "traces/traces.jsonl", "data.json", "results.parquet", "log.jsonl"):
+    for name in (
+        "config.yaml",
+        "store.sqlite",
+        "traces/traces.jsonl",
+        "data.json",
+        "provenance.json",
+        "results.parquet",
+    ):
         assert (run / name).stat().st_size > 0
     for name in ("decomposer", "solver"):
         made = {path.name for path in (run / name).iterdir()}
@@ -84,6 +91,14 @@ def test_the_report_names_the_data_it_stands_on(run: Path) -> None:
     assert data["train"]["sha256"] in (run / "report" / "index.html").read_text(encoding="utf-8")
 
 
+def test_the_report_names_what_the_results_were_made_with(run: Path) -> None:
+    told = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+    assert told["packages"]["torch"] and told["models"]["llm"]["host"] == "local" and told["prices"]["llm"] is None
+    text = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert set(told["prompts"]) == {"miniature/decompose", "miniature/solve", "miniature/cot"}
+    assert all(digest in text for digest in told["prompts"].values()) and told["packages"]["trl"] in text
+
+
 def test_overlap_is_told_for_what_each_student_has_learned_from(run: Path) -> None:
     rows = numbers(run)
     assert {row["overlap_decomposer"] for row in rows} <= {"normalised", "13-gram", "none"}
@@ -108,8 +123,8 @@ def test_cells_share_decompositions(run: Path) -> None:
 
 def test_the_page_needs_no_network(run: Path) -> None:
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert "<svg" in page and "<script" not in page
-    assert not [link for link in ('src="http', "href='http", "@import", "url(http") if link in page]
+    assert "<svg" in page and "default-src 'none'" in page
+    assert not [link for link in ("src=", "href='http", 'href="http', "@import", "url(http") if link in page]
 
 
 def test_the_card_says_how_the_student_was_made(run: Path) -> None:

@@ -123,12 +123,14 @@ function browser(place, index) {
 
   async function show(told = true) {
     const mine = ++turn, i = found[at];
+    shown.setAttribute("aria-busy", "true");
     status.textContent = `${found.length.toLocaleString("en")} of ${size.toLocaleString("en")} questions`;
     [which.value, which.max, which.disabled] = [found.length ? at + 1 : "", found.length, !found.length];
     of.textContent = ` of ${found.length.toLocaleString("en")} `;
     [before.disabled, after.disabled] = [at <= 0, at >= found.length - 1];
     if (i === undefined) {
       shown.replaceChildren(el("p", {}, "No question is like that."));
+      shown.setAttribute("aria-busy", "false");
       return;
     }
     if (told) address.set({ at: key(i) });
@@ -145,6 +147,7 @@ function browser(place, index) {
       prose(index.question[i], "blockquote"),
       el("p", {}, "gold answer: ", el("strong", { dir: "auto" }, prose(index.gold[i], "span"))),
       el("div", { class: "pair" }, chosen().map((cell, n) => side("AB"[n], cell, i, made))));
+    shown.setAttribute("aria-busy", "false");
   }
 
   const taken = ({ questions, texts }, i) => ({ ...questions[i], texts: texts[i] });
