@@ -265,8 +265,10 @@ class Run:
 
     def _provenance(self) -> dict[str, Any]:
         """What the results were made with."""
-        asked = {*map(names.asked, self.study.grid.decomposers), *self.study.grid.solvers}
-        models = {"student": self.base} | ({"llm": self.llm} if "llm" in asked else {})
+        asked = {*map(names.asked, self.study.grid.decomposers), *self.study.grid.solvers} - {None}
+        models = {"llm": self.llm} if "llm" in asked else {}
+        if asked - {"llm"}:
+            models["student"] = self.base
         prices = {"student": self.study.student.rates(), "llm": self.study.llm.rates()}
         return provenance.record(
             self.prompts("decomposer") | self.prompts("solver"),

@@ -361,6 +361,15 @@ def test_a_page_that_was_only_opened_keeps_its_address(tab: Page) -> None:
     assert tab.evaluate("location.hash") == ""
 
 
+@pytest.mark.parametrize(
+    "at",
+    ["#axis=constructor&only=constructor", "#a=nobody&at=%00%zz&test=none", "#decomposer=&vote=__proto__", "#votes"],
+)
+def test_an_address_that_means_nothing_opens_the_usual_view(chromium: Chromium, run: Path, at: str) -> None:
+    with opened(chromium, run / "report" / "index.html", at) as tab:
+        assert shown(tab) == "known-0"
+
+
 def background(tab: Page) -> int:
     """How light it is, 0 to 255."""
     colour = str(tab.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -487,6 +496,13 @@ def test_hostile_text_is_shown_and_does_nothing(chromium: Chromium, tmp_path: Pa
             tab.keyboard.press("j")
         assert tab.evaluate("window.hacked") is None
         assert tab.locator("main script").count() == 1 and tab.locator("main img").count() == 0
+
+
+@pytest.mark.parametrize("text", [*NASTY, "lone \ud800 surrogate"])
+def test_no_text_ends_a_block_of_facts_or_is_changed_by_it(text: str) -> None:
+    block = page.facts("x", {text: [text]})
+    assert block.count("<") == 2 and block.isascii()
+    assert json.loads(re.sub("<.*?>", "", block)) == {text: [text]}
 
 
 def test_a_long_text_unfolds_on_demand(chromium: Chromium, tmp_path: Path) -> None:

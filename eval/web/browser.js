@@ -48,7 +48,7 @@ function browser(place, index) {
       const i = labels.indexOf(address.get(name));
       cells[name].select.value = String(i < 0 ? otherwise : i);
     }
-    only.select.value = FILTERS[address.get("only")] ? address.get("only") : "";
+    only.select.value = Object.hasOwn(FILTERS, address.get("only")) ? address.get("only") : "";
     test.select.value = index.tests.includes(address.get("test")) ? address.get("test") : "";
     find.value = address.get("find");
     deep.checked = address.get("deep") === "1";

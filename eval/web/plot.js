@@ -52,7 +52,7 @@ function plot(place, data) {
   const chosen = (i) => new Set(boxes[i].inputs.filter((input) => input.checked).map((input) => input.value));
 
   function restore() {
-    axis.select.value = AXES[address.get("axis")] ? address.get("axis") : data.axis;
+    axis.select.value = Object.hasOwn(AXES, address.get("axis")) ? address.get("axis") : data.axis;
     test.select.value = String(Math.max(0, data.tests.indexOf(address.get("plotted"))));
     logarithmic.checked = address.get("scale") !== "linear";
     boxes.forEach(({ inputs }, i) => {
@@ -113,7 +113,7 @@ function plot(place, data) {
     current = point;
     const [name, accuracy, ...costs] = said(point.p);
     card.replaceChildren(el("strong", {}, name), el("div", {}, accuracy), ...costs.map((cost) => el("div", {}, cost)),
-      el("small", {}, "a question; click or Enter: read it as A below, with Shift as B"));
+      el("small", {}, matchMedia("(hover: none)").matches ? "a question; touch again to read it as A below" : "a question; click or Enter: read it as A below, with Shift as B"));
     card.hidden = false;
     const ratio = canvas.clientWidth / drawing.viewBox.baseVal.width, left = point.x * ratio + 14;
     card.style.left = `${Math.max(0, left + card.offsetWidth > canvas.clientWidth ? Math.min(left - card.offsetWidth - 28, canvas.clientWidth - card.offsetWidth) : left)}px`;
@@ -194,7 +194,7 @@ function decades(low, high) {
 }
 
 function even(low, high, room) {
-  const rough = (high - low) / Math.max(3, Math.min(8, room / 60)), size = 10 ** Math.floor(Math.log10(rough));
+  const rough = (high - low) / Math.max(4, Math.min(8, room / 45)), size = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((n) => n * size).find((n) => n >= rough);
   const found = [];
   for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(i * step);
