@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-train bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
+.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-train bench-page bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
 
 install: $(INSTALLED)
 
@@ -86,6 +86,10 @@ bench: install
 # docs/reliability.md
 reliability: install
 	$(BIN)/python -m bench.reliability
+
+# How large a report's page gets, and how fast it opens, on a run that is made up: make bench-page FOLDER=DIR
+bench-page: install
+	$(BIN)/python -m bench.page $(FOLDER)
 
 # docs/grading.md: the grader against a plain loop over math-verify, on published traces: make bench-grade TRACES=FOLDER
 bench-grade: install

@@ -1,4 +1,4 @@
-"""What the rules of the vote make of one run's samples: side by side, against the number of samples, case by case."""
+"""What the rules of the vote make of one run's samples: side by side, and against the number of samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .curves import Pool, curve
 from .stats import Estimate, accuracy, difference, questions_needed
 from .stopping import Vote, bought, read
 from .summary import Rows
-from .vote import Score, credit, labelled, scores_by_kind, tally, winners
+from .vote import Score, Tally, credit, labelled, scores_by_kind, tally
 
 
 class Composition(NamedTuple):
@@ -107,55 +107,10 @@ def _count_of(row: Mapping[str, Any], samples: int) -> float:
     return credit(tally(row["classes"][:samples]), right)
 
 
-class Said(NamedTuple):
-    """One sample of a case."""
-
-    answer: str | None
-    verdict: str
-    scores: dict[Score, float | None]
-    solution: str
-
-
-@dataclass(frozen=True)
-class Case:
-    """One question: what the samples say, and who wins under each rule."""
-
-    composition: Composition
-    test: str
-    id: str
-    question: str
-    gold: str
-    samples: tuple[Said, ...]
-    winners: dict[str, str]
-    """By vote: the answer that wins, or those that tie."""
-    disagree: bool
-    """Whether rules differ in what they let win."""
-
-
-def cases(rows: Rows, most: int = 40) -> list[Case]:
-    """Of each composition: questions on which rules disagree first, then others, in the order of the questions."""
-    found: list[Case] = []
-    for composition, by_vote in voting(rows).items():
-        first = next(iter(by_vote.values()))
-        made = [_case(composition, row, list(by_vote)) for row in first]
-        found += sorted(made, key=lambda case: not case.disagree)[:most]
-    return found
-
-
-def _case(composition: Composition, row: Mapping[str, Any], votes: Sequence[str]) -> Case:
-    scores = scores_of(row)
-    won: dict[str, tuple[int, ...]] = {}
-    for vote in votes:
-        rule = labelled(vote)
-        won[vote] = tuple(winners(tally(row["classes"], rule, scores[rule.score] if rule.score else None)))
-    said = tuple(
-        Said(answer, verdict, {name: of[i] for name, of in scores.items()}, text)
-        for i, (answer, verdict, text) in enumerate(zip(row["answers"], row["verdicts"], row["solutions"], strict=True))
-    )
-    named = {vote: " or ".join(str(row["answers"][i]) for i in of) or "nobody" for vote, of in won.items()}
-    disagree = len({frozenset(of) for of in won.values()}) > 1
-    about = row["test"], row["id"], row["question"], row["gold"]
-    return Case(composition, *about, said, named, disagree)
+def tally_of(row: Mapping[str, Any]) -> Tally:
+    """What each answer of a row weighs under the row's own vote."""
+    rule = labelled(row["vote"])
+    return tally(row["classes"], rule, scores_of(row)[rule.score] if rule.score else None)
 
 
 def voting(rows: Rows, least: int = 2) -> dict[Composition, dict[str, list[dict[str, Any]]]]:

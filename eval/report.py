@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 from ..distill import student
 from ..tasks.errors import ConfigError
-from . import figures, page, requests, results, tables
-from .plots import Drawn, draw_all
+from . import figures, page, provenance, requests, results, scatter, tables
+from .browse import Browser
+from .cost_report import Costs
+from .error_report import Errors
+from .plots import PLOTS, Drawn, draw_all
+from .reference import Papers
 from .summary import (
     Contrast,
     Line,
+    Rows,
     Square,
     Swap,
     clean,
@@ -27,9 +34,7 @@ from .summary import (
     swaps,
     verdicts,
 )
-from .vote_report import Votes, case_view
-
-_EXAMPLES = 6
+from .vote_report import Votes
 
 
 def report(run: Path, axis: figures.AxisName = "flops") -> Path:
@@ -47,26 +52,78 @@ def report(run: Path, axis: figures.AxisName = "flops") -> Path:
         raise ConfigError(f"cannot write the report of {run}: {error.strerror}") from error
 
 
+class Part(Protocol):
+    """What one subject comes to in a run; all of it is empty where the run has nothing for it."""
+
+    def tables(self) -> list[tables.Table]:
+        """For `table.md`."""
+        ...
+
+    def sections(self, figures: page.Figures) -> list[str]:
+        """For the page."""
+        ...
+
+
+PARTS: tuple[Callable[[Path, Rows], Part], ...] = (Errors.of, Votes.of, Costs.of, Papers.of)
+"""The subjects of a report, in order, each from a run's directory and rows. Adding one is a class and a name here."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a report is made of."""
+
+    run: Path
+    rows: list[dict[str, Any]]
+    axis: figures.AxisName
+    parts: list[Part]
+    lines: list[Line]
+    squares: list[Square]
+    """Of every vote."""
+    swaps: list[Swap]
+
+    @classmethod
+    def of(cls, run: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> _Made:
+        summary = lines(rows)
+        squared = [
+            square for vote in dict.fromkeys(line.cell.vote for line in summary) for square in squares(rows, vote)
+        ]
+        return cls(run, rows, axis, [part(run, rows) for part in PARTS], summary, squared, swaps(rows))
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands below the main table."""
+        return [requests.said(self.run), _footnote(self.run), tables.MARKS]
+
+
 def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
     out.mkdir(exist_ok=True)
-    summary, changed = lines(rows), swaps(rows)
-    squared = [square for vote in dict.fromkeys(line.cell.vote for line in summary) for square in squares(rows, vote)]
-    main, changes = tables.main(summary, squared), tables.changes(changed)
-    made = [tables.decompositions(found)] if (found := decomposed(rows)) else []
-    votes = Votes.of(run, rows)
-    made += votes.tables()
-    notes = [requests.said(run), _footnote(run), tables.MARKS]
-    checked = [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
-    graded = [tables.verdicts(verdicts(rows)), *([tables.lenient(soft)] if (soft := lenient(rows)) else [])]
-    others = [changes, *made, *graded, *checked]
-    shown = [tables.markdown(main, tables.best(summary)), *map(tables.markdown, others), *(f"{n}\n" for n in notes)]
-    (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
-    caption = "Accuracy and cost of every cell."
-    (out / "table.tex").write_text(tables.latex(main, caption, tables.best(summary), " ".join(notes)), encoding="utf-8")
-    tables.save(tables.records(summary, squared), out / "table")
+    made = _Made.of(run, rows, axis)
+    _tables(made, out)
     drawn = page.Figures(out, draw_all(Drawn(run, rows, axis), out))
-    (out / "index.html").write_text(_page(run, summary, squared, changed, votes, drawn, rows), encoding="utf-8")
+    _remove_stale(out, drawn.drawn)
+    (out / "index.html").write_text(_page(made, drawn), encoding="utf-8")
     return out / "index.html"
+
+
+def _tables(made: _Made, out: Path) -> None:
+    """All tables as Markdown; the main one as LaTeX and, unrounded, as CSV and Parquet."""
+    main, best, rows = tables.main(made.lines, made.squares), tables.best(made.lines), made.rows
+    others = [tables.changes(made.swaps), *([tables.decompositions(found)] if (found := decomposed(rows)) else [])]
+    others += [table for part in made.parts for table in part.tables()]
+    others += [tables.verdicts(verdicts(rows)), *([tables.lenient(soft)] if (soft := lenient(rows)) else [])]
+    others += [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
+    shown = [tables.markdown(main, best), *map(tables.markdown, others), *(f"{note}\n" for note in made.notes)]
+    (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
+    latex = tables.latex(main, "Accuracy and cost of every cell.", best, " ".join(made.notes))
+    (out / "table.tex").write_text(latex, encoding="utf-8")
+    tables.save(tables.records(made.lines, made.squares), out / "table")
+
+
+def _remove_stale(out: Path, drawn: Sequence[str]) -> None:
+    """What an earlier report drew, and this one had nothing for."""
+    for name in PLOTS.keys() - set(drawn):
+        for kind in (*figures.KINDS, "csv"):
+            (out / f"{name}.{kind}").unlink(missing_ok=True)
 
 
 def _footnote(run: Path) -> str:
@@ -90,32 +147,31 @@ def _budgets(run: Path) -> str:
     return f"Training tokens, decomposer and solver: {taught[0]:,} and {taught[1]:,} ({matched}). "
 
 
-def _page(
-    run: Path,
-    summary: list[Line],
-    squared: list[Square],
-    changed: list[Swap],
-    votes: Votes,
-    drawn: page.Figures,
-    rows: list[dict[str, Any]],
-) -> str:
-    title = f"divcon study: {run.resolve().name}"
-    few = list(dict.fromkeys(swap.vote for swap in changed))[:2]  # the rules of one set of samples differ little
-    main, changes = tables.main(summary, squared), tables.changes([swap for swap in changed if swap.vote in few])
+def _page(made: _Made, drawn: page.Figures) -> str:
+    rows, title = made.rows, f"divcon study: {made.run.resolve().name}"
+    few = list(dict.fromkeys(swap.vote for swap in made.swaps))[:2]  # the rules of one set of samples differ little
+    changes = tables.changes([swap for swap in made.swaps if swap.vote in few])
+    browser = Browser.of(rows)
     sections = [
         f"<h1>{html.escape(title)}</h1>",
-        _says(summary, changed, rows),
-        *drawn("accuracy_cost", "Accuracy against inference cost; the line is the Pareto front."),
+        _says(made.lines, made.swaps, rows),
+        "<h2>Accuracy against cost</h2>",
+        *scatter.sections(
+            made.lines,
+            made.axis,
+            drawn("accuracy_cost", "Accuracy against inference cost; the line is the Pareto front, controls aside."),
+        ),
         "<h2>Every decomposer before every solver</h2>",
-        *drawn("heat_map", "Accuracy on all questions; in small print the difference to the reference."),
+        *drawn("heat_map", _HEAT),
         "<h2>What the student changes</h2>",
         "<p>The student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on "
         "the same questions, in points, with 95 % intervals (Bonett and Price).</p>",
         page.table(changes),
         "<h2>Test by test</h2>",
         *drawn("by_test", "Accuracy of every decomposer before each solver, test by test."),
+        *drawn("slopes", "Accuracy from test to test, controls aside."),
         *_decompositions(rows),
-        *votes.sections(drawn),
+        *(section for part in made.parts for section in part.sections(drawn)),
         "<h2>Verdicts</h2>",
         "<p>How the winning answers were graded. An unreadable answer is no answer; timed out is a comparison that "
         "passed its limit of time or size. Neither counts as right.</p>",
@@ -128,26 +184,21 @@ def _page(
         page.table(tables.overlap(shared(rows))),
         page.table(tables.cleaned(clean(rows))),
         "<h2>Every cell</h2>",
-        page.table(main),
-        f"<p class=note>{html.escape(' '.join([requests.said(run), tables.MARKS, _footnote(run)]))}</p>",
+        page.table(tables.main(made.lines, made.squares), tables.best(made.lines)),
+        f"<p class=note>{html.escape(' '.join(made.notes))}</p>",
         "<h2>Students</h2>",
-        page.table(_students(run)),
+        page.table(_students(made.run)),
         *drawn("training", "The students' trainings."),
-        *case_view(rows),
-        "<h2>Examples</h2>",
-        *(_example(row) for row in _chosen(rows)),
-        "<h2>Provenance</h2>",
-        *(
-            f"<details><summary>{name}</summary><pre>{_escaped(run / name)}</pre></details>"
-            for name in ("data.json", "config.yaml")
-            if (run / name).is_file()
-        ),
+        *provenance.sections(made.run),
+        *browser.sections(),
     ]
-    body = "\n".join(sections)
-    return (
-        "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>\n"
-        f"<title>{html.escape(title)}</title>\n<style>{page.CSS}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
-    )
+    return page.document(title, sections, browser.blocks())
+
+
+_HEAT = (
+    "Accuracy on all questions; in small print the difference to the reference. A star: told from it at the 5 % level "
+    "(Holm, over all cells of the vote); a dagger: not every question was asked."
+)
 
 
 def _decompositions(rows: list[dict[str, Any]]) -> list[str]:
@@ -205,24 +256,3 @@ def _students(run: Path) -> tables.Table:
             amounts = [f"{t[key]:,}" for key in ("examples", "steps", "tokens", "parameters")]
             rows.append([name, facts["data"], facts["teacher"], *amounts, f"{t['loss']:.4f}"])
     return header, rows
-
-
-def _chosen(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first questions of the run under its first cell that has sub-questions: unselected, for reading."""
-    asked = [row for row in rows if row["subquestions"]]
-    return [row for row in asked if row["decomposer"] == asked[0]["decomposer"]][:_EXAMPLES] if asked else []
-
-
-def _example(row: dict[str, Any]) -> str:
-    def block(name: str, text: str) -> str:
-        return f"<dt>{name}</dt><dd>{html.escape(text)}</dd>"
-
-    parts = [block("question", row["question"]), block("sub-questions", "\n".join(row["subquestions"]))]
-    parts += [block("solution", row["solutions"][0]), block("answer", f"{row['answer']} (gold: {row['gold']})")]
-    cell = f"{row['decomposer']} \N{RIGHTWARDS ARROW} {row['solver']}, {row['vote']}"
-    label = html.escape(f"{row['id']}: {row['verdict']} ({cell})")
-    return f"<details><summary>{label}</summary><dl>{''.join(parts)}</dl></details>"
-
-
-def _escaped(path: Path) -> str:
-    return html.escape(path.read_text(encoding="utf-8"))

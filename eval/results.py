@@ -79,17 +79,37 @@ def save(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file, keys as in SCHEMA. Raises ConfigError when there is no such file."""
+    """The rows of a file, keys as in SCHEMA. Raises ConfigError when there is no such file, or it lacks a column."""
     try:
-        table = pq.read_table(path)
-        if absent := sorted(set(SCHEMA.names) - set(table.schema.names)):
-            raise ConfigError(f"{path} lacks {', '.join(absent)}; run its study again")
-        rows: list[dict[str, Any]] = table.select(SCHEMA.names).to_pylist()
+        with pq.ParquetFile(path) as file:
+            if absent := sorted(set(SCHEMA.names) - set(file.schema_arrow.names)):
+                raise ConfigError(f"{path} lacks {', '.join(absent)}; run its study again")
+            columns = [_column(file, name) for name in SCHEMA.names]
     except FileNotFoundError:
         raise ConfigError(f"no results in {path.parent}; run its study first") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-    return rows
+    return [dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _column(file: pq.ParquetFile, name: str) -> list[Any]:
+    """A column in Python, piece by piece. Cells share questions and samples: each text is kept once."""
+    kept: dict[str, str] = {}
+
+    def once(text: str | None) -> str | None:
+        return None if text is None else kept.setdefault(text, text)
+
+    kind = SCHEMA.field(name).type
+    pieces = (batch.column(0).to_pylist() for batch in file.iter_batches(_PIECE, columns=[name]))
+    if pa.types.is_string(kind):
+        return [once(text) for piece in pieces for text in piece]
+    if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+        return [texts and list(map(once, texts)) for piece in pieces for texts in piece]
+    return [value for piece in pieces for value in piece]
+
+
+_PIECE = 4096
+"""Rows that are decoded at once."""
 
 
 def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 A run directory is all there is:
 
-    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  devices.json  requests.json
-    results.parquet  reconstruction.parquet  report/  log.jsonl
+    config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  devices.json  provenance.json
+    requests.json  results.parquet  reconstruction.parquet  report/  log.jsonl
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ..solve.interactive import Asker, InteractiveSolver, Worked
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import devices, names, phases, reconstruction, results, vote
+from . import devices, names, phases, provenance, reconstruction, results, vote
 from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
 from .progress import Progress
 from .requests import REQUESTS, naive
@@ -161,6 +161,7 @@ class Run:
         requests = {"asked": len(wanted), **naive(rows)._asdict()}
         (self.directory / REQUESTS).write_text(json.dumps(requests) + "\n", encoding="utf-8")
         (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
+        provenance.write(self._provenance(), self.directory)
         results.write(rows, self.directory / "results.parquet", self.overlaps())
         if reader:
             with self.progress.stage(f"read: {reader.path}") as advance:
@@ -315,6 +316,26 @@ class Run:
             }
             for name, (source, questions) in asked.items()
         }
+
+    def _provenance(self) -> dict[str, Any]:
+        """What the results were made with."""
+        asked = {*map(names.asked, self.study.grid.decomposers), *self.study.grid.solvers} - {None}
+        models = {"llm": self.llm} if "llm" in asked else {}
+        models |= {name: model for name, model in self._own_models.items() if name in asked} if asked - {"llm"} else {}
+        if asked - {"llm", *self.study.models}:
+            models["student"] = replace(self.base, price=self._student_price)
+        return provenance.record(
+            {name: templates.load(name).sha256 for name in self._prompts},
+            {name: model.engine.identity(None)._asdict() for name, model in models.items()},
+            {name: model.price for name, model in models.items()},
+        )
+
+    @property
+    def _prompts(self) -> list[str]:
+        """The templates that the grid is asked with."""
+        of, decomposers = self.study.prompts, self.study.grid.decomposers
+        used = [of.decompose, of.solve, of.single_stage] + [of.direct] * ("none-direct" in decomposers)
+        return used + [of.next, of.step, of.finish] * any(names.interactive(name) for name in decomposers)
 
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)

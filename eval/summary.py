@@ -290,10 +290,11 @@ class Decomposed:
 
 def decomposed(rows: Rows) -> list[Decomposed]:
     """For each decomposer and test, over the questions whose sub-questions can be judged."""
-    found = []
+    found, names = [], tests(rows)
+    of_cells = {cell.decomposer: group for cell, group in reversed(by_cell(rows).items())}
     for decomposer in dict.fromkeys(row["decomposer"] for row in rows):
-        of_one_cell = next(group for cell, group in by_cell(rows).items() if cell.decomposer == decomposer)
-        for test in tests(rows):
+        of_one_cell = of_cells[decomposer]
+        for test in names:
             judged = [row for row in of_one_cell if test in (ALL, row["test"])]
             right = [float(row["decomposition_right"]) for row in judged if row["decomposition_right"] is not None]
             if right:

@@ -1,18 +1,15 @@
-"""What the report says of votes: rules side by side, when to stop, what the ranker is worth, and case by case."""
+"""What the report says of votes: rules side by side, when to stop, and what the ranker is worth."""
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import yaml
 
 from . import page, tables
-from .ballots import Case, RuleLine, Said, StopLine, cases, rule_lines, stop_lines
+from .ballots import RuleLine, StopLine, rule_lines, stop_lines
 from .ranking import ScoreLine, score_lines
 from .summary import Rows
 from .teaching import HELD_OUT
@@ -92,50 +89,3 @@ _CURVES = (
     "ones where there are more. The band is the first rule's 95 % interval over questions. A ranker that looks at a "
     "question's other samples scores all of them together, and its rules have no curve."
 )
-
-
-def case_view(rows: Rows) -> list[str]:
-    """The paper's case study, foldable by composition."""
-    found = [(composition, list(of)) for composition, of in groupby(cases(rows), key=lambda case: case.composition)]
-    if not found:
-        return []
-    return [
-        "<h2>Cases</h2>",
-        "<p>What the samples of a question say, and who wins under each rule; questions on which rules disagree come "
-        "first.</p>",
-        "<label><input type=checkbox class=only checked> only where rules disagree</label>",
-        *(_folded(composition.label, of) for composition, of in found),
-    ]
-
-
-def _folded(label: str, of: Sequence[Case]) -> str:
-    disagree = sum(case.disagree for case in of)
-    summary = html.escape(f"{label}: rules disagree on {disagree} of the {len(of)} shown")
-    return f"<details class=cases><summary>{summary}</summary>{''.join(map(_case, of))}</details>"
-
-
-def _case(case: Case) -> str:
-    """The answers, their scores, and who wins under each rule."""
-
-    def score(value: float | None) -> str:
-        return "" if value is None else f"{value:.3f}"
-
-    header = ["answer", "verdict", "rank", "probability", "certainty"]
-    said = [
-        [str(one.answer), one.verdict, *(score(one.scores[name]) for name in ("rank", "probability", "certainty"))]
-        for one in case.samples
-    ]
-    won = [[vote, winner] for vote, winner in case.winners.items()]
-    label = html.escape(f"{case.id} ({case.test}), gold: {case.gold}")
-    kind = "differ" if case.disagree else "agree"
-    return (
-        f"<details class={kind}><summary>{label}</summary><p>{html.escape(case.question)}</p>"
-        f"{page.table((header, said))}{page.table((['vote', 'winner'], won))}"
-        f"{''.join(map(_solution, enumerate(case.samples, 1)))}</details>"
-    )
-
-
-def _solution(numbered: tuple[int, Said]) -> str:
-    number, said = numbered
-    label = html.escape(f"sample {number}: {said.answer}, {said.verdict}")
-    return f"<details><summary>{label}</summary><pre>{html.escape(said.solution)}</pre></details>"

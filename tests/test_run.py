@@ -62,6 +62,8 @@ def test_a_run_leaves_everything_the_design_names(run: Path) -> None:
         "traces/traces.jsonl",
         "data.json",
         "devices.json",
+        "provenance.json",
+        "requests.json",
         "results.parquet",
         "log.jsonl",
     ):
@@ -70,10 +72,11 @@ def test_a_run_leaves_everything_the_design_names(run: Path) -> None:
         made = {path.name for path in (run / name).iterdir()}
         assert {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json", "divcon.json"} <= made
         assert not [path for path in made if path.endswith((".bin", ".pt", ".pth"))]
-    names = ("accuracy_cost", "break_even", "by_test", "heat_map", "votes", "training")
+    names = ("accuracy_cost", "break_even", "by_test", "heat_map", "slopes", "votes", "training")
     kinds = ("pdf", "svg", "png", "csv")
     drawn = {f"{name}.{kind}" for name in names for kind in kinds}
-    assert {path.name for path in (run / "report").iterdir()} == {"index.html", "table.md", "table.tex", *drawn}
+    drawn |= {f"table.{kind}" for kind in ("md", "tex", "csv", "parquet")}
+    assert {path.name for path in (run / "report").iterdir()} == {"index.html", *drawn}
     assert not (run / "checkpoints" / "decomposer").exists()
 
 
@@ -91,6 +94,14 @@ def test_the_report_names_the_data_it_stands_on(run: Path) -> None:
     assert len(data) == 5 and all(len(entry["sha256"]) == 64 for entry in data.values())
     assert data["train"]["questions"] == LIMIT
     assert data["train"]["sha256"] in (run / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_report_names_what_the_results_were_made_with(run: Path) -> None:
+    told = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+    assert told["packages"]["torch"] and told["models"]["llm"]["host"] == "local" and told["prices"]["llm"] is None
+    text = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert set(told["prompts"]) == {"miniature/decompose", "miniature/solve", "miniature/cot"}
+    assert all(digest in text for digest in told["prompts"].values()) and told["packages"]["trl"] in text
 
 
 def test_overlap_is_told_for_what_each_student_has_learned_from(run: Path) -> None:
@@ -117,8 +128,8 @@ def test_cells_share_decompositions(run: Path) -> None:
 
 def test_the_page_needs_no_network(run: Path) -> None:
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert "<svg" in page and "<script" not in page
-    assert not [link for link in ('src="http', "href='http", "@import", "url(http") if link in page]
+    assert "<svg" in page and "default-src 'none'" in page
+    assert not [link for link in ("src=", "href='http", 'href="http', "@import", "url(http") if link in page]
 
 
 def test_the_card_says_how_the_student_was_made(run: Path) -> None:

@@ -16,7 +16,7 @@ import divcon
 from divcon.cli import main
 from divcon.distill import ranker, traces
 from divcon.eval import results
-from divcon.eval.ballots import cases, rule_curves, rule_lines, stop_lines
+from divcon.eval.ballots import rule_curves, rule_lines, stop_lines
 from divcon.eval.ranking import gains, score_lines
 from divcon.eval.report import report
 from divcon.eval.study import load
@@ -81,13 +81,13 @@ def test_the_ranker_learns_from_the_teacher_and_then_from_the_students_own(run: 
     assert all(trace.logprob is not None and trace.logprob < 0 for trace in collected)
 
 
-def test_the_report_tells_rules_stops_ranker_and_cases(run: Path, rows: list[dict[str, Any]]) -> None:
+def test_the_report_tells_rules_stops_ranker_and_questions(run: Path, rows: list[dict[str, Any]]) -> None:
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
-    for heading in ("Votes", "Stopping early", "The ranker", "Cases"):
+    for heading in ("Votes", "Stopping early", "The ranker", "Questions"):
         assert f">{heading}</h" in page
     for name in ("votes", "calibration", "gain"):
         assert (run / "report" / f"{name}.pdf").stat().st_size > 1000
-    assert "confident 0.8 or fixed 2" in page and "only where rules disagree" in page
+    assert "confident 0.8 or fixed 2" in page and "id=index>" in page
     assert len(rule_lines(rows)) == 4 * 6
     with_pairs = [line for line in score_lines(rows) if line.score == "ranker" and line.worth.has_pairs]
     assert 0 < len(gains(rows)) == len(with_pairs)
@@ -138,14 +138,6 @@ def test_stopping_early_buys_no_more_than_there_is(rows: list[dict[str, Any]]) -
     assert {line.beside.value for line in found if line.stop == "fixed 3"} == {0.0}
     assert {line.samples for line in found if line.stop == "fixed 1"} == {1.0}
     assert all(2 <= line.samples <= 3 for line in found if line.stop == "lead 2")
-
-
-def test_cases_show_who_wins_and_disagreements_come_first(rows: list[dict[str, Any]]) -> None:
-    found = cases(rows)
-    assert len(found) == 4 * 3 * LIMIT and all(len(case.winners) == 6 and len(case.samples) == 3 for case in found)
-    for composition in {case.composition for case in found}:
-        told = [case.disagree for case in found if case.composition == composition]
-        assert told == sorted(told, reverse=True)
 
 
 def test_the_same_command_again_scores_nothing_twice(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

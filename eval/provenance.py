@@ -1,0 +1,128 @@
+"""What a run's results were made with: versions, prompts, models and prices, in `provenance.json`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..distill import student
+from ..lm.prices import AnyPrice
+from . import page, tables
+
+FILE = "provenance.json"
+PACKAGES = ("divcon", "torch", "transformers", "trl", "peft", "datasets", "accelerate", "openai", "vllm", "math-verify")
+"""Those whose versions are kept, where they are installed."""
+
+
+def record(
+    prompts: Mapping[str, str], models: Mapping[str, Mapping[str, str]], prices: Mapping[str, AnyPrice | None]
+) -> dict[str, Any]:
+    """What stands in the file: hashes of prompts, who the models are, rates with their source, and what ran them."""
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "python": sys.version.split()[0],
+        "platform": sys.platform,
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "commit": commit(Path(__file__).resolve().parent.parent),
+        "prompts": dict(prompts),
+        "models": {name: dict(model) for name, model in models.items()},
+        "prices": {name: price and asdict(price) for name, price in prices.items()},
+    }
+
+
+def write(told: Mapping[str, Any], run: Path) -> None:
+    """Replace a run's file, at once or not at all."""
+    part = run / f"{FILE}.part"
+    part.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    part.replace(run / FILE)
+
+
+def commit(folder: Path) -> str | None:
+    """The git commit of a checkout, with `+changes` where files differ from it; None where it is no checkout."""
+    if not (folder / ".git").exists():
+        return None
+
+    def git(*words: str) -> str:
+        told = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+        return told.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def sections(run: Path) -> list[str]:
+    """For the page; what a run does not say is left out, or said to be unknown."""
+    told = _read(run)
+    made = [page.table(_software(told))] if told else [f"<p>{_ABSENT}</p>"]
+    prompts = told.get("prompts") or _prompts_of_students(run)
+    if prompts:
+        made.append(page.table((["prompt", "sha256"], [[name, digest] for name, digest in prompts.items()])))
+    if told.get("models") or told.get("prices"):
+        made.append(page.table(_models(told)))
+    if (run / "data.json").is_file():
+        made.append(page.table(_data(json.loads(_text(run / "data.json")))))
+    files = [name for name in ("config.yaml", "data.json", FILE) if (run / name).is_file()]
+    return ["<h2>Provenance</h2>", *made, *(page.folded(name, _text(run / name)) for name in files)]
+
+
+_ABSENT = "Nobody wrote down which versions made these results: the run has no provenance.json."
+
+
+def _read(run: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(_text(run / FILE)) if (run / FILE).is_file() else {}
+    return told
+
+
+def _software(told: Mapping[str, Any]) -> tables.Table:
+    rows = [["evaluated", told["date"]], ["commit", told["commit"] or "unknown (not a checkout)"]]
+    rows += [["Python", f"{told['python']} on {told['platform']}"]]
+    return ["what", "value"], rows + [[name, found] for name, found in told["packages"].items()]
+
+
+def _models(told: Mapping[str, Any]) -> tables.Table:
+    rates = ("prompt", "completion", "cached", "second", "exaflop")
+    header = ["model", "what it is", *(f"$ per {unit}" for unit in _UNITS), "source of the price"]
+    rows = []
+    for name in dict.fromkeys([*told["models"], *told["prices"]]):
+        price = told["prices"].get(name)
+        said = [tables.number(price[rate]) if price and price.get(rate) is not None else "" for rate in rates]
+        source = f"{price.get('source', 'config')}" if price else "unknown price"
+        rows.append([name, " ".join(told["models"].get(name, {}).values()), *said, source])
+    return header, rows
+
+
+_UNITS = ("million prompt tokens", "million completion tokens", "million cached tokens", "second", "exaFLOP")
+
+
+def _data(told: Mapping[str, Mapping[str, Any]]) -> tables.Table:
+    rows = [[name, of.get("source", ""), of["sha256"], str(of["questions"])] for name, of in told.items()]
+    return ["data", "source", "sha256", "questions"], rows
+
+
+def _prompts_of_students(run: Path) -> dict[str, str]:
+    """What the students' cards say."""
+    found: dict[str, str] = {}
+    for path in sorted(run.glob("*/divcon.json")):
+        found |= (student.read(path.parent) or {}).get("prompts", {})
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
