@@ -231,19 +231,24 @@ def _says(summary: list[Line], changed: list[Swap], rows: list[dict[str, Any]]) 
 def _verdict(contrast: Contrast) -> str:
     value, low, high = (100 * part for part in contrast.change)
     measured = (
-        f"distilling the decomposer keeps {value:+.1f} points [{low:+.1f}, {high:+.1f}] against distilling the solver"
+        f"distilling the decomposer{_which(contrast.decomposer)} keeps {value:+.1f} points [{low:+.1f}, {high:+.1f}] "
+        f"against distilling the solver{_which(contrast.solver)}"
     )
     if low > 0 or high < 0:
         return f"In this run the {'decomposer' if low > 0 else 'solver'} is the half to distil: {measured}."
     return f"This run does not tell which half to distil: {measured}."
 
 
+def _which(student: str) -> str:
+    return "" if student == "distilled" else f" ({student})"
+
+
 def _sentence(swap: Swap) -> str:
     value, low, high = (100 * part for part in swap.change)
     sure = "" if low > 0 or high < 0 else ", which this many questions cannot tell from no change"
     return (
-        f"With a distilled {swap.phase} in the LLM's place ({swap.vote}, {swap.questions} questions) accuracy changes "
-        f"by {value:+.1f} points [{low:+.1f}, {high:+.1f}]{sure}."
+        f"With a distilled {swap.phase}{_which(swap.student)} in the LLM's place ({swap.vote}, {swap.questions} "
+        f"questions) accuracy changes by {value:+.1f} points [{low:+.1f}, {high:+.1f}]{sure}."
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from . import names
 from .compose import Cell
 from .paired import p_value
 from .stats import Estimate, accuracy, difference, holm
@@ -81,8 +82,8 @@ def lines(rows: Rows) -> list[Line]:
 
 def tests(rows: Rows) -> list[str]:
     """The tests in order; where there are several, all of them together come first."""
-    names = list(dict.fromkeys(row["test"] for row in rows))
-    return [ALL, *names] if len(names) > 1 else names
+    named = list(dict.fromkeys(row["test"] for row in rows))
+    return [ALL, *named] if len(named) > 1 else named
 
 
 def by_cell(rows: Rows) -> dict[Cell, list[dict[str, Any]]]:
@@ -96,10 +97,12 @@ def by_cell(rows: Rows) -> dict[Cell, list[dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Swap:
-    """What replacing the LLM by the student in one phase does to accuracy, everything else as it was."""
+    """What replacing the LLM by a student in one phase does to accuracy, everything else as it was."""
 
     phase: str
     """`decomposer` or `solver`: where the student took the LLM's place."""
+    student: str
+    """Its name in the grid."""
     test: str
     vote: str
     questions: int
@@ -108,38 +111,48 @@ class Swap:
 
 
 def swaps(rows: Rows) -> list[Swap]:
-    """For each vote and test: the LLM in both phases against the student in one of them."""
+    """For each vote and test: the LLM in both phases against each student in one of them."""
     cells = by_cell(rows)
     found = []
     for vote in dict.fromkeys(cell.vote for cell in cells):
-        before = cells.get(Cell("llm", "llm", vote))
-        swapped = {"decomposer": Cell("distilled", "llm", vote), "solver": Cell("llm", "distilled", vote)}
+        before = cells.get(Cell("llm", "llm", vote), [])
         for test in tests(rows):
-            for phase, cell in swapped.items():
-                after = cells.get(cell)
-                a, b = paired(after or [], before or [], test)
+            for phase, student, cell in _taught(cells, vote):
+                a, b = paired(cells[cell], before, test)
                 if a:
-                    found.append(Swap(phase, test, vote, len(a), difference(a, b)))
+                    found.append(Swap(phase, student, test, vote, len(a), difference(a, b)))
     return found
+
+
+def _taught(cells: Iterable[Cell], vote: str) -> list[tuple[str, str, Cell]]:
+    """The cells of a vote with a student in one phase and the LLM in the other: phase, the student's name, cell."""
+    decomposers = [("decomposer", c.decomposer, c) for c in cells if c.solver == "llm" and c.vote == vote]
+    solvers = [("solver", c.solver, c) for c in cells if c.decomposer == "llm" and c.vote == vote]
+    return [one for one in (*decomposers, *solvers) if names.is_student(one[1])]
 
 
 class Contrast(NamedTuple):
     """The two halves against each other: only the decomposer distilled, less only the solver distilled."""
 
+    decomposer: str
+    solver: str
     vote: str
     questions: int
     change: Estimate
 
 
 def contrasts(rows: Rows) -> list[Contrast]:
-    """For each vote, on all questions."""
+    """For each vote, on all questions: every student that decomposes against the first that solves."""
     cells = by_cell(rows)
     found = []
     for vote in dict.fromkeys(cell.vote for cell in cells):
-        decomposer, solver = cells.get(Cell("distilled", "llm", vote)), cells.get(Cell("llm", "distilled", vote))
-        a, b = paired(decomposer or [], solver or [])
-        if a:
-            found.append(Contrast(vote, len(a), difference(a, b)))
+        taught = _taught(cells, vote)
+        solvers = [(name, cell) for phase, name, cell in taught if phase == "solver"][:1]
+        for name, cell in ((name, cell) for phase, name, cell in taught if phase == "decomposer"):
+            for solver, other in solvers:
+                a, b = paired(cells[cell], cells[other])
+                if a:
+                    found.append(Contrast(name, solver, vote, len(a), difference(a, b)))
     return found
 
 
@@ -290,11 +303,11 @@ class Decomposed:
 
 def decomposed(rows: Rows) -> list[Decomposed]:
     """For each decomposer and test, over the questions whose sub-questions can be judged."""
-    found, names = [], tests(rows)
+    found, asked = [], tests(rows)
     of_cells = {cell.decomposer: group for cell, group in reversed(by_cell(rows).items())}
     for decomposer in dict.fromkeys(row["decomposer"] for row in rows):
         of_one_cell = of_cells[decomposer]
-        for test in names:
+        for test in asked:
             judged = [row for row in of_one_cell if test in (ALL, row["test"])]
             right = [float(row["decomposition_right"]) for row in judged if row["decomposition_right"] is not None]
             if right:

@@ -93,15 +93,20 @@ def save(numbers: tuple[list[str], list[list[object]]], stem: Path) -> None:
 
 
 def changes(swaps: Sequence[Swap]) -> Table:
-    """A row a test and vote: what the student in one phase changes, in points."""
-    header = ["test", "vote", "n", "student decomposes (points)", "student solves (points)"]
-    keys = list(dict.fromkeys((swap.test, swap.vote) for swap in swaps))
+    """A row a test and vote: what each student in one phase changes, in points."""
+    students = sorted(dict.fromkeys((swap.phase, swap.student) for swap in swaps))  # decomposers, then solvers
+    header = ["test", "vote", "n", *(f"{_does(*student)} (points)" for student in students)]
     rows = []
-    for test, vote in keys:
-        of_key = {swap.phase: swap for swap in swaps if (swap.test, swap.vote) == (test, vote)}
-        row = [test, vote, str(next(iter(of_key.values())).questions)]
-        rows.append(row + [points(of_key[p].change) if p in of_key else "" for p in ("decomposer", "solver")])
+    for test, vote in dict.fromkeys((swap.test, swap.vote) for swap in swaps):
+        of_key = {(s.phase, s.student): s for s in swaps if (s.test, s.vote) == (test, vote)}
+        row = [test, vote, str(max(swap.questions for swap in of_key.values()))]
+        rows.append(row + [points(of_key[who].change) if who in of_key else "" for who in students])
     return header, rows
+
+
+def _does(phase: str, student: str) -> str:
+    who = "student" if student == "distilled" else student
+    return f"{who} {'decomposes' if phase == 'decomposer' else 'solves'}"
 
 
 def votes(found: Sequence[RuleLine]) -> Table:
