@@ -25,16 +25,25 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from divcon.eval import results
+from divcon.eval.study import dump, load
 
 DECOMPOSERS = ("none", "llm", "distilled", "base")
 SOLVERS = ("llm", "distilled", "base")
 SKILL = {"none": 0.0, "llm": 0.2, "distilled": 0.12, "base": -0.1}
 SAMPLES = 4
 DOCUMENTS = Path(__file__).parent.parent
-COST = ("prompt_tokens", "cached_tokens", "completion_tokens", "seconds", "flops", "dollars")
+COST = (
+    "calls",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "seconds",
+    "flops",
+    "dollars",
+)
 
 
 class Words:
@@ -118,15 +127,15 @@ def _solved(
 
 def _cost(draw: random.Random, phase: str, asked: bool, tokens: int) -> dict[str, Any]:
     made = int(tokens * draw.uniform(0.7, 1.3)) if asked else 0
-    numbers = (180 if asked else 0, 0, made, made * 0.01 * draw.random(), 2e9 * (180 + made) if asked else 0.0, None)
+    read, flops = 180 * asked, 2e9 * (180 + made) * asked
+    numbers = (int(asked), read, 0, made, 0, made * 0.01 * draw.random(), flops, None)
     return {f"{phase}_{name}": value for name, value in zip(COST, numbers, strict=True)}
 
 
 def make(run: Path, questions: int, characters: int) -> float:
     """A run directory with results; how much smaller its solutions are when they are compressed."""
     run.mkdir(parents=True)
-    config = {"seed": 0, "grid": {"samples": SAMPLES, "stops": []}}
-    (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (run / "config.yaml").write_text(dump(load("miniature", [f"grid.samples={SAMPLES}"])), encoding="utf-8")
     words = Words(random.Random(0))
     common = {"overlap": "none", "overlap_decomposer": "none", "overlap_solver": "none", "leaks_answer": False}
     cells: list[list[dict[str, Any]]] = [[] for _ in range(len(DECOMPOSERS) * len(SOLVERS) * 2)]
@@ -150,6 +159,7 @@ REPORT = """
 import resource, sys, time
 from pathlib import Path
 from divcon.eval import results
+from divcon.eval.study import dump, load
 from divcon.eval.report import report
 run = Path(sys.argv[1])
 start = time.process_time()

@@ -110,7 +110,10 @@ class PhaseCost(NamedTuple):
     """Samples that were drawn for it."""
     prompt_tokens: int
     cached_tokens: int
+    """Of the prompt's, those that the server read from its cache."""
     completion_tokens: int
+    reasoning_tokens: int
+    """Of the completion's, those that the model thought with and did not show."""
     seconds: float
     flops: float | None
     dollars: float | None
@@ -336,6 +339,7 @@ def _cost(phase: Phase, calls: Sequence[Sequence[Usage]]) -> PhaseCost:
         usage.prompt_tokens,
         usage.cached_tokens,
         usage.completion_tokens,
+        usage.reasoning_tokens,
         usage.seconds,
         _all_of(flops),
         _all_of(dollars),

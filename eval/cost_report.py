@@ -11,7 +11,7 @@ from . import devices, names, page, tables
 from .amortise import Repaid, repaid
 from .frontier import COSTS, Frontier, frontier, reached
 from .outlays import Currency, Item, Outlays
-from .summary import Rows, lines
+from .summary import Rows, Tokens, lines, tokens
 
 _ON_PAGE = 2
 """Votes whose cells stand on the page: the rules of one set of samples differ little in cost."""
@@ -25,6 +25,8 @@ class Costs:
     repaid: dict[Currency, list[Repaid]]
     """By what is counted: FLOPs, unknown or not, and dollars where they are known of some cell."""
     frontiers: list[Frontier]
+    spent: list[Tokens]
+    """What each cell reads and writes, phase by phase."""
     devices: dict[str, list[str]]
     """What the models answered on, by their names; empty where nobody kept it."""
 
@@ -37,11 +39,12 @@ class Costs:
         known = {name: of for name, of in found.items() if of and (name == "flops" or any(one.queries for one in of))}
         summary = [line for line in lines(rows) if names.is_of_use(line.cell.decomposer)]
         fronts = [one for axis in COSTS if axis != "tokens" and (one := frontier(summary, axis))]
-        return cls(outlays.items, known, fronts, devices.read(run))
+        return cls(outlays.items, known, fronts, tokens(rows), devices.read(run))
 
     def tables(self) -> list[tables.Table]:
         """For `table.md`."""
-        made = [tables.costs(self.items)] if self.items else []
+        made = [tables.tokens(self.spent)]
+        made += [tables.costs(self.items)] if self.items else []
         made += [tables.break_even(found, currency) for currency, found in self.repaid.items()]
         made += [tables.frontiers(self.frontiers)] if self.frontiers else []
         reaching = [one for each in self.frontiers for one in reached(each)]
@@ -49,7 +52,15 @@ class Costs:
 
     def sections(self, figures: page.Figures) -> list[str]:
         """For the page."""
-        return [*self._once(), *self._pays(figures), *self._fronts()]
+        return [*self._phases(), *self._once(), *self._pays(figures), *self._fronts()]
+
+    def _phases(self) -> list[str]:
+        return [
+            "<h2>What a question takes</h2>",
+            "<p>Tokens of a question, phase by phase, as they were counted: means over questions. A prompt that "
+            "several samples share counts once; cached ones are part of the prompt's, reasoning ones of the completion's.</p>",
+            page.table(tables.tokens(self.spent)),
+        ]
 
     def _once(self) -> list[str]:
         if not self.items:

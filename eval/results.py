@@ -20,6 +20,7 @@ _PHASE = [
     ("prompt_tokens", pa.int64()),
     ("cached_tokens", pa.int64()),
     ("completion_tokens", pa.int64()),
+    ("reasoning_tokens", pa.int64()),
     ("seconds", pa.float64()),
     ("flops", pa.float64()),
     ("dollars", pa.float64()),

@@ -268,6 +268,35 @@ def verdicts(rows: Rows) -> list[Verdicts]:
     ]
 
 
+class Tokens(NamedTuple):
+    """What one phase of a cell reads and writes: means over its questions."""
+
+    cell: Cell
+    phase: str
+    calls: float
+    """Samples that are drawn."""
+    prompt: float
+    cached: float
+    """Of the prompt's, those that the server read from its cache."""
+    completion: float
+    reasoning: float
+    """Of the completion's, those that the model thought with and did not show."""
+
+
+def tokens(rows: Rows) -> list[Tokens]:
+    """For each cell and phase that reads anything."""
+    found = []
+    for cell, of_cell in by_cell(rows).items():
+        for phase in ("decompose", "solve", "rank"):
+            sums = [sum(row[f"{phase}_{name}"] for row in of_cell) for name in _COUNTED]
+            if any(sums):
+                found.append(Tokens(cell, phase, *(total / len(of_cell) for total in sums)))
+    return found
+
+
+_COUNTED = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+
+
 class Lenient(NamedTuple):
     """A cell's accuracy beside the softer score that papers report for the data set."""
 

@@ -17,7 +17,7 @@ from .outlays import Currency, Item
 from .quality import MEASURES, QualityLine
 from .ranking import ScoreLine
 from .stats import Estimate
-from .summary import Clean, Decomposed, Lenient, Line, Shared, Square, Swap, Verdicts
+from .summary import Clean, Decomposed, Lenient, Line, Shared, Square, Swap, Tokens, Verdicts
 
 Table = tuple[list[str], list[list[str]]]
 """A header and rows of cells."""
@@ -216,6 +216,14 @@ def decompositions(found: Sequence[Decomposed]) -> Table:
     header = ["decomposer", *dict.fromkeys(f"{d.test} (n={d.questions})" for d in found)]
     names = dict.fromkeys(d.decomposer for d in found)
     return header, [[name, *(percent(d.right) for d in found if d.decomposer == name)] for name in names]
+
+
+def tokens(found: Sequence[Tokens]) -> Table:
+    """A row a cell and phase: what it reads and writes, a question."""
+    header = ["decomposer", "solver", "vote", "phase", "samples", "prompt tokens", "cached", "completion tokens"]
+    return [*header, "reasoning"], [
+        [*each.cell, each.phase, f"{each.calls:.3g}", *(f"{amount:.0f}" for amount in each[3:])] for each in found
+    ]
 
 
 def verdicts(found: Sequence[Verdicts]) -> Table:
