@@ -58,7 +58,8 @@ class Costs:
         return [
             "<h2>What a question takes</h2>",
             "<p>Tokens of a question, phase by phase, as they were counted: means over questions. A prompt that "
-            "several samples share counts once; cached ones are part of the prompt's, reasoning ones of the completion's.</p>",
+            "several samples share counts once; cached ones are part of the prompt's, reasoning ones of the "
+            "completion's.</p>",
             page.table(tables.tokens(self.spent)),
         ]
 

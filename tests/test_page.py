@@ -108,7 +108,7 @@ def row(test: str, question: int, composition: int, vote: str) -> dict[str, Any]
 
 def cost(phase: str, tokens: int, dollars: float | None) -> dict[str, Any]:
     names = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "seconds", "flops")
-    numbers = (bool(tokens), tokens, 0, tokens // 2, 0, tokens / 1000, 1e6 * tokens, dollars)
+    numbers = (int(tokens > 0), tokens, 0, tokens // 2, 0, tokens / 1000, 1e6 * tokens, dollars)
     return {f"{phase}_{name}": number for name, number in zip((*names, "dollars"), numbers, strict=True)}
 
 
