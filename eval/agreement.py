@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..distill.pairs import won
+from . import names
 from .attribution import SOLVING, Cause, Row, Swapped, attribution, beside_gold, gold_problems, swapped
 from .quality import MEASURES, by_decomposer, measured
 from .stats import Estimate, ratio
@@ -122,19 +123,24 @@ class MeasureLine:
 
 
 ALL = "all"
-_CONTROLS = ("gold", "shuffled", "empty")
+
+
+def _is_models(decomposer: str) -> bool:
+    """Whether its decompositions are a model's own, written without having heard an answer."""
+    return names.asked(decomposer) == decomposer
 
 
 def measure_lines(rows: Rows) -> list[MeasureLine]:
     """Each measure over the decompositions that models wrote and gold can judge: all together, then each decomposer's.
 
-    Controls (another question's, the first few) are left out: they are wrong on purpose. A decomposer that is always
+    Controls (another question's, the first few) are left out: they are wrong on purpose. So are those that were asked
+    one at a time: they hang on the solver's answers. A decomposer that is always
     right, or never, has no line.
     """
     of = {
         name: [row for row in own if row["subquestions"] and row["decomposition_right"] is not None]
         for name, own in by_decomposer(rows).items()
-        if name not in _CONTROLS and not name.startswith("truncated-")
+        if _is_models(name)
     }
     together = {ALL: [row for own in of.values() for row in own], **of}
     found = [_measure_line(name, measure, own) for name, own in together.items() for measure in MEASURES]
@@ -185,7 +191,7 @@ def blame_lines(rows: Rows) -> list[BlameLine]:
     problems = gold_problems(rows)
     wrong: dict[tuple[str, str], list[tuple[dict[str, Any], Cause]]] = {}
     for cell, of_cell in by_cell(rows).items():
-        if cell.decomposer in _CONTROLS or cell.decomposer.startswith("truncated-"):
+        if not _is_models(cell.decomposer):
             continue
         for row in of_cell:
             made = attribution(row, problems[row["question"]]) if row["question"] in problems else None
@@ -236,7 +242,7 @@ def views(rows: Rows) -> list[Views]:
     problems = gold_problems(rows)
     cases: dict[tuple[str, str], list[tuple[Cause, Swapped, Key]]] = {}
     for cell, pairs in beside_gold(rows).items():
-        if cell.decomposer in _CONTROLS or cell.decomposer.startswith("truncated-"):
+        if not _is_models(cell.decomposer):
             continue
         for row, gold in pairs:
             made = attribution(row, problems[row["question"]]) if row["question"] in problems else None
