@@ -57,7 +57,7 @@ def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None
     takes the place of estimates.
     """
     settings = load(config, overrides).limited(limit)
-    tests = [question for source in settings.tests.values() for question in sources.load(source)]
+    tests = {name: sources.load(source) for name, source in settings.tests.items()}
     return planned(settings, sources.load(settings.train), tests, lengths(pilot, settings) if pilot else None)
 
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from ..distill.pairs import won
 from . import names
 from .attribution import SOLVING, Cause, Row, Swapped, attribution, beside_gold, gold_problems, swapped
-from .quality import MEASURES, by_decomposer, measured
+from .quality import MEASURES, measured
 from .stats import Estimate, ratio
-from .summary import Rows, by_cell
+from .summary import Rows, by_cell, by_decomposer
 
 _DRAWS = 2_000
 Array = npt.NDArray[np.float64]

@@ -20,8 +20,6 @@ from .summary import Rows, by_cell
 NEVER = inf
 """Questions, of a cell that costs no less."""
 _PHASES = ("decompose", "solve", "rank")
-_ALONE = ("llm", "none")
-"""Who may decompose for the LLM where it is asked alone: itself, or nobody."""
 
 
 def mean(values: Sequence[float]) -> Estimate:
@@ -79,8 +77,12 @@ def repaid(rows: Rows, outlays: Outlays, currency: Currency) -> list[Repaid]:
 
 
 def references(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that ask the LLM alone, by the same vote; by a vote over as many samples where it needs a ranker."""
-    asks_llm = [c for name in _ALONE for c in cells if (c.decomposer, c.solver) == (name, "llm")]
+    """The cells that ask one LLM alone, by the same vote; by a vote over as many samples where it needs a ranker.
+
+    It is the cell's own solver where that is no student, else the teacher; it decomposes for itself, or nobody does.
+    """
+    alone = "llm" if names.is_student(cell.solver) or cell.solver == "base" else cell.solver
+    asks_llm = [c for name in (alone, "none") for c in cells if (c.decomposer, c.solver) == (name, alone)]
     plain = list(dict.fromkeys(c.vote for c in asks_llm if vote.labelled(c.vote).score != "rank"))
     alike = [v for v in plain if v == cell.vote] or [v for v in plain if _samples(v) == _samples(cell.vote)]
     return [c for c in asks_llm if c.vote in alike[:1]]

@@ -19,6 +19,7 @@ from ..tasks.miniature.grade import canonical, decomposition_is_right
 from ..tasks.miniature.problem import Operator, Problem, compute
 from ..tasks.miniature.recover import recover
 from ..tasks.miniature.splits import question
+from . import names
 from .compose import Cell
 from .stats import Estimate, accuracy, difference
 from .summary import Rows, by_cell
@@ -290,10 +291,15 @@ class CauseLine:
 
 
 def cause_lines(rows: Rows) -> list[CauseLine]:
-    """For each cell, over the questions whose gold steps are known; cells that have none are left out."""
+    """For each cell, over the questions whose gold steps are known; cells that have none are left out.
+
+    So are those that were asked one sub-question at a time: their last turn's steps are not the ones they were asked.
+    """
     problems = gold_problems(rows)
     found = []
     for cell, of_cell in by_cell(rows).items():
+        if names.interactive(cell.decomposer):
+            continue
         known = [attribution(row, problems[row["question"]]) for row in of_cell if row["question"] in problems]
         given = [one for one in known if one is not None]
         if given:
@@ -331,15 +337,18 @@ def swapped(row: Row, with_gold: Row) -> Swapped | None:
 
 
 def beside_gold(rows: Rows) -> dict[Cell, list[tuple[dict[str, Any], dict[str, Any]]]]:
-    """For each cell whose solver and vote also stand behind gold sub-questions: its rows, each with gold's."""
+    """For each cell whose solver and vote also stand behind gold sub-questions: its rows, each with gold's.
+
+    Rows of questions that gold was not asked are left out.
+    """
     cells = by_cell(rows)
     found = {}
     for cell, of_cell in cells.items():
         gold = cells.get(cell._replace(decomposer="gold"))
         if gold is not None and cell.decomposer != "gold":
             of_gold = {(row["test"], row["id"]): row for row in gold}
-            found[cell] = [(row, of_gold[row["test"], row["id"]]) for row in of_cell]
-    return found
+            found[cell] = [(row, of_gold[key]) for row in of_cell if (key := (row["test"], row["id"])) in of_gold]
+    return {cell: pairs for cell, pairs in found.items() if pairs}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ..tasks.errors import ConfigError
 from . import results
 from .compose import Cell
-from .paired import bootstrap, p_value
+from .paired import bootstrap, tested
 from .stats import Estimate, accuracy, difference, questions_needed
 from .summary import Rows, by_cell
 
@@ -76,10 +76,9 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
         raise ConfigError(f"{run} has no test {test!r}")
     of_a, of_b = (_of(rows, label) for label in (a, b))
     if [_key(row) for row in of_a] != [_key(row) for row in of_b]:
-        raise ConfigError(f"{a} and {b} were asked different questions, and cannot be compared")
+        raise ConfigError(f"{a} and {b} were asked different questions, and cannot be compared{_common(of_a, of_b)}")
     x, y = ([float(row["credit"]) for row in of] for of in (of_a, of_b))
     flips = tuple(_flip(one, other) for one, other in zip(of_a, of_b, strict=True) if one["credit"] != other["credit"])
-    is_single = not {*x, *y} - {0.0, 1.0}
     return Comparison(
         a,
         b,
@@ -87,8 +86,7 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
         (accuracy(x), accuracy(y)),
         difference(x, y),
         bootstrap(x, y),
-        p_value(x, y),
-        "McNemar, exact" if is_single else "sign flips",
+        *tested(x, y),
         questions_needed(x, y, 2.0),
         flips,
     )
@@ -102,6 +100,16 @@ def _of(rows: Rows, label: str) -> list[dict[str, Any]]:
         there = ", ".join(":".join(cell) for cell in cells)
         raise ConfigError(f"no cell {label!r}; there are {there}")
     return sorted(found, key=_key)
+
+
+def _common(a: Rows, b: Rows) -> str:
+    """The tests on which they can."""
+    asked = [
+        {test: [row["id"] for row in of if row["test"] == test] for test in dict.fromkeys(row["test"] for row in of)}
+        for of in (a, b)
+    ]
+    same = [test for test, ids in asked[0].items() if asked[1].get(test) == ids]
+    return f" but on {', '.join(f'--test {test!r}' for test in same)}" if same else ""
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from ..decompose import Decomposer, Decomposition
 from ..decompose.controls import Change
 from ..lm import Usage
 from ..lm.completion import shared_prompt
-from ..lm.cost import Footprint
+from ..lm.cost import Footprint, total
 from ..lm.prices import AnyPrice
 from ..lm.store import Scored
 from ..solve import Solution, Solver, Verdict
@@ -341,12 +341,6 @@ def _cost(phase: Phase, calls: Sequence[Sequence[Usage]]) -> PhaseCost:
         usage.completion_tokens,
         usage.reasoning_tokens,
         usage.seconds,
-        _all_of(flops),
-        _all_of(dollars),
+        total(flops),
+        total(dollars),
     )
-
-
-def _all_of(parts: Sequence[float | None]) -> float | None:
-    """Their sum; None where one is unknown."""
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None

@@ -125,6 +125,7 @@ class Costs:
 def _area(found: Frontier) -> str:
     missing = [cell.label for cell in found.missing]
     named = f"; cost unknown: {_few(missing)}" if missing else ""
+    named += f"; free, and off the axis: {_few([cell.label for cell in found.free])}" if found.free else ""
     return (
         f"Area under the front by {found.axis}: {found.area:.3f} (accuracy x decades, to {found.reference:g}){named}."
     )

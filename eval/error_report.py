@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Errors:
     measures: list[MeasureLine]
     blame: list[BlameLine]
     views: list[Views]
+    without: list[str]
+    """Tests without gold, which no cell with gold sub-questions was asked."""
     reader: str | None
     """The model that rebuilt questions; None where none did."""
 
@@ -46,6 +49,7 @@ class Errors:
             measure_lines(of_vote),
             blame_lines(of_vote),
             views(of_vote),
+            _without_gold(of_vote),
             reader if was_read else None,
         )
 
@@ -82,7 +86,10 @@ class Errors:
     def _by_gold(self) -> list[str]:
         if not self.swaps:
             return [f"<p>{_NO_CELL}</p>"]
-        return [f"<p>{_BY_GOLD}</p>", page.table(tables.swapped(self.swaps))]
+        left = (
+            f" Left out, having no gold sub-questions: {html.escape(', '.join(self.without))}." if self.without else ""
+        )
+        return [f"<p>{_BY_GOLD}{left}</p>", page.table(tables.swapped(self.swaps))]
 
     def _agreement(self) -> list[str]:
         return [f"<p>{_AGREE}</p>", page.table(tables.views(self.views))] if self.views else []
@@ -98,6 +105,12 @@ class Errors:
             *([f"<p>{_TOLD}</p>", page.table(tables.measures(self.measures))] if self.measures else []),
             *([f"<p>{_BLAMED}</p>", page.table(tables.blamed(self.blame))] if self.blame else []),
         ]
+
+
+def _without_gold(rows: Rows) -> list[str]:
+    """The tests that were not asked with gold sub-questions, where others were."""
+    asked = {row["test"] for row in rows if row["decomposer"] == "gold"}
+    return [test for test in dict.fromkeys(row["test"] for row in rows) if test not in asked] if asked else []
 
 
 _HEADING = "<h2>Where errors come from</h2>"

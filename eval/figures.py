@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -50,6 +49,7 @@ STYLE: Any = {
     "savefig.dpi": 200,
 }
 _OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+_MORE = ("#8A4FBF", "#8B5A2B", "#888888", "#C2304F", "#005F56", "#A6A600", "#F4A6A6", "#3B3B98")
 _NAMED = 16
 """Cells that a figure names one by one; of more, those on the front, and the LLM in both phases."""
 _DASHES = ("-", "--", ":", "-.")
@@ -129,7 +129,7 @@ def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
     chosen = AXES[axis]
     votes = list(dict.fromkeys(line.cell.vote for line in lines))[:2]  # one vote stands for all on its samples
     whole = [line for line in lines if line.test == lines[0].test and line.cell.vote in votes]
-    known = [(cost, line) for line in whole if (cost := chosen.cost(line))]
+    known = [(cost, line) for line in whole if (cost := chosen.cost(line))]  # 0 has no place on a log axis
     with mpl.rc_context(_style()):
         look = _Look(whole)
         width, height = _inches(6.6, 4.4)
@@ -144,7 +144,7 @@ def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
             edge = (max(cost for cost, _ in known) * 1.3, steps[-1][1])
             axes.step(*zip(*steps, edge, strict=True), where="post", color="#888888", lw=1, zorder=1)
         axes.set(xscale="log", xlabel=chosen.label, ylabel="accuracy (%), 95 % interval")
-        axes.set_title(_title(whole, [line for line in whole if not chosen.cost(line)]))
+        axes.set_title(_title(whole, [(line, chosen.cost(line)) for line in whole if not chosen.cost(line)]))
         axes.margins(x=0.14, y=0.08)
         look.legend(figure)
         edges = {cost for cost, _ in steps} if len(known) > _NAMED else None
@@ -214,6 +214,7 @@ def heat_map(squares: Sequence[Square], title: str = "") -> Figure:
             value = f"{100 * one.accuracy.value:.1f}{dagger}"
             axes.text(across, down - 0.13, value, ha="center", va="center", color=ink)
             beside = "reference" if one.beside is None else _difference(one.beside)
+            beside += "" if one.is_beside_complete else "\N{DAGGER}"
             beside += "*" if one.p is not None and one.p < 0.05 else ""
             axes.text(across, down + 0.23, beside, ha="center", va="center", color=ink, fontsize=_points_of(5.5))
         axes.imshow(grid, cmap="cividis_r", vmin=0, vmax=100, aspect="auto")
@@ -232,14 +233,14 @@ def _difference(change: Estimate) -> str:
     return f"{value:+.1f}" if _is_narrow() else f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def slopes(lines: Sequence[Line]) -> Figure:
-    """Accuracy from test to test, a line a composition: what holds in one domain need not in another. The first vote.
+def slopes(lines: Sequence[Line], among: Sequence[Line]) -> Figure:
+    """Accuracy from test to test, a line a composition: what holds in one domain need not in another.
 
-    Controls are left out.
+    Colours are those that the decomposers have `among` all cells of the run.
     """
     tests = [test for test in dict.fromkeys(line.test for line in lines) if test != ALL]
-    shown = [line for line in lines if line.cell.vote == lines[0].cell.vote and _is_track(line) and line.test in tests]
-    look = _Look(shown)
+    shown = [line for line in lines if line.test in tests]
+    look = _Look(among)
     with mpl.rc_context(_style()):
         figure = Figure(figsize=_inches(6.6, 4.4), layout="constrained")
         axes = figure.add_subplot()
@@ -248,9 +249,9 @@ def slopes(lines: Sequence[Line]) -> Figure:
             of_cell = [line for line in shown if line.cell == cell]
             at = [tests.index(line.test) for line in of_cell]
             heights = [100 * line.accuracy.value for line in of_cell]
-            dashes = "-" if cell.solver == "llm" else "--"
-            axes.errorbar(at, heights, yerr=_bars(of_cell), **look.point(of_cell[0]) | {"ls": dashes, "lw": 1}, **_FINE)
-            ends.append((at[-1], heights[-1], _short(of_cell[0])))
+            drawn = look.point(of_cell[0]) | {"ls": "-" if cell.solver == "llm" else "--", "lw": 1}
+            axes.errorbar(at, heights, yerr=_bars(of_cell), **drawn, **_FINE)
+            ends.append((at[-1], heights[-1], _short(of_cell[0]), drawn["color"]))
         axes.set_xticks(range(len(tests)), [test.replace(", ", ",\n") for test in tests])
         axes.set_ylabel(f"accuracy (%), {lines[0].cell.vote}, 95 % interval")
         axes.set_xlim(-0.3, len(tests) - (0.0 if _is_narrow() else 0.3))
@@ -261,27 +262,14 @@ def slopes(lines: Sequence[Line]) -> Figure:
 _FINE: Any = {"elinewidth": 0.5, "capsize": 1.5}
 
 
-def _is_track(line: Line) -> bool:
-    """Whether a cell is a way to answer, and not a control."""
-    decomposer, solver, _ = line.cell
-    return not decomposer.startswith(("shuffled", "empty", "truncated", "base", "interactive")) and solver != "base"
-
-
-def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str]]) -> None:
-    """Names to the right of the last points, moved apart where they would stand on one another."""
+def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Names to the right of the last points, in their colours, moved apart where they would stand on one another."""
     low, high = axes.get_ylim()
     room, last = (high - low) / 40, float("-inf")
-    for x, y, text in sorted(ends, key=lambda end: end[1]):
+    for x, y, text, colour in sorted(ends, key=lambda end: end[1]):
         last = max(y, last + room)
-        axes.annotate(
-            text,
-            (x, y),
-            (x + 0.06, last),
-            va="center",
-            fontsize=_points_of(6.5),
-            path_effects=_HALO,
-            annotation_clip=False,
-        )
+        axes.plot([x, x + 0.1], [y, last], color=colour, lw=0.5, clip_on=False)
+        axes.text(x + 0.12, last, text, va="center", fontsize=_points_of(6.5), color=colour)
 
 
 def votes(curves: Sequence[RuleCurve]) -> Figure:
@@ -383,7 +371,9 @@ def break_even(found: Sequence[Repaid], unit: str = "FLOPs") -> Figure:
         axes.set(xscale="log", yscale="log", xlabel="questions", ylabel=f"{unit}, paid once and for all questions")
         axes.set_xlim(least, most)
         title = f"in brackets: accuracy beside {best[0].beside.label} (points)"
-        legend = figure.legend(title=title, loc="outside lower center", ncols=2, frameon=False, fontsize=_points_of(7))
+        legend = figure.legend(
+            title=title, loc="outside lower center", ncols=_across(2), frameon=False, fontsize=_points_of(7)
+        )
         legend.get_title().set_fontsize(_points_of(7))
     return figure
 
@@ -475,17 +465,12 @@ class _Look:
         )
 
     def _colour(self, decomposer: str) -> str:
-        """Beyond eight decomposers a colour comes again, lighter."""
-        again, place = divmod(self._decomposers.index(decomposer), len(_OKABE_ITO))
-        return _lighter(_OKABE_ITO[place]) if again else _OKABE_ITO[place]
+        """Beyond eight decomposers come others, less easy to tell apart."""
+        colours = (*_OKABE_ITO, *_MORE)
+        return colours[self._decomposers.index(decomposer) % len(colours)]
 
     def _marker(self, solver: str) -> str:
         return _MARKERS[self._solvers.index(solver) % len(_MARKERS)]
-
-
-def _lighter(colour: str) -> str:
-    red, green, blue = (0.5 + part / 2 for part in to_rgb(colour))
-    return to_hex((red, green, blue))
 
 
 def _bars(lines: Sequence[Line]) -> list[list[float]]:
@@ -495,13 +480,17 @@ def _bars(lines: Sequence[Line]) -> list[list[float]]:
 
 
 def _short(line: Line) -> str:
-    return Composition(line.cell.decomposer, line.cell.solver).label
+    return Composition(line.cell.decomposer, line.cell.solver).label + ("" if line.is_complete else "\N{DAGGER}")
 
 
-def _title(lines: Sequence[Line], missing: Sequence[Line]) -> str:
-    title = f"{lines[0].test}, n = {lines[0].questions}; decomposer \N{RIGHTWARDS ARROW} solver"
-    cells = ", ".join(line.cell.label for line in missing[:3]) + f" and {len(missing) - 3} others" * (len(missing) > 3)
-    return f"{title}\ncost unknown, not drawn: {cells}" if missing else title
+def _title(lines: Sequence[Line], undrawn: Sequence[tuple[Line, float | None]]) -> str:
+    title = f"{lines[0].test}, n = {max(line.questions for line in lines)}; decomposer \N{RIGHTWARDS ARROW} solver"
+    title += "" if all(line.is_complete for line in lines) else "; \N{DAGGER} fewer questions"
+    for why, of in (("cost unknown", None), ("free", 0)):
+        cells = [line.cell.label for line, cost in undrawn if cost == of]
+        some = ", ".join(cells[:3]) + f" and {len(cells) - 3} others" * (len(cells) > 3)
+        title += f"\n{why}, not drawn: {some}" if cells else ""
+    return title
 
 
 def _label(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:

@@ -86,6 +86,8 @@ class Frontier(NamedTuple):
     """Accuracy x decades of cost, to the reference."""
     missing: tuple[Cell, ...]
     """Cells whose cost is unknown."""
+    free: tuple[Cell, ...]
+    """Cells that cost nothing, which have no place on a log axis."""
 
 
 def frontier(lines: Sequence[Line], axis: AxisName) -> Frontier | None:
@@ -105,6 +107,7 @@ def frontier(lines: Sequence[Line], axis: AxisName) -> Frontier | None:
         reference,
         hypervolume(pairs, reference),
         tuple(line.cell for cost, line in whole if cost is None),
+        tuple(line.cell for cost, line in whole if cost == 0),
     )
 
 

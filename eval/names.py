@@ -60,7 +60,7 @@ def check_solver(name: str, models: Collection[str] = ()) -> None:
 
 def check_model(name: str) -> None:
     """Raises ConfigError for a name that a study cannot give to a model, because it stands for something else."""
-    taken = name in {*DECOMPOSERS, *SOLVERS, "ranker"} or control(name) or interactive(name) or is_student(name)
+    taken = name in {*DECOMPOSERS, *SOLVERS, "ranker", "all"} or control(name) or interactive(name) or is_student(name)
     if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigError(f"a model cannot be called {name!r}; take a name of letters, digits, dots and hyphens")
 

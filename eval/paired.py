@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil, lcm, sqrt
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -52,9 +53,23 @@ def sign_flip(a: Sequence[float], b: Sequence[float], seed: int = 0) -> float:
     return float(((np.abs(sums) >= abs(d.sum()) - 1e-9).sum() + 1) / (_DRAWS + 1))
 
 
+class Tested(NamedTuple):
+    """A p-value and the test that it is of."""
+
+    p: float
+    test: str
+
+
+def tested(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Tested:
+    """By McNemar's exact test, or by sign flips where credit was shared in a way that McNemar's does not know."""
+    if _is_single(_differences(a, b)):
+        return Tested(mcnemar(a, b), "McNemar, exact")
+    return Tested(sign_flip(a, b, seed), "sign flips")
+
+
 def p_value(a: Sequence[float], b: Sequence[float], seed: int = 0) -> float:
-    """McNemar's, or the sign-flip test's where credit was shared."""
-    return mcnemar(a, b) if _is_single(_differences(a, b)) else sign_flip(a, b, seed)
+    """That of `tested`."""
+    return tested(a, b, seed).p
 
 
 def bootstrap(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Estimate:

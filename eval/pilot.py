@@ -23,6 +23,8 @@ class Lengths:
     completion: float
     error: float
     """Standard error of `completion`; infinite with a single question."""
+    calls: float = 1.0
+    """Samples for each solution: more than one where sub-questions are asked one at a time."""
 
 
 class _Asked(NamedTuple):
@@ -33,6 +35,8 @@ class _Asked(NamedTuple):
     """A sample's, where several share the prompt."""
     weight: float = 1.0
     """How many samples of the planned study it stands for."""
+    calls: float = 1.0
+    """Samples for each solution."""
 
 
 def lengths(run: Path, study: Study) -> dict[str, Lengths]:
@@ -61,7 +65,8 @@ def _may_differ(key: str) -> bool:
 
 
 _ELSEWHERE = {"seed", "distill", "allow_overlap"}
-_HOW_MANY = {"grid.samples", "grid.decomposers", "grid.solvers", "collect.decompositions", "collect.solutions"}
+_HOW_MANY = {"collect.decompositions", "collect.solutions"}
+_HOW_MANY |= {f"grid.{key}" for key in ("samples", "decomposers", "solvers", "interactive", "votes", "stops", "reader")}
 
 
 def _collected(path: Path) -> Iterator[_Asked]:
@@ -94,11 +99,16 @@ def _each(stage: str, question: str, row: Mapping[str, Any], phase: str, weight:
     calls = row[f"{phase}_calls"]
     prompts = calls if names.interactive(row["decomposer"]) else 1
     prompt, completion = row[f"{phase}_prompt_tokens"] / prompts, row[f"{phase}_completion_tokens"] / calls
-    return _Asked(stage, question, prompt, completion, weight)
+    return _Asked(stage, question, prompt, completion, weight, _turns(row, calls))
+
+
+def _turns(row: Mapping[str, Any], calls: int) -> float:
+    return calls / len(row["solutions"]) if names.interactive(row["decomposer"]) else 1.0
 
 
 def _lengths(asked: Iterable[_Asked]) -> Lengths:
     """Samples of one question are alike, so that it is questions that count for the error."""
+    asked = list(asked)
     questions: dict[str, list[_Asked]] = {}
     for one in asked:
         questions.setdefault(one.question, []).append(one)
@@ -108,4 +118,4 @@ def _lengths(asked: Iterable[_Asked]) -> Lengths:
         for of_question in questions.values()
     ]
     error = stdev(completions) / len(completions) ** 0.5 if len(completions) > 1 else float("inf")
-    return Lengths(fmean(prompts), fmean(completions), error)
+    return Lengths(fmean(prompts), fmean(completions), error, fmean(one.calls for one in asked))

@@ -18,6 +18,8 @@ from ..lm.prices import MachinePrice, Price
 from ..lm.settings import LocalSettings, OpenAISettings
 from ..tasks import Question
 from . import names, phases
+from .compose import Cell
+from .coverage import with_gold
 from .pilot import Lengths
 from .requests import Naive, unshared
 from .study import Study
@@ -94,10 +96,16 @@ class Plan:
 
 
 def plan(
-    study: Study, train: Sequence[Question], test: Sequence[Question], measured: Mapping[str, Lengths] | None = None
+    study: Study,
+    train: Sequence[Question],
+    tests: Mapping[str, Sequence[Question]],
+    measured: Mapping[str, Lengths] | None = None,
 ) -> Plan:
-    """The stages of a study over these training and test questions; `measured` is what a pilot found."""
-    planner = _Planner(study, measured or {})
+    """The stages of a study over these training and test questions; `measured` is what a pilot found.
+
+    Raises ConfigError where the tests cannot be asked what the grid asks.
+    """
+    planner = _Planner(study, tests, measured or {})
     stages: list[Stage] = []
     collect, grid = study.collect, study.grid
     if study.train.source != "traces":
@@ -109,36 +117,25 @@ def plan(
         each, name = collect.decompositions * own, "collect: the student's own solutions"
         stages.append(planner.solving(name, "distilled", train, collect.decompositions, each, is_decomposed=True))
     decomposing = dict.fromkeys(by for name in grid.decomposers if (by := names.asked(name)))
-    stages += [planner.decomposing(f"decompose: {by}", by, test, 1) for by in decomposing]
+    stages += [planner.decomposing(f"decompose: {by}", by, planner.every, 1) for by in decomposing]
     for solver in grid.solvers:
         for by in grid.decomposers:
-            stages += planner.cell(by, solver, test)
-    is_priced = not isinstance(study.llm, OpenAISettings) or study.llm.rates() is not None
+            stages += planner.cell(by, solver)
+    used = [study.llm, *(study.model(stage.model) for stage in stages)]
+    is_priced = all(not isinstance(settings, OpenAISettings) or settings.rates() is not None for settings in used)
     is_measured = all(stage.name in planner.measured for stage in stages)
-    is_timed = any(isinstance(settings.rates(), MachinePrice) for settings in (study.llm, study.student))
-    return Plan(tuple(stages), _unshared(study, len(test)), is_priced, is_measured, is_timed)
-
-
-def _unshared(study: Study, questions: int) -> Naive:
-    """Samples of a grid whose cells share nothing; of interactive ones at most."""
-    grid = study.grid
-    votes = ["greedy", *(f"{vote}@{grid.samples}" for vote in dict.fromkeys(grid.votes) if grid.samples)]
-    cells = []
-    for by, solver, vote in product(grid.decomposers, grid.solvers, votes):
-        k = 1 if vote == "greedy" else grid.samples
-        turns = study.decompose.limit if names.interactive(by) else 1
-        if not names.interactive(by) or solver in grid.interactive:
-            ways = k if names.interactive(by) else 1
-            answers = k * (turns + 1 if names.interactive(by) else 1)
-            cells.append((vote, questions * turns * ways * bool(names.asked(by)), questions * answers))
-    return unshared(cells)
+    is_timed = any(isinstance(settings.rates(), MachinePrice) for settings in used)
+    return Plan(tuple(stages), planner.unshared(), is_priced, is_measured, is_timed)
 
 
 class _Planner:
     """Counts the stages of one study."""
 
-    def __init__(self, study: Study, measured: Mapping[str, Lengths]) -> None:
+    def __init__(self, study: Study, tests: Mapping[str, Sequence[Question]], measured: Mapping[str, Lengths]) -> None:
         self._study = study
+        self.every = [question for asked in tests.values() for question in asked]
+        of_gold = with_gold(tests, study.grid.decomposers)
+        self._gold = [question for test in tests if test in of_gold for question in tests[test]]
         self.measured = {name: lengths for name, lengths in measured.items() if isfinite(lengths.error)}
         self._count = cache(lambda model: _counter(study.model(model)))
         # Requests are made as the run makes them; nobody is asked.
@@ -151,31 +148,61 @@ class _Planner:
 
     def shares(self, model: str) -> bool:
         """Whether samples of a prompt are asked for together."""
-        settings = self._study.llm
-        return model != "llm" or not isinstance(settings, OpenAISettings) or (settings.together and not settings.batch)
+        settings = self._study.model(model)
+        return not isinstance(settings, OpenAISettings) or (settings.together and not settings.batch)
 
-    def decomposing(self, name: str, model: str, questions: Sequence[Question], samples: int) -> Stage:
+    def decomposing(
+        self, name: str, model: str, questions: Sequence[Question], samples: float, times: float | None = None
+    ) -> Stage:
+        """A stage of so many decompositions a question, each prompt sent once where its samples share it."""
         prompts = [self._decomposer.request(question).messages for question in _some(questions)]
-        times = 1 if self.shares(model) else samples
+        times = times or (1 if self.shares(model) else samples)
         return self._stage(name, model, len(questions), prompts, times, samples, self._study.decompose.max_tokens)
 
-    def cell(self, by: str, solver: str, questions: Sequence[Question]) -> list[Stage]:
+    def _asked(self, by: str) -> list[Question]:
+        """The questions that a decomposer is asked."""
+        return self._gold if (names.interactive(by) or by) == "gold" else self.every
+
+    def cell(self, by: str, solver: str) -> list[Stage]:
         """What a decomposer and a solver take together, beyond the decompositions that others share."""
-        grid, limit, name = self._study.grid, self._study.decompose.limit, f"solve: {by} -> {solver}"
+        grid, name, questions = self._study.grid, f"solve: {by} -> {solver}", self._asked(by)
         ways = 1 + grid.samples
         if not names.interactive(by):
             times = 1 + (min(grid.samples, 1) if self.shares(solver) else grid.samples)
             return [self.solving(name, solver, questions, times, ways, is_decomposed=not by.startswith("none"))]
         if solver not in grid.interactive:
             return []
-        answered = (limit + 1) * ways  # each sample may go a way of its own
-        stages = [self.solving(name, solver, questions, answered, answered, is_decomposed=True)]
+        limit = self._study.decompose.limit
+        answers = ways * self._calls(name, limit + 1)  # each sample may go a way of its own
+        stages = [self.solving(name, solver, questions, answers, answers, is_decomposed=True)]
         if asker := names.asked(by):
-            stages.insert(0, self.decomposing(f"ask: {by} -> {solver}", asker, questions, limit * ways))
+            asking = f"ask: {by} -> {solver}"
+            asks = ways * self._calls(asking, limit)
+            stages.insert(0, self.decomposing(asking, asker, questions, asks, asks))
         return stages
 
+    def _calls(self, stage: str, most: float) -> float:
+        """Turns of a sample: as a pilot measured, or as many as there may be."""
+        return self.measured[stage].calls if stage in self.measured else most
+
+    def unshared(self) -> Naive:
+        """Samples of a grid whose cells share nothing; of interactive ones at most."""
+        grid, limit = self._study.grid, self._study.decompose.limit
+        votes = ["greedy", *(f"{vote}@{grid.samples}" for vote in dict.fromkeys(grid.votes) if grid.samples)]
+        cells = []
+        for by, solver, vote in product(grid.decomposers, grid.solvers, votes):
+            k, asks = (1 if vote == "greedy" else grid.samples), bool(names.asked(by))
+            if not names.interactive(by):
+                each = int(asks), k
+            elif solver in grid.interactive:
+                each = k * limit * asks, k * (limit + 1)
+            else:
+                continue
+            cells += [(Cell(by, solver, vote), *each)] * len(self._asked(by))
+        return unshared(cells)
+
     def solving(
-        self, name: str, model: str, questions: Sequence[Question], times: int, samples: int, *, is_decomposed: bool
+        self, name: str, model: str, questions: Sequence[Question], times: float, samples: float, *, is_decomposed: bool
     ) -> Stage:
         """A stage in which each prompt is sent so many `times`, for so many samples of each question in all."""
         made = [_SUBQUESTION] * self._study.decompose.limit if is_decomposed else []
@@ -191,11 +218,11 @@ class _Planner:
         model: str,
         questions: int,
         prompts: Sequence[Sequence[Message]],
-        times: int,
-        samples: int,
+        times: float,
+        samples: float,
         limit: int,
     ) -> Stage:
-        wanted, sent = questions * samples, questions * times
+        wanted, sent = round(questions * samples), round(questions * times)
         known = self.measured.get(name)
         prompt = known.prompt if known else sum(map(self._count(model), prompts)) / max(1, len(prompts))
         error = 2 * known.error if known else float("inf")

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from ..distill import student
 from ..distill.recipes import RankerRecipe
 from ..tasks.errors import ConfigError
-from . import figures, results
+from . import figures, names, results
 from .amortise import repaid
-from .ballots import rule_curves
+from .ballots import Composition, rule_curves
+from .compose import Cell
 from .figures import AxisName, Columns, Style
 from .outlays import Currency, Outlays
 from .ranking import gains, score_lines
@@ -49,8 +50,10 @@ class Drawn:
         return lines(self.rows)
 
 
-def accuracy_cost(of: Drawn) -> Plot:
-    """Accuracy against what a question costs."""
+def accuracy_cost(of: Drawn) -> Plot | None:
+    """Accuracy against what a question costs; nothing where no cell's cost is known."""
+    if not any(figures.AXES[of.axis].cost(line) for line in of.lines):
+        return None
     return Plot(figures.accuracy_cost(of.lines, of.axis), _LINE, _numbers(of.lines, [of.lines[0].test]))
 
 
@@ -69,14 +72,20 @@ def heat_map(of: Drawn) -> Plot:
 
 
 def slopes(of: Drawn) -> Plot | None:
-    """Accuracy from test to test."""
-    tests = list(dict.fromkeys(line.test for line in of.lines if line.test != ALL))
-    return Plot(figures.slopes(of.lines), _LINE, _numbers(of.lines, tests)) if len(tests) > 1 else None
+    """Accuracy from test to test, of what could be put to work: no controls, no gold, no untrained solver."""
+    ways = [line for line in of.lines if _is_way(line.cell) and line.cell.vote == of.lines[0].cell.vote]
+    tests = list(dict.fromkeys(line.test for line in ways if line.test != ALL))
+    return Plot(figures.slopes(ways, of.lines), _LINE, _numbers(ways, tests)) if len(tests) > 1 else None
+
+
+def _is_way(cell: Cell | Composition) -> bool:
+    return names.is_of_use(cell.decomposer) and "base" not in (cell.decomposer, cell.solver)
 
 
 def votes(of: Drawn) -> Plot | None:
-    """Accuracy against the number of samples, rule by rule."""
-    curves = rule_curves(of.rows, _whole_only(of.run))
+    """Accuracy against the number of samples, rule by rule, of what could be put to work, if anything could."""
+    every = rule_curves(of.rows, _whole_only(of.run))
+    curves = [curve for curve in every if _is_way(curve.composition)] or every
     numbers = [
         [*curve.composition, curve.vote, k, *one] for curve in curves for k, one in enumerate(curve.accuracies, 1)
     ]
@@ -164,7 +173,8 @@ def draw(
     with figures.styled(style, columns):
         made = PLOTS[name](Drawn(run, results.read(run / "results.parquet"), axis))
         if made is None:
-            raise ConfigError(f"{run} has nothing for the figure {name!r}")
+            known = f" by {axis}" if name in ("accuracy_cost", "break_even") else ""
+            raise ConfigError(f"{run} has nothing for the figure {name!r}{known}")
         figures.write(made.figure, out)
     _write(made, out.with_suffix(".csv"))
     return out

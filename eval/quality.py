@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from .stats import Estimate, accuracy, ratio
-from .summary import Rows, by_cell
+from .summary import Rows, by_decomposer
 
 Row = Mapping[str, Any]
 
@@ -135,15 +135,6 @@ class QualityLine:
 def quality_lines(rows: Rows) -> list[QualityLine]:
     """For each decomposer that has sub-questions, over all questions."""
     return [_line(decomposer, of) for decomposer, of in by_decomposer(rows).items()]
-
-
-def by_decomposer(rows: Rows) -> dict[str, list[dict[str, Any]]]:
-    """The rows of one cell of each decomposer that asks something: all its cells share the decompositions."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for cell, of_cell in by_cell(rows).items():
-        if cell.decomposer not in found and any(row["subquestions"] for row in of_cell):
-            found[cell.decomposer] = of_cell
-    return found
 
 
 def _line(decomposer: str, rows: Rows) -> QualityLine:

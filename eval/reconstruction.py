@@ -38,7 +38,7 @@ BATCH = 8
 
 SCHEMA = pa.schema(
     [
-        *(RESULTS.field(name) for name in ("decomposer", "test", "id")),
+        *(RESULTS.field(name) for name in ("decomposer", "test", "id", "subquestions")),
         ("reader", pa.string()),
         ("reconstruction", pa.float64()),
         ("reconstruction_gain", pa.float64()),
@@ -176,11 +176,7 @@ def _planned(encoded: Sequence[_Encoded]) -> list[list[_Encoded]]:
 
 def keep(rows: Rows, reader: Reader, path: Path) -> None:
     """Write what the reader says of every decomposition among the rows of results; at once or not at all."""
-    listed = {
-        (row["decomposer"], row["test"], row["id"]): Asked(row["question"], tuple(row["subquestions"]))
-        for row in rows
-        if row["subquestions"]
-    }
+    listed = {_key(row): Asked(row["question"], tuple(row["subquestions"])) for row in rows if row["subquestions"]}
     alone = {one: Asked(one.question, ()) for one in listed.values()}
     asked = list(dict.fromkeys([*listed.values(), *alone.values()]))
     said = dict(zip(asked, reader(asked), strict=True))
@@ -209,12 +205,17 @@ def joined(rows: Sequence[dict[str, Any]], path: Path, reader: str) -> list[dict
         kept = pq.read_table(path, columns=SCHEMA.names).to_pylist()
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise ConfigError(f"cannot read {path}: {error}; remove it and evaluate again") from error
-    said = {(one["decomposer"], one["test"], one["id"]): one for one in kept if one["reader"] == reader}
+    said = {_key(one): one for one in kept if one["reader"] == reader}
     return [
         row
         | {
-            name: said[key][name] if (key := (row["decomposer"], row["test"], row["id"])) in said else None
+            name: said[_key(row)][name] if _key(row) in said else None
             for name in ("reconstruction", "reconstruction_gain")
         }
         for row in rows
     ]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str, tuple[str, ...]]:
+    """Which decomposition a row holds: one decomposer may have several of a question, if it hears answers."""
+    return row["decomposer"], row["test"], row["id"], tuple(row["subquestions"])

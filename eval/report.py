@@ -92,7 +92,7 @@ class _Made:
     @property
     def notes(self) -> list[str]:
         """What stands below the main table."""
-        return [requests.said(self.run), _footnote(self.run), tables.MARKS]
+        return [requests.said(self.run), _footnote(self.run), tables.marks(self.squares)]
 
 
 def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
@@ -108,13 +108,16 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
 def _tables(made: _Made, out: Path) -> None:
     """All tables as Markdown; the main one as LaTeX and, unrounded, as CSV and Parquet."""
     main, best, rows = tables.main(made.lines, made.squares), tables.best(made.lines), made.rows
-    others = [tables.changes(made.swaps), *([tables.decompositions(found)] if (found := decomposed(rows)) else [])]
+    others = [
+        *([tables.changes(made.swaps)] if made.swaps else []),
+        *([tables.decompositions(found)] if (found := decomposed(rows)) else []),
+    ]
     others += [table for part in made.parts for table in part.tables()]
     others += [tables.verdicts(verdicts(rows)), *([tables.lenient(soft)] if (soft := lenient(rows)) else [])]
     others += [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
     shown = [tables.markdown(main, best), *map(tables.markdown, others), *(f"{note}\n" for note in made.notes)]
     (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
-    latex = tables.latex(main, "Accuracy and cost of every cell.", best, " ".join(made.notes))
+    latex = tables.for_print(made.lines, made.squares, " ".join(made.notes))
     (out / "table.tex").write_text(latex, encoding="utf-8")
     tables.save(tables.records(made.lines, made.squares), out / "table")
 
@@ -149,12 +152,10 @@ def _budgets(run: Path) -> str:
 
 def _page(made: _Made, drawn: page.Figures) -> str:
     rows, title = made.rows, f"divcon study: {made.run.resolve().name}"
-    few = list(dict.fromkeys(swap.vote for swap in made.swaps))[:2]  # the rules of one set of samples differ little
-    changes = tables.changes([swap for swap in made.swaps if swap.vote in few])
     browser = Browser.of(rows)
     sections = [
         f"<h1>{html.escape(title)}</h1>",
-        _says(made.lines, made.swaps, rows),
+        *_says(made),
         "<h2>Accuracy against cost</h2>",
         *scatter.sections(
             made.lines,
@@ -163,13 +164,10 @@ def _page(made: _Made, drawn: page.Figures) -> str:
         ),
         "<h2>Every decomposer before every solver</h2>",
         *drawn("heat_map", _HEAT),
-        "<h2>What the student changes</h2>",
-        "<p>The student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on "
-        "the same questions, in points, with 95 % intervals (Bonett and Price).</p>",
-        page.table(changes),
+        *_changes(made),
         "<h2>Test by test</h2>",
         *drawn("by_test", "Accuracy of every decomposer before each solver, test by test."),
-        *drawn("slopes", "Accuracy from test to test, controls aside."),
+        *drawn("slopes", "Accuracy from test to test, without controls, gold and the untrained student."),
         *_decompositions(rows),
         *(section for part in made.parts for section in part.sections(drawn)),
         "<h2>Verdicts</h2>",
@@ -195,9 +193,22 @@ def _page(made: _Made, drawn: page.Figures) -> str:
     return page.document(title, sections, browser.blocks())
 
 
+def _changes(made: _Made) -> list[str]:
+    few = list(dict.fromkeys(swap.vote for swap in made.swaps))[:2]  # the rules of one set of samples differ little
+    shown = [swap for swap in made.swaps if swap.vote in few]
+    if not shown:
+        return []
+    return [
+        "<h2>What the student changes</h2>",
+        "<p>A student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on the "
+        "same questions, in points, with 95 % intervals (Bonett and Price).</p>",
+        page.table(tables.changes(shown)),
+    ]
+
+
 _HEAT = (
-    "Accuracy on all questions; in small print the difference to the reference. A star: told from it at the 5 % level "
-    "(Holm, over all cells of the vote); a dagger: not every question was asked."
+    "Accuracy on all questions; in small print the difference to the reference, the cell called so. A star: told from "
+    "it at the 5 % level (Holm, over all cells of the vote); a dagger: not over every question."
 )
 
 
@@ -220,23 +231,32 @@ def _lenient(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _says(summary: list[Line], changed: list[Swap], rows: list[dict[str, Any]]) -> str:
-    """The study's answer in words that follow from its numbers."""
-    first = summary[0]
-    sentences = [_sentence(swap) for swap in changed if (swap.test, swap.vote) == (first.test, first.cell.vote)]
-    sentences += [_verdict(contrast) for contrast in contrasts(rows) if contrast.vote == first.cell.vote]
-    return f"<p class=lead>{html.escape(' '.join(sentences))}</p>"
+def _says(made: _Made) -> list[str]:
+    """The study's answer in words that follow from its numbers; nothing where the LLM's place was never taken."""
+    first = made.lines[0]
+    changed = [swap for swap in made.swaps if (swap.test, swap.vote) == (first.test, first.cell.vote)]
+    sentences = [_sentence(swap) for swap in changed]
+    sentences += _verdict([contrast for contrast in contrasts(made.rows) if contrast.vote == first.cell.vote])
+    return [f"<p class=lead>{html.escape(' '.join(sentences))}</p>"] if sentences else []
 
 
-def _verdict(contrast: Contrast) -> str:
+def _verdict(found: Sequence[Contrast]) -> list[str]:
+    """Which half to distil, where all pairs of students say the same."""
+    if not found:
+        return []
+    measured = "; ".join(map(_measured, found))
+    if all(contrast.change.low > 0 for contrast in found) or all(contrast.change.high < 0 for contrast in found):
+        half = "decomposer" if found[0].change.low > 0 else "solver"
+        return [f"In this run the {half} is the half to distil: {measured}."]
+    return [f"This run does not tell which half to distil: {measured}."]
+
+
+def _measured(contrast: Contrast) -> str:
     value, low, high = (100 * part for part in contrast.change)
-    measured = (
+    return (
         f"distilling the decomposer{_which(contrast.decomposer)} keeps {value:+.1f} points [{low:+.1f}, {high:+.1f}] "
         f"against distilling the solver{_which(contrast.solver)}"
     )
-    if low > 0 or high < 0:
-        return f"In this run the {'decomposer' if low > 0 else 'solver'} is the half to distil: {measured}."
-    return f"This run does not tell which half to distil: {measured}."
 
 
 def _which(student: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from .compose import Row
+from . import names
+from .compose import Cell, Row
 
 REQUESTS = "requests.json"
 """The file in a run directory that says so."""
@@ -24,25 +25,34 @@ class Naive(NamedTuple):
 
 def naive(rows: Iterable[Row]) -> Naive:
     """What the cells of these rows would ask for, each alone."""
-    return unshared((row.cell.vote, row.decompose.calls, row.solve.calls) for row in rows)
+    return unshared((row.cell, row.decompose.calls, row.solve.calls) for row in rows)
 
 
-def unshared(cells: Iterable[tuple[str, int, int]]) -> Naive:
-    """From each cell's vote, samples of its decompositions and samples of its solutions."""
-    each_vote = each_k = 0
-    for vote, decompose, solve in cells:
-        k = int(vote.partition("@")[2] or 1)
+def unshared(cells: Iterable[tuple[Cell, int, int]]) -> Naive:
+    """From each cell, samples of its decompositions and samples of its solutions."""
+    each_vote, each_k = 0, 0.0
+    for cell, decompose, solve in cells:
+        k = int(cell.vote.partition("@")[2] or 1)
         each_vote += decompose + solve
-        each_k += k * decompose + solve * (k + 1) // 2  # 1 + 2 + ... + k samples, where the vote has k
-    return Naive(each_vote, each_k)
+        # 1 + 2 + ... + k samples, where the vote has k; each time a decomposition, or as many ways of asking
+        each_k += (solve + decompose) * (k + 1) / 2 if names.interactive(cell.decomposer) else k * decompose
+        each_k += 0 if names.interactive(cell.decomposer) else solve * (k + 1) / 2
+    return Naive(each_vote, round(each_k))
+
+
+def write(asked: int, rows: Iterable[Row], run: Path) -> None:
+    """Replace a run's file, at once or not at all."""
+    part = (run / REQUESTS).with_suffix(".part")
+    part.write_text(json.dumps({"asked": asked, **naive(rows)._asdict()}) + "\n", encoding="utf-8")
+    part.replace(run / REQUESTS)
 
 
 def said(run: Path) -> str:
     """A sentence for the report; empty for a run that did not count."""
-    path = run / REQUESTS
-    if not path.is_file():
+    try:
+        counted = json.loads((run / REQUESTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return ""
-    counted = json.loads(path.read_text(encoding="utf-8"))
     return (
         f"{counted['asked']:,} different samples were asked for. Cells and votes that share nothing would have asked "
         f"for {counted['each_vote']:,}, and {counted['each_k']:,} if every k had samples of its own too."

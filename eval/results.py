@@ -84,7 +84,10 @@ def read(path: Path) -> list[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file:
             if absent := sorted(set(SCHEMA.names) - set(file.schema_arrow.names)):
-                raise ConfigError(f"{path} lacks {', '.join(absent)}; run its study again")
+                raise ConfigError(
+                    f"{path} is of an older divcon (it lacks {', '.join(absent)}); divcon eval "
+                    f"{path.parent}/config.yaml --run {path.parent} makes it again from what the run has bought"
+                )
             columns = [_column(file, name) for name in SCHEMA.names]
     except FileNotFoundError:
         raise ConfigError(f"no results in {path.parent}; run its study first") from None

@@ -40,10 +40,10 @@ from ..solve.interactive import Asker, InteractiveSolver, Worked
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import devices, names, phases, provenance, reconstruction, results, vote
+from . import devices, names, phases, provenance, reconstruction, requests, results, vote
 from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
+from .coverage import with_gold
 from .progress import Progress
-from .requests import REQUESTS, naive
 from .study import Study, differences, dump, parse
 from .teaching import HELD_OUT, check_methods, teach, teach_ranker
 
@@ -74,6 +74,7 @@ class Run:
                 if is_first():  # of several processes that train together, the first
                     opened.enter_context(_lock(self.directory / ".lock"))
                     self._remember()
+                self._reader()
                 self.base  # noqa: B018  # an engine that is not installed is found now, and not after the training
                 if wanted := [own["method"] for own in self._variants("solver").values() if "method" in own]:
                     check_methods(wanted)
@@ -157,10 +158,9 @@ class Run:
             self.distill_ranker()
         with self.store.watching() as wanted:
             rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
-        self._tell_devices("llm", "student")
-        requests = {"asked": len(wanted), **naive(rows)._asdict()}
-        (self.directory / REQUESTS).write_text(json.dumps(requests) + "\n", encoding="utf-8")
-        (self.directory / "data.json").write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
+        self._tell_devices("llm", "student", *self.study.models)
+        requests.write(len(wanted), rows, self.directory)
+        self._write_data()
         provenance.write(self._provenance(), self.directory)
         results.write(rows, self.directory / "results.parquet", self.overlaps())
         if reader:
@@ -260,13 +260,11 @@ class Run:
     def _check_tests(self) -> None:
         """Raise ConfigError for tests that cannot be asked what the grid asks."""
         self._refuse_overlap()
-        if "gold" in {names.interactive(name) or name for name in self.study.grid.decomposers} and not self._with_gold:
-            raise ConfigError("no test has gold sub-questions; leave gold out of grid.decomposers")
+        self._with_gold  # noqa: B018  # refused now, and not after the training
 
     @cached_property
     def _with_gold(self) -> frozenset[str]:
-        """The tests that have decompositions of their own."""
-        return frozenset(test for test, asked in self.tests.items() if any(q.subquestions for q in asked))
+        return with_gold(self.tests, self.study.grid.decomposers)
 
     def _refuse_overlap(self) -> None:
         """Raise ConfigError when a test question is a training question, unless that is allowed."""
@@ -316,6 +314,11 @@ class Run:
             }
             for name, (source, questions) in asked.items()
         }
+
+    def _write_data(self) -> None:
+        part = self.directory / "data.part"
+        part.write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
+        part.replace(self.directory / "data.json")
 
     def _provenance(self) -> dict[str, Any]:
         """What the results were made with."""
@@ -446,6 +449,8 @@ class Run:
             return False
         first, _, rest = key.partition(".")
         role, _, setting = rest.partition(".")
+        if key in _OF_THE_GRID:
+            first = "grid"
         made = {
             # Methods that are compared have a recipe in common, and each a method of its own.
             "distill": self._follow(role, setting),
@@ -513,9 +518,15 @@ OPERATIONAL = frozenset(
 """Settings that decide how models are run and not what they say; they may change in the middle of a run."""
 
 
+_OF_THE_GRID = frozenset(f"prompts.{name}" for name in ("direct", "next", "step", "finish"))
+"""Prompts that neither the teacher nor a student is asked with before the grid is."""
+
+
 def is_operational(key: str) -> bool:
     """Whether a setting, by its dotted name, decides only how models are run."""
     first, _, rest = key.partition(".")
+    if first == "models":
+        rest = rest.partition(".")[2]
     return (rest or first) in OPERATIONAL
 
 

@@ -12,7 +12,7 @@ from .compose import Cell
 from .run import is_operational, stored
 from .stats import Tested, crossed, holm
 from .study import differences
-from .summary import ALL, Rows, by_cell, paired, tests
+from .summary import ALL, Rows, by_cell, paired, reference, tests
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class Seeds:
     means: tuple[Mean, ...]
     beside: dict[Cell, Tested]
     """On all questions less the reference of the same vote, for other seeds and questions; p is Holm's over the cells
-    of the vote. The reference (the LLM in both phases) has none."""
+    of the vote. A reference has none."""
+    references: tuple[Cell, ...]
+    """Of each vote."""
     left_out: tuple[Cell, ...]
     """Cells that not every run has; a vote whose slope is learned is called differently under each seed."""
 
@@ -54,7 +56,8 @@ class Seeds:
             beside = self.beside.get(cell)
             star = "*" if beside and beside.p < 0.05 else ""
             shown = [_spread(of_cell.get(test), n[test]) for test in asked]
-            rows.append([*cell, *shown, tables.points(beside.estimate) + star if beside else ""])
+            shown.append(tables.points(beside.estimate) + star if beside else "reference" * (cell in self.references))
+            rows.append([*cell, *shown])
         return [*header, "beside the reference (points)"], rows
 
     def records(self) -> tuple[list[str], list[list[object]]]:
@@ -72,11 +75,13 @@ class Seeds:
     def note(self) -> str:
         """What stands in the table."""
         missing = ", ".join(cell.label for cell in self.left_out)
+        held = ", ".join(cell.label for cell in self.references)
         return (
             f"Means over the seeds {', '.join(map(str, self.seeds))} in per cent, with the lowest and the highest. A "
-            "seed redraws the training order, the adapters' initial values and the samples. Differences to the LLM in "
-            "both phases under the same vote have 95 % intervals over seeds and questions, which are crossed; * marks "
-            "those below 5 % after Holm's adjustment over the cells of the vote. "
+            "seed redraws the training order, the adapters' initial values and the samples. Differences to the "
+            f"reference of the same vote ({held}), on the questions that both were asked, have 95 % intervals over "
+            "seeds and questions, which are crossed; * marks those below 5 % after Holm's adjustment over the cells of "
+            "the vote. "
             f"{tables.INCOMPLETE} not every question was asked."
             + (f" Not in every run, and left out: {missing}." if missing else "")
         )
@@ -84,9 +89,9 @@ class Seeds:
     def save(self, stem: Path) -> None:
         """As STEM.md, STEM.tex, STEM.csv and STEM.parquet."""
         stem.parent.mkdir(parents=True, exist_ok=True)
-        stem.with_suffix(".md").write_text(f"{self}\n", encoding="utf-8")
+        Path(f"{stem}.md").write_text(f"{self}\n", encoding="utf-8")
         latex = tables.latex(self.table(), "Accuracy over seeds.", note=self.note())
-        stem.with_suffix(".tex").write_text(latex, encoding="utf-8")
+        Path(f"{stem}.tex").write_text(latex, encoding="utf-8")
         tables.save(self.records(), stem)
 
 
@@ -105,9 +110,16 @@ def over_seeds(runs: Sequence[Path]) -> Seeds:
     asked = tests([row for cell in cells for row in results_of[0][cell]])
     means = [mean for cell in cells for test in asked if (mean := _mean(cell, test, [of[cell] for of in results_of]))]
     beside: dict[Cell, Tested] = {}
+    references = []
     for vote in dict.fromkeys(cell.vote for cell in cells):
-        beside |= _beside([cell for cell in cells if cell.vote == vote], vote, results_of)
-    return Seeds(seeds, tuple(means), beside, tuple(cell for cell in every if cell not in cells))
+        of_vote = [cell for cell in cells if cell.vote == vote]
+        references.append(reference({cell: results_of[0][cell] for cell in of_vote}))
+        beside |= _beside(of_vote, references[-1], results_of)
+    return Seeds(seeds, tuple(means), beside, tuple(references), tuple(c for c in every if c not in cells))
+
+
+_MAY_DIFFER = ("seed", "grid.stops", "grid.reader")
+"""What says nothing about the samples."""
 
 
 def _seeds(runs: Sequence[Path]) -> tuple[int, ...]:
@@ -115,7 +127,7 @@ def _seeds(runs: Sequence[Path]) -> tuple[int, ...]:
         raise ConfigError("seeds are compared between two runs at least")
     studies = [stored(run) for run in runs]
     for run, study in zip(runs[1:], studies[1:], strict=True):
-        if unlike := [k for k in differences(studies[0], study) if k != "seed" and not is_operational(k)]:
+        if unlike := [k for k in differences(studies[0], study) if k not in _MAY_DIFFER and not is_operational(k)]:
             raise ConfigError(f"{runs[0]} and {run} differ in more than their seed: {', '.join(unlike)}")
     seeds = tuple(study.seed for study in studies)
     if twice := [seed for i, seed in enumerate(seeds) if seed in seeds[:i]]:
@@ -135,15 +147,12 @@ def _mean(cell: Cell, test: str, by_seed: Sequence[Rows]) -> Mean | None:
     return Mean(cell, test, len(credits[0]), sum(each) / len(each), min(each), max(each))
 
 
-def _beside(cells: Sequence[Cell], vote: str, results_of: Sequence[Mapping[Cell, Rows]]) -> dict[Cell, Tested]:
-    """The cells of one vote against its reference."""
-    reference = Cell("llm", "llm", vote)
-    if reference not in cells:
-        return {}
+def _beside(cells: Sequence[Cell], held: Cell, results_of: Sequence[Mapping[Cell, Rows]]) -> dict[Cell, Tested]:
+    """The cells of one vote against its reference, on the questions that both were asked."""
     tested: dict[Cell, Tested] = {}
     for cell in cells:
-        if cell != reference:
-            pairs = [paired(of[cell], of[reference]) for of in results_of]
+        pairs = [paired(of[cell], of[held]) for of in results_of]
+        if cell != held and pairs[0][0]:
             tested[cell] = crossed([[x - y for x, y in zip(a, b, strict=True)] for a, b in pairs])
     adjusted = holm([one.p for one in tested.values()])
     return {cell: Tested(one.estimate, p) for (cell, one), p in zip(tested.items(), adjusted, strict=True)}

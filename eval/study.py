@@ -21,6 +21,7 @@ from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
 from ..tasks.sources import AnySource, Source
 from . import names, stopping, vote
+from .summary import ALL
 
 _PLACES = {
     "decompose": ("question",),
@@ -122,6 +123,13 @@ class GridSettings(Settings):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
+        for key in ("decomposers", "solvers", "interactive"):
+            listed = getattr(self, key)
+            if twice := [name for i, name in enumerate(listed) if name in listed[:i]]:
+                raise ValueError(f"{twice[0]} is listed twice in {key}")
+        asking = [name for name in self.decomposers if names.interactive(name)]
+        if asking and not set(self.interactive) & set(self.solvers):
+            raise ValueError(f"nobody answers {asking[0]}: interactive names none of the solvers")
         try:
             for name in self.votes:
                 vote.score_of(name)
@@ -215,6 +223,8 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _grid_names_are_known(self) -> Self:
+        if ALL in self.tests:
+            raise ValueError(f"a test cannot be called {ALL!r}: tables call all tests together so")
         try:
             for name in self.models:
                 names.check_model(name)
@@ -236,6 +246,9 @@ class Study(Settings):
     def _only_a_student_is_priced_by_its_share(self) -> Self:
         if isinstance(self.llm.price, SharePriceSettings):
             raise ValueError("llm.price cannot be like the LLM's own; give its rates")
+        for name, model in self.models.items():
+            if isinstance(model.price, SharePriceSettings):
+                raise ValueError(f"models.{name}.price: only a student is priced {{like: llm}}; give its rates")
         if isinstance(self.student.price, SharePriceSettings) and isinstance(self.llm.price, MachinePriceSettings):
             raise ValueError("student.price {like: llm} is a share of a price by tokens; llm.price is a machine's")
         return self

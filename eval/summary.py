@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from ..lm.cost import total
 from . import names
 from .compose import Cell
 from .paired import p_value
@@ -50,12 +51,12 @@ class Line:
     @property
     def flops(self) -> float | None:
         """Both phases and the ranker, a question."""
-        return _add(self.decompose.flops, self.solve.flops, self.rank.flops)
+        return total([self.decompose.flops, self.solve.flops, self.rank.flops])
 
     @property
     def dollars(self) -> float | None:
         """Both phases and the ranker, a question."""
-        return _add(self.decompose.dollars, self.solve.dollars, self.rank.dollars)
+        return total([self.decompose.dollars, self.solve.dollars, self.rank.dollars])
 
     @property
     def tokens(self) -> float:
@@ -93,6 +94,19 @@ def by_cell(rows: Rows) -> dict[Cell, list[dict[str, Any]]]:
         return Cell(row["decomposer"], row["solver"], row["vote"])
 
     return {key: list(group) for key, group in groupby(rows, key=cell)}
+
+
+def by_decomposer(rows: Rows) -> dict[str, list[dict[str, Any]]]:
+    """The rows of one cell of each decomposer that asks something: all its cells share the decompositions.
+
+    Where sub-questions are asked one at a time they hang on the solver's answers, and each solver has rows of its own.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for cell, of_cell in by_cell(rows).items():
+        name = f"{cell.decomposer} before {cell.solver}" if names.interactive(cell.decomposer) else cell.decomposer
+        if name not in found and any(row["subquestions"] for row in of_cell):
+            found[name] = of_cell
+    return found
 
 
 @dataclass(frozen=True)
@@ -142,12 +156,12 @@ class Contrast(NamedTuple):
 
 
 def contrasts(rows: Rows) -> list[Contrast]:
-    """For each vote, on all questions: every student that decomposes against the first that solves."""
+    """For each vote, on all questions: every student that decomposes against every one that solves."""
     cells = by_cell(rows)
     found = []
     for vote in dict.fromkeys(cell.vote for cell in cells):
         taught = _taught(cells, vote)
-        solvers = [(name, cell) for phase, name, cell in taught if phase == "solver"][:1]
+        solvers = [(name, cell) for phase, name, cell in taught if phase == "solver"]
         for name, cell in ((name, cell) for phase, name, cell in taught if phase == "decomposer"):
             for solver, other in solvers:
                 a, b = paired(cells[cell], cells[other])
@@ -161,6 +175,7 @@ class Square(NamedTuple):
 
     cell: Cell
     accuracy: Estimate
+    reference: Cell
     beside: Estimate | None
     """Accuracy less the reference's, on the questions that both were asked; None for the reference itself."""
     p: float | None
@@ -168,16 +183,17 @@ class Square(NamedTuple):
     shared; adjusted over all squares of the vote (Holm)."""
     is_complete: bool
     """Whether every question was asked."""
+    is_beside_complete: bool
+    """Whether the difference is over every question."""
 
 
 def squares(rows: Rows, vote: str | None = None) -> list[Square]:
-    """Of one vote, the first one unless another is named; the reference is the LLM in both phases, or the first."""
+    """Of one vote, the first one unless another is named, each beside `reference`."""
     cells = by_cell(rows)
     vote = vote or next(iter(cells)).vote
     of_vote = {cell: of for cell, of in cells.items() if cell.vote == vote}
-    reference = Cell("llm", "llm", vote)
-    reference = reference if reference in of_vote else next(iter(of_vote))
-    pairs = {cell: paired(of, of_vote[reference]) for cell, of in of_vote.items() if cell != reference}
+    held = reference(of_vote)
+    pairs = {cell: paired(of, of_vote[held]) for cell, of in of_vote.items() if cell != held}
     tested = [cell for cell, (a, _) in pairs.items() if a]
     ps = dict(zip(tested, holm([p_value(*pairs[cell]) for cell in tested]), strict=True))
     asked = len({_key(row) for row in rows})
@@ -185,12 +201,21 @@ def squares(rows: Rows, vote: str | None = None) -> list[Square]:
         Square(
             cell,
             accuracy([row["credit"] for row in of_cell]),
+            held,
             difference(*pairs[cell]) if cell in ps else None,
             ps.get(cell),
             len(of_cell) == asked,
+            cell == held or len(pairs[cell][0]) == asked,
         )
         for cell, of_cell in of_vote.items()
     ]
+
+
+def reference(of_vote: Mapping[Cell, Rows]) -> Cell:
+    """What the cells of a vote are held against: the LLM in both phases, or the first that was asked most questions."""
+    alone = next((cell for cell in of_vote if cell[:2] == ("llm", "llm")), None)
+    most = max(len(of_cell) for of_cell in of_vote.values())
+    return alone or next(cell for cell, of_cell in of_vote.items() if len(of_cell) == most)
 
 
 def paired(a: Rows, b: Rows, test: str = ALL) -> tuple[list[float], list[float]]:
@@ -229,8 +254,10 @@ class Clean(NamedTuple):
     """A cell on all questions, and on those that share nothing with the training questions."""
 
     cell: Cell
+    asked: int
     whole: Estimate
     questions: int
+    """Clean ones."""
     clean: Estimate
     leaks: int
     """Questions whose decomposition holds the gold answer, which the question itself does not."""
@@ -243,7 +270,7 @@ def clean(rows: Rows) -> list[Clean]:
         untouched = [row["credit"] for row in of_cell if row["overlap"] == "none"]
         leaks = sum(row["leaks_answer"] for row in of_cell)
         whole = accuracy([row["credit"] for row in of_cell])
-        found.append(Clean(cell, whole, len(untouched), accuracy(untouched), leaks))
+        found.append(Clean(cell, len(of_cell), whole, len(untouched), accuracy(untouched), leaks))
     return found
 
 
@@ -333,9 +360,7 @@ class Decomposed:
 def decomposed(rows: Rows) -> list[Decomposed]:
     """For each decomposer and test, over the questions whose sub-questions can be judged."""
     found, asked = [], tests(rows)
-    of_cells = {cell.decomposer: group for cell, group in reversed(by_cell(rows).items())}
-    for decomposer in dict.fromkeys(row["decomposer"] for row in rows):
-        of_one_cell = of_cells[decomposer]
+    for decomposer, of_one_cell in by_decomposer(rows).items():
         for test in asked:
             judged = [row for row in of_one_cell if test in (ALL, row["test"])]
             right = [float(row["decomposition_right"]) for row in judged if row["decomposition_right"] is not None]
@@ -375,8 +400,3 @@ def _phase(name: str, rows: Rows) -> PhaseMean:
         flops=known("flops"),
         dollars=known("dollars"),
     )
-
-
-def _add(*parts: float | None) -> float | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from math import isinf, isnan
 from pathlib import Path
@@ -55,12 +56,19 @@ def best(lines: Sequence[Line]) -> Places:
     return frozenset(found)
 
 
-MARKS = (
-    f"* differs from the reference of its vote (the LLM in both phases) at the 5 % level, Holm-adjusted over the cells "
-    f"of the vote; McNemar's exact test, or sign flips where ties shared credit. {INCOMPLETE} not every question was "
-    "asked (no gold sub-questions there); differences are on the questions that both cells were asked. Bold: the best "
-    "of a test."
-)
+def marks(squares: Sequence[Square]) -> str:
+    """What the main table's signs mean."""
+    held = " and ".join(dict.fromkeys(_pair(square.reference) for square in squares))
+    return (
+        f"The reference of a vote is {held}. * differs from it at the 5 % level, Holm-adjusted over the cells of the "
+        f"vote; McNemar's exact test, or sign flips where ties shared credit. {INCOMPLETE} is not over every question "
+        "(a test without gold sub-questions); costs are then means over those that were asked, and a difference is "
+        "over the questions that both cells were asked. Bold: the best of a test among cells that were asked all of it."
+    )
+
+
+def _pair(cell: Cell) -> str:
+    return f"{cell.decomposer} \N{RIGHTWARDS ARROW} {cell.solver}"
 
 
 def records(lines: Sequence[Line], squares: Sequence[Square]) -> tuple[list[str], list[list[object]]]:
@@ -85,11 +93,9 @@ def save(numbers: tuple[list[str], list[list[object]]], stem: Path) -> None:
     import pyarrow.parquet as pq
 
     header, rows = numbers
-    with stem.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+    with Path(f"{stem}.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    pq.write_table(
-        pa.table([list(column) for column in zip(*rows, strict=True)], names=header), stem.with_suffix(".parquet")
-    )
+    pq.write_table(pa.table([list(column) for column in zip(*rows, strict=True)], names=header), f"{stem}.parquet")
 
 
 def changes(swaps: Sequence[Swap]) -> Table:
@@ -249,9 +255,14 @@ def overlap(found: Sequence[Shared]) -> Table:
 
 def cleaned(found: Sequence[Clean]) -> Table:
     """A row a cell: accuracy on all questions beside the clean ones, and leaks."""
-    header = ["decomposer", "solver", "vote", "all questions", f"clean questions (n={found[0].questions})", "leaks"]
+    header = ["decomposer", "solver", "vote", "n", "all of them", "clean", "on clean ones", "leaks"]
     return header, [
-        [*c.cell, percent(c.whole), percent(c.clean) if c.questions else "none is clean", str(c.leaks)] for c in found
+        [
+            *(*c.cell, str(c.asked), percent(c.whole), str(c.questions)),
+            percent(c.clean) if c.questions else "none is clean",
+            str(c.leaks),
+        ]
+        for c in found
     ]
 
 
@@ -388,12 +399,29 @@ def latex(table: Table, caption: str, bold: Places = frozenset(), note: str = ""
     body = "\n".join(" & ".join(row) + r" \\" for row in marked)
     head = " & ".join(map(_escape, header)) + r" \\"
     return (
-        "\\begin{table}\n\\centering\n\\small\n"
+        "\\begin{table}\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{4pt}\n"
         f"\\caption{{{_escape(caption)}}}\n\\begin{{tabular}}{{{_columns(rows)}}}\n\\toprule\n"
         f"{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
         + (f"\n\\smallskip\n\\raggedright\\footnotesize {_escape(note)}\n" if note else "")
         + "\\end{table}\n"
     )
+
+
+def for_print(lines: Sequence[Line], squares: Sequence[Square], note: str) -> str:
+    """The main table as LaTeX, one float a vote: accuracy, the difference to the reference, FLOPs."""
+    made = []
+    for vote in dict.fromkeys(line.cell.vote for line in lines):
+        of_vote = [line for line in lines if line.cell.vote == vote]
+        header, rows = main(of_vote, [square for square in squares if square.cell.vote == vote])
+        keep = [i for i, name in enumerate(header) if name not in ("vote", *_SCREEN_ONLY)]
+        kept = [header[i] for i in keep], [[row[i] for i in keep] for row in rows]
+        places = frozenset((row, keep.index(column)) for row, column in best(of_vote))
+        made.append(latex(kept, f"Accuracy (%) and cost of every cell, {vote}.", places, note))
+    return "\n".join(made)
+
+
+_SCREEN_ONLY = ("tokens: decompose", "solve", "seconds", "dollars")
+"""Columns of the main table that a page of paper has no room for; they are in its CSV."""
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:
@@ -450,12 +478,20 @@ def _beside(square: Square | None) -> str:
     if square is None:
         return ""
     if square.beside is None or square.p is None:
-        return "reference"
-    return points(square.beside) + ("" if square.is_complete else f" {INCOMPLETE}") + ("*" if square.p < 0.05 else "")
+        return "reference" if square.cell == square.reference else "no question in common"
+    dagger, star = ("" if square.is_beside_complete else f" {INCOMPLETE}"), ("*" if square.p < 0.05 else "")
+    return points(square.beside) + dagger + star
 
 
 def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    """Text for LaTeX; numbers with a sign or a power of ten become mathematics."""
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    escaped = _POWER.sub(lambda found: rf"${found[1]}\times10^{{{int(found[2])}}}$", escaped)
+    return _SIGNED.sub(lambda found: f"${found[1]}$", escaped)
+
+
+_POWER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]\d+)\b")
+_SIGNED = re.compile(r"(?<![\w$.^{-])([+-]\d+(?:\.\d+)?)(?![\w}])")
 
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

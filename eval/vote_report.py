@@ -85,7 +85,7 @@ class Votes:
 
 
 _CURVES = (
-    "Expected accuracy against the number of samples, rule by rule: over all subsets of so many, or over 256 drawn "
-    "ones where there are more. The band is the first rule's 95 % interval over questions. A ranker that looks at a "
-    "question's other samples scores all of them together, and its rules have no curve."
+    "Expected accuracy against the number of samples, rule by rule, without controls: over all subsets of so many, or "
+    "over 256 drawn ones where there are more. The band is the first rule's 95 % interval over questions. A ranker "
+    "that looks at a question's other samples scores all of them together, and its rules have no curve."
 )

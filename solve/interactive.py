@@ -5,7 +5,6 @@ The "dynamic" mode that Divide-or-Conquer compares with in its Table 6.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -96,7 +95,8 @@ class _Way:
     """Samples of one question that have had the same sub-questions and answers so far."""
 
     question: int
-    samples: int
+    samples: tuple[int, ...]
+    """Which of the question's samples."""
     history: History = ()
     said: tuple[str, ...] = ()
     """What the asker wrote, turn by turn."""
@@ -125,7 +125,8 @@ class InteractiveSolver:
     def __call__(self, questions: Sequence[Question], asker: Asker) -> list[Worked]:
         """Every question worked, in order. Samples part where their answers do: only then is the asker asked twice."""
         spent = [_Spent() for _ in questions]
-        going, ended = [_Way(i, self.solver.samples) for i in range(len(questions))], []
+        going = [_Way(i, tuple(range(self.solver.samples))) for i in range(len(questions))]
+        ended: list[_Way] = []
         for _ in range(self.limit):
             asked, done = _ask(questions, going, asker, spent)
             ended += done
@@ -141,22 +142,30 @@ class InteractiveSolver:
         for (way, subquestion), reply in zip(asked, self.solver.model(requests, self.solver.advance), strict=True):
             spent[way.question].solving.append(tuple(completion.usage for completion in reply))
             answers = [_answer(read_solution(completion, questions[way.question])) for completion in reply]
-            for answer, samples in Counter(answers).items():
+            for answer in dict.fromkeys(answers):
+                samples = tuple(i for i, own in zip(way.samples, answers, strict=True) if own == answer)
                 history = (*way.history, Answered(subquestion, answer))
                 going.append(replace(way, samples=samples, history=history))
         return going
 
     def _finish(self, questions: Sequence[Question], ways: Sequence[_Way], spent: Sequence[_Spent]) -> list[Worked]:
         replies = self.solver.model([self._last(questions[w.question], w) for w in ways], self.solver.advance)
-        solutions: list[list[Solution]] = [[] for _ in questions]
+        solutions: list[dict[int, Solution]] = [{} for _ in questions]
         first: dict[int, _Way] = {}
         for way, reply in zip(ways, replies, strict=True):
-            first.setdefault(way.question, way)
+            if 0 in way.samples:
+                first[way.question] = way
             spent[way.question].solving.append(tuple(completion.usage for completion in reply))
-            read = [read_solution(completion, questions[way.question]) for completion in reply]
-            solutions[way.question] += [replace(one, text=f"{listing(way.history)}{one.text}") for one in read]
+            for sample, completion in zip(way.samples, reply, strict=True):
+                read = read_solution(completion, questions[way.question])
+                solutions[way.question][sample] = replace(read, text=f"{listing(way.history)}{read.text}")
         return [
-            Worked(_decomposition(first[i], took.asking), tuple(solutions[i]), tuple(took.asking), tuple(took.solving))
+            Worked(
+                _decomposition(first[i], took.asking),
+                tuple(solutions[i][sample] for sample in range(self.solver.samples)),
+                tuple(took.asking),
+                tuple(took.solving),
+            )
             for i, took in enumerate(spent)
         ]
 
@@ -166,12 +175,12 @@ class InteractiveSolver:
 
     def _last(self, question: Question, way: _Way) -> Request:
         if not way.history:
-            return replace(self.solver.request(question, ()), n=way.samples)
+            return replace(self.solver.request(question, ()), n=len(way.samples))
         return self._request(way, self.finish, question=question.prompt, answered=listing(way.history))
 
     def _request(self, way: _Way, prompt: Prompt, **values: str) -> Request:
         message = Message("user", prompt.fill(**values))
-        return Request((message,), self.solver.sampling, way.samples, prompt.sha256, self.solver.logprobs)
+        return Request((message,), self.solver.sampling, len(way.samples), prompt.sha256, self.solver.logprobs)
 
 
 def listing(history: History) -> str:

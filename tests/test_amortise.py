@@ -238,7 +238,7 @@ def test_the_report_says_when_it_pays(run: Path, tmp_path: Path) -> None:
     whole = "\n".join(costs.sections(page.Figures(tmp_path, [])))
     for said in ("What distilling took", "When distilling pays", "What can be had for a cost", "the llm on cpu"):
         assert said in whole
-    assert len(costs.tables()) == 4
+    assert len(costs.tables()) == 5
 
 
 def test_what_nobody_knows_is_said_aloud(run: Path, tmp_path: Path) -> None:

@@ -218,9 +218,11 @@ def test_tables_escape_what_latex_reads() -> None:
     table = (["decomposer", "solver", "vote", "50 % & more"], [["a_b", "c", "sc@4", "1"]])
     assert r"50 \% \& more" in latex(table, "cap_tion") and r"a\_b & c & sc@4 & 1 \\" in latex(table, "")
     assert markdown(table).splitlines()[2] == "| a_b | c | sc@4 | 1 |"
-    assert latex((["$5 {x} ~ ^ \\ #", "b", "c"], []), "").splitlines()[6] == (
+    assert latex((["$5 {x} ~ ^ \\ #", "b", "c"], []), "").splitlines()[7] == (
         r"\$5 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \# & b & c \\"
     )
+    signed = latex((["a"], [["-85.0 [-94.5, +6.0]*"], ["1.28e+08"], ["none-direct"]]), "")
+    assert "$-85.0$ [$-94.5$, $+6.0$]*" in signed and r"$1.28\times10^{8}$" in signed and "none-direct" in signed
     assert markdown((["a | b"], [])).splitlines()[0] == r"| a \| b |"
     assert percent(of(1, 2)) == "50.0 [9.5, 90.5]" and ALL == "all questions"
 

@@ -17,8 +17,9 @@ import divcon
 from divcon.cli import main
 from divcon.decompose import Decomposition, controls
 from divcon.eval import names, results, tables
-from divcon.eval.compose import Changed, Decomposing, Solving, compose
+from divcon.eval.compose import Cell, Changed, Decomposing, Solving, compose
 from divcon.eval.requests import unshared
+from divcon.eval.run import is_operational
 from divcon.eval.stats import difference
 from divcon.eval.study import load
 from divcon.eval.summary import lines, paired, squares
@@ -112,6 +113,16 @@ def test_names_stand_for_recipes_and_folders() -> None:
         ("grid.decomposers=[interactive-none]", "'interactive-none' has nothing to ask one at a time"),
         ("grid.decomposers=[interactive-shuffled]", "'interactive-shuffled' has nothing to ask one at a time"),
         ("grid.interactive=[foo]", "no solver 'foo'; there are"),
+        ("grid.decomposers=[llm, none, llm]", "llm is listed twice in decomposers"),
+        ("grid={decomposers: [interactive-llm], solvers: [base]}", "nobody answers interactive-llm"),
+        (
+            "tests={all questions: {source: miniature, split: new-new, take: 1}}",
+            "a test cannot be called 'all questions'",
+        ),
+        (
+            "models={q: {engine: transformers, path: miniature/llm, price: {like: llm}}}",
+            "models.q.price: only a student is priced {like: llm}",
+        ),
         ("models={llm: {engine: transformers, path: miniature/llm}}", "a model cannot be called 'llm'"),
         ("models={a b: {engine: transformers, path: miniature/llm}}", "a model cannot be called 'a b'"),
     ],
@@ -234,8 +245,9 @@ def test_a_grid_asks_for_each_different_sample_once(run: Path) -> None:
 
 
 def test_unshared_samples_by_hand() -> None:
-    assert unshared([("greedy", 1, 1)]) == (2, 2)
-    assert unshared([("sc@4", 1, 4)]) == (5, 4 + 10)  # k of 1, 2, 3, 4, each with its decomposition
+    assert unshared([(Cell("llm", "llm", "greedy"), 1, 1)]) == (2, 2)
+    assert unshared([(Cell("llm", "llm", "sc@4"), 1, 4)]) == (5, 4 + 10)  # k of 1, 2, 3, 4, each with a decomposition
+    assert unshared([(Cell("interactive-llm", "llm", "sc@4"), 12, 16)]) == (28, 70)  # ways of 3 + 4 calls each
 
 
 def test_one_decomposer_before_several_llms(tmp_path: Path) -> None:
@@ -255,6 +267,69 @@ def test_one_decomposer_before_several_llms(tmp_path: Path) -> None:
     planned = divcon.plan("miniature", overrides=overrides, pilot=tmp_path / "run")
     (asking,) = (stage for stage in planned.stages if stage.name == "ask: interactive-other -> other")
     assert asking.tokens[0] > 0 or asking.tokens[1] < asking.samples * 96  # as long as the pilot's, not as the limit
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A test with gold sub-questions and one without."""
+    home = tmp_path_factory.mktemp("mixed")
+    own = [f'{{"question": "Tom has {n} pears. He eats 2 pears. How many?", "answer": "{n - 2}"}}' for n in (20, 30)]
+    (home / "own.jsonl").write_text("\n".join(own), encoding="utf-8")
+    overrides = [
+        *SMALL[:4],
+        f"tests={{with: {{source: miniature, split: new-new, take: 3}}, "
+        f"without: {{source: jsonl, path: {home / 'own.jsonl'}}}}}",
+        *(f"prompts.{name}=miniature/{name}" for name in ("next", "step", "finish")),
+        "grid.decomposers=[gold, none, llm, distilled, interactive-gold]",
+        "grid.solvers=[llm, distilled]",
+        "grid.samples=2",
+    ]
+    divcon.study("miniature", overrides=overrides, limit=LIMIT, run=home / "run")
+    return home / "run"
+
+
+def test_a_run_with_gold_on_one_test_of_two_is_reported_and_says_so(mixed: Path) -> None:
+    rows = results.read(mixed / "results.parquet")
+    assert {row["test"] for row in rows if "gold" in row["decomposer"]} == {"with"}
+    table = (mixed / "report" / "table.md").read_text(encoding="utf-8")
+    page = (mixed / "report" / "index.html").read_text(encoding="utf-8")
+    assert f"{tables.INCOMPLETE} n=3" in table and "not asked" in table
+    assert "Left out, having no gold sub-questions: without." in page
+    front = (mixed / "report" / "accuracy_cost.svg").read_text(encoding="utf-8")
+    assert "fewer questions" in front
+
+
+def test_comparing_with_a_cell_that_lacks_a_test_names_the_tests_that_both_know(mixed: Path) -> None:
+    cells = [str(mixed), "gold:llm:greedy", "llm:llm:greedy"]
+    outcome = CliRunner().invoke(main, ["compare", *cells])
+    assert outcome.exit_code == 2 and "were asked different questions, and cannot be compared" in outcome.output
+    assert "but on --test 'with'" in outcome.output
+    assert CliRunner().invoke(main, ["compare", *cells, "--test", "with"]).exit_code == 0
+
+
+def test_the_reference_is_a_cell_that_was_asked_most_questions(mixed: Path) -> None:
+    rows = [row for row in results.read(mixed / "results.parquet") if row["decomposer"] != "llm"]
+    found = squares(rows)
+    assert {square.reference[:2] for square in found} == {("none", "llm")}  # and not gold, which comes first
+    assert "The reference of a vote is none" in tables.marks(found)
+
+
+def test_a_plan_asks_gold_where_there_is_gold(mixed: Path) -> None:
+    planned = divcon.plan(str(mixed / "config.yaml"))
+    asked = {stage.name: stage.samples for stage in planned.stages}
+    assert asked["solve: gold -> llm"] == 3 * 3 and asked["solve: none -> llm"] == (3 + 2) * 3
+
+
+def test_what_only_the_grid_is_asked_with_may_change_until_there_are_results(tmp_path: Path) -> None:
+    divcon.collect("miniature", limit=1, run=tmp_path / "run")
+    own = [f"prompts.{name}=miniature/{name}" for name in ("direct", "next", "step", "finish")]
+    divcon.collect("miniature", overrides=own, limit=1, run=tmp_path / "run")
+    with pytest.raises(ConfigError, match="it differs in prompts"):
+        divcon.collect("miniature", overrides=["prompts.solve=solve"], limit=1, run=tmp_path / "run")
+
+
+def test_how_a_model_of_the_grid_is_reached_may_change() -> None:
+    assert is_operational("models.gpt.concurrency") and not is_operational("models.gpt.model")
 
 
 def test_comparing_what_is_not_there_is_one_sentence(run: Path) -> None:

@@ -82,6 +82,17 @@ def test_samples_part_only_where_their_answers_do() -> None:
     assert len(worked.asking) == 1 + 2 + 2 and [len(call) for call in worked.solving] == [4, 2, 2, 2, 2]
 
 
+def test_samples_keep_the_order_in_which_they_were_drawn() -> None:
+    def alternates(messages: Sequence[Message], index: int) -> str:
+        said = messages[-1].content
+        return f"The answer is: {7 + index % 2}" if "Answer only" in said else f"The answer is: {said.count('? 8')}"
+
+    with Store() as store:
+        model = Model("m", Scripted(answer=alternates), store)
+        (worked,) = interactive(model, samples=4)([PEARS], Listed({PEARS: PEARS.subquestions[:1]}))
+    assert [solution.answer for solution in worked.solutions] == ["0", "1", "0", "1"]
+
+
 def test_listed_sub_questions_ask_nobody_and_a_question_without_any_is_solved_whole() -> None:
     engine = Scripted(answer=says)
     with Store() as store:

@@ -89,7 +89,7 @@ def test_an_empty_file_is_no_config(tmp_path: Path) -> None:
 
 def test_a_plan_counts_what_will_be_asked() -> None:
     asked = [Question(str(i), "How many?", "7") for i in range(20)]
-    planned = plan(load("miniature"), asked[:10], asked)
+    planned = plan(load("miniature"), asked[:10], {"t": asked})
     samples = {stage.name: stage.samples for stage in planned.stages}
     assert samples["collect: solutions"] == 2 * samples["collect: decompositions"] == 20
     assert samples["decompose: distilled"] == 20
@@ -103,20 +103,20 @@ def test_a_plan_counts_prompts_as_they_are_sent(tmp_path: Path) -> None:
         study = load("miniature")
         model = Model("llm", study.llm.open(), store)
         replies = model([phases.decomposer(study, model).request(question) for question in asked])
-    planned = plan(study, asked, asked).stages[0]
+    planned = plan(study, asked, {"t": asked}).stages[0]
     assert planned.prompt_tokens == sum(reply.usage.prompt_tokens for (reply,) in replies)
     (tmp_path / "examples.jsonl").write_text(
         '{"question": "How many pears?", "answer": "7", "subquestions": ["How many?"], "solution": "The answer is 7."}',
         encoding="utf-8",
     )
     shown = load("miniature", [f"prompts.examples={tmp_path / 'examples.jsonl'}"])
-    assert plan(shown, asked, asked).stages[0].prompt_tokens > planned.prompt_tokens
+    assert plan(shown, asked, {"t": asked}).stages[0].prompt_tokens > planned.prompt_tokens
 
 
 def test_a_plan_counts_turns_and_what_sharing_saves() -> None:
     asked = [Question(str(i), "How many?", "7") for i in range(10)]
     grid = ["grid.decomposers=[llm, interactive-llm]", "grid.solvers=[llm]", "grid.votes=[sc, prob_sum]"]
-    planned = plan(load("miniature", grid), asked, asked)
+    planned = plan(load("miniature", grid), asked, {"t": asked})
     samples = {stage.name: stage.samples for stage in planned.stages}
     turns, ways = 4, 1 + 4  # decompose.limit; greedy and four samples
     assert samples["ask: interactive-llm -> llm"] == 10 * turns * ways
@@ -130,15 +130,15 @@ def test_a_plan_counts_turns_and_what_sharing_saves() -> None:
 def test_a_plan_says_what_it_may_cost_where_there_is_a_price() -> None:
     asked = [Question(str(i), "How many?" * 40, "7") for i in range(10)]
     api = "llm={engine: openai, model: gpt-4o-mini, base_url: %s}"
-    priced = plan(load("miniature", [api % "'https://api.openai.com/v1'"]), asked, asked)
+    priced = plan(load("miniature", [api % "'https://api.openai.com/v1'"]), asked, {"t": asked})
     collecting = next(stage for stage in priced.stages if stage.name == "collect: solutions")
     least, most = collecting.dollars or (0, 0)
     assert 0 < least == pytest.approx(collecting.prompt_tokens * 0.15e-6)
     assert most - least == pytest.approx(collecting.tokens[1] * 0.6e-6) and collecting.tokens[0] == 0
     assert "(all at their limits)" in str(priced)
-    apart = plan(load("miniature", [api % "'https://api.openai.com/v1', together: false"]), asked, asked)
-    batched = plan(load("miniature", [api % "'https://api.openai.com/v1', batch: true"]), asked, asked)
+    apart = plan(load("miniature", [api % "'https://api.openai.com/v1', together: false"]), asked, {"t": asked})
+    batched = plan(load("miniature", [api % "'https://api.openai.com/v1', batch: true"]), asked, {"t": asked})
     for each in (apart, batched):  # a batch has a request a sample
         assert each.stages[1].requests == 2 * priced.stages[1].requests == 20
-    local = plan(load("miniature", [api % "'http://127.0.0.1:8000/v1'"]), asked, asked)
+    local = plan(load("miniature", [api % "'http://127.0.0.1:8000/v1'"]), asked, {"t": asked})
     assert "what the LLM costs is unknown: give it a price" in str(local)

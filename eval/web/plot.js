@@ -1,7 +1,7 @@
 // Accuracy against cost: a point a cell, with its interval; the cells that no cheaper one reaches are joined.
 const COLOURS = [
   "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888", "#B8A800",
-  "#8A4FBF", "#8B5A2B", "#00868B", "#C2304F",
+  "#8A4FBF", "#8B5A2B", "#00868B", "#C2304F", "#3B3B98", "#A6A600", "#F4A6A6", "#5B8C5A",
 ]; // Okabe and Ito's, and more
 const SHAPES = [
   "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z", "M-4.5 -4.5H4.5V4.5H-4.5Z", "M0 -5.5L5.5 4.5H-5.5Z", "M0 -6L6 0L0 6L-6 0Z",
