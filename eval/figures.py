@@ -275,10 +275,11 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
 def votes(curves: Sequence[RuleCurve]) -> Figure:
     """A panel a composition: each rule's expected accuracy against the number of samples; a band for the first."""
     compositions = list(dict.fromkeys(curve.composition for curve in curves))
-    columns = min(_across(3), len(compositions))
+    columns = min(2 if _is_narrow() else 3, len(compositions))
     lines = -(-len(compositions) // columns)
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=_inches(2.4 * columns + 0.4, 2.2 * lines + 0.5), layout="constrained")
+        tall = 1.5 if _is_narrow() else 2.2
+        figure = Figure(figsize=_inches(2.4 * columns + 0.4, tall * lines + 0.5), layout="constrained")
         panels = list(figure.subplots(lines, columns, squeeze=False).flat)
         for panel, composition in zip(panels, compositions, strict=False):
             of = [curve for curve in curves if curve.composition == composition]
@@ -355,7 +356,9 @@ def break_even(found: Sequence[Repaid], unit: str = "FLOPs") -> Figure:
     least, most = 10 ** floor(log10(max(min(repaid), 100) / 10)), 10 ** ceil(log10(3 * max(repaid)))
     at = np.geomspace(least, most, 200)
     with mpl.rc_context(_style()):
-        figure = Figure(figsize=_inches(6.6, 4.2), layout="constrained")
+        width, height = _inches(6.6, 4.2)
+        entries = len(best) + len({one.beside for one in drawn})
+        figure = Figure(figsize=(width, height + _room(entries, _across(2))), layout="constrained")
         axes = figure.add_subplot()
         for dashes, (beside, cost) in zip(
             _DASHES, {one.beside: one.query_beside for one in drawn}.items(), strict=False
@@ -416,6 +419,11 @@ def write(figure: Figure, file: Path) -> None:
         figure.savefig(file, metadata=KINDS[kind])
 
 
+def _room(entries: int, columns: int) -> float:
+    """Inches that a legend below the axes needs beyond the four lines that a figure has for it."""
+    return max(0, -(-entries // columns) - 4) * _points_of(10) / 72
+
+
 class _Look:
     """Colour by decomposer, shape by solver, filled when votes are counted."""
 
@@ -441,7 +449,7 @@ class _Look:
     def overflow(self) -> float:
         """Inches that the legend needs beyond what a figure has for it."""
         entries = len(self._decomposers) + len(self._solvers) + len(self._votes) + 1
-        return max(0, -(-entries // self._columns) - 4) * _points_of(10) / 72
+        return _room(entries, self._columns)
 
     def legend(self, figure: Figure) -> None:
         """Below the axes: what colours, shapes and filling mean."""

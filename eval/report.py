@@ -235,7 +235,7 @@ def _says(made: _Made) -> list[str]:
     """The study's answer in words that follow from its numbers; nothing where the LLM's place was never taken."""
     first = made.lines[0]
     changed = [swap for swap in made.swaps if (swap.test, swap.vote) == (first.test, first.cell.vote)]
-    sentences = [_sentence(swap) for swap in changed]
+    sentences = [_sentence(swap) for swap in changed] if len(changed) < 3 else []  # of more, the table says it
     sentences += _verdict([contrast for contrast in contrasts(made.rows) if contrast.vote == first.cell.vote])
     return [f"<p class=lead>{html.escape(' '.join(sentences))}</p>"] if sentences else []
 
