@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -48,6 +51,17 @@ SMALL = [
     "grid.samples=0",
 ]
 LIMIT = 4
+WITHOUT_MODELS = """
+import sys
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "peft", "trl", "vllm", "openai"):
+            raise ImportError(f"this machine has no {name}")
+sys.meta_path.insert(0, Nothing())
+from pathlib import Path
+from divcon.eval.report import report
+report(Path(sys.argv[1]))
+"""
 
 
 def made(*subquestions: str) -> Decomposition:
@@ -283,6 +297,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "grid.decomposers=[gold, none, llm, distilled, interactive-gold]",
         "grid.solvers=[llm, distilled]",
         "grid.samples=2",
+        "grid.reader=miniature/base",
     ]
     divcon.study("miniature", overrides=overrides, limit=LIMIT, run=home / "run")
     return home / "run"
@@ -297,6 +312,17 @@ def test_a_run_with_gold_on_one_test_of_two_is_reported_and_says_so(mixed: Path)
     assert "Left out, having no gold sub-questions: without." in page
     front = (mixed / "report" / "accuracy_cost.svg").read_text(encoding="utf-8")
     assert "fewer questions" in front
+
+
+def test_a_copied_run_makes_the_same_report_without_models(mixed: Path, tmp_path: Path) -> None:
+    copy = tmp_path / mixed.name  # the page is called like its run
+    left = ("*.safetensors", "store.sqlite*", "report", "checkpoints")
+    shutil.copytree(mixed, copy, ignore=shutil.ignore_patterns(*left))
+    again = subprocess.run([sys.executable, "-c", WITHOUT_MODELS, copy], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    made, first = ({path.name: path.read_bytes() for path in (of / "report").iterdir()} for of in (copy, mixed))
+    assert made.keys() == first.keys() and len(made) > 30
+    assert [name for name in made if made[name] != first[name]] == []
 
 
 def test_comparing_with_a_cell_that_lacks_a_test_names_the_tests_that_both_know(mixed: Path) -> None:
