@@ -159,7 +159,6 @@ REPORT = """
 import resource, sys, time
 from pathlib import Path
 from divcon.eval import results
-from divcon.eval.study import dump, load
 from divcon.eval.report import report
 run = Path(sys.argv[1])
 start = time.process_time()
@@ -184,6 +183,7 @@ def paints(page: Path, times: int = 5) -> list[float]:
             tab = browser.new_page()
             tab.goto(page.as_uri(), wait_until="load", timeout=120_000)
             paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000"
+            tab.wait_for_timeout(1_000)  # a paint may be told of after the load
             ready = tab.evaluate("performance.timing.loadEventEnd - performance.timing.navigationStart") / 1000
             found.append(tab.evaluate(paint))
             print(f"  painted after {found[-1]:.2f} s, all loaded after {ready:.2f} s")

@@ -20,7 +20,9 @@ from .quality import MEASURES, measured
 from .stats import Estimate, ratio
 from .summary import Rows, by_cell, by_decomposer
 
-_DRAWS = 2_000
+_DRAWS, _FEWER = 2_000, 400
+_MANY = 1_000
+"""Questions of which fewer draws are made: each takes the square of the questions, and they tell more."""
 Array = npt.NDArray[np.float64]
 Key = Hashable
 """Which question a case is of."""
@@ -80,7 +82,8 @@ def _bootstrap(
 ) -> Estimate:
     """Of a statistic of how often each cluster is drawn; draws in which it is not defined are left out."""
     value = float(statistic(np.ones((1, clusters)))[0])
-    drawn = np.random.default_rng([seed, clusters]).multinomial(clusters, np.full(clusters, 1 / clusters), _DRAWS)
+    draws = _DRAWS if clusters <= _MANY else _FEWER
+    drawn = np.random.default_rng([seed, clusters]).multinomial(clusters, np.full(clusters, 1 / clusters), draws)
     found = statistic(drawn.astype(np.float64))
     found = found[~np.isnan(found)]
     if np.isnan(value) or not len(found):
