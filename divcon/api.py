@@ -143,9 +143,12 @@ def compare(run: Path, a: str, b: str, test: str | None = None) -> Comparison:
     return comparison(run, a, b, test)
 
 
-def seeds(runs: Sequence[Path], out: Path | None = None) -> Seeds:
-    """Runs of one study that differ in their seed alone; written to `out` as Markdown, LaTeX, CSV and Parquet."""
-    found = over_seeds(runs)
+def seeds(runs: Sequence[Path], out: Path | None = None, beside: str | None = None) -> Seeds:
+    """Runs of one study that differ in their seed alone, against `beside` (`decomposer:solver:vote`) or the LLM alone.
+
+    Written to `out` as Markdown, LaTeX, CSV and Parquet, where it is given.
+    """
+    found = over_seeds(runs, beside)
     if out:
         found.save(out)
     return found

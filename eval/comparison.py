@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,15 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
 
 def _of(rows: Rows, label: str) -> list[dict[str, Any]]:
     cells = by_cell(rows)
+    return sorted(cells[cell_of(label, cells)], key=_key)
+
+
+def cell_of(label: str, cells: Collection[Cell]) -> Cell:
+    """The cell of a label, `decomposer:solver:vote`. Raises ConfigError where it is none of these."""
     parts = label.split(":")
-    found = cells.get(Cell(*parts)) if len(parts) == len(Cell._fields) else None
-    if found is None:
-        there = ", ".join(":".join(cell) for cell in cells)
-        raise ConfigError(f"no cell {label!r}; there are {there}")
-    return sorted(found, key=_key)
+    if len(parts) == len(Cell._fields) and (cell := Cell(*parts)) in cells:
+        return cell
+    raise ConfigError(f"no cell {label!r}; there are {', '.join(':'.join(cell) for cell in cells)}")
 
 
 def _common(a: Rows, b: Rows) -> str:

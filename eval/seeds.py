@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..tasks.errors import ConfigError
 from . import results, tables
+from .comparison import cell_of
 from .compose import Cell
 from .run import is_operational, stored
 from .stats import Tested, crossed, holm
@@ -95,10 +96,11 @@ class Seeds:
         tables.save(self.records(), stem)
 
 
-def over_seeds(runs: Sequence[Path]) -> Seeds:
+def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
     """Runs of one study that differ in their seed alone.
 
-    Raises ConfigError where they differ otherwise, share a seed, or were asked different questions.
+    `beside` is a cell, `decomposer:solver:vote`, to hold the others of its vote against. Raises ConfigError where the
+    runs differ otherwise, share a seed or were asked different questions, and for a cell that they do not all have.
     """
     seeds = _seeds(runs)
     results_of = [by_cell(results.read(run / "results.parquet")) for run in runs]
@@ -109,13 +111,15 @@ def over_seeds(runs: Sequence[Path]) -> Seeds:
     every = list(dict.fromkeys(cell for of in results_of for cell in of))
     asked = tests([row for cell in cells for row in results_of[0][cell]])
     means = [mean for cell in cells for test in asked if (mean := _mean(cell, test, [of[cell] for of in results_of]))]
-    beside: dict[Cell, Tested] = {}
+    held = cell_of(beside, cells) if beside else None
+    tested: dict[Cell, Tested] = {}
     references = []
     for vote in dict.fromkeys(cell.vote for cell in cells):
         of_vote = [cell for cell in cells if cell.vote == vote]
-        references.append(reference({cell: results_of[0][cell] for cell in of_vote}))
-        beside |= _beside(of_vote, references[-1], results_of)
-    return Seeds(seeds, tuple(means), beside, tuple(references), tuple(c for c in every if c not in cells))
+        usual = reference({cell: results_of[0][cell] for cell in of_vote})
+        references.append(held if held in of_vote and held else usual)
+        tested |= _beside(of_vote, references[-1], results_of)
+    return Seeds(seeds, tuple(means), tested, tuple(references), tuple(c for c in every if c not in cells))
 
 
 _MAY_DIFFER = ("seed", "grid.stops", "grid.reader")

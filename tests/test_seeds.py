@@ -42,6 +42,15 @@ def test_means_over_seeds_and_differences_over_seeds_and_questions(tmp_path: Pat
     assert found.beside == {cell: expected}
 
 
+def test_any_cell_can_be_what_the_others_are_held_against(tmp_path: Path) -> None:
+    runs = [run(tmp_path / "a", 0), run(tmp_path / "b", 1)]
+    found = over_seeds(runs, "none:llm:greedy")
+    expected = crossed([[1.0 - credit for credit in CREDITS[seed]] for seed in (0, 1)])
+    assert found.beside == {Cell("llm", "llm", "greedy"): expected}
+    with pytest.raises(ConfigError, match="no cell 'gold:llm:greedy'; there are none:llm:greedy, llm:llm:greedy"):
+        over_seeds(runs, "gold:llm:greedy")
+
+
 def test_the_table_is_written_as_the_numbers_it_shows(tmp_path: Path) -> None:
     runs = [str(run(tmp_path / "a", 0)), str(run(tmp_path / "b", 1))]
     outcome = CliRunner().invoke(main, ["seeds", *runs, "--out", str(tmp_path / "out" / "seeds")])
