@@ -48,8 +48,12 @@ def interactive(study: Study, solver: PromptedSolver) -> InteractiveSolver:
 
 def _examples(study: Study) -> tuple[Question, ...]:
     """The worked examples that are shown first. Raises ConfigError for one that cannot be shown."""
-    path = prompts.examples(study.prompts.examples) if study.prompts.examples else None
-    shown = tuple(jsonl.read(path)) if path else ()
+    if study.prompts.examples is None:
+        return ()
+    path = prompts.examples(study.prompts.examples)
+    if not path.is_file():
+        raise ConfigError(f"no examples {study.prompts.examples!r} (prompts.examples); give gsm8k or a JSON Lines file")
+    shown = tuple(jsonl.read(path))
     for example in shown:
         if not (example.subquestions and example.solution):
             raise ConfigError(f"the example {example.id} in {path} needs subquestions and a solution")

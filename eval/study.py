@@ -60,7 +60,7 @@ class PromptNames(Settings):
         for role, places in _PLACES.items():
             prompt = prompts.load(getattr(self, role))
             if missing := [place for place in places if f"{{{place}}}" not in prompt.text]:
-                raise ValueError(f"prompt {prompt.name!r} cannot {role}: it has no place for {{{missing[0]}}}")
+                raise ValueError(f"prompt {prompt.name!r} cannot be {role}: it has no place for {{{missing[0]}}}")
             if role in ("single_stage", "direct") and "{subquestions}" in prompt.text:
                 raise ValueError(f"prompt {prompt.name!r} asks for sub-questions; a single stage has none")
         return self

@@ -46,7 +46,7 @@ def test_a_config_survives_being_written_out(tmp_path: Path) -> None:
         ("seed=2020-13-45", "not YAML"),
         ("distill.solver.micro_batch=3", "micro_batch 3 does not divide batch 32"),
         ("grid.solvers=[]", "grid.solvers: Tuple should have at least 1 item"),
-        ("prompts.solve=cot", "prompt 'cot' cannot solve: it has no place for {subquestions}"),
+        ("prompts.solve=cot", "prompt 'cot' cannot be solve: it has no place for {subquestions}"),
         ("prompts.single_stage=solve", "a single stage has none"),
         ("prompts.decompose=nonsense", "no prompt 'nonsense'"),
         ("llm={engine: openai, model: m, base_url: 'localhost:9'}", "llm.base_url: String should match"),
