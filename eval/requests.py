@@ -34,9 +34,9 @@ def unshared(cells: Iterable[tuple[Cell, int, int]]) -> Naive:
     for cell, decompose, solve in cells:
         k = int(cell.vote.partition("@")[2] or 1)
         each_vote += decompose + solve
-        # 1 + 2 + ... + k samples, where the vote has k; each time a decomposition, or as many ways of asking
-        each_k += (solve + decompose) * (k + 1) / 2 if names.interactive(cell.decomposer) else k * decompose
-        each_k += 0 if names.interactive(cell.decomposer) else solve * (k + 1) / 2
+        turns = (k + 1) / 2  # 1 + 2 + ... + k samples, where the vote has k
+        asks = turns if names.interactive(cell.decomposer) else k  # a way each, or for every k the decomposition anew
+        each_k += decompose * asks + solve * turns
     return Naive(each_vote, round(each_k))
 
 
