@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from .. import configs, prompts
 from ..distill.collect import CollectSettings
@@ -16,6 +15,7 @@ from ..distill.imported import TracesSource
 from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
 from ..distill.student import INTEGRATED
 from ..lm.settings import MachinePriceSettings, ModelSettings, SharePriceSettings, StudentSettings, VLLMSettings
+from ..tasks import strict
 from ..tasks.data_sets import NAMES
 from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
@@ -309,23 +309,12 @@ def find(config: str) -> Path:
 def load(config: str, overrides: Sequence[str] = ()) -> Study:
     """The study in a file, with dotted overrides (`grid.samples=8`) put over it."""
     path = find(config)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for override in overrides:
-            _override(values, override)
-    except (yaml.YAMLError, ValueError) as error:  # a bad date is a ValueError
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    return parse(values, str(path))
+    return parse(strict.read(path, overrides), str(path))
 
 
 def parse(values: Any, where: str) -> Study:
     """The study that these values describe. Raises ConfigError for the first thing wrong with them."""
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where} holds no settings")
-    try:
-        return Study.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error)}") from None
+    return strict.check(Study, values, where, _is_tag)
 
 
 def differences(old: Study, new: Study) -> list[str]:
@@ -337,35 +326,6 @@ def differences(old: Study, new: Study) -> list[str]:
 def dump(study: Study) -> str:
     """The study as YAML, defaults and all."""
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _override(values: Any, override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
-        raise ConfigError(f"--set {override!r} is not of the form key.key=value")
-    *above, last = dotted.split(".")
-    for key in above:
-        if not isinstance(values, dict):
-            break
-        values = values.setdefault(key, {})
-    if not isinstance(values, dict):
-        raise ConfigError(f"--set {override!r}: {'.'.join(above)} holds no keys")
-    values[last] = yaml.safe_load(text)
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problem in a sentence; for an unknown key, the nearest known one."""
-    first = error.errors(include_url=False)[0]
-    keys = [str(part) for part in first["loc"]]
-    if first["type"] == "extra_forbidden":
-        *above, wrong = keys
-        known = _fields(Study, above)
-        near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.0)
-        place = f" under {'.'.join(_without_tags(above))}" if above else ""
-        return f"unknown key {wrong!r}{place}; did you mean {near[0]!r}?" if near else f"unknown key {wrong!r}{place}"
-    place = ".".join(_without_tags(keys))
-    said = str(first["msg"]).removeprefix("Value error, ")
-    return f"{place}: {said}" if place else said
 
 
 _TAGS = {
@@ -384,54 +344,9 @@ _TAGS = {
 }
 
 
-def _without_tags(keys: Sequence[str]) -> list[str]:
-    """The keys of the file: a union's tag, which pydantic puts into the path, is not one of them."""
-
-    def is_tag(i: int) -> bool:
-        behind_name = i == 2 and keys[0] in ("tests", "models")  # a test may be called like a source
-        return (
-            keys[i] in _TAGS
-            and i > 0
-            and (behind_name or keys[i - 1] in ("train", "llm", "student", "tuning", "price"))
-        )
-
-    return [key for i, key in enumerate(keys) if not is_tag(i)]
-
-
-def _fields(model: type[BaseModel], above: Sequence[str]) -> list[str]:
-    """The keys that may stand below a path of keys and union tags."""
-    if not above:
-        return list(model.model_fields)
-    first, *rest = above
-    field = model.model_fields.get(first)
-    if field is None:
-        return []
-    members = _models(field.annotation)
-    if _is_mapping(field.annotation):
-        rest = rest[1:]  # a key of the file's own
-    if rest and rest[0] in _TAGS:
-        members = [member for member in members if rest[0] in _tag(member)]
-        rest = rest[1:]
-    return sorted({name for member in members for name in _fields(member, rest)})
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models(part)]
-
-
-def _is_mapping(annotation: Any) -> bool:
-    return getattr(annotation, "__origin__", None) is dict
-
-
-def _tag(model: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(
-        str(value)
-        for name in ("source", "engine", "kind")
-        if name in model.model_fields
-        for value in get_args(model.model_fields[name].annotation)
-    )
+def _is_tag(keys: Sequence[str], i: int) -> bool:
+    behind_name = i == 2 and keys[0] in ("tests", "models")  # a test may be called like a source
+    return keys[i] in _TAGS and i > 0 and (behind_name or keys[i - 1] in ("train", "llm", "student", "tuning", "price"))
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
