@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..tasks.errors import ConfigError
 from . import ledger
 from .completion import Completion, Draw, Request, Usage
 from .ledger import Batch, Lease, Ledger, Quote, Reserved, Spend
+from .wal import write_ahead
 
 FORMAT = 4
 """The version of the tables. 1 had no table `checked`, 2 no money, 3 no scores; they are brought up to date. Others are
@@ -91,7 +91,7 @@ class Store:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._path = path
             self._db = sqlite3.connect(path, isolation_level=None, timeout=_WAIT, check_same_thread=False)
-            self._write_ahead()
+            write_ahead(self._db, _WAIT)
             self._db.execute("PRAGMA synchronous=FULL")
             self._create()
         except (sqlite3.DatabaseError, OSError, ConfigError) as error:
@@ -108,18 +108,6 @@ class Store:
             yield wanted
         finally:
             self._wanted = None
-
-    def _write_ahead(self) -> None:
-        """Switch to WAL. SQLite does not wait for its lock here, whatever the timeout: it refuses at once."""
-        patience = time.monotonic() + _WAIT
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > patience:
-                    raise
-                time.sleep(0.01)
 
     def _create(self) -> None:
         with self._transaction():  # another process may be creating it too
