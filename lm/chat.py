@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .completion import Message
+from .without import Without
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,16 +27,50 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> l
     return list(tokenizer("".join(f"{turn['content']}\n\n" for turn in turns))["input_ids"])
 
 
+def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template says what a system turn holds: some refuse one, and some leave it out in silence."""
+    from jinja2 import TemplateError
+
+    if not tokenizer.chat_template:
+        return True
+    turns = [{"role": "system", "content": _MARK}, {"role": "user", "content": "?"}]
+    try:
+        return _MARK in str(tokenizer.apply_chat_template(turns, tokenize=False))
+    except TemplateError:
+        return False
+
+
+_MARK = "(what the system says)"
+
+
+def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """A conversation whose users say what its system turns did, each at the head of the turn that follows it."""
+    turns: list[Message] = []
+    waiting: list[str] = []
+    for message in messages:
+        if message.role == "system":
+            waiting.append(message.content)
+            continue
+        if message.role == "user":
+            message = message._replace(content="\n\n".join([*waiting, message.content]))
+            waiting = []
+        turns.append(message)
+    return (*turns, *(Message("user", "\n\n".join(waiting)) for _ in waiting[:1]))
+
+
 def without_control_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """The text without anything that the tokenizer would read as a control token.
 
-    Repeated until nothing is found, since dropping one token can join the pieces of another.
+    Dropping one token can join the pieces of another, which is dropped then too.
     """
-    special = [token for token in control_tokens(tokenizer) if token]
-    while any(token in text for token in special):
-        for token in special:
-            text = text.replace(token, "")
-    return text
+    return _without(tuple(token for token in control_tokens(tokenizer) if token))(text)
+
+
+@lru_cache(maxsize=16)
+def _without(tokens: tuple[str, ...]) -> Without:
+    """Drops these strings, the longest first where they overlap."""
+    pattern = "|".join(map(re.escape, tokens)) or r"(?!)"
+    return Without(pattern, longest=max(map(len, tokens), default=1), closing="".join({t[-1] for t in tokens}))
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
