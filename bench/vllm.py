@@ -43,14 +43,14 @@ def turn_of(engine: Engine, requests: list[Request]) -> Turn:
 
 def raw(engine: VLLM, requests: list[Request], *, seeded: bool) -> Turn:
     """The same prompts through `LLM.generate`, n samples a request."""
-    prompts = [{"prompt_token_ids": encode(engine._local.tokenizer, request.messages)} for request in requests]
+    prompts = [{"prompt_token_ids": encode(engine.local.tokenizer, request.messages)} for request in requests]
 
     def turn(number: int) -> int:
         how = SamplingParams(
             n=SAMPLES,
             temperature=HOW.temperature,
             max_tokens=HOW.max_tokens,
-            stop_token_ids=engine._local.stop_tokens,
+            stop_token_ids=engine.local.stop_tokens,
             seed=1000 * number if seeded else None,
         )
         outputs = engine.engine.generate(prompts, how, use_tqdm=False)

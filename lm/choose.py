@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from math import log
 
 import numpy as np
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
-from .completion import Draw
+from .completion import Completion, Draw
+from .hearing import Heard, Reader
+
+_SHARE = 1 / 20
+"""Of the time of generating, what listeners may take at most; while they have taken more, they hear nothing new."""
 
 
 class Choose(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it untyped
@@ -20,9 +26,10 @@ class Choose(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it u
     """
 
     def __init__(self, draws: Sequence[Draw], device: torch.device) -> None:
+        self._draws = draws
         samplings = [draw.request.sampling for draw in draws]
         streams = [np.random.Generator(np.random.Philox(key=draw.seed)) for draw in draws]
-        steps = samplings[0].max_tokens
+        steps = max(sampling.max_tokens for sampling in samplings)
         self._uniform = torch.tensor(np.stack([s.random(steps) for s in streams]), device=device)  # batch, steps
         self._temperature = torch.tensor([s.temperature for s in samplings], device=device)  # batch
         self._top_p = torch.tensor([s.top_p for s in samplings], device=device)  # batch
@@ -44,13 +51,14 @@ class Choose(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it u
         self._step += 1
         return torch.full_like(scores, -torch.inf).scatter(-1, token[:, None], 0.0)
 
-    def logprobs(self) -> list[list[float]]:
-        """The chosen tokens' log-probabilities under the model itself, a list a row."""
-        return torch.stack(self._logprobs, 1).tolist()
-
-    def certainties(self) -> list[list[float]]:
-        """KL(uniform || prediction) at each token, in nats, a list a row."""
-        return torch.stack(self._certainties, 1).tolist()
+    def scored(self, completions: Sequence[Completion]) -> list[Completion]:
+        """The rows' completions, those whose draw asked for it with what the model itself thought of their tokens."""
+        logprobs = torch.stack(self._logprobs, 1).tolist()
+        certainties = torch.stack(self._certainties, 1).tolist()
+        return [
+            _scored(made, logprobs[i], certainties[i]) if draw.request.logprobs else made
+            for i, (draw, made) in enumerate(zip(self._draws, completions, strict=True))
+        ]
 
     def _sample(self, scores: torch.Tensor) -> torch.Tensor:
         temperature = torch.where(self._sampled, self._temperature, 1.0)[:, None]
@@ -68,17 +76,71 @@ class Choose(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it u
         return torch.zeros_like(p).scatter(-1, index, ordered.masked_fill(before >= self._top_p[:, None], 0.0))
 
 
+def _scored(made: Completion, logprobs: list[float], certainties: list[float]) -> Completion:
+    length = made.usage.completion_tokens
+    certainty = sum(certainties[:length]) / max(1, length)  # KL(uniform || prediction) in nats
+    return replace(made, logprobs=tuple(logprobs[:length]), certainty=certainty)
+
+
 class StopStrings(StoppingCriteria):  # type: ignore[misc]  # transformers leaves it untyped
-    """Ends a row once its text holds a stop string.
+    """Ends a row once its text holds one of its stop strings.
 
     The library's own criterion takes a tokenizer's vocabulary apart to do so, and cannot read a word-level one.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str], prompt: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[Sequence[str]], prompt: int) -> None:
         self._tokenizer = tokenizer
         self._stops = stops
         self._prompt = prompt
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
         texts = self._tokenizer.batch_decode(input_ids[:, self._prompt :], skip_special_tokens=True)
-        return torch.tensor([any(stop in text for stop in self._stops) for text in texts], device=input_ids.device)
+        found = [any(stop in text for stop in stops) for text, stops in zip(texts, self._stops, strict=True)]
+        return torch.tensor(found, device=input_ids.device)
+
+
+class Limits(StoppingCriteria):  # type: ignore[misc]  # transformers leaves it untyped
+    """Ends each row at a limit of its own."""
+
+    def __init__(self, limits: Sequence[int], prompt: int, device: torch.device) -> None:
+        self._lengths = torch.tensor(limits, device=device) + prompt  # batch
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
+        return self._lengths <= input_ids.shape[1]
+
+
+class Hearing(StoppingCriteria):  # type: ignore[misc]  # transformers leaves it untyped
+    """Lets a batch be heard while it is generated, and ends the rows that nobody listens to any more."""
+
+    def __init__(self, draws: Sequence[Draw], heard: Heard, reader: Reader, prompt: int, device: torch.device) -> None:
+        self._draws = draws
+        self._heard = heard
+        self._reader = reader
+        self._prompt = prompt
+        self._texts = [""] * len(draws)
+        self._over: set[int] = set()
+        self._unheard = torch.zeros(len(draws), dtype=torch.bool, device=device)
+        self.left: dict[int, int] = {}
+        """By row, how many tokens it had when its listener left."""
+        self._began = time.perf_counter()
+        self._spent = 0.0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
+        now = time.perf_counter()
+        if self._spent <= _SHARE * (now - self._began):
+            for i, row in enumerate(input_ids[:, self._prompt :].tolist()):
+                if i not in self._over:
+                    self._tell(i, row)
+            self._spent += time.perf_counter() - now
+        return self._unheard
+
+    def _tell(self, i: int, row: list[int]) -> None:
+        draw = self._draws[i]
+        text, is_over = self._reader.so_far(row, draw.request.sampling)
+        if text.startswith(self._texts[i]):  # or else it is a tokenizer's that takes back what it wrote
+            self._texts[i] = text
+        if not self._heard(draw, self._texts[i]):
+            self.left[i] = len(row)
+            self._unheard[i] = True
+        if is_over or i in self.left:
+            self._over.add(i)

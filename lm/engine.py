@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from .completion import Completion, Draw
 from .cost import Footprint
+from .hearing import Heard
 from .store import Store
 
 
@@ -59,4 +60,13 @@ class Engine(Protocol):
         is in the store before it is sent and every completion before it is yielded. Raises ModelError when a model
         stays unreachable and ConfigError when a request can never succeed.
         """
+        ...
+
+
+@runtime_checkable
+class Speaker(Protocol):
+    """An engine that can be heard while it generates."""
+
+    def speak(self, draws: Sequence[Draw], adapter: Path | None, heard: Heard) -> list[Completion]:
+        """The completions of draws, each with a key of its own, in order and kept nowhere."""
         ...

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..tasks.errors import ConfigError
+from .chat import takes_system
 from .cost import Footprint, adapter_parameters, footprint_of
 from .engine import Identity
-from .weights import load_tokenizer, model_directory, stop_tokens, weights_hash
+from .weights import load_tokenizer, model_directory, read_config, stop_tokens, weights_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,12 +19,17 @@ NAT_CONFIG, NAT_UNITS = "nat_config.json", "nat_gate.safetensors"
 POSITIVE, NEGATIVE = "positive", "negative"
 """A NAT model's adapters, and the folders in its directory that they lie in (`nat`)."""
 
+_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""What models' configs call the length that they were made for."""
+
 
 class Local:
     """A model directory (or hub name), looked for when it is first asked about."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, context: int | None = None) -> None:
+        """`context` is what the engine allows, where that is less than the model does."""
         self._path = path
+        self._context = context
 
     @cached_property
     def directory(self) -> Path:
@@ -40,6 +46,19 @@ class Local:
         """Every token that ends a turn."""
         return stop_tokens(self.directory, self.tokenizer)
 
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether its chat template has room for a system turn."""
+        return takes_system(self.tokenizer)
+
+    @cached_property
+    def context(self) -> int | None:
+        """Tokens of a prompt and its completion together; None where nobody says how many there may be."""
+        config = read_config(self.directory / "config.json")
+        config |= config.get("text_config") or {}
+        lengths = [self._context, *map(config.get, _CONTEXT)]
+        return min((int(length) for length in lengths if length), default=None)
+
     def identity(self, host: str, name: str, adapter: Path | None) -> Identity:
         """Which model answers, by the contents of its files."""
         weights = weights_hash(self.directory)
@@ -49,6 +68,13 @@ class Local:
         """Its size, with an unmerged adapter on it."""
         base = footprint_of(self.directory)
         return base.with_adapter(adapter_parameters(adapter)) if adapter else base
+
+
+@runtime_checkable
+class Here(Protocol):
+    """An engine whose weights are on this machine, and its tokenizer with them."""
+
+    local: Local
 
 
 def is_nat(directory: Path) -> bool:

@@ -1,13 +1,14 @@
 """The engine on this machine: a causal language model in `transformers`, and any number of LoRA adapters on it.
 
 One copy of the base serves every adapter. Batches are sorted by prompt length; each row draws from a random stream of
-its own, so that a sample does not depend on its neighbours.
+its own, so that a sample does not depend on its neighbours. Several threads may ask: their batches take turns.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -16,15 +17,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..tasks.errors import ConfigError
 from .chat import encode
-from .completion import Completion, Draw, Sampling, Usage
+from .completion import Completion, Draw, Usage
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
+from .hearing import UNHEARD, Heard, Reader, silent
 from .local import NEGATIVE, POSITIVE, Local, adapter_weights, is_nat
 from .store import Store
 from .weights import Dtype, load_model
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    import torch
+    from transformers import PreTrainedModel, StoppingCriteria
 
 
 class _Prompted(NamedTuple):
@@ -37,22 +40,39 @@ class Transformers:
 
     def __init__(self, path: str, *, dtype: Dtype = "auto", batch: int = 32, device: str = "auto") -> None:
         """`dtype` auto is bfloat16 where the processor computes in it, else float32; only float32 repeats exactly."""
-        self._local = Local(path)
+        self.local = Local(path)
+        """Its directory and its tokenizer."""
         self._dtype = dtype
         self._batch = batch
         self._device = device
         self._adapters: dict[Path, list[str]] = {}
         self._peft: Any = None
+        self._turn = threading.Lock()
 
     def identity(self, adapter: Path | None) -> Identity:
-        return self._local.identity("local", f"{self._local.directory.name}:{self._dtype}", adapter)
+        return self.local.identity("local", f"{self.local.directory.name}:{self._dtype}", adapter)
 
     def footprint(self, adapter: Path | None) -> Footprint:
-        return self._local.footprint(adapter)
+        return self.local.footprint(adapter)
 
     @cached_property
     def _base(self) -> PreTrainedModel:
-        return load_model(self._local.directory, self._dtype, self._device).eval()
+        return load_model(self.local.directory, self._dtype, self._device).eval()
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self.local.tokenizer, self.local.stop_tokens)
+
+    @cached_property
+    def _has_places(self) -> bool:
+        """Whether the model has learnt a vector for every place (GPT-2, OPT), and knows none behind the last.
+
+        In a batch of several limits, a row that has ended would be led there by its padding.
+        """
+        from torch.nn import Embedding
+
+        named = self._base.named_modules()
+        return any(isinstance(m, Embedding) and ("wpe" in name or "position" in name) for name, m in named)
 
     def pulse(self) -> Pulse:
         return Pulse()
@@ -60,42 +80,61 @@ class Transformers:
     def generate(
         self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
-        self._base  # noqa: B018  # loading is no part of the first batch's seconds
-        for planned in self._batches(draws):
+        self._load()
+        for planned in self._batches(draws, _limits):
             batch = [row for row in planned if row.draw.key in missing]
             if not batch:
                 continue
             attempts = store.begin([row.draw for row in batch])
-            with self._active(adapter):
-                completions = self._complete(batch)
+            completions = self._complete(batch, adapter)
             finished = [(row.draw, completion) for row, completion in zip(batch, completions, strict=True)]
             store.settle(attempts, finished)
             yield finished
 
-    def _batches(self, draws: Sequence[Draw]) -> Iterator[list[_Prompted]]:
-        """Draws of like limits and like length together, longest first, so that memory runs out at once or never."""
-        prompts = {m: encode(self._local.tokenizer, m) for m in {draw.request.messages for draw in draws}}
+    def speak(self, draws: Sequence[Draw], adapter: Path | None, heard: Heard = silent) -> list[Completion]:
+        """The completions of draws, each with a key of its own, heard while they are generated and kept nowhere.
+
+        Draws of any limits share a batch, where the model allows it. One that nobody listens to any more ends where it
+        is, with `abort`. Listeners are asked as often as a twentieth of the time allows.
+        """
+        self._load()
+        said: dict[str, Completion] = {}
+        for planned in self._batches(draws, _limits if self._has_places else _any_limits):
+            said |= {row.draw.key: Completion("", UNHEARD, Usage(len(row.prompt))) for row in planned}
+            if batch := [row for row in planned if heard(row.draw, "")]:
+                completions = self._complete(batch, adapter, heard)
+                said |= {row.draw.key: completion for row, completion in zip(batch, completions, strict=True)}
+        return [said[draw.key] for draw in draws]
+
+    def _batches(self, draws: Sequence[Draw], alike: Callable[[Draw], Any]) -> Iterator[list[_Prompted]]:
+        """Draws that are alike and of like length together, longest first, so that memory runs out at once or never."""
+        prompts = {m: encode(self.local.tokenizer, m) for m in {draw.request.messages for draw in draws}}
         rows = [_Prompted(draw, prompts[draw.request.messages]) for draw in draws]
-        rows.sort(key=lambda row: (_limits(row.draw), len(row.prompt)), reverse=True)
+        rows.sort(key=lambda row: (alike(row.draw), len(row.prompt)), reverse=True)
         batch: list[_Prompted] = []
         for row in rows:
-            if batch and (len(batch) == self._batch or _limits(row.draw) != _limits(batch[0].draw)):
+            if batch and (len(batch) == self._batch or alike(row.draw) != alike(batch[0].draw)):
                 yield batch
                 batch = []
             batch.append(row)
         if batch:
             yield batch
 
+    def _load(self) -> None:
+        """Loading is no part of the first batch's seconds."""
+        with self._turn:
+            self._base  # noqa: B018  # a property that is computed once
+
     def _active(self, adapter: Path | None) -> AbstractContextManager[object]:
         """Put the adapter, or the bare base, to work for the length of a block."""
         if adapter is None:
             return self._peft.disable_adapter() if self._peft is not None else nullcontext()
         if adapter not in self._adapters:
-            self._load(adapter)
+            self._learn(adapter)
         self._peft.base_model.set_adapter(self._adapters[adapter])
         return nullcontext()
 
-    def _load(self, adapter: Path) -> None:
+    def _learn(self, adapter: Path) -> None:
         name = f"adapter{len(self._adapters)}"
         if is_nat(adapter):
             from .nat import load_units
@@ -123,63 +162,73 @@ class Transformers:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise ConfigError(f"cannot load the adapter in {adapter}: {' '.join(str(error).split())[:200]}") from error
 
-    def _complete(self, batch: Sequence[_Prompted]) -> list[Completion]:
+    def _complete(self, batch: Sequence[_Prompted], adapter: Path | None, heard: Heard = silent) -> list[Completion]:
+        with self._turn, self._active(adapter):
+            started = time.perf_counter()
+            made = self._run(batch, heard)
+            seconds = (time.perf_counter() - started) / len(batch)
+        if heard is not silent:
+            for row, completion in zip(batch, made, strict=True):
+                if completion.finish != UNHEARD:
+                    heard(row.draw, completion.text)
+        return [replace(c, usage=replace(c.usage, seconds=seconds)) for c in made]
+
+    def _run(self, batch: Sequence[_Prompted], heard: Heard) -> list[Completion]:
         import torch
 
-        from .choose import Choose, StopStrings
+        from .choose import Choose, Hearing
 
-        started = time.perf_counter()
-        sampling = batch[0].draw.request.sampling
+        draws = [row.draw for row in batch]
         device = self._base.device
         width = max(len(row.prompt) for row in batch)
-        pad = self._local.tokenizer.pad_token_id
-        stops = self._local.stop_tokens
-        choose = Choose([row.draw for row in batch], device)
+        pad = self.local.tokenizer.pad_token_id
+        choose = Choose(draws, device)
+        hearing = Hearing(draws, heard, self._reader, width, device)
+        criteria = self._criteria(draws, width, device) + ([] if heard is silent else [hearing])
         with torch.inference_mode():
             out = (self._peft or self._base).generate(
                 input_ids=torch.tensor([[pad] * (width - len(r.prompt)) + r.prompt for r in batch], device=device),
                 attention_mask=torch.tensor(
                     [[0] * (width - len(r.prompt)) + [1] * len(r.prompt) for r in batch], device=device
                 ),
-                max_new_tokens=sampling.max_tokens,
+                max_new_tokens=max(draw.request.sampling.max_tokens for draw in draws),
                 use_cache=True,
-                eos_token_id=stops,
+                eos_token_id=self.local.stop_tokens,
                 pad_token_id=pad,
                 logits_processor=[choose],
-                stopping_criteria=[StopStrings(self._local.tokenizer, sampling.stop, width)] if sampling.stop else None,
+                stopping_criteria=criteria or None,
             )
         rows = out[:, width:].tolist()
-        logprobs, certainties = (choose.logprobs(), choose.certainties()) if choose.keeps else ([], [])
-        seconds = (time.perf_counter() - started) / len(batch)
-        completions = []
-        for i, (row, (_, prompt)) in enumerate(zip(rows, batch, strict=True)):
-            text, length, ended = self._read(row, sampling, stops)
-            usage = Usage(len(prompt), length, seconds=seconds)
-            made = Completion(text, "stop" if ended else "length", usage)
-            if choose.keeps:
-                certainty = sum(certainties[i][:length]) / max(1, length)
-                made = replace(made, logprobs=tuple(logprobs[i][:length]), certainty=certainty)
-            completions.append(made)
-        return completions
+        made = [
+            self._completion(of, row[: hearing.left.get(i)])
+            for i, (of, row) in enumerate(zip(batch, rows, strict=True))
+        ]
+        made = [replace(c, finish=UNHEARD) if i in hearing.left else c for i, c in enumerate(made)]
+        return choose.scored(made) if choose.keeps else made
 
-    def _read(self, row: list[int], sampling: Sampling, stops: Sequence[int]) -> tuple[str, int, bool]:
-        """The text of a row of new tokens, how many of them are its own, and whether it ended by itself.
+    def _criteria(self, draws: Sequence[Draw], width: int, device: torch.device) -> list[StoppingCriteria]:
+        """What ends a row besides a token that ends a turn."""
+        from .choose import Limits, StopStrings
 
-        Behind a row's end `generate` goes on with padding until the longest row is done.
-        """
-        ends = [i for i, token in enumerate(row) if token in stops]
-        length = ends[0] + 1 if ends else len(row)
-        text = self._text(row[:length])
-        cuts = [text.index(stop) for stop in sampling.stop if stop in text]
-        if not cuts:
-            return text, length, bool(ends)
-        reached = (n for n in range(1, length + 1) if any(stop in self._text(row[:n]) for stop in sampling.stop))
-        return text[: min(cuts)], next(reached, length), True
+        samplings = [draw.request.sampling for draw in draws]
+        limits, stops = [s.max_tokens for s in samplings], [s.stop for s in samplings]
+        criteria: list[StoppingCriteria] = []
+        if any(stops):
+            criteria.append(StopStrings(self.local.tokenizer, stops, width))
+        if len(set(limits)) > 1:
+            criteria.append(Limits(limits, width, device))
+        return criteria
 
-    def _text(self, tokens: list[int]) -> str:
-        return str(self._local.tokenizer.decode(tokens, skip_special_tokens=True))
+    def _completion(self, of: _Prompted, row: list[int]) -> Completion:
+        read = self._reader.read(row, of.draw.request.sampling)
+        return Completion(read.text, "stop" if read.ended else "length", Usage(len(of.prompt), read.length))
 
 
 def _limits(draw: Draw) -> tuple[int, tuple[str, ...], bool]:
-    """What one call of `generate` has but one value for."""
+    """What the draws of a study's batch have in common."""
     return draw.request.sampling.max_tokens, draw.request.sampling.stop, draw.request.logprobs
+
+
+def _any_limits(draw: Draw) -> tuple[()]:
+    """Whoever asks at the same time need not ask alike."""
+    return ()

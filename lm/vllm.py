@@ -68,7 +68,8 @@ class VLLM:
         """
         if find_spec("vllm") is None:
             raise ConfigError("vLLM is not installed: pip install 'divcon[vllm]'; docs/how-to/vllm.md has more")
-        self._local = Local(path)
+        self.local = Local(path, context)
+        """Its directory and its tokenizer."""
         self._dtype = dtype
         self._at_once = at_once
         self._cache = cache
@@ -81,10 +82,10 @@ class VLLM:
     def identity(self, adapter: Path | None) -> Identity:
         if adapter:
             servable(adapter)
-        return self._local.identity("vllm", f"{self._local.directory.name}:{self._dtype}", adapter)
+        return self.local.identity("vllm", f"{self.local.directory.name}:{self._dtype}", adapter)
 
     def footprint(self, adapter: Path | None) -> Footprint:
-        return self._local.footprint(adapter)
+        return self.local.footprint(adapter)
 
     def pulse(self) -> Pulse:
         return Pulse(self._running)
@@ -94,7 +95,7 @@ class VLLM:
     ) -> Iterator[Finished]:
         self.engine.reset_prefix_cache()  # what came before is no part of what these samples cost
         lora = self._lora(adapter) if adapter else None
-        asking = _Asking(self.engine, [draw for draw in draws if draw.key in missing], store, self._local, lora)
+        asking = _Asking(self.engine, [draw for draw in draws if draw.key in missing], store, self.local, lora)
         try:
             while asking.fill(self._at_once):
                 self._running = len(asking.running)
@@ -118,7 +119,7 @@ class VLLM:
             adapters = {"enable_lora": True, "max_loras": self._slots + 1, "max_lora_rank": lora_rank(self._rank)}
         try:
             return LLM(
-                str(self._local.directory),
+                str(self.local.directory),
                 dtype=resolved(self._dtype, device),
                 generation_config="vllm",  # the model's own may hold a repetition penalty or a top-k
                 max_num_seqs=self._at_once,
@@ -136,7 +137,7 @@ class VLLM:
             )
         except Exception as error:  # what vLLM raises over a model has no class in common
             raise ConfigError(
-                f"vLLM cannot load {self._local.directory} with cache {self._cache:g} (GiB) and context "
+                f"vLLM cannot load {self.local.directory} with cache {self._cache:g} (GiB) and context "
                 f"{self._context or 'of the model'}: {_sentence(error)}"
             ) from error
 

@@ -156,6 +156,14 @@ def test_control_tokens_in_a_question_are_dropped() -> None:
     assert asked.count(tokenizer.eos_token_id) == plain.count(tokenizer.eos_token_id)
 
 
+def test_control_tokens_nested_deep_are_dropped_in_one_pass() -> None:
+    """Pass by pass, a question of so many characters took minutes."""
+    tokenizer = load_tokenizer(model_directory("miniature/llm"))
+    end = str(tokenizer.eos_token)
+    half = len(end) // 2
+    assert without_control_tokens(tokenizer, end[:half] * 100_000 + end[half:] * 100_000 + "?") == "?"
+
+
 @pytest.mark.parametrize("top_p", [1.0, 0.6])
 def test_tokens_are_drawn_in_proportion(top_p: float) -> None:
     """4,000 draws from one distribution: each token's share within four standard errors of its probability."""
