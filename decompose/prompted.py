@@ -31,7 +31,7 @@ class PromptedDecomposer:
     def sample(self, questions: Sequence[Question], n: int) -> list[list[Decomposition]]:
         """`n` decompositions a question."""
         replies = self.model([self.request(question, n) for question in questions], self.advance)
-        return [[self._read(c.text, c.usage) for c in completions] for completions in replies]
+        return [[self.read(c.text, c.usage) for c in completions] for completions in replies]
 
     def request(self, question: Question, n: int = 1) -> Request:
         """What the model is sent; also what a student is trained on."""
@@ -43,6 +43,7 @@ class PromptedDecomposer:
         limit = {"limit": str(self.limit)} if "{limit}" in self.prompt.text else {}
         return Message("user", self.prompt.fill(question=question.prompt, **limit))
 
-    def _read(self, text: str, usage: Usage) -> Decomposition:
+    def read(self, text: str, usage: Usage) -> Decomposition:
+        """A decomposition from what the model wrote."""
         subquestions, kind = parse(text, self.limit)
         return Decomposition(subquestions, kind, text, usage)

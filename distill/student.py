@@ -86,6 +86,8 @@ def build(directory: Path, lesson: Lesson, teach: Callable[[Path], Trained]) -> 
     }
     (part / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (part / "README.md").write_text(_card(facts), encoding="utf-8")
+    for file in part.rglob("*.safetensors"):  # written so that its owner alone may read it
+        shutil.copymode(part / "README.md", file)
     shutil.rmtree(directory, ignore_errors=True)
     part.rename(directory)
     return facts

@@ -43,9 +43,9 @@ def read(content: str | bytes, asked: int, prompt: int, max_tokens: int, seconds
         raise CallError("the reply held no text", billed="perhaps")
     texts = [_text(choice) or "" for choice in choices]
     logprobs = [_logprobs(choice) for choice in choices]
-    usage = _usage(body.get("usage"), max_tokens * asked)
-    shares = _shares(texts, logprobs, usage.completion_tokens) if usage else [len(text) // 4 + 1 for text in texts]
-    whole = usage or Usage(prompt)
+    said = usage(body.get("usage"), max_tokens * asked)
+    shares = _shares(texts, logprobs, said.completion_tokens) if said else [len(text) // 4 + 1 for text in texts]
+    whole = said or Usage(prompt)
     samples = [
         replace(whole, completion_tokens=share, seconds=seconds / len(choices), reasoning_tokens=thought)
         for share, thought in zip(shares, _split(whole.reasoning_tokens, shares), strict=True)
@@ -56,7 +56,7 @@ def read(content: str | bytes, asked: int, prompt: int, max_tokens: int, seconds
             for text, choice, sample, log in zip(texts, choices, samples, logprobs, strict=True)
         ],
         _billed(samples, whole),
-        usage is not None,
+        said is not None,
     )
 
 
@@ -71,16 +71,21 @@ def _text(choice: Any) -> str | None:
     return _HALF.sub("\N{REPLACEMENT CHARACTER}", content) if isinstance(content, str) else None
 
 
-def _usage(found: Any, most: int) -> Usage | None:
+def usage(found: Any, most: int = _ABSURD) -> Usage | None:
     """The tokens of a whole call; None when they are absent or cannot be true."""
     if not isinstance(found, dict):
         return None
     prompt, completion = _count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))
     if prompt is None or completion is None or completion > 2 * most + 1024:
         return None
-    cached = _count((found.get("prompt_tokens_details") or {}).get("cached_tokens")) or 0
-    thought = _count((found.get("completion_tokens_details") or {}).get("reasoning_tokens")) or 0
+    cached = _count(_part(found, "prompt_tokens_details").get("cached_tokens")) or 0
+    thought = _count(_part(found, "completion_tokens_details").get("reasoning_tokens")) or 0
     return Usage(prompt, completion, min(cached, prompt), reasoning_tokens=min(thought, completion))
+
+
+def _part(found: dict[str, Any], name: str) -> dict[str, Any]:
+    part = found.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _count(value: Any) -> int | None:

@@ -11,8 +11,8 @@ from .engine import Engine
 from .prices import AnyPrice, MachinePrice, Price, batched, listed
 from .weights import Dtype
 
-_URL = r"^https?://[^/?#@\s]+(?:/[^?#@\s]*)?$"
-_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+URL = r"^https?://[^/?#@\s]+(?:/[^?#@\s]*)?$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class PriceSettings(Settings):
@@ -111,10 +111,10 @@ class VLLMSettings(LocalSettings):
     """The longest prompt and completion together, in tokens; None is the model's own limit."""
     rank: int = Field(default=16, gt=0, le=512)
     """The largest adapter that can be loaded."""
-    served: str | None = Field(default=None, pattern=_URL)
+    served: str | None = Field(default=None, pattern=URL)
     """Ask a `vllm serve` of the same base here (up to and with the `/v1`), instead of running vLLM in this process. An
     adapter is asked for by the name of its directory, `decomposer` or `solver`."""
-    api_key_env: str = Field(default="VLLM_API_KEY", pattern=_VARIABLE)
+    api_key_env: str = Field(default="VLLM_API_KEY", pattern=VARIABLE)
     """The name of the environment variable that holds that server's key, if it wants one."""
 
     def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
@@ -144,9 +144,9 @@ class OpenAISettings(Settings):
     engine: Literal["openai"]
     model: str
     """Its name there."""
-    base_url: str = Field(default="https://api.openai.com/v1", pattern=_URL)
+    base_url: str = Field(default="https://api.openai.com/v1", pattern=URL)
     """Up to and with the `/v1`; without a key or a password, which belong into the environment."""
-    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=_VARIABLE)
+    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=VARIABLE)
     """The name of the environment variable that holds the key; a local server needs none."""
     concurrency: int = Field(default=16, gt=0)
     """Requests in flight at most; fewer while the server says that it is crowded."""

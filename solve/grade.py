@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
 from ..tasks import GraderName, Question
 from ..tasks.errors import ConfigError
 from . import drop, hendrycks, latex, words
-from .algebra import equal
+from .algebra import equal, plainly
 from .checks import Pair
 from .extract import NUMBER
 from .limits import refused
@@ -75,6 +75,9 @@ def _verdict(compared: Sequence[bool | None]) -> Verdict:
 
 MATH = Grader(latex.tidy, equal)
 """Mathematics by what it means."""
+
+PLAIN_MATH = replace(MATH, check=plainly)
+"""Mathematics by what it plainly means: for votes that nobody may hold up by an answer made for it."""
 
 GRADERS: dict[GraderName, Grader] = {
     "math": MATH,

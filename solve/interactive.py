@@ -43,23 +43,23 @@ class Next:
     """Takes `{question}` and `{answered}`."""
 
     def __call__(self, questions: Sequence[Question], histories: Sequence[History]) -> list[Decomposition]:
-        requests = [self._request(*each) for each in zip(questions, histories, strict=True)]
+        requests = [self.request(*each) for each in zip(questions, histories, strict=True)]
         replies = self.first.model(requests, self.first.advance)
-        return [_read(c.text, c.usage, history) for (c,), history in zip(replies, histories, strict=True)]
+        return [self.read(c.text, c.usage, history) for (c,), history in zip(replies, histories, strict=True)]
 
-    def _request(self, question: Question, history: History) -> Request:
+    def request(self, question: Question, history: History) -> Request:
+        """What the model is sent."""
         if not history:
             return self.first.request(question)
         asked = self.prompt.fill(question=question.prompt, answered=listing(history))
         return Request((Message("user", asked),), self.first.sampling, 1, self.prompt.sha256)
 
-
-def _read(text: str, usage: Usage, history: History) -> Decomposition:
-    """The first sub-question that was not asked before."""
-    before = {answered.subquestion for answered in history}
-    subquestions, kind = parse(text, limit=len(before) + 1)
-    new = tuple(asked for asked in subquestions if asked not in before)[:1]
-    return Decomposition(new, "not needed" if subquestions and not new else kind, text, usage)
+    def read(self, text: str, usage: Usage, history: History) -> Decomposition:
+        """The first sub-question that was not asked before."""
+        before = {answered.subquestion for answered in history}
+        subquestions, kind = parse(text, limit=len(before) + 1)
+        new = tuple(asked for asked in subquestions if asked not in before)[:1]
+        return Decomposition(new, "not needed" if subquestions and not new else kind, text, usage)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class InteractiveSolver:
         going = []
         for (way, subquestion), reply in zip(asked, self.solver.model(requests, self.solver.advance), strict=True):
             spent[way.question].solving.append(tuple(completion.usage for completion in reply))
-            answers = [_answer(read_solution(completion, questions[way.question])) for completion in reply]
+            answers = [told(read_solution(completion, questions[way.question])) for completion in reply]
             for answer in dict.fromkeys(answers):
                 samples = tuple(i for i, own in zip(way.samples, answers, strict=True) if own == answer)
                 history = (*way.history, Answered(subquestion, answer))
@@ -208,7 +208,7 @@ def _ask(
     return on, ended
 
 
-def _answer(solution: Solution) -> str:
+def told(solution: Solution) -> str:
     """What the next turn is told."""
     return " ".join(harmless(solution.answer or solution.text).split())[:_LONGEST]
 
