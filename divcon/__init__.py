@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import (
+        add_key,
         ask,
         collect,
         compare,
@@ -23,19 +24,24 @@ if TYPE_CHECKING:
         evaluate,
         import_traces,
         list_data,
+        list_keys,
         list_methods,
         papers,
         plan,
         plot,
+        plug,
+        remove_key,
         report,
         seeds,
         show_data,
         stats_of_traces,
         status,
         study,
+        wrap,
     )
 
 __all__ = [
+    "add_key",
     "ask",
     "collect",
     "compare",
@@ -48,16 +54,20 @@ __all__ = [
     "evaluate",
     "import_traces",
     "list_data",
+    "list_keys",
     "list_methods",
     "papers",
     "plan",
     "plot",
+    "plug",
+    "remove_key",
     "report",
     "seeds",
     "show_data",
     "stats_of_traces",
     "status",
     "study",
+    "wrap",
 ]
 
 

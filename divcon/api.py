@@ -27,6 +27,10 @@ from .eval.study import find, load
 from .eval.teaching import explain
 from .eval.trace_stats import TraceStats, trace_stats
 from .lm import Store
+from .serve import keys
+from .serve.keys import Caller, Keys
+from .serve.plug import plug as plug
+from .serve.wrap import wrap as wrap
 from .solve import Solution
 from .solve.checks import CHECKS
 from .tasks import GraderName, Question, sources
@@ -183,6 +187,28 @@ def ask(question: str, *, run: Path = RUNS / "miniature", decomposer: str = "dis
         solves = opened.solver(opened.model(solver, "solver"))
         ((solution,),) = solves([asked], [made])
         return Asked(made, solution)
+
+
+def add_key(
+    path: Path,
+    name: str,
+    requests_per_minute: float | None = None,
+    dollars_per_day: float | None = None,
+    metrics: bool = False,
+) -> str:
+    """A new key for who asks the endpoint, and its limits. The file gets its hash; nothing else ever shows the key."""
+    return keys.add(path, Caller(name, requests_per_minute, dollars_per_day, metrics))
+
+
+def list_keys(path: Path) -> Keys:
+    """Who has a key, and how much they may."""
+    return Keys.read(path)
+
+
+def remove_key(path: Path, name: str) -> Keys:
+    """Take a key away, from a running endpoint too; the keys that are left."""
+    keys.remove(path, name)
+    return Keys.read(path)
 
 
 def list_data() -> str:

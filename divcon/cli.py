@@ -274,6 +274,51 @@ def ask(question: str, run: Path, decomposer: str, solver: str) -> None:
     click.echo(api.ask(question, run=run, decomposer=decomposer, solver=solver))
 
 
+@main.command()
+@click.option("--config", type=click.Path(path_type=Path), help="A YAML file of the settings below.")
+@click.option("--decomposer", type=click.Path(path_type=Path), help="A distilled decomposer: runs/x/decomposer.")
+@click.option("--upstream", metavar="URL", help="The API LLM, up to and with the /v1 [default: OpenAI's].")
+@click.option("--model", metavar="NAME", help="The API LLM's name there, and here.")
+@click.option(
+    "--local", metavar="DIR", help="A model on this machine that answers: a distilled solver, or a whole one."
+)
+@click.option("--ranker", type=click.Path(path_type=Path), help="A distilled ranker, for votes that weigh by it.")
+@click.option("--keys", type=click.Path(path_type=Path), help="The file of `divcon keys`; needed but on loopback.")
+@click.option("--host", help="Where to listen [default: 127.0.0.1].")
+@click.option("--port", type=int, help="0 is any that is free [default: 8000].")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting: upstream.timeout=30.")
+def serve(
+    config: Path | None,
+    decomposer: Path | None,
+    upstream: str | None,
+    model: str | None,
+    local: str | None,
+    ranker: Path | None,
+    keys: Path | None,
+    host: str | None,
+    port: int | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Put a distilled decomposer in front of an API LLM, as an OpenAI-compatible endpoint.
+
+    The API LLM's key is read from OPENAI_API_KEY, or the variable that upstream.api_key_env names.
+    """
+    from .serve import starting
+
+    given = {
+        "decomposer.path": decomposer,
+        "upstream.url": upstream,
+        "local.name" if local and not upstream else "upstream.model": model,
+        "local.path": local,
+        "vote.ranker": ranker,
+        "keys": keys,
+        "host": host,
+        "port": port,
+    }
+    said = {key: value for key, value in given.items() if value is not None}
+    starting.serve(starting.settings(config, said, overrides), click.echo)
+
+
 @main.group()
 def data() -> None:
     """Look at the data sets that a study can ask."""
@@ -324,6 +369,45 @@ def stats(folder: Path, as_json: bool) -> None:
 
     figures = api.stats_of_traces(folder)
     click.echo(json.dumps(figures.as_json(), indent=2) if as_json else figures)
+
+
+@main.group()
+def keys() -> None:
+    """Make, list and remove the keys with which people may use the endpoint."""
+
+
+@keys.command("add")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("name")
+@click.option("--requests-per-minute", type=float, help="In any minute [default: no limit].")
+@click.option("--dollars-per-day", type=float, help="In a day by UTC [default: no limit].")
+@click.option("--metrics", is_flag=True, help="May read /metrics, which tells of everybody.")
+def add_key(
+    file: Path, name: str, requests_per_minute: float | None, dollars_per_day: float | None, metrics: bool
+) -> None:
+    """Make a key and print it, this once: FILE, made where there is none, keeps its hash and its limits."""
+    from . import api
+
+    click.echo(api.add_key(file, name, requests_per_minute, dollars_per_day, metrics))
+
+
+@keys.command("list")
+@click.argument("file", type=click.Path(path_type=Path))
+def list_keys(file: Path) -> None:
+    """Who has a key, and how much they may; never the keys."""
+    from . import api
+
+    click.echo(api.list_keys(file))
+
+
+@keys.command("remove")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("name")
+def remove_key(file: Path, name: str) -> None:
+    """Take a key away, from a running endpoint within a second, and list those that are left."""
+    from . import api
+
+    click.echo(api.remove_key(file, name))
 
 
 @main.command()

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from divcon.cli import main
 from divcon.eval.study import Study
+from divcon.serve.settings import ServeSettings
 
 
 def commands(command: click.Command, path: str) -> Iterator[str]:
@@ -66,6 +67,8 @@ def page() -> str:
         "## Settings\n\nA study's file holds the settings of `Study`; `--set a.b=c` sets one from the command line.\n"
     ]
     parts += settings(Study, set())
+    parts += ["## Settings of an endpoint\n\nWhat `divcon serve --config FILE` reads, and `--set a.b=c` sets.\n"]
+    parts += settings(ServeSettings, set())
     return "\n".join(parts)
 
 

@@ -1,0 +1,231 @@
+"""The models of an endpoint at work: takes the steps of many requests at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+from ..lm.chat import without_control_tokens
+from ..lm.weights import load_tokenizer
+from ..tasks.errors import ConfigError, ModelError
+from . import models, replies, templates
+from .accounting import Rates
+from .batching import Batcher
+from .chain import Ask, Composition, Decompose, Elect, Step, Steps, Trail, Who, arun, chain
+from .chat import Chat, refused_rule
+from .decomposing import Clean, Decomposing, Found, Made, Remembering, Wanted
+from .electing import NOBODY, Elected, Electing
+from .errors import Refused
+from .local import LocalModel
+from .replies import Reply
+from .settings import DecomposerSettings, LocalSettings, ServeSettings, UpstreamSettings
+from .templates import Templates
+from .upstream import Upstream
+from .watching import Watch
+
+_LOG = logging.getLogger(__name__)
+_HELLO = "How many apples are two apples and three apples?"
+"""What a decomposer is asked before anybody else asks it."""
+_VOTES = 4
+"""Votes at once, in threads of their own."""
+
+
+class Answerer(Protocol):
+    """A model behind the chat-completions API, whoever runs it."""
+
+    async def complete(self, body: Mapping[str, Any]) -> Reply:
+        """A whole reply. Raises Refused."""
+        ...
+
+    def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
+        """The chunks of a reply, the last with its usage. Raises Refused. Closed early, it stops what is generated."""
+        ...
+
+    async def warm(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Endpoint:
+    """Everything that answers."""
+
+    def __init__(self, settings: ServeSettings, watch: Watch | None = None) -> None:
+        """Opens nothing large yet. Raises ConfigError when something is not there."""
+        self.settings = settings
+        self.watch = watch or Watch()
+        if problem := refused_rule(settings.vote.rule, settings):
+            raise ConfigError(problem)
+        self.answerers: dict[Who, Answerer] = {}
+        self._remembering: Remembering | None = None
+        self._batcher: Batcher[Wanted, Made] | None = None
+        self._voting = ThreadPoolExecutor(_VOTES, thread_name_prefix="votes")
+        families: dict[Who, Templates] = {}
+        self.rates = Rates()
+        if settings.upstream:
+            self._open_upstream(settings.upstream, families)
+        if settings.local:
+            self._open_local(settings.local, families)
+        if settings.decomposer:
+            self._open_decomposer(settings.decomposer)
+        electing = Electing(settings.vote.grader, settings.vote.ranker, algebra=settings.vote.algebra)
+        secret = secrets.token_bytes(32)
+        self.composition = Composition(families, electing, secret, settings.decomposer, settings.cascade)
+
+    def _open_upstream(self, of: UpstreamSettings, families: dict[Who, Templates]) -> None:
+        self.answerers["upstream"] = Upstream(of)
+        families["upstream"] = templates.family(of.prompts)
+        self.rates = replace(self.rates, upstream=of.rates())
+
+    def _open_local(self, of: LocalSettings, families: dict[Who, Templates]) -> None:
+        solver = models.opened(of.path, "solver", of.model, of.batch)
+        name = self.name if self.settings.upstream is None else "local"
+        self.answerers["local"] = LocalModel(
+            solver.engine, solver.adapter, name, most=of.batch, waiting=of.waiting, suffix=solver.suffix
+        )
+        families["local"] = models.templates(of, solver)
+        price, size = of.price.price() if of.price else None, solver.engine.footprint(solver.adapter)
+        self.rates = replace(self.rates, local=price, local_size=size)
+
+    def _open_decomposer(self, of: DecomposerSettings) -> None:
+        opened = models.opened(str(of.path), "decomposer", of.model, of.batch)
+        decomposing = Decomposing(models.asker(of, opened), _clean(self.settings))
+        self._batcher = Batcher(decomposing, most=of.batch, waiting=of.waiting, on_batch=self.watch.decomposed)
+        self._remembering = Remembering(self._batcher, of.cache)
+        price, size = of.price.price() if of.price else None, opened.engine.footprint(opened.adapter)
+        self.rates = replace(self.rates, decomposer=price, decomposer_size=size)
+
+    @property
+    def name(self) -> str:
+        """What clients call it: the API LLM's name, or else the local model's."""
+        if self.settings.upstream:
+            return self.settings.upstream.model
+        local = self.settings.local
+        return (local.name or local.path.rstrip("/").rpartition("/")[2]) if local else ""
+
+    async def warm(self) -> None:
+        """Load every model, and let each say something."""
+        if self._batcher is not None:
+            await self._batcher.submit(Wanted(_HELLO, 1))
+        for answerer in self.answerers.values():
+            await answerer.warm()
+        await asyncio.to_thread(self.composition.electing.warm)
+
+    async def close(self) -> None:
+        """Give back what is open; whoever still waits gets an error."""
+        for answerer in self.answerers.values():
+            await answerer.close()
+        if self._batcher is not None:
+            await self._batcher.close()
+        self._voting.shutdown(wait=False, cancel_futures=True)
+
+    async def answer(self, chat: Chat, trail: Trail) -> Reply:
+        """The whole reply to a request. Raises Refused."""
+        return await arun(chain(chat, self.composition, trail), partial(self._take, trail=trail))
+
+    async def stream(self, chat: Chat, trail: Trail) -> AsyncGenerator[Reply, None]:
+        """The chunks of the reply to a request, without its usage. Raises Refused, perhaps in between."""
+        steps, done = chain(chat, self.composition, trail), None
+        while True:
+            try:
+                step = _told(steps, done)
+            except StopIteration as end:
+                for chunk in replies.as_chunks(end.value):
+                    yield chunk
+                return
+            if isinstance(step, Ask) and step.is_last:
+                async with aclosing(self._streamed(step, steps, trail)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                return
+            done = await self._taken(step, trail)
+
+    async def _streamed(self, step: Ask, steps: Steps, trail: Trail) -> AsyncGenerator[Reply, None]:
+        """The last step's chunks as they come; the chain is told what they took."""
+        used: Any = None
+        with _timed(trail, "solve"):
+            async with aclosing(self.answerers[step.who].stream(step.body)) as chunks:
+                async for chunk in chunks:
+                    trail.answered_by = step.who
+                    used = chunk.get("usage") or used
+                    if chunk["choices"]:
+                        yield {key: value for key, value in chunk.items() if key != "usage"}
+        try:
+            steps.send({"choices": [], "usage": used})
+        except StopIteration:
+            return
+
+    async def _taken(self, step: Step, trail: Trail) -> Any:
+        """What comes of a step, or the error that did: whether that is the end is for the chain to say."""
+        try:
+            return await self._take(step, trail)
+        except (Refused, ModelError) as error:
+            return error
+
+    async def _take(self, step: Step, trail: Trail) -> Any:
+        match step:
+            case Decompose(wanted):
+                with _timed(trail, "decompose"):
+                    return await self._decompose(wanted, trail.caller)
+            case Ask(who, body):
+                with _timed(trail, "solve"):
+                    return await self.answerers[who].complete(body)
+            case Elect():
+                with _timed(trail, "vote"):
+                    return await self._elect(step)
+
+    async def _elect(self, step: Elect) -> Elected:
+        """Who is elected, if that is known in time; the thread may go on for a while."""
+        electing = partial(self.composition.electing, step.question, step.ballots, step.rule)
+        voting = asyncio.get_running_loop().run_in_executor(self._voting, electing)
+        try:
+            return await asyncio.wait_for(voting, self.settings.vote.timeout)
+        except TimeoutError:
+            _LOG.warning("a vote was given up after %g s", self.settings.vote.timeout)
+            return NOBODY
+
+    async def _decompose(self, wanted: Wanted, caller: str) -> Found | None:
+        """None when the decomposer fails, whatever the reason: it is a help, and no more."""
+        if self._remembering is None or self.settings.decomposer is None:
+            return None
+        try:
+            return await self._remembering(wanted, self.settings.decomposer.timeout, caller)
+        except TimeoutError:
+            cause = "timeout"
+        except Refused:
+            cause = "busy"
+        except (ModelError, ConfigError) as error:
+            cause = type(error).__name__
+        except Exception as error:  # noqa: BLE001  # a library's, on a question that nobody foresaw
+            cause = type(error).__name__
+        _LOG.warning("the decomposer failed (%s)", cause)
+        self.watch.decomposer_failed(cause)
+        return None
+
+
+def _told(steps: Steps, done: Any) -> Step:
+    """The next step, after what came of the last."""
+    return steps.throw(done) if isinstance(done, Exception) else steps.send(done)
+
+
+def _clean(settings: ServeSettings) -> Clean:
+    """What drops the control tokens of the model that reads the sub-questions, where its tokenizer is known."""
+    if settings.upstream and settings.upstream.tokenizer:
+        return partial(without_control_tokens, load_tokenizer(settings.upstream.tokenizer))
+    return str  # a local model's are dropped where its prompt is encoded
+
+
+@contextmanager
+def _timed(trail: Trail, phase: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        trail.seconds[phase] = trail.seconds.get(phase, 0.0) + time.perf_counter() - started

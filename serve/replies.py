@@ -1,0 +1,128 @@
+"""What an upstream sends back, read without trust, and what a client is told in its place where it cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..lm.completion import Usage
+from ..lm.reply import usage
+from ..lm.retry import asked_to_wait
+from . import interchange
+from .errors import NO_QUOTA, Refused
+from .tame import whole
+
+Reply = dict[str, Any]
+"""A `chat.completion`, or one of its chunks."""
+
+_LONGEST = 500
+"""Characters of an upstream's error that are passed on."""
+_OURS = (401, 403, 407)
+"""Statuses that speak of this server's own key, which is not the client's business."""
+
+
+def completion(content: bytes) -> Reply:
+    """A `chat.completion` from a body. Raises Refused when it is none that a client could read."""
+    found = _parsed(content)
+    choices = found.get("choices")
+    if not isinstance(choices, list) or not choices or not all(_is_choice(choice, "message") for choice in choices):
+        raise Refused(502, "the upstream's reply held no choices", code="upstream_malformed", may_be_billed=True)
+    return found
+
+
+def chunk(data: bytes) -> Reply:
+    """A `chat.completion.chunk` from an event. Raises Refused for an error, and for what is no chunk."""
+    found = _parsed(data)
+    if found.get("error"):
+        raise Refused(502, f"the upstream broke off: {_message(found)}", code="upstream_error", may_be_billed=True)
+    choices = found.get("choices")
+    if not isinstance(choices, list) or not all(_is_choice(choice, "delta") for choice in choices):
+        raise Refused(502, "the upstream's stream held no chunk", code="upstream_malformed", may_be_billed=True)
+    return found
+
+
+def refusal(status: int, content: bytes, headers: Mapping[str, str]) -> Refused:
+    """What a status other than 200 means to a client."""
+    try:
+        found = _parsed(content)
+    except Refused:
+        found = {}
+    if status == 429 and _code(found) == NO_QUOTA:
+        return Refused(429, "the upstream's account has no quota left", code=NO_QUOTA)
+    if status == 429:
+        return Refused(
+            429,
+            "the upstream takes no more requests now",
+            code="upstream_rate_limit",
+            retry_after=asked_to_wait(headers),
+        )
+    if status in _OURS:
+        return Refused(502, "the upstream does not accept this server's key", code="upstream_auth")
+    if 400 <= status < 500:
+        return Refused(
+            status,
+            f"the upstream refused the request: {_message(found)}",
+            code=_code(found) or "upstream_refused",
+            param=_said(found, "param"),
+        )
+    return Refused(502, f"the upstream failed with status {status}", code="upstream_error")
+
+
+def consumed(reply: Mapping[str, Any]) -> Usage | None:
+    """The tokens of a call, and its seconds where they are on this machine; None where nobody says, or says what
+    cannot be."""
+    found = usage(reply.get("usage"))
+    seconds = reply["usage"].get("seconds") if found else None
+    return replace(found, seconds=float(seconds)) if found and isinstance(seconds, int | float) else found
+
+
+def text(choice: Mapping[str, Any]) -> str | None:
+    """The text of a choice, made of whole characters; None where it has none, a call of a tool say."""
+    found = choice["message"].get("content")
+    return whole(found) if isinstance(found, str) else None
+
+
+def as_chunks(reply: Mapping[str, Any]) -> Iterable[Reply]:
+    """A completion as the chunks of a stream, for a client that asked for one: a chunk a choice, and its end."""
+    head = {**{key: value for key, value in reply.items() if key not in ("choices", "usage")}}
+    head["object"] = "chat.completion.chunk"
+    for choice in reply["choices"]:
+        message, finish = choice["message"], choice.get("finish_reason") or "stop"
+        delta = {**message, "role": message.get("role", "assistant")}
+        if isinstance(calls := delta.get("tool_calls"), list):
+            delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls) if isinstance(call, dict)]
+        index = choice.get("index", 0)
+        rest = {"logprobs": choice["logprobs"]} if choice.get("logprobs") else {}
+        yield {**head, "choices": [{"index": index, "delta": delta, "finish_reason": None, **rest}]}
+        yield {**head, "choices": [{"index": index, "delta": {}, "finish_reason": finish}]}
+
+
+def _parsed(content: bytes) -> Reply:
+    try:
+        found = interchange.read(content)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Refused(502, "the upstream's reply was not JSON", code="upstream_malformed", may_be_billed=True)
+    return found
+
+
+def _is_choice(choice: Any, part: str) -> bool:
+    return isinstance(choice, dict) and isinstance(choice.get(part), dict) and isinstance(choice.get("index", 0), int)
+
+
+def _code(found: Mapping[str, Any]) -> str | None:
+    return _said(found, "code")
+
+
+def _said(found: Mapping[str, Any], name: str) -> str | None:
+    error = found.get("error")
+    value = error.get(name) if isinstance(error, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _message(found: Mapping[str, Any]) -> str:
+    error = found.get("error")
+    said = error.get("message") if isinstance(error, dict) else error
+    return " ".join(said.split())[:_LONGEST] if isinstance(said, str) else "it did not say why"

@@ -1,0 +1,64 @@
+"""From settings to a server that answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..tasks import strict
+from ..tasks.errors import ConfigError
+from .allowance import Allowance
+from .app import App
+from .connection import unambiguous
+from .endpoint import Endpoint
+from .keys import Keys
+from .listening import beside, bind, is_loopback, log_to_stderr, run
+from .settings import ServeSettings
+
+_LOG = logging.getLogger(__name__)
+
+
+def settings(config: Path | None, given: dict[str, Any], overrides: tuple[str, ...] = ()) -> ServeSettings:
+    """The settings in a file, with what is given by itself and dotted overrides over them. Raises ConfigError."""
+    if config is not None and not config.is_file():
+        raise ConfigError(f"no file {config}")
+    values = strict.read(config) if config else {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{config} holds no settings")
+    for key, value in given.items():
+        strict.put(values, key, value)
+    for each in overrides:
+        strict.override(values, each)
+    return strict.check(
+        ServeSettings, values, str(config or "divcon serve"), lambda keys, i: keys[i] in _TAGS and i > 0
+    )
+
+
+_TAGS = {"transformers", "vllm", "tokens", "machine", "share"}
+
+
+def serve(of: ServeSettings, say: Callable[[str], None]) -> None:
+    """Serve until the process is told to stop. Raises ConfigError for all that is wrong before the first request."""
+    if of.keys is None and not is_loopback(of.host):
+        raise ConfigError(
+            f"{of.host} can be reached from elsewhere: give --keys FILE (divcon keys add FILE NAME makes one)"
+        )
+    keys = Keys.read(of.keys) if of.keys else None
+    endpoint = Endpoint(of)
+    limited = [caller.name for caller in (keys.callers if keys else ()) if caller.dollars_per_day is not None]
+    if limited and of.upstream and endpoint.rates.upstream is None:
+        raise ConfigError(
+            f"the key {limited[0]} has a limit in dollars, and the price of {of.upstream.model} is unknown; give "
+            "upstream.price"
+        )
+    with (
+        bind(of.host, of.port) as listening,
+        Allowance(of.spent or (beside(of.keys) if of.keys else None)) as allowance,
+    ):
+        host, port = listening.getsockname()[:2]
+        where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+        app = App(endpoint, keys, allowance)
+        log_to_stderr()
+        run(unambiguous(app.asgi()), of, listening, lambda: say(f"divcon: serving {endpoint.name} at {where}"))

@@ -1,0 +1,190 @@
+"""The API LLM behind the endpoint: one request for one request, and none repeated.
+
+Whoever asks this server knows how long an answer is worth waiting for and tries again himself; retries of both would
+multiply. What goes out is the client's own JSON. It is not asked by OpenAI's client, which follows redirections and so
+shows a conversation to somebody else, reads errors of any length, and takes five times the processor time
+(docs/decisions/0011).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from ..tasks.errors import ConfigError
+from . import replies
+from .errors import Refused
+from .replies import Reply
+from .settings import UpstreamSettings
+from .sse import Events
+
+_KEPT = 4.0
+"""Seconds that a connection is kept for the next request; many servers close theirs after 5."""
+_SHORT = 8
+"""Characters below which a key is no secret, but a word such as `none` that replies may hold."""
+
+
+class Upstream:
+    """A model behind an OpenAI-compatible server."""
+
+    def __init__(self, settings: UpstreamSettings) -> None:
+        """Raises ConfigError when the key's environment variable holds what no header can."""
+        key = os.environ.get(settings.api_key_env, "")
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ConfigError(f"the key in {settings.api_key_env} holds characters that no key has")
+        self._settings = settings
+        self._secret = key.encode() if len(key) >= _SHORT else None
+        self._escaped = re.compile(b"".join(map(_spelt, key)))
+        self._url = f"{settings.url.rstrip('/')}/chat/completions"
+        headers = {
+            "content-type": "application/json",
+            "user-agent": f"divcon/{version('divcon')}",
+            "accept-encoding": "identity",  # what is packed has no length that a limit could hold
+        }
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        self._headers = headers
+        self._proxy = _proxy(settings.url)
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def complete(self, body: Mapping[str, Any]) -> Reply:
+        """The whole reply. Raises Refused when there is none."""
+        async with self._patience(self._settings.timeout), self._sent(body) as response:
+            return replies.completion(await self._read(response))
+
+    async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
+        """The chunks of a reply, its usage in the last. Raises Refused when it breaks off, before or in between."""
+        options = {**(body.get("stream_options") or {}), "include_usage": True}
+        chunks = self._chunks({**body, "stream": True, "stream_options": options})
+        seconds = self._settings.timeout
+        try:
+            while True:
+                async with self._patience(seconds):
+                    chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+                seconds = self._settings.idle
+        finally:
+            await chunks.aclose()
+
+    async def warm(self) -> None:
+        """There is nothing to load."""
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+    async def _chunks(self, body: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
+        async with self._sent(body) as response:
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                raise Refused(502, "the upstream did not stream", code="upstream_malformed", may_be_billed=True)
+            events, size = Events(), 0
+            unfinished = {0}
+            async for piece in response.content.iter_any():
+                size += len(piece)
+                self._check(size)
+                for data in events.feed(piece):
+                    if data.strip() == b"[DONE]":
+                        return
+                    chunk = replies.chunk(self._scrubbed(data))
+                    _finish(chunk, unfinished)
+                    yield chunk
+        if unfinished:
+            raise Refused(502, "the upstream's stream ended too early", code="upstream_malformed", may_be_billed=True)
+
+    @asynccontextmanager
+    async def _sent(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response to a request, its body yet to be read. Raises Refused for every status but 200."""
+        content = json.dumps({**body, "model": self._settings.model}).encode()
+        async with self._session.post(self._url, data=content, allow_redirects=False, proxy=self._proxy) as response:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise Refused(502, "the upstream's reply is packed", code="upstream_malformed", may_be_billed=True)
+            if response.status != 200:
+                raise replies.refusal(response.status, await self._read(response), response.headers)
+            yield response
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        """Connections are kept for less long than servers keep theirs, so that none is used when it is just closed."""
+        if self._opened is None:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT)
+            patient = aiohttp.ClientTimeout(total=None)  # ours are below
+            self._opened = aiohttp.ClientSession(
+                headers=self._headers,
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),  # the clients of this server are not one person
+                timeout=patient,
+                auto_decompress=False,
+                trust_env=False,  # it would look for a login in ~/.netrc too, for each request
+            )
+        return self._opened
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        content = bytearray()
+        async for piece in response.content.iter_any():
+            content += piece
+            self._check(len(content))
+        return self._scrubbed(bytes(content))
+
+    def _check(self, size: int) -> None:
+        if size > (most := self._settings.max_bytes):
+            raise Refused(
+                502,
+                f"the upstream's reply is larger than {most:,} bytes",
+                code="upstream_too_large",
+                may_be_billed=True,
+            )
+
+    def _scrubbed(self, content: bytes) -> bytes:
+        """An upstream's words without the key, should it repeat it, with characters escaped or not."""
+        if self._secret is None:
+            return content
+        content = content.replace(self._secret, b"***")
+        return self._escaped.sub(b"***", content) if b"\\u00" in content or b"\\/" in content else content
+
+    @asynccontextmanager
+    async def _patience(self, seconds: float) -> AsyncIterator[None]:
+        """A time for what is in the block, and the library's errors as what a client is told."""
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise Refused(
+                504, f"the upstream did not answer within {seconds:g} s", code="upstream_timeout", may_be_billed=True
+            ) from None
+        except aiohttp.ClientConnectorError:
+            raise Refused(502, "the upstream cannot be reached", code="upstream_unreachable") from None
+        except aiohttp.ClientError:
+            raise Refused(
+                502, "the connection to the upstream broke", code="upstream_unreachable", may_be_billed=True
+            ) from None
+
+
+def _spelt(character: str) -> bytes:
+    """A pattern of the ways in which JSON may spell an ASCII character."""
+    return rb"(?:\\?%b|\\u00(?i:%02x))" % (re.escape(character.encode()), ord(character))
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
+def _finish(chunk: Reply, unfinished: set[int]) -> None:
+    """Keep the choices that a stream has begun and not ended."""
+    for choice in chunk["choices"]:
+        unfinished.add(choice.get("index", 0))
+        if choice.get("finish_reason"):
+            unfinished.discard(choice.get("index", 0))
