@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-train bench-page bench-grade graders reliability bench-vllm test test-wheel test-vllm docs check lint types fmt clean
+.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-train bench-page bench-serve bench-grade graders reliability bench-vllm test test-serve test-wheel test-vllm docs check lint types fmt clean injection
 
 install: $(INSTALLED)
 
@@ -87,6 +87,10 @@ bench: install
 reliability: install
 	$(BIN)/python -m bench.reliability
 
+# docs/serving.md: make bench-serve [ARGS="latency|throughput|batching|soak [DECOMPOSER]"], after make study
+bench-serve: install
+	$(BIN)/python -m bench.serve $(ARGS)
+
 # How large a report's page gets, and how fast it opens, on a run that is made up: make bench-page FOLDER=DIR
 bench-page: install
 	$(BIN)/python -m bench.page $(FOLDER)
@@ -102,15 +106,21 @@ graders: install
 # A file of tests at a time on each core; torch would take all cores for each of them.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
+# These start endpoints as processes of their own, and have a target of their own.
+SERVED := tests/test_serve_real.py tests/test_serve_faults.py tests/test_serve_schema.py tests/test_examples.py
+
 test: install
-	$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(PYTEST) $(SERVED:%=--ignore=%) --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+test-serve: install
+	$(PYTEST) $(SERVED) $(ARGS)
 
 # The same suite against the wheel, so that nothing works only because the sources lie beside it.
 test-wheel: install
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site dist/*.whl
-	PYTHONPATH=build/site DIVCON_INSTALLED=build/site $(PYTEST)
+	PYTHONPATH=build/site DIVCON_INSTALLED=build/site $(PYTEST) $(SERVED:%=--ignore=%)
 
 # vLLM for a processor, in an environment of its own: real vLLM, though not a fast one.
 .venv-vllm/.installed: pyproject.toml constraints.txt constraints-vllm.txt
@@ -129,6 +139,10 @@ bench-train: install
 # docs/reliability.md: make bench-vllm MODEL=DIR [ROUNDS=3 [ADAPTERS=2]]
 bench-vllm: .venv-vllm/.installed
 	$(VLLM)/python -m bench.vllm $(MODEL) $(ROUNDS) $(ADAPTERS)
+
+# docs/results/injection.md: injected instructions, with vLLM on a processor: make injection MODEL=DIR [RUNS="DIR ..."]
+injection: .venv-vllm/.installed
+	$(VLLM)/python -m bench.injection $(MODEL) $(RUNS) --prompted --engine vllm > docs/results/injection.md
 
 docs: install
 	$(BIN)/python docs/reference.py > docs/reference.md

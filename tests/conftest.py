@@ -6,8 +6,11 @@ import os
 import socket
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("divcon", deadline=None)  # how long an example takes is the machine's business
+hypothesis.settings.load_profile("divcon")
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported
 
 

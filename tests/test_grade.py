@@ -75,7 +75,7 @@ def test_a_readable_answer_equals_itself(text: str) -> None:
         assert grader(text, text) == ("right" if grader.spelling(text) else "unreadable")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(closed_forms, min_size=2, max_size=5))
 def test_equality_is_symmetric_and_blind_to_spaces(forms: list[str]) -> None:
     pairs = [(a, b) for a in forms for b in forms]

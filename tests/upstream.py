@@ -16,7 +16,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 PROMPT_PRICE, COMPLETION_PRICE = 2.0, 8.0
@@ -42,10 +42,15 @@ class Server(NamedTuple):
         return found
 
 
-@contextmanager
-def misbehaving(**options: float) -> Iterator[Server]:
+def misbehaving(**options: float) -> AbstractContextManager[Server]:
     """Options: `faults` (a share), `seed`, `latency` (seconds), `hang` (seconds)."""
-    command = [sys.executable, "-m", "tests.upstream", json.dumps(options)]
+    return started("tests.upstream", options)
+
+
+@contextmanager
+def started(module: str, options: dict[str, float]) -> Iterator[Server]:
+    """A server in a process of its own, for as long as a block lasts."""
+    command = [sys.executable, "-m", module, json.dumps(options)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     try:
