@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -20,6 +21,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from divcon import prompts
+from divcon.decompose import PromptedDecomposer
 from divcon.distill.examples import Example
 from divcon.distill.recipes import Lora, Training
 from divcon.distill.train import train
@@ -33,6 +36,10 @@ from divcon.lm.served import ServedVLLM
 from divcon.lm.transformers import Transformers
 from divcon.lm.vllm import VLLM
 from divcon.lm.weights import load_model, load_tokenizer, model_directory
+from divcon.serve.batching import Batcher
+from divcon.serve.decomposing import Decomposing, Wanted
+from divcon.serve.local import LocalModel
+from divcon.solve.interactive import Next
 from divcon.tasks import miniature
 from divcon.tasks.errors import ConfigError, ModelError
 
@@ -366,3 +373,32 @@ def test_a_study_runs_on_vllm(tmp_path: Path) -> None:
         assert run.store.unsettled() == 0
     assert len(rows) == 3 * 2 * 2 * 4 * 6
     assert all(row.solve.flops and row.solve.seconds > 0 for row in rows)
+
+
+def test_an_endpoint_decomposes_and_solves_with_vllm(engine: VLLM, adapters: tuple[Path, Path]) -> None:
+    """Questions that come together, and samples that are streamed in one piece."""
+    first = PromptedDecomposer(
+        Model("decomposer", engine, Store(), adapter=adapters[0]), prompts.load("decompose"), 4, Sampling(max_tokens=24)
+    )
+    decomposing = Decomposing(Next(first, prompts.load("next")))
+
+    async def main() -> None:
+        batcher = Batcher(decomposing, most=8, waiting=8)
+        local = LocalModel(engine, adapters[1], "m", most=8, waiting=8)
+        try:
+            made = await asyncio.gather(*(batcher.submit(Wanted(text, 4)) for text in QUESTIONS))
+            assert [one.usage.completion_tokens > 0 for one in made] == [True] * len(QUESTIONS)
+            body = {"messages": [{"role": "user", "content": QUESTIONS[0]}], "temperature": 0, "max_tokens": 8}
+            found = await local.complete(body)
+            assert found["choices"][0]["message"]["content"] == "The answer is 7."
+            pieces = [
+                chunk["choices"][0]["delta"].get("content") or ""
+                async for chunk in local.stream(body)
+                if chunk["choices"]
+            ]
+            assert "".join(pieces) == "The answer is 7."
+        finally:
+            await batcher.close()
+            await local.close()
+
+    asyncio.run(main())
