@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-train bench-page bench-serve bench-grade graders reliability bench-vllm test test-serve test-wheel test-vllm docs check lint types fmt clean injection
+.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-train bench-page bench-serve bench-grade graders reliability bench-vllm test test-serve test-long test-wheel test-vllm docs check lint types fmt clean injection
 
 install: $(INSTALLED)
 
@@ -110,17 +110,21 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 SERVED := tests/test_serve_real.py tests/test_serve_faults.py tests/test_serve_schema.py tests/test_examples.py
 
 test: install
-	$(PYTEST) $(SERVED:%=--ignore=%) --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(PYTEST) $(SERVED:%=--ignore=%) -m "not long" --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 test-serve: install
 	$(PYTEST) $(SERVED) $(ARGS)
+
+# Whole studies, killed and gone on with.
+test-long: install
+	$(PYTEST) -m long $(ARGS)
 
 # The same suite against the wheel, so that nothing works only because the sources lie beside it.
 test-wheel: install
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/site dist/*.whl
-	PYTHONPATH=build/site DIVCON_INSTALLED=build/site $(PYTEST) $(SERVED:%=--ignore=%)
+	PYTHONPATH=build/site DIVCON_INSTALLED=build/site $(PYTEST) $(SERVED:%=--ignore=%) -m "not long"
 
 # vLLM for a processor, in an environment of its own: real vLLM, though not a fast one.
 .venv-vllm/.installed: pyproject.toml constraints.txt constraints-vllm.txt

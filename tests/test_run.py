@@ -165,6 +165,7 @@ def checkpoint_written(run: Path, role: str) -> bool:
     return any((run / "checkpoints" / role).rglob("checkpoint-*/trainer_state.json"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("reached", "what"),
     [

@@ -22,6 +22,8 @@ from divcon.eval.report import report
 from divcon.eval.study import load
 from divcon.tasks.errors import ConfigError
 
+pytestmark = pytest.mark.long
+
 FEATURES = "{kind: features, names: [length, frequency, log-probability]}"
 SMALL = [
     "distill.decomposer.tokens=3000",
