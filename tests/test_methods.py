@@ -456,6 +456,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.long
 def test_methods_are_compared_over_seeds(tmp_path: Path) -> None:
     said = CliRunner().invoke(
         main,

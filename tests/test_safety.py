@@ -42,6 +42,7 @@ def divcon(*words: object, **environment: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
 
 
+@pytest.mark.long
 def test_a_key_is_seen_nowhere(tmp_path: Path) -> None:
     """Not in the run directory, not on the screen; neither as it is, nor URL-encoded, nor in base64."""
     with misbehaving() as server:
