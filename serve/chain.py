@@ -126,10 +126,25 @@ def chain(chat: Chat, composition: Composition, trail: Trail) -> Steps:
 
 
 def run(steps: Steps, take: Callable[[Step], Any]) -> Reply:
-    """The reply at the end of the steps, each of which is taken; what taking one raises is the chain's to judge."""
+    """The reply at the end of the steps, each of which is taken."""
+    last = ahead(steps, take)
+    return ended(steps, take(last)) if isinstance(last, Ask) else last
+
+
+async def arun(steps: Steps, take: Callable[[Step], Awaitable[Any]]) -> Reply:
+    """The same in an event loop."""
+    last = await aahead(steps, take)
+    return ended(steps, await take(last)) if isinstance(last, Ask) else last
+
+
+def ahead(steps: Steps, take: Callable[[Step], Any]) -> Ask | Reply:
+    """The call whose reply is the client's, after the steps before it; the reply itself where none may be streamed.
+
+    What taking a step raises is the chain's to judge.
+    """
     try:
         step = steps.send(None)
-        while True:
+        while not (isinstance(step, Ask) and step.is_last):
             try:
                 done = take(step)
             except Exception as error:  # noqa: BLE001  # raised again by the chain, unless it can do without
@@ -138,13 +153,14 @@ def run(steps: Steps, take: Callable[[Step], Any]) -> Reply:
                 step = steps.send(done)
     except StopIteration as end:
         return dict(end.value)
+    return step
 
 
-async def arun(steps: Steps, take: Callable[[Step], Awaitable[Any]]) -> Reply:
+async def aahead(steps: Steps, take: Callable[[Step], Awaitable[Any]]) -> Ask | Reply:
     """The same in an event loop."""
     try:
         step = steps.send(None)
-        while True:
+        while not (isinstance(step, Ask) and step.is_last):
             try:
                 done = await take(step)
             except Exception as error:  # noqa: BLE001  # likewise
@@ -153,6 +169,16 @@ async def arun(steps: Steps, take: Callable[[Step], Awaitable[Any]]) -> Reply:
                 step = steps.send(done)
     except StopIteration as end:
         return dict(end.value)
+    return step
+
+
+def ended(steps: Steps, reply: Reply) -> Reply:
+    """The reply at the end of the steps, given what came of the last call."""
+    try:
+        steps.send(reply)
+    except StopIteration as end:
+        return dict(end.value)
+    raise AssertionError("a chain ends with its last call")
 
 
 def _answered(chat: Chat, composition: Composition, trail: Trail) -> Steps:

@@ -19,7 +19,7 @@ from ..tasks.errors import ConfigError, ModelError
 from . import models, replies, templates
 from .accounting import Rates
 from .batching import Batcher
-from .chain import Ask, Composition, Decompose, Elect, Step, Steps, Trail, Who, arun, chain
+from .chain import Ask, Composition, Decompose, Elect, Step, Steps, Trail, Who, aahead, arun, chain, ended
 from .chat import Chat, refused_rule
 from .decomposing import Clean, Decomposing, Found, Made, Remembering, Wanted
 from .electing import NOBODY, Elected, Electing
@@ -132,20 +132,15 @@ class Endpoint:
 
     async def stream(self, chat: Chat, trail: Trail) -> AsyncGenerator[Reply, None]:
         """The chunks of the reply to a request, without its usage. Raises Refused, perhaps in between."""
-        steps, done = chain(chat, self.composition, trail), None
-        while True:
-            try:
-                step = _told(steps, done)
-            except StopIteration as end:
-                for chunk in replies.as_chunks(end.value):
-                    yield chunk
-                return
-            if isinstance(step, Ask) and step.is_last:
-                async with aclosing(self._streamed(step, steps, trail)) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-                return
-            done = await self._taken(step, trail)
+        steps = chain(chat, self.composition, trail)
+        last = await aahead(steps, partial(self._take, trail=trail))
+        if not isinstance(last, Ask):
+            for chunk in replies.as_chunks(last):
+                yield chunk
+            return
+        async with aclosing(self._streamed(last, steps, trail)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _streamed(self, step: Ask, steps: Steps, trail: Trail) -> AsyncGenerator[Reply, None]:
         """The last step's chunks as they come; the chain is told what they took."""
@@ -157,17 +152,7 @@ class Endpoint:
                     used = chunk.get("usage") or used
                     if chunk["choices"]:
                         yield {key: value for key, value in chunk.items() if key != "usage"}
-        try:
-            steps.send({"choices": [], "usage": used})
-        except StopIteration:
-            return
-
-    async def _taken(self, step: Step, trail: Trail) -> Any:
-        """What comes of a step, or the error that did: whether that is the end is for the chain to say."""
-        try:
-            return await self._take(step, trail)
-        except (Refused, ModelError) as error:
-            return error
+        ended(steps, {"choices": [], "usage": used})
 
     async def _take(self, step: Step, trail: Trail) -> Any:
         match step:
@@ -208,11 +193,6 @@ class Endpoint:
         _LOG.warning("the decomposer failed (%s)", cause)
         self.watch.decomposer_failed(cause)
         return None
-
-
-def _told(steps: Steps, done: Any) -> Step:
-    """The next step, after what came of the last."""
-    return steps.throw(done) if isinstance(done, Exception) else steps.send(done)
 
 
 def _clean(settings: ServeSettings) -> Clean:

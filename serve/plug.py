@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,22 @@ from . import chat as chats
 from . import models, replies, templates
 from .accounting import Account, Bill, Rates
 from .asking import Asker, Make, own
-from .chain import Ask, Composition, Decompose, Elect, Outcome, Step, Steps, Trail, arun, chain, run
+from .chain import (
+    Ask,
+    Composition,
+    Decompose,
+    Elect,
+    Outcome,
+    Step,
+    Steps,
+    Trail,
+    aahead,
+    ahead,
+    arun,
+    chain,
+    ended,
+    run,
+)
 from .chat import Chat
 from .decomposing import Decomposing, Wanted
 from .electing import Ballot, Electing
@@ -110,21 +125,16 @@ class Plugged:
     def stream(self, question: str) -> Iterator[str | Answer]:
         """The solution in pieces as they come, and at the end the answer."""
         client, trail, heard = self._client(), Trail(), _Heard()
-        steps, done = self.steps(self._chat(question), trail), None
-        while True:
-            try:
-                step = steps.send(done)
-            except StopIteration as end:
-                yield from heard.rest(answer := self._read(end.value, trail))
-                yield answer
-                return
-            if isinstance(step, Ask) and step.is_last:
-                with client.chat.completions.create(**step.body, **_USAGE) as chunks:
-                    for chunk in chunks:
-                        yield from heard.pieces(chunk.to_dict())
-                done = heard.reply
-            else:
-                done = self._take(step, client)
+        steps = self.steps(self._chat(question), trail)
+        last = ahead(steps, lambda step: self._take(step, client))
+        if isinstance(last, Ask):
+            with client.chat.completions.create(**last.body, **_USAGE) as chunks:
+                for chunk in chunks:
+                    yield from heard.pieces(chunk.to_dict())
+            last = ended(steps, heard.reply)
+        answer = self._read(last, trail)
+        yield from heard.rest(answer)
+        yield answer
 
     async def aanswer(self, question: str) -> Answer:
         """One question answered; a client for threads is asked in a thread."""
@@ -159,24 +169,18 @@ class Plugged:
                 yield piece
             return
         trail, heard = Trail(), _Heard()
-        steps, done = self.steps(self._chat(question), trail), None
-        while True:
-            try:
-                step = steps.send(done)
-            except StopIteration as end:
-                answer = self._read(end.value, trail)
-                for piece in heard.rest(answer):
-                    yield piece
-                yield answer
-                return
-            if isinstance(step, Ask) and step.is_last:
-                async with await self.aclient.chat.completions.create(**step.body, **_USAGE) as chunks:
-                    async for chunk in chunks:
-                        for piece in heard.pieces(chunk.to_dict()):
-                            yield piece
-                done = heard.reply
-            else:
-                done = await self.taken(self.aclient)(step)
+        steps = self.steps(self._chat(question), trail)
+        last = await aahead(steps, self.taken(self.aclient))
+        if isinstance(last, Ask):
+            async with await self.aclient.chat.completions.create(**last.body, **_USAGE) as chunks:
+                async for chunk in chunks:
+                    for piece in heard.pieces(chunk.to_dict()):
+                        yield piece
+            last = ended(steps, heard.reply)
+        answer = self._read(last, trail)
+        for piece in heard.rest(answer):
+            yield piece
+        yield answer
 
     def steps(self, chat: Chat, trail: Trail) -> Steps:
         """What is to be done for a request."""
@@ -191,7 +195,7 @@ class Plugged:
                 return self.composition.electing(question, ballots, rule)
         raise AssertionError(step)
 
-    def taken(self, client: openai.AsyncOpenAI) -> Callable[[Step], Any]:
+    def taken(self, client: openai.AsyncOpenAI) -> Callable[[Step], Awaitable[Any]]:
         """What comes of any step, in an event loop."""
 
         async def take(step: Step) -> Any:

@@ -2,7 +2,7 @@
 
 Whoever asks this server knows how long an answer is worth waiting for and tries again himself; retries of both would
 multiply. What goes out is the client's own JSON. It is not asked by OpenAI's client, which follows redirections and so
-shows a conversation to somebody else, reads errors of any length, and takes five times the processor time
+shows a conversation to somebody else, reads errors of any length, and takes many times the processor time
 (docs/decisions/0011).
 """
 

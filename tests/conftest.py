@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -26,3 +27,19 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
     yield
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter with random weights, which changes what the miniature base says."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from divcon.lm.weights import load_model, model_directory
+
+    directory = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(0)
+    model = load_model(model_directory("miniature/base"), "float32", "cpu")
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(model, config).save_pretrained(directory)
+    return directory

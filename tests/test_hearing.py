@@ -15,7 +15,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -23,7 +22,7 @@ from divcon.lm import Completion, Message, Model, Request, Sampling, Store
 from divcon.lm.completion import Draw
 from divcon.lm.hearing import UNHEARD, Reader
 from divcon.lm.transformers import Transformers
-from divcon.lm.weights import load_model, load_tokenizer, model_directory
+from divcon.lm.weights import load_tokenizer, model_directory
 from divcon.tasks import miniature
 
 QUESTIONS = [question.text for question in miniature.questions("train", 6)]
@@ -278,16 +277,6 @@ def test_a_model_that_has_learnt_its_places_is_not_led_behind_the_last(tmp_path:
     asked = [Request((Message("user", "one" + " one" * n),), Sampling(max_tokens=64 - n - 4)) for n in (55, 2)]
     wanted = [Draw(request, 0, f"{i:02x}" * 32) for i, request in enumerate(asked)]
     assert [completion.usage.completion_tokens for completion in learnt.speak(wanted, None)] == [5, 58]
-
-
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("adapter")
-    torch.manual_seed(0)
-    model = load_model(model_directory("miniature/base"), "float32", "cpu")
-    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(model, config).save_pretrained(directory)
-    return directory
 
 
 @pytest.fixture

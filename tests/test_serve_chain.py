@@ -11,7 +11,7 @@ import pytest
 from divcon.lm import Usage
 from divcon.lm.prices import MachinePrice, Price
 from divcon.serve.accounting import Account, Rates
-from divcon.serve.chain import Ask, Composition, Decompose, Elect, Step, Trail, Who, chain
+from divcon.serve.chain import Ask, Composition, Decompose, Elect, Step, Trail, Who, chain, run
 from divcon.serve.chat import Chat, answering, read
 from divcon.serve.decomposing import Found, Made, Wanted
 from divcon.serve.electing import Ballot, Electing
@@ -62,12 +62,7 @@ class World:
         self.trail = Trail()
 
     def run(self, chat: Chat) -> dict[str, Any]:
-        steps, done = chain(chat, self.composition, self.trail), None
-        while True:
-            try:
-                done = self.take(steps.send(done))
-            except StopIteration as end:
-                return dict(end.value)
+        return run(chain(chat, self.composition, self.trail), self.take)
 
     def take(self, step: Step) -> Any:
         match step:

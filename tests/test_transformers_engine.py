@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.chat import encode, without_control_tokens
@@ -34,17 +33,6 @@ def requests(**sampling: float) -> list[Request]:
 def store() -> Iterator[Store]:
     with Store() as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter with random weights, which changes what the base says."""
-    directory = tmp_path_factory.mktemp("adapter")
-    torch.manual_seed(0)
-    model = load_model(model_directory("miniature/base"), "float32", "cpu")
-    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(model, config).save_pretrained(directory)
-    return directory
 
 
 def texts(model: Model, asked: list[Request]) -> list[list[str]]:
