@@ -105,7 +105,7 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         await self._endpoint.warm()
         gc.collect()
-        gc.freeze()  # a collection that looks through the libraries halts every request for a quarter of a second
+        gc.freeze()  # a collection that looks through all the libraries halts every request meanwhile
         try:
             yield
         finally:

@@ -152,7 +152,7 @@ class LimitSettings(Settings):
     """What a request may be large."""
     held_bytes: int = Field(default=32 * 2**20, gt=0)
     """What all requests that arrive, wait or are in work may be large together; more are refused with 429. A request
-    that is read takes up to 25 times its size."""
+    that is read can take many times its size."""
     n: int = Field(default=8, ge=1)
     """Choices that a request may ask for."""
     samples: int = Field(default=16, ge=1)
