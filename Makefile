@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-train bench-page bench-serve bench-grade graders reliability bench-vllm test test-serve test-long test-wheel test-vllm docs check lint types fmt clean injection
+.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-contention bench-processors bench-train bench-page bench-serve bench-grade graders reliability bench-vllm test test-serve test-long test-wheel test-vllm docs check lint types fmt clean injection
 
 install: $(INSTALLED)
 
@@ -82,6 +82,13 @@ bench-paired: install
 
 bench: install
 	$(BIN)/python bench/startup.py 20
+
+# docs/results/contention.md: a training beside other work; docs/results/processors.md: the same one on other processors
+bench-contention: install
+	$(BIN)/python -m bench.contention $(ARGS) > docs/results/contention.md
+
+bench-processors: install
+	$(BIN)/python -m bench.processors $(ARGS) > docs/results/processors.md
 
 # docs/reliability.md
 reliability: install

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from ..lm import environment
 from ..lm.local import is_nat
 from ..tasks.errors import ConfigError
 
@@ -83,6 +84,7 @@ def build(directory: Path, lesson: Lesson, teach: Callable[[Path], Trained]) -> 
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         **asdict(lesson),
         "trained": asdict(trained),
+        "environment": asdict(environment.current()),
     }
     (part / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (part / "README.md").write_text(_card(facts), encoding="utf-8")

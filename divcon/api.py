@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from .eval.status import Cost, Status
 from .eval.study import find, load
 from .eval.teaching import explain
 from .eval.trace_stats import TraceStats, trace_stats
-from .lm import Store
+from .lm import Store, environment
 from .serve import keys
 from .serve.keys import Caller, Keys
 from .serve.plug import plug as plug
@@ -251,13 +252,19 @@ def stats_of_traces(folder: Path) -> TraceStats:
 
 def doctor() -> Diagnosis:
     """What an installation consists of, and whether the shipped models load and answer."""
+    environment.prepare()
+    now = environment.current()
     import torch
 
     from .lm import Message, Model, Request, Sampling, Store
     from .lm.transformers import Transformers
 
     packages = ("divcon", "torch", "transformers", "trl", "peft", "datasets", "openai")
-    lines = [f"Python {platform.python_version()} on {platform.machine()}, {torch.get_num_threads()} threads"]
+    lines = [
+        f"Python {now.python} on {platform.machine()}, {now.threads} threads",
+        f"processor: {now.processor}; vector instructions {now.capability}, MKL_CBWR {now.mkl}",
+        f"waiting threads: {'sleep' if os.environ.get('OMP_WAIT_POLICY') == 'PASSIVE' else 'spin'} (OMP_WAIT_POLICY)",
+    ]
     lines += [f"{name} {importlib.metadata.version(name)}" for name in packages]
     lines.append(f"accelerator: {torch.cuda.get_device_name() if torch.cuda.is_available() else 'none'}")
     for name in ("llm", "base"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import click
 
@@ -45,6 +46,12 @@ def main() -> None:
 
 
 def _study_options(command: F) -> F:
+    @wraps(command)
+    def with_overrides(*, reproducible: bool | None, overrides: tuple[str, ...], **rest: Any) -> Any:
+        more = () if reproducible is None else (f"reproducible={reproducible}".lower(),)
+        return command(overrides=(*overrides, *more), **rest)
+
+    decorated: Callable[..., Any] = with_overrides
     for option in (
         click.option(
             "--run", type=click.Path(path_type=Path), help="Run directory [default: runs/NAME of the config]."
@@ -53,10 +60,15 @@ def _study_options(command: F) -> F:
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: grid.samples=8."
         ),
+        click.option(
+            "--reproducible/--no-reproducible",
+            default=None,
+            help="The same bytes on every x86-64 processor, more slowly [default: the config's].",
+        ),
         click.argument("config"),
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return cast(F, decorated)
 
 
 @main.command()

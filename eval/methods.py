@@ -61,15 +61,18 @@ def _asked(run: Run, of: Taught) -> list[Row]:
     """What a student does on the tests beside its partner, greedily."""
     # An engine of its own: the adapters of sixty students need not lie in memory together.
     model = replace(run.distilled(of.directory), engine=run.study.student.open(adapters=1))
-    if run.study.methods.role == "decomposer":
-        decomposing = Decomposing(of.name, model.footprint, model.price, run.decomposer(model))
-        solving = Solving("llm", run.llm.footprint, run.llm.price, ("greedy",), run.solver(run.llm))
-    else:
-        solving = Solving(of.name, model.footprint, model.price, ("greedy",), run.solver(model))
+    decomposes, solves = (of.name, model), ("llm", run.llm)
+    if run.study.methods.role == "solver":
+        decomposes, solves = solves, decomposes
+    with run.stage(f"ask: {of.name}", model) as stage:
         decomposing = Decomposing("none", None, None, none)
-        if run.study.methods.partner == "llm":
-            decomposing = Decomposing("llm", run.llm.footprint, run.llm.price, run.decomposer(run.llm))
-    with run.progress.stage(f"ask: {of.name}"):
+        if decomposes[1] is model or run.study.methods.partner == "llm":
+            name, asked = decomposes
+            decomposer = replace(run.decomposer(asked), advance=stage)
+            decomposing = Decomposing(name, asked.footprint, asked.price, decomposer)
+        name, asked = solves
+        solver = replace(run.solver(asked), advance=stage)
+        solving = Solving(name, asked.footprint, asked.price, ("greedy",), solver)
         return compose(run.tests, [decomposing], [solving])
 
 

@@ -22,6 +22,10 @@ _LOGGED = 2.0
 Watch = Callable[[], Vitals]
 
 
+def _nothing() -> None:
+    """Before a stage whose beginning concerns nobody."""
+
+
 class Progress:
     """Tells a person, and a log file, what a run is doing."""
 
@@ -42,9 +46,12 @@ class Progress:
         print(text, file=self._out, flush=True)  # this is the one place that prints
 
     @contextmanager
-    def stage(self, name: str, watch: Watch | None = None) -> Iterator[Stage]:
-        """A part of the run: yields what its worker calls as work is done; `watch` tells how its buying goes."""
-        state = Stage(name, watch, self)
+    def stage(self, name: str, watch: Watch | None = None, begin: Callable[[], None] = _nothing) -> Iterator[Stage]:
+        """A part of the run: yields what its worker calls as work is done; `watch` tells how its buying goes.
+
+        `begin` is called once, before the first work that is not there already.
+        """
+        state = Stage(name, watch, self, begin)
         self.event("start", stage=name)
         with self._bar(state) if self._out.isatty() else self._lines(state) as shown:
             state.show = shown
@@ -85,6 +92,7 @@ class Stage:
     name: str
     watch: Watch | None
     progress: Progress
+    begin: Callable[[], None] = _nothing
     show: Callable[[], None] = lambda: None
     done: int = 0
     wanted: int = 0
@@ -97,13 +105,16 @@ class Stage:
 
     def __post_init__(self) -> None:
         self._started = self._logged = time.perf_counter()
-        self._seen = False
+        self._seen = self._begun = False
         self._vitals = self._before = self.watch() if self.watch else None
 
     def __call__(self, finished: int, wanted: int, tokens: int = 0) -> None:
         self.done, self.wanted, self.tokens = finished, wanted, tokens
         if not self._seen:
             self.kept, self._seen = finished, True
+        if finished < wanted and not self._begun:
+            self._begun = True
+            self.begin()
         if time.perf_counter() - self._logged >= _LOGGED:
             self._logged = time.perf_counter()
             self._vitals = self.watch() if self.watch else None

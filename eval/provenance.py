@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,7 @@ from typing import Any
 
 from ..distill import student
 from ..lm.prices import AnyPrice
-from . import page, tables
+from . import environments, page, tables
 
 FILE = "provenance.json"
 PACKAGES = (
@@ -81,6 +82,9 @@ def sections(run: Path) -> list[str]:
         made.append(page.table((["prompt", "sha256"], [[name, digest] for name, digest in prompts.items()])))
     if told.get("models") or told.get("prices"):
         made.append(page.table(_models(told)))
+    if used := environments.read(run):
+        caution = environments.caution(used)
+        made += [*([f"<p>{html.escape(caution)}</p>"] if caution else []), page.table(_environments(used))]
     if (run / "data.json").is_file():
         made.append(page.table(_data(json.loads(_text(run / "data.json")))))
     files = [name for name in ("config.yaml", "data.json", FILE) if (run / name).is_file()]
@@ -114,6 +118,16 @@ def _models(told: Mapping[str, Any]) -> tables.Table:
 
 
 _UNITS = ("million prompt tokens", "million completion tokens", "million cached tokens", "second", "exaFLOP")
+
+
+def _environments(used: Sequence[environments.Used]) -> tables.Table:
+    header = ["generated or trained on", "vector instructions", "MKL_CBWR", "threads", "libraries", "stages"]
+    rows = []
+    for environment, stages in used:
+        of = environment
+        libraries = ", ".join(f"{name} {release}" for name, release in of.packages.items())
+        rows.append([of.processor, of.capability, of.mkl, str(of.threads), libraries, ", ".join(stages)])
+    return header, rows
 
 
 def _data(told: Mapping[str, Mapping[str, Any]]) -> tables.Table:

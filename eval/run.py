@@ -12,10 +12,10 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any, Self, get_args
 
@@ -31,6 +31,8 @@ from ..distill.recipes import Training
 from ..distill.traces import Trace
 from ..distill.units import TAGGED
 from ..lm import Engine, Model, Sampling, Store
+from ..lm.environment import current, prepare
+from ..lm.local import Here
 from ..lm.prices import AnyPrice, by_share
 from ..lm.settings import SharePriceSettings
 from ..lm.weights import model_directory, weights_hash
@@ -40,10 +42,10 @@ from ..solve.interactive import Asker, InteractiveSolver, Worked
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import devices, names, phases, provenance, reconstruction, requests, results, vote
+from . import devices, environments, names, phases, provenance, reconstruction, requests, results, vote
 from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
 from .coverage import with_gold
-from .progress import Progress
+from .progress import Progress, Stage
 from .study import Study, differences, dump, parse
 from .teaching import HELD_OUT, check_methods, teach, teach_ranker
 
@@ -67,7 +69,10 @@ class Run:
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
-        """Raises ConfigError when the directory cannot be written, is in use, or belongs to another config."""
+        """Raises ConfigError when the directory cannot be written, is in use, or belongs to another config, and when
+        `reproducible` comes after torch was loaded.
+        """
+        prepare(reproducible=self.study.reproducible)
         with ExitStack() as opened:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -120,7 +125,7 @@ class Run:
         return self.study.train.traces() if isinstance(self.study.train, TracesSource) else []
 
     def _sampled(self) -> list[Trace]:
-        with self.progress.stage("collect: teacher's traces", self.llm.vitals) as advance:
+        with self.stage("collect: teacher's traces", self.llm) as advance:
             decomposer, solver = self.decomposer(self.llm), self.solver(self.llm)
             collected = collect(
                 self.train_questions,
@@ -130,6 +135,21 @@ class Run:
             )
         self._tell_devices("llm")
         return collected
+
+    def stage(self, title: str, model: Model) -> AbstractContextManager[Stage]:
+        """A part of the run in which a model is asked. What a model on this machine works under is kept."""
+        begin = partial(self.remember, title) if isinstance(model.engine, Here) else _nothing
+        return self.progress.stage(title, model.vitals, begin)
+
+    def remember(self, stage: str) -> None:
+        """Keep what a stage that is about to generate or train works under; say so when it is not what it was."""
+        now = current()
+        if differs := environments.remember(self.directory, stage, now):
+            self.progress.event("environment changed", stage=stage, differs=differs)
+            self.progress.say(
+                f"{stage}: goes on under another environment than this run began with ({'; '.join(differs)}); "
+                "samples and students from here on are not those it would have got there"
+            )
 
     def _tell_devices(self, *models: str) -> None:
         """Keep what these models ran on: their seconds are that device's."""
@@ -164,7 +184,7 @@ class Run:
         provenance.write(self._provenance(), self.directory)
         results.write(rows, self.directory / "results.parquet", self.overlaps())
         if reader:
-            with self.progress.stage(f"read: {reader.path}") as advance:
+            with self.progress.stage(f"read: {reader.path}", begin=partial(self.remember, "read")) as advance:
                 kept = results.read(self.directory / "results.parquet")
                 reconstruction.keep(kept, replace(reader, advance=advance), self.directory / reconstruction.FILE)
         return rows
@@ -362,7 +382,7 @@ class Run:
     def _asking(self, name: str) -> Decomposing:
         """A decomposer that is a model."""
         model = self.model(name, "decomposer")
-        watched = _WatchedDecomposer(self.decomposer(model), f"decompose: {name}", self.progress)
+        watched = _WatchedDecomposer(self.decomposer(model), partial(self.stage, f"decompose: {name}", model))
         return Decomposing(name, model.footprint, model.price, watched)
 
     def _interactive(self, name: str, asks: str) -> Asking:
@@ -383,10 +403,12 @@ class Run:
             labels = tuple(dict.fromkeys(f"{self._rule(name)}@{grid.samples}" for name in grid.votes))
             for votes, solver in [(("greedy",), greedy), *([(labels, voting)] if grid.samples else [])]:
                 title = f"solve: {name}, {_called(votes)}"
-                watched = _WatchedSolver(solver, title, self.progress)
+                watched = _WatchedSolver(solver, partial(self.stage, title, model))
                 stepwise = phases.interactive(self.study, solver) if name in grid.interactive else None
                 ranking = self._ranking() if "@" in votes[0] and grid.asks("rank") else None
-                one_by_one = _WatchedInteractive(stepwise, f"{title}, one by one", self.progress) if stepwise else None
+                one_by_one = None
+                if stepwise:
+                    one_by_one = _WatchedInteractive(stepwise, partial(self.stage, f"{title}, one by one", model))
                 found.append(Solving(name, model.footprint, model.price, votes, watched, ranking, one_by_one))
         return found
 
@@ -467,36 +489,41 @@ class Run:
         return [*made, "ranker"] if role == "solver" and self.study.distill.ranker.own else made
 
 
+_Stage = Callable[[], AbstractContextManager[Stage]]
+"""Begins a part of a run."""
+
+
+def _nothing() -> None:
+    """Of a model that works elsewhere, nobody here knows what it works under."""
+
+
 @dataclass(frozen=True)
 class _WatchedDecomposer:
     decomposer: PromptedDecomposer
-    title: str
-    progress: Progress
+    stage: _Stage
 
     def __call__(self, questions: Sequence[Question]) -> list[Decomposition]:
-        with self.progress.stage(self.title, self.decomposer.model.vitals) as advance:
+        with self.stage() as advance:
             return replace(self.decomposer, advance=advance)(questions)
 
 
 @dataclass(frozen=True)
 class _WatchedSolver:
     solver: PromptedSolver
-    title: str
-    progress: Progress
+    stage: _Stage
 
     def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
-        with self.progress.stage(self.title, self.solver.model.vitals) as advance:
+        with self.stage() as advance:
             return replace(self.solver, advance=advance)(questions, decompositions)
 
 
 @dataclass(frozen=True)
 class _WatchedInteractive:
     solver: InteractiveSolver
-    title: str
-    progress: Progress
+    stage: _Stage
 
     def __call__(self, questions: Sequence[Question], asker: Asker) -> list[Worked]:
-        with self.progress.stage(self.title, self.solver.solver.model.vitals) as advance:
+        with self.stage() as advance:
             watched = replace(self.solver, solver=replace(self.solver.solver, advance=advance))
             return watched(questions, asker)
 
@@ -513,6 +540,7 @@ OPERATIONAL = frozenset(
     {
         *("batch", "device", "at_once", "cache", "context", "concurrency", "requests_per_minute", "tokens_per_minute"),
         *("timeout", "attempts", "timeouts", "together", "batch", "poll", "api_key_env", "max_usd", "store"),
+        "reproducible",
     }
 )
 """Settings that decide how models are run and not what they say; they may change in the middle of a run."""

@@ -14,7 +14,14 @@ from ..distill.collect import CollectSettings
 from ..distill.imported import TracesSource
 from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
 from ..distill.student import INTEGRATED
-from ..lm.settings import MachinePriceSettings, ModelSettings, SharePriceSettings, StudentSettings, VLLMSettings
+from ..lm.settings import (
+    LocalSettings,
+    MachinePriceSettings,
+    ModelSettings,
+    SharePriceSettings,
+    StudentSettings,
+    VLLMSettings,
+)
 from ..tasks import strict
 from ..tasks.data_sets import NAMES
 from ..tasks.errors import ConfigError
@@ -179,6 +186,10 @@ class Study(Settings):
     """The questions that the teacher's traces are collected on, or traces that are there already."""
     tests: dict[str, Source] = Field(min_length=1)
     """The questions that cells are compared on, by name."""
+    reproducible: bool = False
+    """Generate and train with kernels that give the same bytes on every x86-64 processor and with any number of threads
+    (`lm/environment.py`); docs/reliability.md measures how much longer it takes. Only for models that `transformers`
+    runs here, on the processor; `--reproducible` sets it."""
     allow_overlap: bool = False
     """Go on although test questions stand among the training questions, word for word."""
     max_usd: float | None = Field(default=None, gt=0)
@@ -262,6 +273,15 @@ class Study(Settings):
                     f"votes by certainty need whole predictions, which the engine of the {solver} solver ({engine}) "
                     "does not give; leave them out of grid.votes"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _reproducible_models_run_here(self) -> Self:
+        for name, model in {"llm": self.llm, "student": self.student, **self.models}.items():
+            if self.reproducible and isinstance(model, VLLMSettings):
+                raise ValueError(f"reproducible: true needs engine transformers, and {name}.engine is vllm")
+            if self.reproducible and isinstance(model, LocalSettings) and model.device not in ("auto", "cpu"):
+                raise ValueError(f"reproducible: true needs the processor, and {name}.device is {model.device!r}")
         return self
 
     @model_validator(mode="after")

@@ -81,6 +81,7 @@ def teach(
         if not is_first():  # it trains with the others, and writes nothing
             distil(recipe.method, course, directory)
             return {}
+        run.remember(stage.name)
         lesson = _lesson(run, role, recipe, collected, seed)
         made = student.build(
             directory,
@@ -116,6 +117,7 @@ def teach_ranker(run: Run, directory: Path) -> dict[str, Any]:
         asked = [operations(own, Footprint(0), solver.footprint)]
     scratch = run.directory / "checkpoints" / "ranker"
     with run.progress.stage("distil: ranker") as stage:
+        run.remember(stage.name)
 
         def log(said: dict[str, Any]) -> None:
             stage.note = in_words(said)

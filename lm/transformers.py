@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..tasks.errors import ConfigError
+from . import environment
 from .chat import encode
 from .completion import Completion, Draw, Usage
 from .cost import Footprint
@@ -40,6 +41,7 @@ class Transformers:
 
     def __init__(self, path: str, *, dtype: Dtype = "auto", batch: int = 32, device: str = "auto") -> None:
         """`dtype` auto is bfloat16 where the processor computes in it, else float32; only float32 repeats exactly."""
+        environment.prepare()  # for whoever opens an engine without a study; torch is loaded later, if at all
         self.local = Local(path)
         """Its directory and its tokenizer."""
         self._dtype = dtype
