@@ -53,9 +53,12 @@ def trace(solution: str = "1. 4 * 10 = 40.\nThe answer is 40.", verdict: Verdict
 
 WRONG = trace("1. 4 * 10 = 41.\nThe answer is 41.", "wrong")
 
+with Store() as closed:
+    UNASKED = Model("m", Scripted(), closed)
+    """For requests that are made and never sent."""
 
-def phases(engine: object) -> tuple[PromptedDecomposer, PromptedSolver]:
-    model = Model("m", engine, Store())  # type: ignore[arg-type]  # any engine
+
+def phases(model: Model = UNASKED) -> tuple[PromptedDecomposer, PromptedSolver]:
     return (
         PromptedDecomposer(model, prompts.load("miniature/decompose"), 4, Sampling(max_tokens=48)),
         PromptedSolver(
@@ -75,8 +78,9 @@ def test_every_solution_is_labelled() -> None:
     def answer(messages: tuple[Message, ...], index: int) -> str:
         return "1. How many?" if "ask first" in messages[-1].content else f"The answer is {40 + index}."
 
-    decomposer, solver = phases(Scripted(answer=answer))
-    collected = collect([QUESTION], decomposer, solver, CollectSettings(solutions=3, temperature=1.0))
+    with Store() as store:
+        decomposer, solver = phases(Model("m", Scripted(answer=answer), store))
+        collected = collect([QUESTION], decomposer, solver, CollectSettings(solutions=3, temperature=1.0))
     assert [t.verdict for t in collected] == ["right", "wrong", "wrong"]
     assert {t.subquestions for t in collected} == {("How many?",)}
 
@@ -115,21 +119,21 @@ def test_traces_of_another_origin_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_decomposer_learns_each_decomposition_once() -> None:
-    decomposer, _ = phases(Scripted())
+    decomposer, _ = phases()
     (example,) = for_decomposer([trace(), WRONG], decomposer, "all")
     assert example.reply == "1. How many in 4 crates?"
     assert example.messages == decomposer.request(QUESTION).messages
 
 
 def test_rejection_keeps_what_reached_the_answer() -> None:
-    decomposer, _ = phases(Scripted())
+    decomposer, _ = phases()
     other = replace(WRONG, subquestions=("How much?",), decomposition="1. How much?")
     assert len(for_decomposer([trace(), other], decomposer, "all")) == 2
     assert len(for_decomposer([trace(), other], decomposer, "reached")) == 1
 
 
 def test_that_none_is_needed_is_taught_and_gibberish_is_not() -> None:
-    decomposer, _ = phases(Scripted())
+    decomposer, _ = phases()
     needless = trace(subquestions=(), decomposition="No decomposition needed.")
     gibberish = trace(subquestions=(), decomposition="pears pears")
     (example,) = for_decomposer([needless, gibberish], decomposer, "all")
@@ -147,13 +151,13 @@ def test_that_none_is_needed_is_taught_and_gibberish_is_not() -> None:
     ],
 )
 def test_the_solver_learns_what_its_recipe_says(data: str, target: str, replies: list[str]) -> None:
-    _, solver = phases(Scripted())
+    _, solver = phases()
     examples = for_solver([trace(), WRONG], solver, data, target)  # type: ignore[arg-type]  # literals by name
     assert [example.reply for example in examples] == replies
 
 
 def test_nothing_to_teach_is_an_error() -> None:
-    decomposer, solver = phases(Scripted())
+    decomposer, solver = phases()
     with pytest.raises(ConfigError, match="1 traces 0 are right"):
         for_solver([WRONG], solver, "right", "sub-answers")
     with pytest.raises(ConfigError, match="1 traces 0 are right"):
@@ -209,7 +213,7 @@ def test_micro_batches_make_up_the_same_steps() -> None:
 
 
 def lessons(n: int = 24) -> list[Example]:
-    decomposer, _ = phases(Scripted())
+    decomposer, _ = phases()
     asked = [question for question in miniature.questions("train", n) if question.subquestions]
     return [
         Example(decomposer.request(q).messages, "\n".join(f"{i}. {s}" for i, s in enumerate(q.subquestions, 1)))
@@ -235,9 +239,10 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
 
 def test_a_student_loads_with_stock_peft_and_says_the_same(tmp_path: Path) -> None:
     taught(tmp_path / "student")
-    model = Model("s", Transformers("miniature/base", dtype="float32"), Store(), adapter=tmp_path / "student")
     question = lessons()[0].messages
-    ((ours,),) = model([Request(question, Sampling(max_tokens=24), logprobs=True)])
+    with Store() as store:
+        model = Model("s", Transformers("miniature/base", dtype="float32"), store, adapter=tmp_path / "student")
+        ((ours,),) = model([Request(question, Sampling(max_tokens=24), logprobs=True)])
 
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "student")
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
@@ -296,9 +301,9 @@ def test_all_weights_can_be_trained(tmp_path: Path) -> None:
     recipe = SolverRecipe(tuning=Full(kind="full"), learning_rate=1e-3, batch=8, epochs=1)
     trained = taught(tmp_path / "student", recipe)
     assert trained.parameters > 500_000
-    ((completion,),) = Model("s", Transformers(str(tmp_path / "student")), Store())(
-        [Request(lessons()[0].messages, Sampling(max_tokens=8))]
-    )
+    asked = Request(lessons()[0].messages, Sampling(max_tokens=8))
+    with Store() as store:
+        ((completion,),) = Model("s", Transformers(str(tmp_path / "student")), store)([asked])
     assert completion.usage.completion_tokens > 0
 
 

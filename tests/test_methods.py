@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -467,7 +468,7 @@ def test_methods_are_compared_over_seeds(tmp_path: Path) -> None:
     table = (tmp_path / "methods" / "table.md").read_text(encoding="utf-8")
     assert table.count("\n| tagged |") == 1 and "\n| kd | negative | 0." in table and "| nat | negative | " in table
     assert {path.name for path in (tmp_path / "methods").iterdir() if path.is_dir()} >= {"kd-0", "nat-1", "tagged-1"}
-    with sqlite3.connect(tmp_path / "store.sqlite") as store:
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as store:
         (told,) = store.execute("SELECT count(*) FROM request WHERE body LIKE '%Answer so it holds.%'").fetchone()
     assert told == 36  # a tagged student is asked as it was taught, and only it
     for changed in ("distill.solver.tokens=9000", "methods.role=decomposer"):  # or the table would mix two recipes

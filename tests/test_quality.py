@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,9 @@ ASKED = [
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> Iterator[Store]:
+    with Store() as store:
+        yield store
 
 
 def test_the_readers_log_probability_is_a_direct_computations(store: Store) -> None:
@@ -162,7 +164,8 @@ def test_what_was_read_is_kept_and_not_read_again(store: Store, monkeypatch: pyt
 
 
 def test_a_reading_that_was_stopped_goes_on_to_the_same_numbers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Reader.at("miniature/base", Store())(ASKED)
+    with Store() as other:
+        whole = Reader.at("miniature/base", other)(ASKED)
     keep = store.keep_scores
     kept: list[Any] = []
 

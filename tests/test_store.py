@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,8 +103,9 @@ from divcon.lm import Message, Model, Request, Scripted, Store
 def slow(messages, index):
     time.sleep(0.01)
     return str(index)
-model = Model("m", Scripted(answer=slow), Store({str(path)!r}))
-model([Request((Message("user", "?"),), n=1000)], lambda done, wanted: print(done, flush=True))
+with Store({str(path)!r}) as store:
+    model = Model("m", Scripted(answer=slow), store)
+    model([Request((Message("user", "?"),), n=1000)], lambda done, wanted: print(done, flush=True))
 """
     child = subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -123,9 +125,8 @@ model([Request((Message("user", "?"),), n=1000)], lambda done, wanted: print(don
 def test_another_file_is_refused(tmp_path: Path) -> None:
     text, other = tmp_path / "notes.txt", tmp_path / "other.sqlite"
     text.write_text("not a database, but long enough to be looked at as one" * 20, encoding="utf-8")
-    with sqlite3.connect(other) as db:
+    with closing(sqlite3.connect(other)) as db:
         db.execute("CREATE TABLE unrelated (x)")
-    db.close()
     for path in (text, other):
         with pytest.raises(ConfigError, match="cannot open the store"):
             Store(path)
