@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from divcon import prompts
@@ -22,12 +26,12 @@ from divcon.distill.collect import spent
 from divcon.distill.examples import Example, for_decomposer, for_solver
 from divcon.distill.recipes import Full, Lora
 from divcon.distill.student import Lesson, Trained, build, read
-from divcon.distill.train import encode_example, last_checkpoint, train
+from divcon.distill.train import Planned, encode_example, fit, last_checkpoint, train, tunable
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.chat import encode, end_of_turn
 from divcon.lm.model import silent
 from divcon.lm.transformers import Transformers
-from divcon.lm.weights import load_tokenizer, model_directory
+from divcon.lm.weights import load_model, load_tokenizer, model_directory
 from divcon.solve import PromptedSolver, Verdict
 from divcon.tasks import Question, miniature
 from divcon.tasks.errors import ConfigError
@@ -231,8 +235,6 @@ def taught(out: Path, recipe: DecomposerRecipe | SolverRecipe = RECIPE, examples
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     (file,) = directory.glob("*.safetensors")
     return load_file(file)
 
@@ -316,10 +318,35 @@ def test_over_long_examples_are_dropped_and_counted(tmp_path: Path) -> None:
         taught(tmp_path / "other", RECIPE.model_copy(update={"max_length": 3}), examples)
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"not a number at step \d+; lower the learning rate"):
-        taught(tmp_path / "student", RECIPE.model_copy(update={"learning_rate": 1e30, "epochs": 8.0}))
-    assert not (tmp_path / "student").exists()
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_the_training(number: float, tmp_path: Path) -> None:
+    base, out = tmp_path / "base", tmp_path / "student"
+    shutil.copytree(BASE, base)
+    broken = load_file(base / "model.safetensors")
+    broken["model.norm.weight"][0] = number
+    save_file(broken, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="not a number at step 1; lower the learning rate"):
+        train(lessons(), base, out, RECIPE, seed=0, scratch=tmp_path / "scratch")
+    assert not out.exists() and last_checkpoint(tmp_path / "scratch") is None
+
+
+class Breaking(Planned):
+    """Its last step makes the weights NaN, after the last loss."""
+
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        loss = super().training_step(*args, **options)
+        if self.state.global_step + 1 == self.state.max_steps:
+            for p in self.model.parameters():
+                if p.grad is not None:
+                    p.grad.fill_(math.nan)
+        return loss
+
+
+def test_a_weight_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    model, units = tunable(load_model(BASE, "float32", "cpu"), RECIPE, 0), [(example,) for example in lessons()]
+    with pytest.raises(ConfigError, match=r"not a number at step \d\d; lower the learning rate"):
+        fit(model, load_tokenizer(BASE), units, RECIPE, seed=0, scratch=tmp_path / "scratch", kind=Breaking)
+    assert all(torch.isfinite(p).all() for path in tmp_path.rglob("*.safetensors") for p in load_file(path).values())
 
 
 def test_layers_that_are_not_there_are_named(tmp_path: Path) -> None:
@@ -345,8 +372,6 @@ def test_a_damaged_card_is_one_clear_sentence(tmp_path: Path, facts: str) -> Non
 
 def test_a_base_trained_from_a_wrong_end_token_still_learns_the_right_one(tmp_path: Path) -> None:
     """Some published tokenizers name another `eos_token` than the one their chat template ends a turn with."""
-    import shutil
-
     shutil.copytree(BASE, tmp_path / "base")
     path = tmp_path / "base" / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))

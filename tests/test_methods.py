@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ from divcon.cli import main
 from divcon.distill import methods, student, telemetry
 from divcon.distill.examples import Example
 from divcon.distill.methods import METHODS, Course, distil
-from divcon.distill.objectives import OBJECTIVES
+from divcon.distill.objectives import OBJECTIVES, Objective, likelihood
 from divcon.distill.recipes import Full, Lora, NatSettings, NceSettings, Training
 from divcon.distill.student import INTEGRATED
 from divcon.distill.train import Fitted, fit, last_checkpoint
@@ -375,10 +376,17 @@ def test_gradient_checkpointing_changes_no_weight(tmp_path: Path) -> None:
         torch.testing.assert_close(students[1][name], weights, rtol=0, atol=1e-6)
 
 
-def test_a_loss_that_is_no_number_is_one_sentence(tmp_path: Path) -> None:
-    recipe = RECIPE.model_copy(update={"method": "nat", "learning_rate": 1e30})
-    with pytest.raises(ConfigError, match=r"the loss is not a number at step .*; lower the learning rate"):
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_is_one_sentence(
+    number: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors = iter([1.0, 1.0, number])
+    broken = Objective(lambda scored: likelihood(scored) * next(factors))
+    monkeypatch.setitem(OBJECTIVES, "likelihood", broken)
+    recipe = RECIPE.model_copy(update={"method": "nat"})
+    with pytest.raises(ConfigError, match="the loss is not a number at step 3; lower the learning rate"):
         distil("nat", course(tmp_path / "s", recipe), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("targets", [("wings",), ("q_proj", "wings")])
