@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.tasks.errors import ConfigError
+from tests.connections import all_closed
 
 ASKED = Request((Message("user", "How many?"),), Sampling(temperature=0.7), n=3, template="abc")
 
@@ -130,3 +131,21 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     for path in (text, other):
         with pytest.raises(ConfigError, match="cannot open the store"):
             Store(path)
+
+
+def test_a_store_that_is_left_open_is_found(tmp_path: Path) -> None:
+    left_open = pytest.raises(AssertionError, match=r"unclosed database, opened at .*store\.py:\d+ < .*test_store\.py")
+    with left_open, all_closed():
+        Store(tmp_path / "store.sqlite")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_opening_that_is_interrupted_leaves_no_store_open(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("divcon.lm.store.write_ahead", fails)
+    with all_closed(), pytest.raises((KeyboardInterrupt, ConfigError)):
+        Store(tmp_path / "store.sqlite")
