@@ -36,6 +36,8 @@ from divcon.solve import PromptedSolver, Verdict
 from divcon.tasks import Question, miniature
 from divcon.tasks.errors import ConfigError
 
+pytestmark = pytest.mark.model
+
 BASE = model_directory("miniature/base")
 QUESTION = Question("q", "How many pears?", "40", tags={"level": "1"})
 

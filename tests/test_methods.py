@@ -39,6 +39,8 @@ from divcon.lm.transformers import Transformers
 from divcon.lm.weights import model_directory
 from divcon.tasks.errors import ConfigError
 
+pytestmark = pytest.mark.model
+
 BASE = model_directory("miniature/base")
 RECIPE = Training(
     tuning=Lora(rank=4, alpha=8, targets=("q_proj", "v_proj")),
@@ -474,7 +476,8 @@ def test_methods_are_compared_over_seeds(tmp_path: Path) -> None:
     )
     assert said.exit_code == 0, said.output
     table = (tmp_path / "methods" / "table.md").read_text(encoding="utf-8")
-    assert table.count("\n| tagged |") == 1 and "\n| kd | negative | 0." in table and "| nat | negative | " in table
+    assert table.count("\n| tagged |") == 1 and "| nat | negative | " in table
+    assert re.search(r"\n\| kd \| negative \| [01]\.\d", table)
     assert {path.name for path in (tmp_path / "methods").iterdir() if path.is_dir()} >= {"kd-0", "nat-1", "tagged-1"}
     with closing(sqlite3.connect(tmp_path / "store.sqlite")) as store:
         (told,) = store.execute("SELECT count(*) FROM request WHERE body LIKE '%Answer so it holds.%'").fetchone()

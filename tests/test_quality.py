@@ -26,6 +26,8 @@ from divcon.tasks.miniature import questions
 from divcon.tasks.miniature.chains import KNOWN, NEW, SINGLE
 from divcon.tasks.miniature.problem import Problem, draw
 
+pytestmark = pytest.mark.model
+
 CHAINS = [chain for chain in KNOWN + NEW if chain != SINGLE]
 problems = st.builds(lambda chain, seed: draw(random.Random(seed), chain), st.sampled_from(CHAINS), st.integers())
 
