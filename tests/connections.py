@@ -25,7 +25,7 @@ def all_closed() -> Iterator[None]:
     connect = sqlite3.connect
 
     def recording(*args: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(*args, **options)
+        connection: sqlite3.Connection = connect(*args, **options)
         opened.append((connection, _where(sys._getframe(1))))
         return connection
 
@@ -49,7 +49,7 @@ def is_open(connection: sqlite3.Connection) -> bool:
 
 
 def _where(frame: FrameType | None) -> str:
-    lines = []
+    lines: list[str] = []
     while frame is not None and len(lines) < _FRAMES:
         lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
         frame = frame.f_back
