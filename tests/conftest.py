@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.connections import all_closed
+from .connections import all_closed
 
 hypothesis.settings.register_profile("divcon", deadline=None)  # how long an example takes is the machine's business
 hypothesis.settings.load_profile("divcon")

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.tasks.errors import ConfigError
-from tests.connections import all_closed
+
+from .connections import all_closed
 
 ASKED = Request((Message("user", "How many?"),), Sampling(temperature=0.7), n=3, template="abc")
 
