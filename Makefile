@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 VLLM := .venv-vllm/bin
 
-.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-contention bench-processors bench-train bench-page bench-serve bench-grade graders reliability bench-vllm test test-serve test-long test-wheel test-vllm docs check lint types fmt clean injection
+.PHONY: install study results gsm8k negatives math-negatives grid seeds gsm8k-grid vote ranker bench bench-vote bench-paired bench-contention bench-processors bench-train bench-page bench-serve bench-grade graders reliability bench-vllm test test-serve test-long test-processors test-wheel test-vllm docs check lint types fmt clean injection
 
 install: $(INSTALLED)
 
@@ -110,8 +110,12 @@ bench-grade: install
 graders: install
 	$(BIN)/python -m bench.graders $(TRACES) > docs/results/graders.md
 
-# A file of tests at a time on each core; torch would take all cores for each of them.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+# A file of tests at a time on each core; torch would take all cores for each of them. PROCESSOR is one of the settings
+# below.
+PYTEST := OMP_NUM_THREADS=1 env $$PROCESSOR $(BIN)/pytest -n auto --dist loadfile
+
+# The rounding of other processors: older instructions, MKL's code that is the same on all, two threads.
+PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=2
 
 # These start endpoints as processes of their own, and have a target of their own.
 SERVED := tests/test_serve_real.py tests/test_serve_faults.py tests/test_serve_schema.py tests/test_examples.py
@@ -125,6 +129,11 @@ test-serve: install
 # Whole studies, killed and gone on with.
 test-long: install
 	$(PYTEST) -m long $(ARGS)
+
+# What trains or generates, under the rounding of each: make test-processors [PROCESSORS=MKL_CBWR=COMPATIBLE]. Threads
+# that wait for one another leave the core to the other tests.
+test-processors: install
+	for PROCESSOR in $(PROCESSORS); do echo "$$PROCESSOR"; OMP_WAIT_POLICY=PASSIVE $(PYTEST) -m model $(ARGS) || exit; done
 
 # The same suite against the wheel, so that nothing works only because the sources lie beside it.
 test-wheel: install

@@ -138,8 +138,8 @@ class _Planner:
         self._gold = [question for test in tests if test in of_gold for question in tests[test]]
         self.measured = {name: lengths for name, lengths in measured.items() if isfinite(lengths.error)}
         self._count = cache(lambda model: _counter(study.model(model)))
-        # Requests are made as the run makes them; nobody is asked.
-        asker = Model("nobody", Scripted(), Store())
+        with Store() as closed:  # requests are made as the run makes them, and never sent
+            asker = Model("nobody", Scripted(), closed)
         self._decomposer, self._solver = phases.decomposer(study, asker), phases.solver(study, asker)
 
     def _price(self, model: str) -> Price | None:

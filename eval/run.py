@@ -73,11 +73,11 @@ class Run:
         `reproducible` comes after torch was loaded.
         """
         prepare(reproducible=self.study.reproducible)
-        with ExitStack() as opened:
+        with self._opened as opened:
             try:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 if is_first():  # of several processes that train together, the first
-                    opened.enter_context(_lock(self.directory / ".lock"))
+                    _lock(opened.enter_context((self.directory / ".lock").open("w")), self.directory)
                     self._remember()
                 self._reader()
                 self.base  # noqa: B018  # an engine that is not installed is found now, and not after the training
@@ -85,7 +85,7 @@ class Run:
                     check_methods(wanted)
             except OSError as error:
                 raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
-            opened.enter_context(self.store).verify()
+            self.store.verify()
             opened.enter_context(CHECKS.remembering(self.store))
             self._opened = opened.pop_all()
         return self
@@ -95,7 +95,8 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.study.store or self.directory / "store.sqlite")
+        """Open from its first use until the run is left, or cannot be entered."""
+        return self._opened.enter_context(Store(self.study.store or self.directory / "store.sqlite"))
 
     @cached_property
     def train_questions(self) -> list[Question]:
@@ -571,14 +572,11 @@ def stored(directory: Path) -> Study:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 
-def _lock(path: Path) -> IO[str]:
-    """Hold a lock that the system drops when the process ends, however it ends."""
-    file = path.open("w")
+def _lock(file: IO[str], directory: Path) -> None:
+    """Hold a lock until the file is closed, which the system does when the process ends, however it ends."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
-        raise ConfigError(f"another divcon is at work in {path.parent}") from None
+        raise ConfigError(f"another divcon is at work in {directory}") from None
     file.write(str(os.getpid()))
     file.flush()
-    return file

@@ -91,9 +91,7 @@ class Store:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._path = path
             self._db = sqlite3.connect(path, isolation_level=None, timeout=_WAIT, check_same_thread=False)
-            write_ahead(self._db, _WAIT)
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._create()
+            self._prepare()
         except (sqlite3.DatabaseError, OSError, ConfigError) as error:
             raise ConfigError(f"cannot open the store {path}: {error.__cause__ or error}") from error
         self.ledger = Ledger(self._db)
@@ -108,6 +106,16 @@ class Store:
             yield wanted
         finally:
             self._wanted = None
+
+    def _prepare(self) -> None:
+        """Bring the file that was opened up to date, or close it again."""
+        try:
+            write_ahead(self._db, _WAIT)
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._create()
+        except BaseException:
+            self._db.close()
+            raise
 
     def _create(self) -> None:
         with self._transaction():  # another process may be creating it too

@@ -63,9 +63,9 @@ def asker(settings: DecomposerSettings, decomposer: Opened) -> Next:
     study = _study(settings.path)
     prompt = _prompt(settings, decomposer)
     tokens = settings.max_tokens or (study.decompose.max_tokens if study else _TOKENS)
-    first = PromptedDecomposer(
-        decomposer.model("decomposer", Store()), prompt, settings.limit, Sampling(max_tokens=tokens)
-    )
+    with Store() as closed:  # each call brings a store of its own
+        model = decomposer.model("decomposer", closed)
+    first = PromptedDecomposer(model, prompt, settings.limit, Sampling(max_tokens=tokens))
     return Next(first, _load(settings.next or _next(prompt.name)))
 
 

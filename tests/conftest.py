@@ -1,4 +1,4 @@
-"""The network is off: a test reaches the loopback interface or nothing."""
+"""The network is off: a test reaches the loopback interface or nothing. What a test opens, it closes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+
+from .connections import all_closed
 
 hypothesis.settings.register_profile("divcon", deadline=None)  # how long an example takes is the machine's business
 hypothesis.settings.load_profile("divcon")
@@ -27,6 +29,18 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
     yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fixtures_close_their_databases() -> Iterator[None]:
+    with all_closed():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def tests_close_their_databases(fixtures_close_their_databases: None) -> Iterator[None]:
+    with all_closed():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from divcon.lm import Store
+from divcon.solve.checker import STALLED
 from divcon.solve.checks import Checks
 from divcon.solve.grade import MATH
 from divcon.solve.limits import explosive, refused
@@ -48,7 +49,7 @@ def is_alive(pid: int) -> bool:
 def test_a_check_past_its_limit_has_no_outcome_and_the_others_have(checks: Checks) -> None:
     began = time.monotonic()
     assert checks([EQUAL, ENDLESS, ("x+1", "1+x"), ("x", "y")]) == [True, None, True, False]
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 2 * STALLED
     assert checks([ENDLESS, EQUAL[::-1]]) == [None, True]  # remembered, and symmetric
 
 
@@ -79,7 +80,7 @@ def test_no_process_outlives_one_that_is_killed_while_it_waits() -> None:
         time.sleep(0.3)
         assert is_alive(pid)
         owner.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 2 * STALLED  # on a busy machine its last check takes that long
     while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_alive(pid)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from divcon import prompts
@@ -22,15 +26,17 @@ from divcon.distill.collect import spent
 from divcon.distill.examples import Example, for_decomposer, for_solver
 from divcon.distill.recipes import Full, Lora
 from divcon.distill.student import Lesson, Trained, build, read
-from divcon.distill.train import encode_example, last_checkpoint, train
+from divcon.distill.train import Planned, encode_example, fit, last_checkpoint, train, tunable
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.chat import encode, end_of_turn
 from divcon.lm.model import silent
 from divcon.lm.transformers import Transformers
-from divcon.lm.weights import load_tokenizer, model_directory
+from divcon.lm.weights import load_model, load_tokenizer, model_directory
 from divcon.solve import PromptedSolver, Verdict
 from divcon.tasks import Question, miniature
 from divcon.tasks.errors import ConfigError
+
+pytestmark = pytest.mark.model
 
 BASE = model_directory("miniature/base")
 QUESTION = Question("q", "How many pears?", "40", tags={"level": "1"})
@@ -53,9 +59,12 @@ def trace(solution: str = "1. 4 * 10 = 40.\nThe answer is 40.", verdict: Verdict
 
 WRONG = trace("1. 4 * 10 = 41.\nThe answer is 41.", "wrong")
 
+with Store() as closed:
+    UNASKED = Model("m", Scripted(), closed)
+    """For requests that are made and never sent."""
 
-def phases(engine: object) -> tuple[PromptedDecomposer, PromptedSolver]:
-    model = Model("m", engine, Store())  # type: ignore[arg-type]  # any engine
+
+def phases(model: Model = UNASKED) -> tuple[PromptedDecomposer, PromptedSolver]:
     return (
         PromptedDecomposer(model, prompts.load("miniature/decompose"), 4, Sampling(max_tokens=48)),
         PromptedSolver(
@@ -75,8 +84,9 @@ def test_every_solution_is_labelled() -> None:
     def answer(messages: tuple[Message, ...], index: int) -> str:
         return "1. How many?" if "ask first" in messages[-1].content else f"The answer is {40 + index}."
 
-    decomposer, solver = phases(Scripted(answer=answer))
-    collected = collect([QUESTION], decomposer, solver, CollectSettings(solutions=3, temperature=1.0))
+    with Store() as store:
+        decomposer, solver = phases(Model("m", Scripted(answer=answer), store))
+        collected = collect([QUESTION], decomposer, solver, CollectSettings(solutions=3, temperature=1.0))
     assert [t.verdict for t in collected] == ["right", "wrong", "wrong"]
     assert {t.subquestions for t in collected} == {("How many?",)}
 
@@ -115,21 +125,21 @@ def test_traces_of_another_origin_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_decomposer_learns_each_decomposition_once() -> None:
-    decomposer, _ = phases(Scripted())
+    decomposer, _ = phases()
     (example,) = for_decomposer([trace(), WRONG], decomposer, "all")
     assert example.reply == "1. How many in 4 crates?"
     assert example.messages == decomposer.request(QUESTION).messages
 
 
 def test_rejection_keeps_what_reached_the_answer() -> None:
-    decomposer, _ = phases(Scripted())
+    decomposer, _ = phases()
     other = replace(WRONG, subquestions=("How much?",), decomposition="1. How much?")
     assert len(for_decomposer([trace(), other], decomposer, "all")) == 2
     assert len(for_decomposer([trace(), other], decomposer, "reached")) == 1
 
 
 def test_that_none_is_needed_is_taught_and_gibberish_is_not() -> None:
-    decomposer, _ = phases(Scripted())
+    decomposer, _ = phases()
     needless = trace(subquestions=(), decomposition="No decomposition needed.")
     gibberish = trace(subquestions=(), decomposition="pears pears")
     (example,) = for_decomposer([needless, gibberish], decomposer, "all")
@@ -147,13 +157,13 @@ def test_that_none_is_needed_is_taught_and_gibberish_is_not() -> None:
     ],
 )
 def test_the_solver_learns_what_its_recipe_says(data: str, target: str, replies: list[str]) -> None:
-    _, solver = phases(Scripted())
+    _, solver = phases()
     examples = for_solver([trace(), WRONG], solver, data, target)  # type: ignore[arg-type]  # literals by name
     assert [example.reply for example in examples] == replies
 
 
 def test_nothing_to_teach_is_an_error() -> None:
-    decomposer, solver = phases(Scripted())
+    decomposer, solver = phases()
     with pytest.raises(ConfigError, match="1 traces 0 are right"):
         for_solver([WRONG], solver, "right", "sub-answers")
     with pytest.raises(ConfigError, match="1 traces 0 are right"):
@@ -209,7 +219,7 @@ def test_micro_batches_make_up_the_same_steps() -> None:
 
 
 def lessons(n: int = 24) -> list[Example]:
-    decomposer, _ = phases(Scripted())
+    decomposer, _ = phases()
     asked = [question for question in miniature.questions("train", n) if question.subquestions]
     return [
         Example(decomposer.request(q).messages, "\n".join(f"{i}. {s}" for i, s in enumerate(q.subquestions, 1)))
@@ -227,17 +237,16 @@ def taught(out: Path, recipe: DecomposerRecipe | SolverRecipe = RECIPE, examples
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
     (file,) = directory.glob("*.safetensors")
     return load_file(file)
 
 
 def test_a_student_loads_with_stock_peft_and_says_the_same(tmp_path: Path) -> None:
     taught(tmp_path / "student")
-    model = Model("s", Transformers("miniature/base", dtype="float32"), Store(), adapter=tmp_path / "student")
     question = lessons()[0].messages
-    ((ours,),) = model([Request(question, Sampling(max_tokens=24), logprobs=True)])
+    with Store() as store:
+        model = Model("s", Transformers("miniature/base", dtype="float32"), store, adapter=tmp_path / "student")
+        ((ours,),) = model([Request(question, Sampling(max_tokens=24), logprobs=True)])
 
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "student")
     base = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32)
@@ -296,9 +305,9 @@ def test_all_weights_can_be_trained(tmp_path: Path) -> None:
     recipe = SolverRecipe(tuning=Full(kind="full"), learning_rate=1e-3, batch=8, epochs=1)
     trained = taught(tmp_path / "student", recipe)
     assert trained.parameters > 500_000
-    ((completion,),) = Model("s", Transformers(str(tmp_path / "student")), Store())(
-        [Request(lessons()[0].messages, Sampling(max_tokens=8))]
-    )
+    asked = Request(lessons()[0].messages, Sampling(max_tokens=8))
+    with Store() as store:
+        ((completion,),) = Model("s", Transformers(str(tmp_path / "student")), store)([asked])
     assert completion.usage.completion_tokens > 0
 
 
@@ -311,10 +320,35 @@ def test_over_long_examples_are_dropped_and_counted(tmp_path: Path) -> None:
         taught(tmp_path / "other", RECIPE.model_copy(update={"max_length": 3}), examples)
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"not a number at step \d+; lower the learning rate"):
-        taught(tmp_path / "student", RECIPE.model_copy(update={"learning_rate": 1e30, "epochs": 8.0}))
-    assert not (tmp_path / "student").exists()
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_the_training(number: float, tmp_path: Path) -> None:
+    base, out = tmp_path / "base", tmp_path / "student"
+    shutil.copytree(BASE, base)
+    broken = load_file(base / "model.safetensors")
+    broken["model.norm.weight"][0] = number
+    save_file(broken, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="not a number at step 1; lower the learning rate"):
+        train(lessons(), base, out, RECIPE, seed=0, scratch=tmp_path / "scratch")
+    assert not out.exists() and last_checkpoint(tmp_path / "scratch") is None
+
+
+class Breaking(Planned):
+    """Its last step makes the weights NaN, after the last loss."""
+
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        loss = super().training_step(*args, **options)
+        if self.state.global_step + 1 == self.state.max_steps:
+            for p in self.model.parameters():
+                if p.grad is not None:
+                    p.grad.fill_(math.nan)
+        return loss
+
+
+def test_a_weight_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    model, units = tunable(load_model(BASE, "float32", "cpu"), RECIPE, 0), [(example,) for example in lessons()]
+    with pytest.raises(ConfigError, match=r"not a number at step \d\d; lower the learning rate"):
+        fit(model, load_tokenizer(BASE), units, RECIPE, seed=0, scratch=tmp_path / "scratch", kind=Breaking)
+    assert all(torch.isfinite(p).all() for path in tmp_path.rglob("*.safetensors") for p in load_file(path).values())
 
 
 def test_layers_that_are_not_there_are_named(tmp_path: Path) -> None:
@@ -340,8 +374,6 @@ def test_a_damaged_card_is_one_clear_sentence(tmp_path: Path, facts: str) -> Non
 
 def test_a_base_trained_from_a_wrong_end_token_still_learns_the_right_one(tmp_path: Path) -> None:
     """Some published tokenizers name another `eos_token` than the one their chat template ends a turn with."""
-    import shutil
-
     shutil.copytree(BASE, tmp_path / "base")
     path = tmp_path / "base" / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))

@@ -167,6 +167,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.model
 def test_a_study_of_every_name(run: Path) -> None:
     rows = results.read(run / "results.parquet")
     assert list(dict.fromkeys(row["decomposer"] for row in rows)) == DECOMPOSERS
@@ -181,6 +182,7 @@ def test_a_study_of_every_name(run: Path) -> None:
     assert by_llm == {"base", "distilled-all", "distilled-rejection", "llm", "shuffled", "truncated-1"}
 
 
+@pytest.mark.model
 def test_the_llm_profits_from_its_own_decompositions_and_not_from_anothers(run: Path) -> None:
     """Shipped models, not scripted: greedy decoding on the miniature world says the same every time."""
     outcome = CliRunner().invoke(main, ["compare", str(run), "llm:llm:greedy", "shuffled:llm:greedy", "--json"])
@@ -248,6 +250,7 @@ def test_cells_that_were_asked_different_questions_are_marked_and_never_compared
     assert not {i for i, j in tables.best(lines(partial)) if j == 3} & {i for i, r in enumerate(body) if r[0] == "gold"}
 
 
+@pytest.mark.model
 def test_a_grid_asks_for_each_different_sample_once(run: Path) -> None:
     counted = json.loads((run / "requests.json").read_text(encoding="utf-8"))
     with Store(run / "store.sqlite") as store:
@@ -264,6 +267,7 @@ def test_unshared_samples_by_hand() -> None:
     assert unshared([(Cell("interactive-llm", "llm", "sc@4"), 12, 16)]) == (28, 70)  # ways of 3 + 4 calls each
 
 
+@pytest.mark.model
 def test_one_decomposer_before_several_llms(tmp_path: Path) -> None:
     overrides = [
         "models={other: {engine: transformers, path: miniature/base, dtype: float32}}",

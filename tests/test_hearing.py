@@ -25,6 +25,8 @@ from divcon.lm.transformers import Transformers
 from divcon.lm.weights import load_tokenizer, model_directory
 from divcon.tasks import miniature
 
+pytestmark = pytest.mark.model
+
 QUESTIONS = [question.text for question in miniature.questions("train", 6)]
 SAID = "Naïve café — 3 · 4 = 12 😀 👩\u200d👩\u200d👧 e\u0301 한국어 ฿\u0e33 'tis what he didn't say , I 'm told .\n"
 

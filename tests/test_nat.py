@@ -26,6 +26,8 @@ from divcon.lm.weights import load_model, load_tokenizer, model_directory, weigh
 from divcon.tasks import miniature
 from divcon.tasks.errors import ConfigError
 
+pytestmark = pytest.mark.model
+
 WIDTH = 5
 SHAPES = [(6, 6), (6, 4), (4, 9)]
 

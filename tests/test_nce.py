@@ -18,6 +18,8 @@ from divcon.lm.local import NEGATIVE, POSITIVE
 from divcon.tasks.errors import ConfigError
 from tests.test_nat import nat_model
 
+pytestmark = pytest.mark.model
+
 VOCABULARY = 40
 
 

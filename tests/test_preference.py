@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, set_seed
@@ -18,6 +19,8 @@ from divcon.distill.train import _arguments, encoded, fit, tunable
 from divcon.distill.units import Unit
 from divcon.lm import Message
 from divcon.lm.weights import load_model, load_tokenizer, model_directory
+
+pytestmark = pytest.mark.model
 
 BASE = model_directory("miniature/base")
 RECIPE = Training(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from divcon.tasks.errors import ConfigError
 from divcon.tasks.miniature import questions
 from divcon.tasks.miniature.chains import KNOWN, NEW, SINGLE
 from divcon.tasks.miniature.problem import Problem, draw
+
+pytestmark = pytest.mark.model
 
 CHAINS = [chain for chain in KNOWN + NEW if chain != SINGLE]
 problems = st.builds(lambda chain, seed: draw(random.Random(seed), chain), st.sampled_from(CHAINS), st.integers())
@@ -134,8 +137,9 @@ ASKED = [
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> Iterator[Store]:
+    with Store() as store:
+        yield store
 
 
 def test_the_readers_log_probability_is_a_direct_computations(store: Store) -> None:
@@ -162,7 +166,8 @@ def test_what_was_read_is_kept_and_not_read_again(store: Store, monkeypatch: pyt
 
 
 def test_a_reading_that_was_stopped_goes_on_to_the_same_numbers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Reader.at("miniature/base", Store())(ASKED)
+    with Store() as other:
+        whole = Reader.at("miniature/base", other)(ASKED)
     keep = store.keep_scores
     kept: list[Any] = []
 

@@ -26,6 +26,8 @@ from divcon.solve import Solution
 from divcon.tasks import Question
 from divcon.tasks.errors import ConfigError
 
+pytestmark = pytest.mark.model
+
 READER = Reader(path="miniature/base", tuning=Lora(rank=4, alpha=8))
 
 

@@ -30,6 +30,8 @@ from divcon.serve.replies import consumed
 from divcon.tasks import miniature
 from divcon.tasks.errors import ModelError
 
+pytestmark = pytest.mark.model
+
 QUESTIONS = [question.text for question in miniature.questions("train", 12)]
 Scene = Callable[[], Coroutine[Any, Any, None]]
 

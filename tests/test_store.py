@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 
 from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.tasks.errors import ConfigError
+
+from .connections import all_closed
 
 ASKED = Request((Message("user", "How many?"),), Sampling(temperature=0.7), n=3, template="abc")
 
@@ -102,8 +105,9 @@ from divcon.lm import Message, Model, Request, Scripted, Store
 def slow(messages, index):
     time.sleep(0.01)
     return str(index)
-model = Model("m", Scripted(answer=slow), Store({str(path)!r}))
-model([Request((Message("user", "?"),), n=1000)], lambda done, wanted: print(done, flush=True))
+with Store({str(path)!r}) as store:
+    model = Model("m", Scripted(answer=slow), store)
+    model([Request((Message("user", "?"),), n=1000)], lambda done, wanted: print(done, flush=True))
 """
     child = subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -123,9 +127,26 @@ model([Request((Message("user", "?"),), n=1000)], lambda done, wanted: print(don
 def test_another_file_is_refused(tmp_path: Path) -> None:
     text, other = tmp_path / "notes.txt", tmp_path / "other.sqlite"
     text.write_text("not a database, but long enough to be looked at as one" * 20, encoding="utf-8")
-    with sqlite3.connect(other) as db:
+    with closing(sqlite3.connect(other)) as db:
         db.execute("CREATE TABLE unrelated (x)")
-    db.close()
     for path in (text, other):
         with pytest.raises(ConfigError, match="cannot open the store"):
             Store(path)
+
+
+def test_a_store_that_is_left_open_is_found(tmp_path: Path) -> None:
+    left_open = pytest.raises(AssertionError, match=r"unclosed database, opened at .*store\.py:\d+ < .*test_store\.py")
+    with left_open, all_closed():
+        Store(tmp_path / "store.sqlite")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_opening_that_is_interrupted_leaves_no_store_open(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("divcon.lm.store.write_ahead", fails)
+    with all_closed(), pytest.raises((KeyboardInterrupt, ConfigError)):
+        Store(tmp_path / "store.sqlite")

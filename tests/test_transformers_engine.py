@@ -21,6 +21,8 @@ from divcon.lm.weights import load_model, load_tokenizer, model_directory, weigh
 from divcon.tasks import miniature
 from divcon.tasks.errors import ConfigError
 
+pytestmark = pytest.mark.model
+
 QUESTIONS = [question.text for question in miniature.questions("train", 12)]
 
 

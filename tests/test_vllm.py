@@ -377,9 +377,9 @@ def test_a_study_runs_on_vllm(tmp_path: Path) -> None:
 
 def test_an_endpoint_decomposes_and_solves_with_vllm(engine: VLLM, adapters: tuple[Path, Path]) -> None:
     """Questions that come together, and samples that are streamed in one piece."""
-    first = PromptedDecomposer(
-        Model("decomposer", engine, Store(), adapter=adapters[0]), prompts.load("decompose"), 4, Sampling(max_tokens=24)
-    )
+    with Store() as closed:  # each call brings a store of its own
+        model = Model("decomposer", engine, closed, adapter=adapters[0])
+    first = PromptedDecomposer(model, prompts.load("decompose"), 4, Sampling(max_tokens=24))
     decomposing = Decomposing(Next(first, prompts.load("next")))
 
     async def main() -> None:

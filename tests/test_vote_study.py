@@ -22,7 +22,7 @@ from divcon.eval.report import report
 from divcon.eval.study import load
 from divcon.tasks.errors import ConfigError
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.model]
 
 FEATURES = "{kind: features, names: [length, frequency, log-probability]}"
 SMALL = [
