@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..distill.pairs import won
+from ..tasks.miniature.problem import Problem
 from . import names
 from .attribution import SOLVING, Cause, Row, Swapped, attribution, beside_gold, gold_problems, swapped
 from .quality import MEASURES, measured
@@ -189,9 +190,9 @@ class BlameLine:
     """Whether the measure is not the same for all."""
 
 
-def blame_lines(rows: Rows) -> list[BlameLine]:
+def blame_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[BlameLine]:
     """For each solver and vote and each measure, over the decompositions that models wrote."""
-    problems = gold_problems(rows)
+    problems = gold_problems(rows) if problems is None else problems
     wrong: dict[tuple[str, str], list[tuple[dict[str, Any], Cause]]] = {}
     for cell, of_cell in by_cell(rows).items():
         if not _is_models(cell.decomposer):
@@ -237,12 +238,12 @@ class Views:
         return sum(self.crossed)
 
 
-def views(rows: Rows) -> list[Views]:
+def views(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[Views]:
     """For each solver and vote that also stands behind gold sub-questions, where gold steps are known.
 
     A solver that writes no steps, and so is never blamed by them, has no line.
     """
-    problems = gold_problems(rows)
+    problems = gold_problems(rows) if problems is None else problems
     cases: dict[tuple[str, str], list[tuple[Cause, Swapped, Key]]] = {}
     for cell, pairs in beside_gold(rows).items():
         if not _is_models(cell.decomposer):
