@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -83,14 +84,20 @@ def _bootstrap(
 ) -> Estimate:
     """Of a statistic of how often each cluster is drawn; draws in which it is not defined are left out."""
     value = float(statistic(np.ones((1, clusters)))[0])
-    draws = _DRAWS if clusters <= _MANY else _FEWER
-    drawn = np.random.default_rng([seed, clusters]).multinomial(clusters, np.full(clusters, 1 / clusters), draws)
-    found = statistic(drawn.astype(np.float64))
+    found = statistic(_drawn(clusters, seed))
     found = found[~np.isnan(found)]
     if np.isnan(value) or not len(found):
         return Estimate(value, *everything)
     low, high = np.quantile(found, [0.025, 0.975])
     return Estimate(value, min(value, float(low)), max(value, float(high)))
+
+
+@lru_cache(maxsize=4)
+def _drawn(clusters: int, seed: int) -> Array:
+    """How often each cluster is drawn, draw by draw; many statistics of one run share them."""
+    draws = _DRAWS if clusters <= _MANY else _FEWER
+    drawn = np.random.default_rng([seed, clusters]).multinomial(clusters, np.full(clusters, 1 / clusters), draws)
+    return drawn.astype(np.float64)
 
 
 def _ratio(above: Array, below: Array) -> Array:

@@ -463,13 +463,15 @@ def _quiet() -> Iterator[None]:
 def _print(figure: Figure, file: Path) -> None:
     """By the canvas itself: `Figure.savefig` draws twice, the first time for a layout that is there already."""
     kind = file.suffix.removeprefix(".")
-    if kind == "pdf":
-        FigureCanvasPdf(figure).print_pdf(file, metadata=KINDS[kind])
-    elif kind == "svg":
-        FigureCanvasSVG(figure).print_svg(file, metadata=KINDS[kind])
-    else:
-        with _dots(figure, STYLE["savefig.dpi"]):
-            FigureCanvasAgg(figure).print_png(file, metadata=KINDS[kind])
+    with _dots(figure, STYLE["savefig.dpi"] if kind == "png" else figure.dpi):
+        _PRINTS[kind](figure, file, KINDS[kind])
+
+
+_PRINTS: dict[str, Callable[[Any, Path, dict[str, Any]], None]] = {
+    "pdf": lambda figure, file, about: FigureCanvasPdf(figure).print_pdf(file, metadata=about),
+    "svg": lambda figure, file, about: FigureCanvasSVG(figure).print_svg(file, metadata=about),
+    "png": lambda figure, file, about: FigureCanvasAgg(figure).print_png(file, metadata=about),
+}
 
 
 @contextmanager

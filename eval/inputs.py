@@ -51,7 +51,7 @@ def _local(study: Study, is_given: bool) -> list[str]:
     """Where the models of a study lie on this machine."""
     models = [study.student, *study.models.values(), *([] if is_given else [study.llm])]
     paths = [model.path for model in models if isinstance(model, LocalSettings)]
-    return list(dict.fromkeys(paths + [study.grid.reader] * bool(study.grid.reader)))
+    return list(dict.fromkeys([*paths, *([study.grid.reader] if study.grid.reader else [])]))
 
 
 def _weights(path: str) -> str | None:

@@ -130,7 +130,9 @@ class Store:
     def reading(cls, path: Path) -> Iterator[Self]:
         """The store at `path`, to be looked at, also where nothing can be written."""
         with ExitStack() as kept:
-            yield kept.enter_context(cls._looked_at(path, kept))
+            store = cls._looked_at(path, kept)
+            kept.callback(store.close)
+            yield store
 
     @classmethod
     def _looked_at(cls, path: Path, kept: ExitStack) -> Self:
