@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .decompose import Decomposition, none
 from .distill import published, traces
-from .eval import methods, plots, reference, results, summary, tables
-from .eval import report as reports
+from .eval import freshness, inputs, methods, reference, results, summary, tables
 from .eval import status as statuses
 from .eval.comparison import Comparison, comparison
 from .eval.compose import Row
-from .eval.figures import AxisName, Columns, Style
+from .eval.frontier import AxisName
 from .eval.pilot import lengths
 from .eval.plan import Plan
 from .eval.plan import plan as planned
@@ -37,12 +37,15 @@ from .solve.checks import CHECKS
 from .tasks import GraderName, Question, sources
 from .tasks.errors import ConfigError
 
+if TYPE_CHECKING:
+    from .eval.figures import Columns, Style
+
 RUNS = Path("runs")
 """Where run directories are made when nobody names one."""
 
 
 def study(config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None) -> Path:
-    """Run a whole study; the path of its report. A stage that is finished is not done again.
+    """Run a whole study; the path of its report. A stage that is finished is not done again, nor is the report.
 
     `config` is a YAML file or a shipped study's name, `overrides` are `key.key=value`, `limit` caps the questions of
     each data set, `run` is the run directory. Raises ConfigError when something must be changed, ModelError when a
@@ -51,8 +54,9 @@ def study(config: str, *, overrides: Sequence[str] = (), limit: int | None = Non
     with _open(config, overrides, limit, run) as opened:
         opened.distill_decomposer()
         opened.distill_solver()
-        opened.evaluate()
-        return reports.report(opened.directory)
+        if not opened.is_evaluated():
+            opened.evaluate()
+        return _report(opened.directory)
 
 
 def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None, pilot: Path | None = None) -> Plan:
@@ -123,9 +127,14 @@ def evaluate(
         return Evaluated(opened.directory / "results.parquet", opened.evaluate())
 
 
-def report(run: Path, axis: AxisName = "flops") -> Path:
-    """Rebuild a run's report, accuracy drawn against a kind of cost; the path of its page."""
+def report(run: Path, axis: AxisName | None = None) -> Path:
+    """Rebuild a run's report, accuracy drawn against a kind of cost (FLOPs where none is named); the path of its page.
+
+    Raises ConfigError when nobody knows that cost of any cell; an earlier report stays as it was then.
+    """
     stored(run)
+    from .eval import report as reports  # matplotlib takes a second to import
+
     return reports.report(run, axis)
 
 
@@ -139,6 +148,8 @@ def plot(
 ) -> Path:
     """One figure of a run, by its name (`divcon.eval.plots.PLOTS`), and its numbers as CSV beside it; its path."""
     stored(run)
+    from .eval import plots  # matplotlib takes a second to import
+
     return plots.draw(run, name, out or Path(f"{name}.pdf"), style, axis, columns)
 
 
@@ -326,11 +337,23 @@ class Diagnosis:
         return "\n".join(self.lines)
 
 
+def _report(run: Path) -> Path:
+    """A run's report, made unless it is there and the same again."""
+    page = run / "report" / "index.html"
+    if page.is_file() and freshness.is_current(page.with_name(freshness.RECORD), inputs.of_report(run, "flops")):
+        return page
+    return report(run)
+
+
 @contextmanager
 def _remembering(folder: Path) -> Iterator[None]:
-    """Keep comparisons of answers in a folder's store, or in that of the run whose traces it holds."""
+    """Keep comparisons of answers in a folder's store, or in that of the run whose traces it holds.
+
+    Where nothing can be written they are forgotten.
+    """
     home = folder.parent if (folder.parent / "config.yaml").is_file() else folder
-    with Store(home / "store.sqlite") as store, CHECKS.remembering(store):
+    path = home / "store.sqlite"
+    with Store(path if os.access(home, os.W_OK) else ":memory:") as store, CHECKS.remembering(store):
         yield
 
 

@@ -175,12 +175,9 @@ def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Pa
     click.echo(api.evaluate(config, overrides=overrides, limit=limit, run=run))
 
 
+_AXES = click.Choice(["flops", "tokens", "seconds", "dollars"])
 _AXIS = click.option(
-    "--axis",
-    type=click.Choice(["flops", "tokens", "seconds", "dollars"]),
-    default="flops",
-    show_default=True,
-    help="The kind of cost that accuracy is drawn against.",
+    "--axis", type=_AXES, default="flops", show_default=True, help="The kind of cost that accuracy is drawn against."
 )
 
 
@@ -213,8 +210,8 @@ def plot(
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@_AXIS
-def report(run: Path, axis: Literal["flops", "tokens", "seconds", "dollars"]) -> None:
+@click.option("--axis", type=_AXES, help="The kind of cost that accuracy is drawn against [default: flops].")
+def report(run: Path, axis: Literal["flops", "tokens", "seconds", "dollars"] | None) -> None:
     """Rebuild the report of a run directory; needs no model and no network."""
     from . import api
 

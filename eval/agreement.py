@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..distill.pairs import won
+from ..tasks.miniature.problem import Problem
 from . import names
 from .attribution import SOLVING, Cause, Row, Swapped, attribution, beside_gold, gold_problems, swapped
 from .quality import MEASURES, measured
@@ -82,14 +84,20 @@ def _bootstrap(
 ) -> Estimate:
     """Of a statistic of how often each cluster is drawn; draws in which it is not defined are left out."""
     value = float(statistic(np.ones((1, clusters)))[0])
-    draws = _DRAWS if clusters <= _MANY else _FEWER
-    drawn = np.random.default_rng([seed, clusters]).multinomial(clusters, np.full(clusters, 1 / clusters), draws)
-    found = statistic(drawn.astype(np.float64))
+    found = statistic(_drawn(clusters, seed))
     found = found[~np.isnan(found)]
     if np.isnan(value) or not len(found):
         return Estimate(value, *everything)
     low, high = np.quantile(found, [0.025, 0.975])
     return Estimate(value, min(value, float(low)), max(value, float(high)))
+
+
+@lru_cache(maxsize=4)
+def _drawn(clusters: int, seed: int) -> Array:
+    """How often each cluster is drawn, draw by draw; many statistics of one run share them."""
+    draws = _DRAWS if clusters <= _MANY else _FEWER
+    drawn = np.random.default_rng([seed, clusters]).multinomial(clusters, np.full(clusters, 1 / clusters), draws)
+    return drawn.astype(np.float64)
 
 
 def _ratio(above: Array, below: Array) -> Array:
@@ -189,9 +197,9 @@ class BlameLine:
     """Whether the measure is not the same for all."""
 
 
-def blame_lines(rows: Rows) -> list[BlameLine]:
+def blame_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[BlameLine]:
     """For each solver and vote and each measure, over the decompositions that models wrote."""
-    problems = gold_problems(rows)
+    problems = gold_problems(rows) if problems is None else problems
     wrong: dict[tuple[str, str], list[tuple[dict[str, Any], Cause]]] = {}
     for cell, of_cell in by_cell(rows).items():
         if not _is_models(cell.decomposer):
@@ -237,12 +245,12 @@ class Views:
         return sum(self.crossed)
 
 
-def views(rows: Rows) -> list[Views]:
+def views(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[Views]:
     """For each solver and vote that also stands behind gold sub-questions, where gold steps are known.
 
     A solver that writes no steps, and so is never blamed by them, has no line.
     """
-    problems = gold_problems(rows)
+    problems = gold_problems(rows) if problems is None else problems
     cases: dict[tuple[str, str], list[tuple[Cause, Swapped, Key]]] = {}
     for cell, pairs in beside_gold(rows).items():
         if not _is_models(cell.decomposer):

@@ -24,7 +24,7 @@ _PHASES = ("decompose", "solve", "rank")
 
 def mean(values: Sequence[float]) -> Estimate:
     """With Student's 95 % interval; of one value it is everything."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n = len(values)
     if not n:
@@ -32,7 +32,7 @@ def mean(values: Sequence[float]) -> Estimate:
     middle = sum(values) / n
     if n == 1:
         return Estimate(middle, -inf, inf)
-    half = float(t.ppf(0.975, n - 1)) * sqrt(sum((value - middle) ** 2 for value in values) / (n - 1) / n)
+    half = float(stdtrit(n - 1, 0.975)) * sqrt(sum((value - middle) ** 2 for value in values) / (n - 1) / n)
     return Estimate(middle, middle - half, middle + half)
 
 

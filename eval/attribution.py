@@ -290,12 +290,13 @@ class CauseLine:
         return accuracy([1.0] * named + [0.0] * (self.wrong - named))
 
 
-def cause_lines(rows: Rows) -> list[CauseLine]:
+def cause_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[CauseLine]:
     """For each cell, over the questions whose gold steps are known; cells that have none are left out.
 
     So are those that were asked one sub-question at a time: their last turn's steps are not the ones they were asked.
+    `problems` are the rows' `gold_problems`, where they are known already.
     """
-    problems = gold_problems(rows)
+    problems = gold_problems(rows) if problems is None else problems
     found = []
     for cell, of_cell in by_cell(rows).items():
         if names.interactive(cell.decomposer):

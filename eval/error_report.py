@@ -10,7 +10,7 @@ import yaml
 
 from . import page, tables
 from .agreement import BlameLine, MeasureLine, Views, blame_lines, measure_lines, views
-from .attribution import CauseLine, SwapLine, cause_lines, swap_lines
+from .attribution import CauseLine, SwapLine, cause_lines, gold_problems, swap_lines
 from .quality import QualityLine, quality_lines
 from .reconstruction import FILE, joined
 from .summary import Rows
@@ -41,14 +41,15 @@ class Errors:
         if reader is not None:
             of_vote = joined(of_vote, run / FILE, reader)
         was_read = any(row.get("reconstruction") is not None for row in of_vote)
+        problems = gold_problems(of_vote)  # made again by replaying whole draws
         return cls(
             vote,
-            cause_lines(of_vote),
+            cause_lines(of_vote, problems),
             swap_lines(of_vote),
             quality_lines(of_vote),
             measure_lines(of_vote),
-            blame_lines(of_vote),
-            views(of_vote),
+            blame_lines(of_vote, problems),
+            views(of_vote, problems),
             _without_gold(of_vote),
             reader if was_read else None,
         )

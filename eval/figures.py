@@ -1,11 +1,14 @@
 """The figures of a study: accuracy against cost with its Pareto front, and accuracy test by test.
 
 Colours are Okabe and Ito's, told apart by most colour-blind readers; shape and filling say the same thing again.
-Fonts are embedded as Type 42, and files carry no date, so that the same rows give the same bytes.
+Fonts are embedded as Type 42, and files carry no date, so that the same rows give the same bytes. Text is drawn as it
+is: names of tests and models are no formulas (`$x` is a name).
 """
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,16 +19,19 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from ..tasks.errors import ConfigError
 from . import names
 from .amortise import Repaid
 from .ballots import Composition, RuleCurve
+from .escape import label
 from .frontier import COSTS, front
 from .frontier import AxisName as AxisName
 from .ranking import Gain, ScoreLine
@@ -34,6 +40,7 @@ from .summary import ALL, Line, Square
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis as Axis2D
     from matplotlib.text import Annotation
 
 STYLE: Any = {
@@ -46,6 +53,9 @@ STYLE: Any = {
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "divcon",
+    "text.parse_math": False,
+    "text.usetex": False,
+    "axes.formatter.use_mathtext": False,
     "savefig.dpi": 200,
 }
 _OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -144,6 +154,7 @@ def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
             edge = (max(cost for cost, _ in known) * 1.3, steps[-1][1])
             axes.step(*zip(*steps, edge, strict=True), where="post", color="#888888", lw=1, zorder=1)
         axes.set(xscale="log", xlabel=chosen.label, ylabel="accuracy (%), 95 % interval")
+        _powers(axes.xaxis)
         axes.set_title(_title(whole, [(line, chosen.cost(line)) for line in whole if not chosen.cost(line)]))
         axes.margins(x=0.14, y=0.08)
         look.legend(figure)
@@ -173,19 +184,18 @@ def by_test(lines: Sequence[Line]) -> Figure:
                 places = [tests.index(x.test) + 0.08 * (i - (len(decomposers) - 1) / 2) for x in of_cell]
                 if not of_cell:  # nobody put this decomposer before this solver
                     continue
-                style = look.point(of_cell[0]) | {"label": decomposer}
+                style = look.point(of_cell[0]) | {"label": label(decomposer)}
                 heights = [100 * x.accuracy.value for x in of_cell]
                 panel.errorbar(places, heights, yerr=_bars(of_cell), capsize=2, elinewidth=0.8, **style)
-            panel.set_xticks(range(len(tests)), [test.replace(", ", ",\n") for test in tests])
+            panel.set_xticks(range(len(tests)), list(map(_in_lines, tests)))
             panel.tick_params(axis="x", labelsize=_points_of(6.5))
-            panel.set_title(f"solver: {solver} ({vote})")
+            panel.set_title(f"solver: {label(solver)} ({label(vote)})")
         for panel in panels[::columns]:
             panel.set_ylabel("accuracy (%), 95 % interval")
         fullest = max(panels, key=lambda panel: len(panel.containers))
-        handles, labels = fullest.get_legend_handles_labels()
         figure.legend(
-            handles,
-            labels,
+            fullest.containers,
+            [container.get_label() for container in fullest.containers],
             loc="outside lower center",
             ncols=_across(5),
             title="decomposer",
@@ -207,21 +217,22 @@ def heat_map(squares: Sequence[Square], title: str = "") -> Figure:
         figure = Figure(figsize=_inches(1.3 + 1.25 * len(solvers), 0.9 + 0.42 * len(decomposers)), layout="constrained")
         axes = figure.add_subplot()
         for one in squares:
-            down, across = decomposers.index(one.cell.decomposer), solvers.index(one.cell.solver)
-            grid[down, across] = 100 * one.accuracy.value
+            down, right = decomposers.index(one.cell.decomposer), solvers.index(one.cell.solver)
+            grid[down, right] = 100 * one.accuracy.value
             ink = "white" if one.accuracy.value > 0.55 else "black"
             dagger = "" if one.is_complete else "\N{DAGGER}"
             value = f"{100 * one.accuracy.value:.1f}{dagger}"
-            axes.text(across, down - 0.13, value, ha="center", va="center", color=ink)
+            axes.text(right, down - 0.13, value, ha="center", va="center", color=ink)
             beside = "reference" if one.beside is None else _difference(one.beside)
             beside += "" if one.is_beside_complete else "\N{DAGGER}"
             beside += "*" if one.p is not None and one.p < 0.05 else ""
-            axes.text(across, down + 0.23, beside, ha="center", va="center", color=ink, fontsize=_points_of(5.5))
+            axes.text(right, down + 0.23, beside, ha="center", va="center", color=ink, fontsize=_points_of(5.5))
         axes.imshow(grid, cmap="cividis_r", vmin=0, vmax=100, aspect="auto")
-        axes.set_xticks(range(len(solvers)), [name.replace("-", "-\n") if _is_narrow() else name for name in solvers])
-        axes.set_yticks(range(len(decomposers)), decomposers)
+        across = [label(name).replace("-", "-\n") if _is_narrow() else label(name) for name in solvers]
+        axes.set_xticks(range(len(solvers)), across)
+        axes.set_yticks(range(len(decomposers)), list(map(label, decomposers)))
         axes.set(xlabel="solver", ylabel="decomposer")
-        axes.set_title(title)
+        axes.set_title(label(title))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     return figure
@@ -252,8 +263,8 @@ def slopes(lines: Sequence[Line], among: Sequence[Line]) -> Figure:
             drawn = look.point(of_cell[0]) | {"ls": "-" if cell.solver == "llm" else "--", "lw": 1}
             axes.errorbar(at, heights, yerr=_bars(of_cell), **drawn, **_FINE)
             ends.append((at[-1], heights[-1], _short(of_cell[0]), drawn["color"]))
-        axes.set_xticks(range(len(tests)), [test.replace(", ", ",\n") for test in tests])
-        axes.set_ylabel(f"accuracy (%), {lines[0].cell.vote}, 95 % interval")
+        axes.set_xticks(range(len(tests)), list(map(_in_lines, tests)))
+        axes.set_ylabel(f"accuracy (%), {label(lines[0].cell.vote)}, 95 % interval")
         axes.set_xlim(-0.3, len(tests) - (0.0 if _is_narrow() else 0.3))
         _name_ends(axes, ends)
     return figure
@@ -287,18 +298,23 @@ def votes(curves: Sequence[RuleCurve]) -> Figure:
                 at = range(1, len(curve.accuracies) + 1)
                 colour, dashes = _OKABE_ITO[i % len(_OKABE_ITO)], ("-", "--")[i // len(_OKABE_ITO) % 2]
                 values = [100 * one.value for one in curve.accuracies]
-                panel.plot(at, values, color=colour, linestyle=dashes, lw=1, label=curve.vote.partition("@")[0])
+                panel.plot(at, values, color=colour, linestyle=dashes, lw=1, label=label(curve.vote.partition("@")[0]))
                 if i == 0:
                     low, high = ([100 * getattr(one, end) for one in curve.accuracies] for end in ("low", "high"))
                     panel.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
-            panel.set_title(composition.label)
+            panel.set_title(label(composition.label))
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.set(xlabel="samples", ylabel="expected accuracy (%)")
         for panel in panels[len(compositions) :]:
             panel.set_visible(False)
-        handles, names = figure.axes[0].get_legend_handles_labels()
+        drawn = panels[0].lines
         figure.legend(
-            handles, names, loc="outside lower center", ncols=_across(4), frameon=False, fontsize=_points_of(7)
+            drawn,
+            [line.get_label() for line in drawn],
+            loc="outside lower center",
+            ncols=_across(4),
+            frameon=False,
+            fontsize=_points_of(7),
         )
     return figure
 
@@ -318,7 +334,7 @@ def calibration(found: Sequence[ScoreLine]) -> Figure:
                 yerr=[[share.value - share.low for share in shares], [share.high - share.value for share in shares]],
                 color=_OKABE_ITO[i % len(_OKABE_ITO)],
                 marker=_MARKERS[i % len(_MARKERS)],
-                label=line.composition.label,
+                label=label(line.composition.label),
                 **_THIN,
             )
         axes.set(xlabel="mean score of a tenth of the solutions", ylabel="share that is right, 95 % interval")
@@ -332,7 +348,7 @@ def gain(found: Sequence[Gain]) -> Figure:
         figure = Figure(figsize=_inches(6.6, 3.6), layout="constrained")
         axes = figure.add_subplot()
         axes.axhline(0, color="#888888", lw=0.8)
-        points = [(100 * one.pairs.value, 100 * one.gain.value, one.label) for one in found]
+        points = [(100 * one.pairs.value, 100 * one.gain.value, label(one.label)) for one in found]
         for (x, y, _), one in zip(points, found, strict=True):
             across, up = ([[100 * (of.value - of.low)], [100 * (of.high - of.value)]] for of in (one.pairs, one.gain))
             axes.errorbar(x, y, xerr=across, yerr=up, color=_OKABE_ITO[0], marker="o", **_THIN)
@@ -363,17 +379,19 @@ def break_even(found: Sequence[Repaid], unit: str = "FLOPs") -> Figure:
         for dashes, (beside, cost) in zip(
             _DASHES, {one.beside: one.query_beside for one in drawn}.items(), strict=False
         ):
-            axes.plot(at, at * (cost or 0), color="#888888", lw=1.2, linestyle=dashes, label=beside.label)
+            axes.plot(at, at * (cost or 0), color="#888888", lw=1.2, linestyle=dashes, label=label(beside.label))
         for i, one in enumerate(best):
             colour = _OKABE_ITO[i % len(_OKABE_ITO)]
-            label = f"{one.cell.label} ({100 * one.accuracy.value:+.1f})"
-            axes.plot(at, (one.outlay or 0) + at * (one.query or 0), color=colour, lw=1, label=label)
+            shown = f"{label(one.cell.label)} ({100 * one.accuracy.value:+.1f})"
+            axes.plot(at, (one.outlay or 0) + at * (one.query or 0), color=colour, lw=1, label=shown)
             for other in drawn:
                 if other.cell == one.cell and other.queries and isfinite(n := other.queries.value):
                     axes.plot(n, n * (other.query_beside or 0), marker="o", ms=4, color=colour)
         axes.set(xscale="log", yscale="log", xlabel="questions", ylabel=f"{unit}, paid once and for all questions")
         axes.set_xlim(least, most)
-        title = f"in brackets: accuracy beside {best[0].beside.label} (points)"
+        _powers(axes.xaxis)
+        _powers(axes.yaxis)
+        title = f"in brackets: accuracy beside {label(best[0].beside.label)} (points)"
         legend = figure.legend(
             title=title, loc="outside lower center", ncols=_across(2), frameon=False, fontsize=_points_of(7)
         )
@@ -389,7 +407,7 @@ def training(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         loss, likely = figure.subplots(2 // columns, columns)
         for i, (name, steps) in enumerate(curves.items()):
             at, colour = [step["step"] for step in steps], _OKABE_ITO[i % len(_OKABE_ITO)]
-            loss.plot(at, [step["loss"] for step in steps], color=colour, linewidth=1, label=name)
+            loss.plot(at, [step["loss"] for step in steps], color=colour, linewidth=1, label=label(name))
             for key, dashes in (("logprob_right", "-"), ("logprob_wrong", ":")):
                 known = [(step["step"], step[key]) for step in steps if key in step]
                 if known:
@@ -405,18 +423,87 @@ def training(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
 def save(figure: Figure, directory: Path, name: str) -> list[Path]:
     """The figure as PDF, SVG and PNG."""
     files = [directory / f"{name}.{kind}" for kind in KINDS]
-    for file in files:
-        write(figure, file)
+    with _laid_out(figure):
+        for file in files:
+            _print(figure, file)
     return files
 
 
 def write(figure: Figure, file: Path) -> None:
     """The figure in the format of the file's name. Raises ConfigError for others than PDF, SVG and PNG."""
-    kind = file.suffix.removeprefix(".")
-    if kind not in KINDS:
+    check_format(file)
+    with _laid_out(figure):
+        _print(figure, file)
+
+
+def check_format(file: Path) -> None:
+    """Raise ConfigError when no figure can be written to a file of this name."""
+    if file.suffix.removeprefix(".") not in KINDS:
         raise ConfigError(f"no figure can be written to {file.name}; its name must end in {', '.join(KINDS)}")
-    with mpl.rc_context(_style()):
-        figure.savefig(file, metadata=KINDS[kind])
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Within, the figure is printed as it was laid out, once for all formats."""
+    with mpl.rc_context(_style()), _quiet():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings of what a name may bring about, and nobody can mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # in letters that the font lacks
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # so long that no room is left
+        yield
+
+
+def _print(figure: Figure, file: Path) -> None:
+    """By the canvas itself: `Figure.savefig` draws twice, the first time for a layout that is there already."""
+    kind = file.suffix.removeprefix(".")
+    with _dots(figure, STYLE["savefig.dpi"] if kind == "png" else figure.dpi):
+        _PRINTS[kind](figure, file, KINDS[kind])
+
+
+_PRINTS: dict[str, Callable[[Any, Path, dict[str, Any]], None]] = {
+    "pdf": lambda figure, file, about: FigureCanvasPdf(figure).print_pdf(file, metadata=about),
+    "svg": lambda figure, file, about: FigureCanvasSVG(figure).print_svg(file, metadata=about),
+    "png": lambda figure, file, about: FigureCanvasAgg(figure).print_png(file, metadata=about),
+}
+
+
+@contextmanager
+def _dots(figure: Figure, dpi: float) -> Iterator[None]:
+    before = figure.dpi
+    figure.dpi = dpi
+    try:
+        yield
+    finally:
+        figure.dpi = before
+
+
+class _Powers(LogFormatterSciNotation):
+    """Ticks of a logarithmic axis in plain text: `10\N{SUPERSCRIPT NINE}` and not a formula."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        formula = super().__call__(x, pos).removeprefix(r"$\mathdefault{").removesuffix("}$")
+        plain = formula.replace(r"\times", "\N{MULTIPLICATION SIGN}")
+        return re.sub(r"\^\{(.*?)\}", lambda found: found[1].translate(_SUPERSCRIPT), plain)
+
+
+_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def _powers(axis: Axis2D) -> None:
+    axis.set_major_formatter(_Powers())
+    axis.set_minor_formatter(_Powers())
+
+
+def _in_lines(test: str) -> str:
+    """A test's name below an axis."""
+    return label(test).replace(", ", ",\n")
 
 
 def _room(entries: int, columns: int) -> float:
@@ -454,13 +541,15 @@ class _Look:
     def legend(self, figure: Figure) -> None:
         """Below the axes: what colours, shapes and filling mean."""
 
-        def entry(label: str, **style: Any) -> Line2D:
-            return Line2D([], [], ls="none", label=label, **style)
+        def entry(text: str, **style: Any) -> Line2D:
+            return Line2D([], [], ls="none", label=text, **style)
 
-        decomposers = [entry(f"decomposer {d}", marker=".", ms=10, color=self._colour(d)) for d in self._decomposers]
-        solvers = [entry(f"solver {s}", marker=self._marker(s), color="#444444") for s in self._solvers]
+        decomposers = [
+            entry(f"decomposer {label(d)}", marker=".", ms=10, color=self._colour(d)) for d in self._decomposers
+        ]
+        solvers = [entry(f"solver {label(s)}", marker=self._marker(s), color="#444444") for s in self._solvers]
         votes = [
-            entry(v, marker="o", color="#444444", markerfacecolor="white" if v == "greedy" else "#444444")
+            entry(label(v), marker="o", color="#444444", markerfacecolor="white" if v == "greedy" else "#444444")
             for v in self._votes
         ]
         front_line = Line2D([], [], color="#888888", lw=1, label="Pareto front")
@@ -488,14 +577,16 @@ def _bars(lines: Sequence[Line]) -> list[list[float]]:
 
 
 def _short(line: Line) -> str:
-    return Composition(line.cell.decomposer, line.cell.solver).label + ("" if line.is_complete else "\N{DAGGER}")
+    return label(Composition(line.cell.decomposer, line.cell.solver).label) + ("" if line.is_complete else "\N{DAGGER}")
 
 
 def _title(lines: Sequence[Line], undrawn: Sequence[tuple[Line, float | None]]) -> str:
-    title = f"{lines[0].test}, n = {max(line.questions for line in lines)}; decomposer \N{RIGHTWARDS ARROW} solver"
+    title = (
+        f"{label(lines[0].test)}, n = {max(line.questions for line in lines)}; decomposer \N{RIGHTWARDS ARROW} solver"
+    )
     title += "" if all(line.is_complete for line in lines) else "; \N{DAGGER} fewer questions"
     for why, of in (("cost unknown", None), ("free", 0)):
-        cells = [line.cell.label for line, cost in undrawn if cost == of]
+        cells = [label(line.cell.label) for line, cost in undrawn if cost == of]
         some = ", ".join(cells[:3]) + f" and {len(cells) - 3} others" * (len(cells) > 3)
         title += f"\n{why}, not drawn: {some}" if cells else ""
     return title
@@ -504,16 +595,20 @@ def _title(lines: Sequence[Line], undrawn: Sequence[tuple[Line, float | None]]) 
 def _label(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
     """Name every point, where the name covers least of the other names and points."""
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]  # matplotlib leaves it untyped
-    figure.draw_without_rendering()
+    with _quiet():
+        figure.draw_without_rendering()
     spots = [axes.transData.transform((x, y)) for x, y, _ in points]
     taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]
+    frame, point = axes.get_window_extent(), figure.dpi / 72
     for x, y, text in points:
         best, least = (7.0, 0.0, "left"), float("inf")
-        for dx, dy, align in _AROUND:
-            name = _annotate(axes, (x, y), text, dx, dy, align)
-            box = name.get_window_extent(renderer)
+        with _quiet():
+            name = _annotate(axes, (x, y), text, 0, 0, "left")
+            measured = name.get_window_extent(renderer)
             name.remove()
-            covered = sum(_overlap(box, other) for other in taken) + 10 * _outside(box, axes.get_window_extent())
+        for dx, dy, align in _AROUND:
+            box = measured.translated(dx * point - (measured.width if align == "right" else 0), dy * point)
+            covered = sum(_overlap(box, other) for other in taken) + 10 * _outside(box, frame)
             if covered < least:
                 best, least, room = (dx, dy, align), covered, box
         _annotate(axes, (x, y), text, *best)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ..decompose import none
 from ..distill import student
 from ..tasks.errors import ConfigError
+from ..tasks.replacing import replacing
 from . import results, tables
 from .compose import Decomposing, Row, Solving, compose
 from .stats import Tested, crossed, holm, questions_needed
+from .summary import Rows
 from .teaching import check_methods, teach
 
 if TYPE_CHECKING:
@@ -52,8 +54,10 @@ def compare(run: Run) -> Path:
         of_method = recipe.model_copy(update={"method": each.method})
         teach(run, settings.role, of_method, each.directory, each.seed, stages)
     rows = [row for each in students for row in _asked(run, each)]
-    results.write(rows, run.directory / ROWS, run.overlaps())
-    (run.directory / TABLE).write_text(describe(run.directory, run.study.methods.names), encoding="utf-8")
+    overlaps = run.overlaps()
+    with replacing(run.directory / ROWS, run.directory / TABLE) as (asked, table):
+        results.write(rows, asked, overlaps)
+        table.write_text(_described(run.directory, results.read(asked), run.study.methods.names), encoding="utf-8")
     return run.directory / TABLE
 
 
@@ -78,7 +82,10 @@ def _asked(run: Run, of: Taught) -> list[Row]:
 
 def describe(directory: Path, names: Sequence[str]) -> str:
     """The tables of a comparison, from its results and its students' cards."""
-    rows = results.read(directory / ROWS)
+    return _described(directory, results.read(directory / ROWS), names)
+
+
+def _described(directory: Path, rows: Rows, names: Sequence[str]) -> str:
     by_role = "solver" if any(row["solver"].rpartition(" ")[0] in names for row in rows) else "decomposer"
     credit: dict[tuple[str, int], dict[tuple[str, str], float]] = {}
     for row in rows:

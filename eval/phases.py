@@ -19,7 +19,7 @@ def decomposer(study: Study, model: Model) -> PromptedDecomposer:
         prompt=prompts.load(study.prompts.decompose),
         limit=study.decompose.limit,
         sampling=Sampling(max_tokens=study.decompose.max_tokens),
-        examples=_examples(study),
+        examples=examples(study),
     )
 
 
@@ -31,7 +31,7 @@ def solver(study: Study, model: Model) -> PromptedSolver:
         single_stage=prompts.load(study.prompts.single_stage),
         direct=prompts.load(study.prompts.direct),
         sampling=Sampling(max_tokens=study.solve.max_tokens),
-        examples=_examples(study),
+        examples=examples(study),
     )
 
 
@@ -46,7 +46,7 @@ def interactive(study: Study, solver: PromptedSolver) -> InteractiveSolver:
     return InteractiveSolver(solver, step, finish, study.decompose.limit)
 
 
-def _examples(study: Study) -> tuple[Question, ...]:
+def examples(study: Study) -> tuple[Question, ...]:
     """The worked examples that are shown first. Raises ConfigError for one that cannot be shown."""
     if study.prompts.examples is None:
         return ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from matplotlib.figure import Figure
 from ..distill import student
 from ..distill.recipes import RankerRecipe
 from ..tasks.errors import ConfigError
-from . import figures, names, results
+from ..tasks.replacing import replacing
+from . import escape, figures, names, results
 from .amortise import repaid
 from .ballots import Composition, rule_curves
 from .compose import Cell
@@ -170,19 +170,20 @@ def draw(
     """
     if name not in PLOTS:
         raise ConfigError(f"no figure {name!r}; there are {', '.join(PLOTS)}")
+    figures.check_format(out)
     with figures.styled(style, columns):
         made = PLOTS[name](Drawn(run, results.read(run / "results.parquet"), axis))
         if made is None:
             known = f" by {axis}" if name in ("accuracy_cost", "break_even") else ""
             raise ConfigError(f"{run} has nothing for the figure {name!r}{known}")
-        figures.write(made.figure, out)
-    _write(made, out.with_suffix(".csv"))
+        with replacing(out, out.with_suffix(".csv")) as (drawing, numbers):
+            figures.write(made.figure, drawing)
+            _write(made, numbers)
     return out
 
 
 def _write(plot: Plot, file: Path) -> None:
-    with file.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out, lineterminator="\n").writerows([plot.header, *plot.numbers])
+    file.write_text(escape.csv(plot.header, plot.numbers), encoding="utf-8", newline="")
 
 
 _OF_CELL = ("decomposer", "solver", "vote", "test", "questions", "accuracy", "low", "high")

@@ -166,10 +166,10 @@ def mean(values: Sequence[float], *, is_share: bool = False) -> Estimate:
     """
     if is_share:
         return ratio([(value, 1.0) for value in values])
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     n, middle = len(values), fmean(values) if values else nan
     if n < 2:
         return Estimate(middle, float("-inf"), float("inf"))
-    half = float(t.ppf(0.975, n - 1)) * stdev(values) / sqrt(n)
+    half = float(stdtrit(n - 1, 0.975)) * stdev(values) / sqrt(n)
     return Estimate(middle, middle - half, middle + half)

@@ -12,7 +12,8 @@ import yaml
 
 from ..distill import student
 from ..tasks.errors import ConfigError
-from . import figures, page, provenance, requests, results, scatter, tables
+from ..tasks.replacing import refilling
+from . import escape, figures, freshness, inputs, page, provenance, requests, results, scatter, tables
 from .browse import Browser
 from .cost_report import Costs
 from .error_report import Errors
@@ -37,17 +38,21 @@ from .summary import (
 from .vote_report import Votes
 
 
-def report(run: Path, axis: figures.AxisName = "flops") -> Path:
+def report(run: Path, axis: figures.AxisName | None = None) -> Path:
     """Write `report/` in a run directory: tables, figures, and one HTML page; the page's path.
 
-    `axis` is the kind of cost that accuracy is drawn against. Raises ConfigError when the run has no results, or the
-    report cannot be written.
+    `axis` is the kind of cost that accuracy is drawn against; None is FLOPs, where they are known. Raises ConfigError
+    when the run has no results, nobody knows that cost of any cell, or the report cannot be written; an earlier
+    report is then left as it was.
     """
     rows = results.read(run / "results.parquet")
     if not rows:
         raise ConfigError(f"the results of {run} are empty")
+    if axis and not any(figures.AXES[axis].cost(line) is not None for line in lines(rows)):
+        remedy = "; give its models a price" if axis == "dollars" else ""
+        raise ConfigError(f"{run} has no cell whose cost in {axis} is known: draw it against another --axis{remedy}")
     try:
-        return _write(run, run / "report", rows, axis)
+        return _write(run, run / "report", rows, axis or "flops")
     except OSError as error:
         raise ConfigError(f"cannot write the report of {run}: {error.strerror}") from error
 
@@ -96,12 +101,16 @@ class _Made:
 
 
 def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
-    out.mkdir(exist_ok=True)
-    made = _Made.of(run, rows, axis)
-    _tables(made, out)
-    drawn = page.Figures(out, draw_all(Drawn(run, rows, axis), out))
+    """All that a report consists of takes its place at once; what an earlier one had beyond it goes."""
+    stands_on = inputs.of_report(run, axis)
+    with refilling(out) as part:
+        made = _Made.of(run, rows, axis)
+        _tables(made, part)
+        drawn = page.Figures(part, draw_all(Drawn(run, rows, axis), part))
+        (part / "index.html").write_text(_page(made, drawn), encoding="utf-8", errors="replace")
+        left = [out / file.name for file in sorted(part.iterdir())]
     _remove_stale(out, drawn.drawn)
-    (out / "index.html").write_text(_page(made, drawn), encoding="utf-8")
+    freshness.write(out / freshness.RECORD, stands_on, left)
     return out / "index.html"
 
 
@@ -115,11 +124,15 @@ def _tables(made: _Made, out: Path) -> None:
     others += [table for part in made.parts for table in part.tables()]
     others += [tables.verdicts(verdicts(rows)), *([tables.lenient(soft)] if (soft := lenient(rows)) else [])]
     others += [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
-    shown = [tables.markdown(main, best), *map(tables.markdown, others), *(f"{note}\n" for note in made.notes)]
+    shown = [
+        tables.markdown(main, best),
+        *map(tables.markdown, others),
+        *(f"{escape.markdown(note)}\n" for note in made.notes),
+    ]
     (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
     latex = tables.for_print(made.lines, made.squares, " ".join(made.notes))
     (out / "table.tex").write_text(latex, encoding="utf-8")
-    tables.save(tables.records(made.lines, made.squares), out / "table")
+    tables.save(tables.records(made.lines, made.squares), out / "table.csv", out / "table.parquet")
 
 
 def _remove_stale(out: Path, drawn: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 A run directory is all there is:
 
     config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  devices.json  provenance.json
-    requests.json  results.parquet  reconstruction.parquet  report/  log.jsonl
+    requests.json  results.parquet  reconstruction.parquet  evaluated.json  report/  log.jsonl
 """
 
 from __future__ import annotations
@@ -42,11 +42,23 @@ from ..solve.interactive import Asker, InteractiveSolver, Worked
 from ..tasks import Question, sources
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
-from . import devices, environments, names, phases, provenance, reconstruction, requests, results, vote
+from . import (
+    devices,
+    environments,
+    freshness,
+    inputs,
+    names,
+    phases,
+    provenance,
+    reconstruction,
+    requests,
+    results,
+    vote,
+)
 from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
 from .coverage import with_gold
 from .progress import Progress, Stage
-from .study import Study, differences, dump, parse
+from .study import Study, differences, dump, flat, parse
 from .teaching import HELD_OUT, check_methods, teach, teach_ranker
 
 
@@ -81,7 +93,7 @@ class Run:
                     self._remember()
                 self._reader()
                 self.base  # noqa: B018  # an engine that is not installed is found now, and not after the training
-                if wanted := [own["method"] for own in self._variants("solver").values() if "method" in own]:
+                if wanted := self._methods_to_teach():
                     check_methods(wanted)
             except OSError as error:
                 raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
@@ -179,16 +191,28 @@ class Run:
             self.distill_ranker()
         with self.store.watching() as wanted:
             rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
+        shared = self.overlaps()  # raises for damaged traces, before a file is replaced
         self._tell_devices("llm", "student", *self.study.models)
         requests.write(len(wanted), rows, self.directory)
         self._write_data()
         provenance.write(self._provenance(), self.directory)
-        results.write(rows, self.directory / "results.parquet", self.overlaps())
+        results.write(rows, self.directory / "results.parquet", shared)
         if reader:
             with self.progress.stage(f"read: {reader.path}", begin=partial(self.remember, "read")) as advance:
                 kept = results.read(self.directory / "results.parquet")
                 reconstruction.keep(kept, replace(reader, advance=advance), self.directory / reconstruction.FILE)
+        files = [*_EVALUATED, *([reconstruction.FILE] if reader else [])]
+        freshness.write(self.directory / freshness.EVALUATED, self._inputs(), [self.directory / name for name in files])
         return rows
+
+    def is_evaluated(self) -> bool:
+        """Whether the results are those that `evaluate` would write again."""
+        record = self.directory / freshness.EVALUATED
+        return record.is_file() and freshness.is_current(record, self._inputs())
+
+    def _inputs(self) -> str:
+        decisive = {key for key in flat(self.study) if not is_operational(key)}
+        return inputs.of_results(self, self._llm_engine, decisive)
 
     def _reader(self) -> reconstruction.Reader | None:
         """The model that rebuilds questions, where the config names one. Raises ConfigError when it is not there."""
@@ -208,6 +232,11 @@ class Run:
         """The grid's students of a role that differ from its recipe, and in what."""
         of_role = self.study.grid.decomposers if role == "decomposer" else self.study.grid.solvers
         return {name: own for name in of_role if names.is_student(name) and (own := self._own(role, name))}
+
+    def _methods_to_teach(self) -> list[str]:
+        """The methods of the grid's solvers that are not there yet."""
+        own = {self.directory / names.folder("solver", name): own for name, own in self._variants("solver").items()}
+        return [of["method"] for folder, of in own.items() if "method" in of and student.read(folder) is None]
 
     def _distil_variants(self) -> None:
         roles: tuple[student.Role, ...] = ("decomposer", "solver")
@@ -462,9 +491,11 @@ class Run:
                 f"{self.directory} was begun under another config (it differs in {', '.join(fixed)}); "
                 "give another --run directory, or the old settings"
             )
-        part = path.with_suffix(".part")
-        part.write_text(dump(self.study), encoding="utf-8")
-        part.replace(path)
+        text = dump(self.study)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            part = path.with_suffix(".part")
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
 
     def _is_fixed(self, key: str) -> bool:
         """Whether something that follows from a setting was made already."""
@@ -533,6 +564,9 @@ def _called(votes: Sequence[str]) -> str:
     """What a stage that samples for these votes is called."""
     return votes[0] if len(votes) == 1 else f"{votes[0]} and {len(votes) - 1} other votes"
 
+
+_EVALUATED = ("results.parquet", "data.json", "devices.json", "provenance.json", requests.REQUESTS)
+"""What an evaluation writes."""
 
 _FREE = {"none": none, "none-direct": direct, "empty": empty}
 """Decomposers that ask nobody, on every test."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..tasks.errors import ConfigError
-from . import results, tables
+from ..tasks.replacing import replacing
+from . import escape, results, tables
 from .comparison import cell_of
 from .compose import Cell
 from .run import is_operational, stored
@@ -44,7 +45,7 @@ class Seeds:
     """Cells that not every run has; a vote whose slope is learned is called differently under each seed."""
 
     def __str__(self) -> str:
-        return f"{tables.markdown(self.table())}\n{self.note()}"
+        return f"{tables.markdown(self.table())}\n{escape.markdown(self.note())}"
 
     def table(self) -> tables.Table:
         """A row a cell: means over seeds with the lowest and the highest, and the difference to the reference."""
@@ -90,10 +91,11 @@ class Seeds:
     def save(self, stem: Path) -> None:
         """As STEM.md, STEM.tex, STEM.csv and STEM.parquet."""
         stem.parent.mkdir(parents=True, exist_ok=True)
-        Path(f"{stem}.md").write_text(f"{self}\n", encoding="utf-8")
         latex = tables.latex(self.table(), "Accuracy over seeds.", note=self.note())
-        Path(f"{stem}.tex").write_text(latex, encoding="utf-8")
-        tables.save(self.records(), stem)
+        with replacing(*(Path(f"{stem}{kind}") for kind in (".md", ".tex", ".csv", ".parquet"))) as parts:
+            parts[0].write_text(f"{self}\n", encoding="utf-8")
+            parts[1].write_text(latex, encoding="utf-8")
+            tables.save(self.records(), *parts[2:])
 
 
 def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:

@@ -92,7 +92,7 @@ def crossed(differences: Sequence[Sequence[float]]) -> Tested:
     one seed the interval is over questions alone. Differences that are all the same leave it everything.
     """
     import numpy as np
-    from scipy.stats import t
+    from scipy.special import stdtr, stdtrit
 
     d = np.asarray(differences, dtype=np.float64)
     seeds, questions = d.shape
@@ -110,9 +110,9 @@ def crossed(differences: Sequence[Sequence[float]]) -> Tested:
         return Tested(Estimate(mean, -1.0, 1.0), 1.0)
     freedom = total**2 / sum(m**2 / df for m, df in means.values() if df)
     error = sqrt(total / d.size)
-    half = float(t.ppf(0.975, freedom)) * error
+    half = float(stdtrit(freedom, 0.975)) * error
     return Tested(
-        Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half)), float(2 * t.sf(abs(mean) / error, freedom))
+        Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half)), float(2 * stdtr(freedom, -abs(mean) / error))
     )
 
 

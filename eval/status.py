@@ -60,11 +60,11 @@ class Cost:
 
 
 def cost(run: Path) -> Cost:
-    """Raises ConfigError when there is no such run, or it has bought nothing."""
+    """Raises ConfigError when there is no such run, or it has bought nothing. Nothing need be writable."""
     path = stored(run).store or run / "store.sqlite"
     if not path.is_file():
         raise ConfigError(f"{run} has asked for nothing yet")
-    with Store(path) as store:
+    with Store.reading(path) as store:
         return Cost(store.spend(), tuple(store.ledger.accounts()), store.ledger.outcomes())
 
 

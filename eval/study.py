@@ -339,8 +339,13 @@ def parse(values: Any, where: str) -> Study:
 
 def differences(old: Study, new: Study) -> list[str]:
     """The dotted names of the settings in which two studies differ."""
-    a, b = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    a, b = flat(old), flat(new)
     return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def flat(study: Study) -> dict[str, Any]:
+    """Every setting by its dotted name."""
+    return _flat(study.model_dump(mode="json"))
 
 
 def dump(study: Study) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Sequence
 from math import isinf, isnan
 from pathlib import Path
 
+from . import escape
 from .agreement import ALL, BlameLine, MeasureLine, Views
 from .amortise import Repaid
 from .attribution import CAUSES, RIGHT, SLIPS, STEPS, CauseLine, SwapLine
@@ -87,15 +86,15 @@ def records(lines: Sequence[Line], squares: Sequence[Square]) -> tuple[list[str]
     return header, rows
 
 
-def save(numbers: tuple[list[str], list[list[object]]], stem: Path) -> None:
-    """Numbers as STEM.csv and STEM.parquet."""
+def save(numbers: tuple[list[str], list[list[object]]], as_csv: Path, as_parquet: Path) -> None:
+    """Numbers, unrounded."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     header, rows = numbers
-    with Path(f"{stem}.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    pq.write_table(pa.table([list(column) for column in zip(*rows, strict=True)], names=header), f"{stem}.parquet")
+    columns = pa.table([list(column) for column in zip(*rows, strict=True)], names=header)
+    as_csv.write_text(escape.csv(header, rows), encoding="utf-8", newline="")
+    pq.write_table(columns, as_parquet)
 
 
 def changes(swaps: Sequence[Swap]) -> Table:
@@ -383,26 +382,31 @@ def views(found: Sequence[Views]) -> Table:
 
 
 def markdown(table: Table, bold: Places = frozenset()) -> str:
+    """A table in which no name or text is markup."""
     header, rows = table
-    marked = [[f"**{cell}**" if (i, j) in bold else cell for j, cell in enumerate(row)] for i, row in enumerate(rows)]
-    lines = [header, ["---"] * len(header), *marked]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines) + "\n"
+
+    def cell(text: str, place: tuple[int, int]) -> str:
+        return f"**{escape.markdown(text)}**" if place in bold else escape.markdown(text)
+
+    marked = [[cell(text, (i, j)) for j, text in enumerate(row)] for i, row in enumerate(rows)]
+    lines = [[*map(escape.markdown, header)], ["---"] * len(header), *marked]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def latex(table: Table, caption: str, bold: Places = frozenset(), note: str = "") -> str:
     """A floating table for `booktabs`, with a note below; needs no other package."""
     header, rows = table
     marked = [
-        [rf"\textbf{{{_escape(cell)}}}" if (i, j) in bold else _escape(cell) for j, cell in enumerate(row)]
+        [rf"\textbf{{{escape.latex(cell)}}}" if (i, j) in bold else escape.latex(cell) for j, cell in enumerate(row)]
         for i, row in enumerate(rows)
     ]
     body = "\n".join(" & ".join(row) + r" \\" for row in marked)
-    head = " & ".join(map(_escape, header)) + r" \\"
+    head = " & ".join(map(escape.latex, header)) + r" \\"
     return (
         "\\begin{table}\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{4pt}\n"
-        f"\\caption{{{_escape(caption)}}}\n\\begin{{tabular}}{{{_columns(rows)}}}\n\\toprule\n"
+        f"\\caption{{{escape.latex(caption)}}}\n\\begin{{tabular}}{{{_columns(rows)}}}\n\\toprule\n"
         f"{head}\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
-        + (f"\n\\smallskip\n\\raggedright\\footnotesize {_escape(note)}\n" if note else "")
+        + (f"\n\\smallskip\n\\raggedright\\footnotesize {escape.latex(note)}\n" if note else "")
         + "\\end{table}\n"
     )
 
@@ -481,19 +485,3 @@ def _beside(square: Square | None) -> str:
         return "reference" if square.cell == square.reference else "no question in common"
     dagger, star = ("" if square.is_beside_complete else f" {INCOMPLETE}"), ("*" if square.p < 0.05 else "")
     return points(square.beside) + dagger + star
-
-
-def _escape(text: str) -> str:
-    """Text for LaTeX; numbers with a sign or a power of ten become mathematics."""
-    escaped = "".join(_LATEX.get(character, character) for character in text)
-    escaped = _POWER.sub(lambda found: rf"${found[1]}\times10^{{{int(found[2])}}}$", escaped)
-    return _SIGNED.sub(lambda found: f"${found[1]}$", escaped)
-
-
-_POWER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]\d+)\b")
-_SIGNED = re.compile(r"(?<![\w$.^{-])([+-]\d+(?:\.\d+)?)(?![\w}])")
-
-
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {INCOMPLETE: r"\textdagger{}", "\N{RIGHTWARDS ARROW}": r"$\rightarrow$"}
-_LATEX |= {character: f"\\{character}" for character in "_%&#${}"}

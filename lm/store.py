@@ -8,9 +8,11 @@ died: nobody knows whether it was billed.
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -84,18 +86,79 @@ _WAIT = 60.0
 class Store:
     """An open store. Several processes may have it open: one writes at a time, others read meanwhile (WAL)."""
 
-    def __init__(self, path: Path | str = ":memory:") -> None:
-        """Open, or create, the store at `path`. Raises ConfigError when it cannot be opened or is something else."""
+    def __init__(self, path: Path | str = ":memory:", read_only: str | None = None) -> None:
+        """Open, or create, the store at `path`. Raises ConfigError when it cannot be opened or is something else.
+
+        `read_only` is an SQLite address of the same file, by which nothing is written.
+        """
+        self._path = path
         try:
-            if path != ":memory:":
+            if read_only is None and path != ":memory:":
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._path = path
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=_WAIT, check_same_thread=False)
-            self._prepare()
-        except (sqlite3.DatabaseError, OSError, ConfigError) as error:
+            self._db = sqlite3.connect(
+                read_only or path,
+                isolation_level=None,
+                timeout=_WAIT,
+                check_same_thread=False,
+                uri=read_only is not None,
+            )
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise ConfigError(f"cannot open the store {path}: {error}") from error
+        try:
+            if read_only is None:
+                self._prepare()
+            elif self._version() != FORMAT:
+                raise sqlite3.DatabaseError("it has an older format, and may not be written")
+        except BaseException as error:
+            self._db.close()
+            if not isinstance(error, sqlite3.DatabaseError | OSError | ConfigError):
+                raise
             raise ConfigError(f"cannot open the store {path}: {error.__cause__ or error}") from error
         self.ledger = Ledger(self._db)
         self._wanted: set[str] | None = None
+
+    def _prepare(self) -> None:
+        """Make the file ready to be written by several processes, with the tables of this format."""
+        write_ahead(self._db, _WAIT)
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._create()
+
+    def _version(self) -> int:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    @classmethod
+    @contextmanager
+    def reading(cls, path: Path) -> Iterator[Self]:
+        """The store at `path`, to be looked at, also where nothing can be written."""
+        with ExitStack() as kept:
+            store = cls._looked_at(path, kept)
+            kept.callback(store.close)
+            yield store
+
+    @classmethod
+    def _looked_at(cls, path: Path, kept: ExitStack) -> Self:
+        """Opened as usual; else for reading alone; else a copy, which `kept` removes.
+
+        SQLite writes where it reads a log without its index, and we do to bring old tables up to date.
+        """
+        log = path.with_name(f"{path.name}-wal")
+        try:
+            return cls(path)
+        except ConfigError as error:
+            refused = error
+        try:
+            unlogged = "&immutable=1" if not log.exists() or not log.stat().st_size else ""
+            return cls(path, f"{path.resolve().as_uri()}?mode=ro{unlogged}")
+        except (ConfigError, OSError):
+            pass
+        try:
+            folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="divcon-")))
+            for file in filter(Path.exists, (path, log)):
+                shutil.copyfile(file, folder / file.name)
+            return cls(folder / path.name)
+        except (ConfigError, OSError):
+            raise refused from None
 
     @contextmanager
     def watching(self) -> Iterator[set[str]]:
@@ -119,7 +182,7 @@ class Store:
 
     def _create(self) -> None:
         with self._transaction():  # another process may be creating it too
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            version = self._version()
             if version == FORMAT:
                 return
             empty = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from click.testing import CliRunner
 
 import divcon
 from divcon.cli import main
-from divcon.eval import results
+from divcon.eval import freshness, results
 from divcon.eval.run import Run
 from divcon.eval.study import load
 from divcon.tasks.errors import ConfigError
+
+from .read_only import read_only
 
 pytestmark = pytest.mark.model
 
@@ -152,8 +155,52 @@ def test_the_same_command_again_reuses_everything(run: Path, monkeypatch: pytest
     before = numbers(run)
     for name in ("transformers.load_model", "local.load_tokenizer"):
         monkeypatch.setattr(f"divcon.lm.{name}", touched)
+    (run / freshness.EVALUATED).unlink()  # otherwise nothing is done at all
     divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=run)
     assert numbers(run) == before
+
+
+def test_a_finished_study_writes_nothing_and_loads_neither_models_nor_figures(run: Path, tmp_path: Path) -> None:
+    divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=run)
+    copy = shutil.copytree(run, tmp_path / run.name)
+    before = written(copy)
+    code = (
+        "import sys, divcon\n"
+        "from pathlib import Path\n"
+        f"divcon.study('miniature', overrides={SMALL!r}, limit={LIMIT}, run=Path({str(copy)!r}))\n"
+        "heavy = {'torch', 'transformers', 'peft', 'trl', 'datasets', 'matplotlib', 'openai', 'sympy', 'scipy'}\n"
+        "sys.exit(', '.join(heavy & sys.modules.keys()) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert written(copy) == before and any(name.startswith("report/") for name in before)
+
+
+def written(run: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file of a run but its lock and its log: when it was written, and what it holds."""
+    files = [path for path in run.rglob("*") if path.is_file() and path.name not in (".lock", "log.jsonl")]
+    return {str(path.relative_to(run)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def lose_a_question(run: Path) -> None:
+    rows = results.read(run / "results.parquet")
+    results.save(rows[:-1], run / "results.parquet")
+
+
+LOST: dict[str, Callable[[Path], object]] = {
+    "results": lambda run: (run / "results.parquet").unlink(),
+    "other results": lose_a_question,
+    "data.json": lambda run: (run / "data.json").unlink(),
+    "the record is a list": lambda run: (run / freshness.EVALUATED).write_text("[]", encoding="utf-8"),
+}
+
+
+@pytest.mark.parametrize("loss", LOST)
+def test_what_is_lost_of_a_finished_study_is_made_again(run: Path, tmp_path: Path, loss: str) -> None:
+    copy = shutil.copytree(run, tmp_path / run.name)
+    LOST[loss](copy)
+    divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=copy)
+    assert numbers(copy) == numbers(run) and (copy / "data.json").read_bytes() == (run / "data.json").read_bytes()
 
 
 def stage_began(run: Path, stage: str) -> bool:
@@ -348,6 +395,19 @@ def test_a_run_can_be_looked_at_while_it_works(run: Path) -> None:
     assert len(divcon.status(run).stages) == len({stage["stage"] for stage in divcon.status(run).stages}) > 5
     outcome = CliRunner().invoke(main, ["cost", str(run)])
     assert "spent $0.0000\nmodels of your own: " in outcome.output and "without a price" in outcome.output
+
+
+def test_a_run_that_nobody_may_write_can_be_looked_at(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    divcon.report(copy)
+    with read_only(copy):
+        before = written(copy)
+        assert divcon.cost(copy) == divcon.cost(run) and divcon.status(copy).stages
+        assert CliRunner().invoke(main, ["cost", str(copy)]).exit_code == 0
+        outcome = CliRunner().invoke(main, ["report", str(copy)])
+        assert outcome.exit_code == 2
+        assert re.fullmatch(r"divcon: cannot write the report of .*: Permission denied\n", outcome.stderr)
+        assert written(copy) == before
 
 
 def test_a_pilot_tells_what_a_study_will_ask(run: Path, tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
+from divcon.lm.store import FORMAT
 from divcon.tasks.errors import ConfigError
 
 from .connections import all_closed
+from .read_only import read_only
 
 ASKED = Request((Message("user", "How many?"),), Sampling(temperature=0.7), n=3, template="abc")
 
@@ -34,6 +36,53 @@ def test_a_second_run_asks_nothing(tmp_path: Path) -> None:
             ((*completions,),) = Model("m", engine, store)([ASKED])
         assert [c.text for c in completions] == ["reply 0", "reply 1", "reply 2"]
         assert len(engine.asked) == asked
+
+
+def filled(path: Path) -> Store:
+    store = Store(path)
+    Model("m", Scripted(answer=numbered), store)([ASKED])
+    return store
+
+
+@pytest.mark.parametrize("log", ["missing", "empty", "unread", "with its index"])
+def test_a_store_that_nobody_may_write_is_read_with_all_that_was_written_last(tmp_path: Path, log: str) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with filled(folder / "store.sqlite"):
+        copies = {file.name: file.read_bytes() for file in folder.iterdir()}
+    if log in ("unread", "with its index"):
+        for name, content in copies.items():
+            (folder / name).write_bytes(content)
+        if log == "unread":
+            (folder / "store.sqlite-shm").unlink()
+    if log == "empty":
+        (folder / "store.sqlite-wal").touch()
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with read_only(folder):
+        with Store.reading(folder / "store.sqlite") as store:
+            assert len(store) == 3 and store.ledger.outcomes() == {"stored": 3}
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_an_empty_store_and_one_of_an_older_format_are_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    for name, format in (("new", FORMAT), ("old", 3)):
+        folder = tmp_path / name
+        folder.mkdir()
+        with Store(folder / "store.sqlite"):
+            pass
+        with closing(sqlite3.connect(folder / "store.sqlite")) as db:
+            db.execute(f"PRAGMA user_version={format}")
+            if format == 3:
+                db.executescript("ALTER TABLE sample DROP COLUMN certainty; DROP TABLE score")
+        with read_only(folder), Store.reading(folder / "store.sqlite") as store:
+            assert len(store) == 0 and not store.ledger.accounts()
+
+
+def test_what_is_no_store_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(ConfigError, match=f"cannot open the store {path}"), Store.reading(path):
+        pass
 
 
 def test_more_samples_buy_only_the_new_ones() -> None:

@@ -1,0 +1,81 @@
+"""Whether a finished stage would come to the same again: told by contents, of what it was made from and what it made.
+
+A stage leaves a record: a hash of all that it was made from (its inputs, this code, the libraries that grade and draw),
+and the hash of every file that it wrote. When one of them differs, the stage is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..tasks.replacing import replacing
+
+RECORD = "inputs.json"
+"""A report's record, in its folder."""
+EVALUATED = "evaluated.json"
+"""The record of a grid that was evaluated, in the run's directory."""
+
+_LIBRARIES = ("divcon", "matplotlib", "numpy", "scipy", "pyarrow", "math-verify", "sympy", "genai-prices")
+_CODE = frozenset({".py", ".md", ".yaml", ".js", ".css", ".csv", ".json", ".jsonl"})
+"""The endings of files that this package is made of; shipped weights are hashed where they are used."""
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 of values that JSON can hold."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def hashed(file: Path) -> str | None:
+    """SHA-256 of a file; None where there is none that can be read."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+@cache
+def software() -> dict[str, str]:
+    """What makes results and reports beside their inputs: this code, and the libraries that grade, count and draw."""
+    root = Path(__file__).parent.parent
+    files = sorted(
+        Path(folder, name)
+        for folder, _, names in os.walk(root, followlinks=True)
+        for name in names
+        if Path(name).suffix in _CODE
+    )
+    code = digest([(file.relative_to(root).as_posix(), hashed(file)) for file in files])
+    return {"code": code, **{name: _version(name) for name in _LIBRARIES}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def write(record: Path, inputs: str, files: Iterable[Path]) -> None:
+    """Keep what a stage was made from, and hashes of the files that it left in the record's folder."""
+    made = {file.name: hashed(file) for file in files}
+    text = json.dumps({"inputs": inputs, "files": made}, indent=1) + "\n"
+    with replacing(record) as (part,):
+        part.write_text(text, encoding="utf-8")
+
+
+def is_current(record: Path, inputs: str) -> bool:
+    """Whether a stage was made from these inputs, and every file that it left is as it was left."""
+    try:
+        kept = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(kept, dict) or kept.get("inputs") != inputs or not isinstance(kept.get("files"), dict):
+        return False
+    return all(found is not None and hashed(record.parent / name) == found for name, found in kept["files"].items())
