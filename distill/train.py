@@ -301,7 +301,7 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
     @classmethod
     def arguments(cls, **common: Any) -> TrainingArguments:
         """What the trainer is told, in a form of its own."""
-        return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True})
+        return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True}, trust_remote_code=False)
 
     def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
         """Operations of models that are asked in every step and do not learn, over sequences of these lengths.

@@ -31,8 +31,12 @@ class Model:
     """A model that replies to batches of messages, in fp32."""
 
     def __init__(self, directory: Path) -> None:
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(directory, padding_side="left")
-        self.model = LlamaForCausalLM.from_pretrained(directory, dtype=torch.float32)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(
+            directory, padding_side="left", trust_remote_code=False
+        )
+        self.model = LlamaForCausalLM.from_pretrained(
+            directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
 
     @torch.inference_mode()
     def __call__(self, users: Sequence[str], temperature: float = 0.0, batch: int = 64) -> list[str]:
