@@ -33,6 +33,7 @@ from ..solve import GRADERS, Solution
 from ..solve.grade import classify
 from ..tasks import Question
 from ..tasks.errors import ConfigError
+from . import student
 from .recipes import FeatureName, Features, Lora, RankerRecipe, Reader
 
 WEIGHTS, CONFIG = "ranker.safetensors", "ranker.json"
@@ -260,6 +261,8 @@ def save(ranker: Ranker, recipe: RankerRecipe, out: Path) -> None:
 
 def load(directory: Path, device: str = "auto") -> Ranker:
     """A ranker from its directory. Raises ConfigError when it is none, or does not fit on its backbone."""
+    if (facts := student.read(directory)) is not None:
+        student.check_files(directory, facts)
     recipe = recipe_of(directory)
     with loading("the ranker", directory):
         weights = load_file(directory / WEIGHTS)

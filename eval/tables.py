@@ -95,7 +95,8 @@ def save(numbers: tuple[list[str], list[list[object]]], stem: Path) -> None:
     header, rows = numbers
     with Path(f"{stem}.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    pq.write_table(pa.table([list(column) for column in zip(*rows, strict=True)], names=header), f"{stem}.parquet")
+    table = pa.table([list(column) for column in zip(*rows, strict=True)], names=header)
+    pq.write_table(table, f"{stem}.parquet", write_page_checksum=True)
 
 
 def changes(swaps: Sequence[Swap]) -> Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..tasks import miniature
+from ..tasks.checksums import file_hash
 from ..tasks.errors import ConfigError
 from .chat import end_of_turn
 from .untrusted import check_model, loading, read_config, weight_files
@@ -62,8 +63,7 @@ def weights_hash(directory: Path) -> str:
     digest = hashlib.sha256()
     weights = [*weight_files(directory), *weight_files(directory, "*/adapter_model.safetensors")]
     for file in sorted(weights):
-        with file.open("rb") as stream:
-            digest.update(str(file.relative_to(directory)).encode() + hashlib.file_digest(stream, "sha256").digest())
+        digest.update(str(file.relative_to(directory)).encode() + bytes.fromhex(file_hash(file)))
     for name in ("config.json", "adapter_config.json", "nat_config.json", "*/adapter_config.json"):
         for file in sorted(directory.glob(name)):
             digest.update(_canonical(read_config(file)).encode())

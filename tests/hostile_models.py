@@ -118,7 +118,19 @@ def _linked(name: str, to: str) -> Damage:
     return damage
 
 
+def _template(text: str) -> Damage:
+    return lambda directory, canary: (directory / "chat_template.jinja").write_text(
+        text.replace("CANARY", str(canary)), encoding="utf-8"
+    )
+
+
 REFUSED: dict[str, Damage] = {
+    "a template that leaves its sandbox": _template("{{ ''.__class__.__mro__[1].__subclasses__() }}"),
+    "a template that opens a file": _template(
+        "{{ cycler.__init__.__globals__.os.popen('touch CANARY').read() }}{{ messages[0]['content'] }}"
+    ),
+    "a template that goes on for long": _template("{% for i in range(10**9) %}{{ i }}{% endfor %}"),
+    "a template that is none": _template("{% for message in messages %}"),
     "code of its own": _model_code,
     "code of another repository": lambda directory, canary: _model_code(directory, canary, "evil/repository--"),
     "a tokenizer with code": _tokenizer_code,
