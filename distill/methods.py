@@ -17,6 +17,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, set_seed
 
 from ..lm import nat
+from ..lm.adapters import load_adapter
 from ..lm.cost import total
 from ..lm.local import NEGATIVE, POSITIVE
 from ..lm.model import Advance, silent
@@ -137,7 +138,7 @@ class Course:
 
         def teach(scratch: Path) -> Taught:
             base = load_model(self._base, "float32", self._device)
-            model = PeftModel.from_pretrained(base, str(negative), adapter_name=NEGATIVE)
+            model = load_adapter(base, negative, NEGATIVE)
             set_seed(seed)
             model.add_adapter(POSITIVE, lora_config(self.narrow))
             nat.integrate(model, self._units_config(base))
@@ -249,13 +250,13 @@ class Course:
         if not isinstance(recipe.tuning, Lora):
             return load_model(start, "float32", self._device)
         base = load_model(self._base, "float32", self._device)
-        return PeftModel.from_pretrained(base, str(start), adapter_name=STUDENT, is_trainable=True)
+        return load_adapter(base, start, STUDENT, trainable=True)
 
     def _beside(self, teacher: Path) -> PeftModel:
         """A new student's adapter beside a NAT model's two, on one base."""
         base = load_model(self._base, "float32", self._device)
-        model = PeftModel.from_pretrained(base, str(teacher / NEGATIVE), adapter_name=NEGATIVE)
-        model.load_adapter(str(teacher / POSITIVE), adapter_name=POSITIVE)
+        model = load_adapter(base, teacher / NEGATIVE, NEGATIVE)
+        load_adapter(model, teacher / POSITIVE, POSITIVE)
         nat.load_units(model, teacher)
         set_seed(self._seed)
         model.add_adapter(STUDENT, lora_config(self.lora))

@@ -27,6 +27,7 @@ from torch import Tensor
 from ..lm.cost import Footprint
 from ..lm.local import NEGATIVE, POSITIVE
 from ..lm.nat import use
+from ..tasks import checksums
 from ..tasks.errors import ConfigError
 from .objectives import Scored
 from .passes import work
@@ -174,12 +175,12 @@ class Teacher:
             tensors[f"logprobs.{i}"] = row.logprobs.clone()
             if row.tokens is not None:
                 tensors[f"tokens.{i}"] = row.tokens.to(torch.int32)
-        part = path.with_suffix(".part")
-        save_file(tensors, part, metadata=facts)
-        part.replace(path)
+        with checksums.replacing(path) as part:
+            save_file(tensors, part, metadata=facts)
 
     def load(self, path: Path, facts: dict[str, str], count: int) -> None:
         """Read what was kept. Raises ConfigError when it stands on something else."""
+        checksums.check(path, "remove it to ask the teacher again")
         try:
             with safe_open(path, "pt") as kept:
                 found = kept.metadata() or {}

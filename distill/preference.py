@@ -41,7 +41,7 @@ class PlannedDPO(_Prepared, DPOTrainer):  # type: ignore[misc]  # TRL leaves it 
 
     @classmethod
     def arguments(cls, **common: Any) -> DPOConfig:
-        return DPOConfig(**common)
+        return DPOConfig(**common, trust_remote_code=False)
 
     def __init__(self, *, plan: list[list[int]], units: Sequence[Rows], telemetry: Telemetry, **options: Any) -> None:
         self.follow(plan, telemetry)
@@ -61,7 +61,7 @@ class PlannedKTO(_Prepared, KTOTrainer):  # type: ignore[misc]  # TRL leaves it 
 
     @classmethod
     def arguments(cls, **common: Any) -> KTOConfig:
-        return KTOConfig(**common, train_sampling_strategy="sequential")  # of our own batches
+        return KTOConfig(**common, train_sampling_strategy="sequential", trust_remote_code=False)  # of our own batches
 
     def __init__(self, *, plan: list[list[int]], units: Sequence[Rows], telemetry: Telemetry, **options: Any) -> None:
         self.follow(plan, telemetry)

@@ -22,17 +22,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
 from ..lm.cost import Footprint
-from ..lm.weights import load_tokenizer, model_directory, moved
+from ..lm.untrusted import loading
+from ..lm.weights import load_reader, load_tokenizer, model_directory, moved
 from ..solve import GRADERS, Solution
 from ..solve.grade import classify
 from ..tasks import Question
 from ..tasks.errors import ConfigError
+from . import student
 from .recipes import FeatureName, Features, Lora, RankerRecipe, Reader
 
 WEIGHTS, CONFIG = "ranker.safetensors", "ranker.json"
@@ -260,11 +261,11 @@ def save(ranker: Ranker, recipe: RankerRecipe, out: Path) -> None:
 
 def load(directory: Path, device: str = "auto") -> Ranker:
     """A ranker from its directory. Raises ConfigError when it is none, or does not fit on its backbone."""
+    if (facts := student.read(directory)) is not None:
+        student.check_files(directory, facts)
     recipe = recipe_of(directory)
-    try:
+    with loading("the ranker", directory):
         weights = load_file(directory / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot load the ranker in {directory}: {' '.join(str(error).split())[:200]}") from error
     ranker = new(recipe, device)
     own = dict(trained(ranker))
     if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
@@ -308,15 +309,8 @@ def trained(ranker: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _read(backbone: Reader) -> tuple[nn.Module, Any]:
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     directory = model_directory(backbone.path)
-    try:
-        model = AutoModel.from_pretrained(directory, dtype="float32", local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ConfigError(f"cannot load the model in {directory}: {' '.join(str(error).split())[:200]}") from error
+    model: Any = load_reader(directory)
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     if backbone.tuning == "frozen":

@@ -29,7 +29,7 @@ from ..lm import Usage
 from ..lm.model import Advance, silent
 from ..lm.weights import device_name
 from ..solve import Solution
-from ..tasks import Question
+from ..tasks import Question, checksums
 from ..tasks.errors import ConfigError
 from . import batches, ranker
 from .pairs import pair_accuracy
@@ -194,6 +194,7 @@ def _train(
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=checkpoint)
     check_finite(model, trainer.state.global_step)
+    checksums.check(scratch / _BEST, f"remove {scratch} to train again")
     ranker.fill(model, load_file(scratch / _BEST))
     curve = [entry for entry in trainer.state.log_history if "loss" in entry]
     trained = Trained(
@@ -320,6 +321,7 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it 
         self._steps = steps
         self._scratch = scratch
         told = scratch / _EPOCHS
+        checksums.check(told, f"remove {scratch} to train again")
         self.epochs: list[dict[str, Any]] = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else []
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
@@ -331,8 +333,10 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it 
         accuracy = pair_accuracy(scores, [one.right for one in self._held])
         self.epochs = [*(told for told in self.epochs if told["epoch"] < epoch), {"epoch": epoch, "accuracy": accuracy}]
         if all(accuracy > told["accuracy"] for told in self.epochs[:-1]):
-            save_file({name: p.contiguous() for name, p in ranker.trained(self._model)}, self._scratch / _BEST)
-        (self._scratch / _EPOCHS).write_text(json.dumps(self.epochs), encoding="utf-8")
+            with checksums.replacing(self._scratch / _BEST) as part:
+                save_file({name: p.contiguous() for name, p in ranker.trained(self._model)}, part)
+        with checksums.replacing(self._scratch / _EPOCHS) as part:
+            part.write_text(json.dumps(self.epochs), encoding="utf-8")
 
 
 def _arguments(recipe: RankerRecipe, steps: int, seed: int, scratch: Path, device: str) -> TrainingArguments:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..lm.cost import total
+from ..tasks import checksums
+from ..tasks.errors import ConfigError
 from .processes import is_first, wait_for_all
 from .student import Trained
 from .train import Fitted
@@ -43,6 +45,8 @@ class Stages:
         out = next((path for path in sorted(self._folder.glob(f"*-{key}")) if (path / _STAGE).is_file()), None)
         if out is None:
             out = self._train(name, key, teach)
+        else:
+            _told(out)
         if out not in self._used:
             self._used.append(out)
         return out
@@ -55,8 +59,9 @@ class Stages:
         if is_first():
             shutil.rmtree(part, ignore_errors=True)
             save(part)
-            told = {"stage": name, "trained": asdict(fitted.trained), "curve": fitted.curve}
-            (part / _STAGE).write_text(json.dumps(told), encoding="utf-8")
+            files = checksums.hashes(part)
+            told = {"stage": name, "trained": asdict(fitted.trained), "curve": fitted.curve, "files": files}
+            (part / _STAGE).write_text(json.dumps(checksums.sealed(told)), encoding="utf-8")
             part.rename(out)
             shutil.rmtree(checkpoints, ignore_errors=True)
         wait_for_all()
@@ -65,7 +70,7 @@ class Stages:
     def finish(self, last: Path, out: Path) -> Trained:
         """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost."""
         wait_for_all()
-        told = {path: json.loads((path / _STAGE).read_text(encoding="utf-8")) for path in self._used}
+        told = {path: _told(path) for path in self._used}
         if is_first():
             shutil.copytree(last, out, ignore=shutil.ignore_patterns(_STAGE))
             curves = {stage["stage"]: stage["curve"] for stage in told.values()}
@@ -81,6 +86,20 @@ class Stages:
             flops=total([trained.flops for trained in each]),
             device=", ".join(dict.fromkeys(trained.device for trained in each)),
         )
+
+
+def _told(stage: Path) -> dict[str, Any]:
+    """What a stage was. Raises ConfigError when one of its files is not what was written."""
+    file: Path | None = stage / _STAGE
+    try:
+        told: dict[str, Any] = json.loads((stage / _STAGE).read_text(encoding="utf-8"))
+        if checksums.is_whole(told):
+            file = checksums.damaged(stage, told.get("files", {}))
+    except (OSError, ValueError, AttributeError, TypeError):
+        told = {}
+    if file is not None:
+        raise ConfigError(f"{file} is damaged: it is not what was trained; remove {stage} to train it again")
+    return told
 
 
 def digest(values: Iterable[object]) -> str:

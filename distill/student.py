@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ..lm import environment
 from ..lm.local import is_nat
+from ..tasks import checksums
 from ..tasks.errors import ConfigError
 
 FORMAT = "divcon-student/1"
@@ -23,6 +24,8 @@ TaughtRole = Literal["decomposer", "solver", "ranker"]
 INTEGRATED = frozenset({"nat", "nat-positive", "nat-random"})
 """The methods whose student is a NAT model."""
 _FACTS = "divcon.json"
+_CARD = "README.md"
+"""For people, who may write into it."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,13 @@ def build(directory: Path, lesson: Lesson, teach: Callable[[Path], Trained]) -> 
         **asdict(lesson),
         "trained": asdict(trained),
         "environment": asdict(environment.current()),
+        "files": {name: value for name, value in checksums.hashes(part).items() if name != _CARD},
     }
+    facts = checksums.sealed(facts)
     (part / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    (part / "README.md").write_text(_card(facts), encoding="utf-8")
+    (part / _CARD).write_text(_card(facts), encoding="utf-8")
     for file in part.rglob("*.safetensors"):  # written so that its owner alone may read it
-        shutil.copymode(part / "README.md", file)
+        shutil.copymode(part / _CARD, file)
     shutil.rmtree(directory, ignore_errors=True)
     part.rename(directory)
     return facts
@@ -105,6 +110,11 @@ def read(directory: Path) -> dict[str, Any] | None:
         raise ConfigError(f"{directory / _FACTS} cannot be read; remove {directory} to train again") from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise ConfigError(f"{directory} holds no student of format {FORMAT!r}; remove it to train again")
+    if not checksums.is_whole(facts):
+        raise ConfigError(
+            f"{directory / _FACTS} is damaged: it is not what was written there; remove {directory} to train again (if "
+            "you changed it yourself, remove its `sha256`)"
+        )
     needed = {*Lesson.__dataclass_fields__, "trained"}
     if absent := sorted(needed - facts.keys()):
         raise ConfigError(f"{directory / _FACTS} lacks {', '.join(absent)}; remove {directory} to train again")
@@ -112,11 +122,19 @@ def read(directory: Path) -> dict[str, Any] | None:
 
 
 def check(directory: Path, facts: dict[str, Any], base_hash: str) -> None:
-    """Raise ConfigError when a student lost its weights, or was taught on another base."""
+    """Raise ConfigError when a student lost its weights, was taught on another base, or has a damaged file."""
     if not any(directory.glob("*.safetensors")):
         raise ConfigError(f"the student in {directory} has lost its weights; remove it to train again")
     if facts["base_hash"] != base_hash:
         raise ConfigError(f"{directory} was distilled on other base weights; remove it to train again")
+    check_files(directory, facts)
+
+
+def check_files(directory: Path, facts: dict[str, Any]) -> None:
+    """Raise ConfigError when a file of a student is not what its card says; cards of before say nothing of them."""
+    files = facts.get("files")
+    if file := checksums.damaged(directory, files if isinstance(files, dict) else {}):
+        raise ConfigError(f"{file} is damaged: it is not what was trained; remove {directory} to train again")
 
 
 def is_adapter(directory: Path) -> bool:

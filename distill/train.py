@@ -37,6 +37,7 @@ from ..lm.chat import encode
 from ..lm.cost import Footprint
 from ..lm.model import Advance, silent
 from ..lm.weights import device_name, load_model, load_tokenizer
+from ..tasks import checksums
 from ..tasks.errors import ConfigError
 from .batches import plan
 from .examples import Example
@@ -183,7 +184,7 @@ def encode_example(tokenizer: PreTrainedTokenizerBase, example: Example) -> dict
 
 
 def last_checkpoint(scratch: Path) -> str | None:
-    """The newest checkpoint that was written to its end; one cut short by a crash is removed.
+    """The newest checkpoint that was written to its end; one that was cut short by a crash, or damaged, is removed.
 
     The trainer's state is the last file of a checkpoint to be written; a disk that fills up may cut another.
     """
@@ -194,6 +195,8 @@ def last_checkpoint(scratch: Path) -> str | None:
             for weights in path.glob("*.safetensors"):
                 with safe_open(weights, "pt"):
                     pass
+            if not checksums.check_all(path):
+                raise ValueError(path)
         except (OSError, ValueError, SafetensorError):
             shutil.rmtree(path)
         else:
@@ -301,7 +304,7 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
     @classmethod
     def arguments(cls, **common: Any) -> TrainingArguments:
         """What the trainer is told, in a form of its own."""
-        return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True})
+        return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True}, trust_remote_code=False)
 
     def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
         """Operations of models that are asked in every step and do not learn, over sequences of these lengths.
@@ -446,3 +449,5 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it un
             part = checkpoint / f"{_SECONDS}.part"  # a kill must not leave an empty file
             part.write_text(str(self.seconds), encoding="utf-8")
             part.replace(checkpoint / _SECONDS)
+            # Other processes may still be writing the states of their random numbers.
+            checksums.keep_all(checkpoint, leave="rng_state_")

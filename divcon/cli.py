@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -13,6 +12,7 @@ import click
 
 from .tasks import GraderName
 from .tasks.errors import ConfigError, DivconError
+from .tasks.terminal import echo, echo_json, libraries_visible, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,18 +20,32 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Commands(click.Group):
     """Turns our errors into a sentence and an exit code: 2 when you must change something, 1 when it may work later."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        with libraries_visible():
+            return super().main(*args, **options)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except click.ClickException as error:
+            vars(error).update(message=visible(error.message))
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            vars(error).update(message=visible(error.message))
+            raise
         except DivconError as error:
-            click.echo(f"divcon: {error}", err=True)
+            echo(f"divcon: {error}", err=True)
             sys.exit(2 if isinstance(error, ConfigError) else 1)
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
-            click.echo(f"divcon: {error.strerror or error}{where}", err=True)
+            echo(f"divcon: {error.strerror or error}{where}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
-            click.echo("divcon: stopped; the same command goes on from here", err=True)
+            echo("divcon: stopped; the same command goes on from here", err=True)
             sys.exit(130)
 
 
@@ -88,9 +102,9 @@ def study(
     if pilot and not dry_run:
         raise click.UsageError("--pilot goes with --dry-run")
     if dry_run:
-        click.echo(api.plan(config, overrides=overrides, limit=limit, pilot=pilot))
+        echo(api.plan(config, overrides=overrides, limit=limit, pilot=pilot))
     else:
-        click.echo(api.study(config, overrides=overrides, limit=limit, run=run))
+        echo(api.study(config, overrides=overrides, limit=limit, run=run))
 
 
 @main.command()
@@ -99,7 +113,7 @@ def collect(config: str, overrides: tuple[str, ...], limit: int | None, run: Pat
     """Sample the teacher's decompositions and solutions of the training questions, and label them."""
     from . import api
 
-    click.echo(api.collect(config, overrides=overrides, limit=limit, run=run))
+    echo(api.collect(config, overrides=overrides, limit=limit, run=run))
 
 
 @main.group()
@@ -111,7 +125,7 @@ def _list_methods(context: click.Context, _: click.Parameter, method: str | None
     if method == "list":
         from . import api
 
-        click.echo(api.list_methods())
+        echo(api.list_methods())
         context.exit()
     return method
 
@@ -134,7 +148,7 @@ def decomposer(
     from . import api
 
     more = (f"distill.decomposer.method={method}",) if method else ()
-    click.echo(api.distill_decomposer(config, overrides=(*overrides, *more), limit=limit, run=run))
+    echo(api.distill_decomposer(config, overrides=(*overrides, *more), limit=limit, run=run))
 
 
 @distill.command()
@@ -145,7 +159,7 @@ def solver(config: str, overrides: tuple[str, ...], limit: int | None, run: Path
     from . import api
 
     more = (f"distill.solver.method={method}",) if method else ()
-    click.echo(api.distill_solver(config, overrides=(*overrides, *more), limit=limit, run=run))
+    echo(api.distill_solver(config, overrides=(*overrides, *more), limit=limit, run=run))
 
 
 @distill.command()
@@ -154,7 +168,7 @@ def ranker(config: str, overrides: tuple[str, ...], limit: int | None, run: Path
     """Train a model to say how likely a solution is right, for votes that weigh by it."""
     from . import api
 
-    click.echo(api.distill_ranker(config, overrides=overrides, limit=limit, run=run))
+    echo(api.distill_ranker(config, overrides=overrides, limit=limit, run=run))
 
 
 @distill.command()
@@ -163,7 +177,7 @@ def methods(config: str, overrides: tuple[str, ...], limit: int | None, run: Pat
     """Train a student by every method and seed that the config lists, and compare them."""
     from . import api
 
-    click.echo(api.compare_methods(config, overrides=overrides, limit=limit, run=run))
+    echo(api.compare_methods(config, overrides=overrides, limit=limit, run=run))
 
 
 @main.command("eval")
@@ -172,7 +186,7 @@ def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Pa
     """Evaluate every decomposer before every solver."""
     from . import api
 
-    click.echo(api.evaluate(config, overrides=overrides, limit=limit, run=run))
+    echo(api.evaluate(config, overrides=overrides, limit=limit, run=run))
 
 
 _AXES = click.Choice(["flops", "tokens", "seconds", "dollars"])
@@ -205,7 +219,7 @@ def plot(
     """Draw one figure of a run, accuracy_cost say, and write its numbers beside it; needs no model."""
     from . import api
 
-    click.echo(api.plot(run, name, out, style, axis, columns))
+    echo(api.plot(run, name, out, style, axis, columns))
 
 
 @main.command()
@@ -215,7 +229,7 @@ def report(run: Path, axis: Literal["flops", "tokens", "seconds", "dollars"] | N
     """Rebuild the report of a run directory; needs no model and no network."""
     from . import api
 
-    click.echo(api.report(run, axis))
+    echo(api.report(run, axis))
 
 
 @main.command()
@@ -229,7 +243,7 @@ def compare(run: Path, a: str, b: str, test: str | None, as_json: bool) -> None:
     from . import api
 
     found = api.compare(run, a, b, test)
-    click.echo(json.dumps(found.as_json(), indent=1) if as_json else found)
+    echo_json(found.as_json(), indent=1) if as_json else echo(found)
 
 
 @main.command()
@@ -240,7 +254,7 @@ def seeds(runs: tuple[Path, ...], out: Path | None, beside: str | None) -> None:
     """Put runs of one study under several seeds into one table: means, and differences over seeds and questions."""
     from . import api
 
-    click.echo(api.seeds(runs, out, beside))
+    echo(api.seeds(runs, out, beside))
 
 
 @main.command()
@@ -250,7 +264,7 @@ def papers(name: str | None, run: Path | None) -> None:
     """Print what the papers printed, with intervals; NAME is divide-or-conquer or turning-dust-into-gold."""
     from . import api
 
-    click.echo(api.papers(name, run))
+    echo(api.papers(name, run))
 
 
 @main.command()
@@ -259,7 +273,7 @@ def status(run: Path) -> None:
     """How far a run is; it may be at work meanwhile."""
     from . import api
 
-    click.echo(api.status(run))
+    echo(api.status(run))
 
 
 @main.command()
@@ -268,7 +282,7 @@ def cost(run: Path) -> None:
     """What a run has spent, and on what; it may be at work meanwhile."""
     from . import api
 
-    click.echo(api.cost(run))
+    echo(api.cost(run))
 
 
 @main.command()
@@ -280,7 +294,7 @@ def ask(question: str, run: Path, decomposer: str, solver: str) -> None:
     """Answer one question with one composition of a run, and show its sub-questions and steps."""
     from . import api
 
-    click.echo(api.ask(question, run=run, decomposer=decomposer, solver=solver))
+    echo(api.ask(question, run=run, decomposer=decomposer, solver=solver))
 
 
 @main.command()
@@ -325,7 +339,7 @@ def serve(
         "port": port,
     }
     said = {key: value for key, value in given.items() if value is not None}
-    starting.serve(starting.settings(config, said, overrides), click.echo)
+    starting.serve(starting.settings(config, said, overrides), echo)
 
 
 @main.group()
@@ -338,7 +352,7 @@ def list_data() -> None:
     """Every data set, by its name in a config."""
     from . import api
 
-    click.echo(api.list_data())
+    echo(api.list_data())
 
 
 @data.command()
@@ -349,7 +363,7 @@ def show(name: str, path: Path | None, count: int) -> None:
     """The first questions of a data set; PATH is its file (of `miniature`, a split)."""
     from . import api
 
-    click.echo(api.show_data(name, path, count))
+    echo(api.show_data(name, path, count))
 
 
 @main.group()
@@ -366,7 +380,7 @@ def import_traces(path: Path, out: Path, grader: GraderName | None, questions: P
     """Label the traces of a file, or of all files below a folder, and write them in the study's format."""
     from . import api
 
-    click.echo(api.import_traces(path, out, grader, questions))
+    echo(api.import_traces(path, out, grader, questions))
 
 
 @traces.command()
@@ -377,7 +391,7 @@ def stats(folder: Path, as_json: bool) -> None:
     from . import api
 
     figures = api.stats_of_traces(folder)
-    click.echo(json.dumps(figures.as_json(), indent=2) if as_json else figures)
+    echo_json(figures.as_json(), indent=2) if as_json else echo(figures)
 
 
 @main.group()
@@ -397,7 +411,7 @@ def add_key(
     """Make a key and print it, this once: FILE, made where there is none, keeps its hash and its limits."""
     from . import api
 
-    click.echo(api.add_key(file, name, requests_per_minute, dollars_per_day, metrics))
+    echo(api.add_key(file, name, requests_per_minute, dollars_per_day, metrics))
 
 
 @keys.command("list")
@@ -406,7 +420,7 @@ def list_keys(file: Path) -> None:
     """Who has a key, and how much they may; never the keys."""
     from . import api
 
-    click.echo(api.list_keys(file))
+    echo(api.list_keys(file))
 
 
 @keys.command("remove")
@@ -416,7 +430,7 @@ def remove_key(file: Path, name: str) -> None:
     """Take a key away, from a running endpoint within a second, and list those that are left."""
     from . import api
 
-    click.echo(api.remove_key(file, name))
+    echo(api.remove_key(file, name))
 
 
 @main.command()
@@ -424,4 +438,4 @@ def doctor() -> None:
     """Check this installation: versions, processor, the shipped models."""
     from . import api
 
-    click.echo(api.doctor())
+    echo(api.doctor())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..lm.model import Vitals
+from ..tasks.terminal import echo, json_text, visible
 
 _EVERY = 10.0
 """Seconds between two plain lines of one stage."""
@@ -39,11 +39,11 @@ class Progress:
         if self._log is not None:
             line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name, **facts}
             with self._log.open("a", encoding="utf-8") as out:
-                out.write(json.dumps(line, ensure_ascii=False) + "\n")
+                out.write(json_text(line) + "\n")
 
     def say(self, text: str) -> None:
         """Tell the person something that is no progress."""
-        print(text, file=self._out, flush=True)  # this is the one place that prints
+        echo(text, file=self._out)
 
     @contextmanager
     def stage(self, name: str, watch: Watch | None = None, begin: Callable[[], None] = _nothing) -> Iterator[Stage]:
@@ -64,11 +64,11 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
-        columns = (TextColumn("{task.description:<36}"), BarColumn(bar_width=24), MofNCompleteColumn())
-        ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[told]}"))
+        columns = (TextColumn("{task.description:<36}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn())
+        ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[told]}", markup=False))
         with Bars(*columns, *ends, console=Console(file=self._out)) as bars:
-            task = bars.add_task(state.name, total=None, told="")
-            yield lambda: bars.update(task, completed=state.done, total=state.wanted, told=state.told())
+            task = bars.add_task(visible(state.name), total=None, told="")
+            yield lambda: bars.update(task, completed=state.done, total=state.wanted, told=visible(state.told()))
 
     @contextmanager
     def _lines(self, state: Stage) -> Iterator[Callable[[], None]]:

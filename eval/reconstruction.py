@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .. import prompts
 from ..decompose.decomposition import listing
@@ -27,6 +26,7 @@ from ..lm.model import Advance, silent
 from ..lm.store import Scored
 from ..lm.weights import load_model, load_tokenizer, model_directory, weights_hash
 from ..tasks.errors import ConfigError
+from . import parquet
 from .results import SCHEMA as RESULTS
 
 if TYPE_CHECKING:
@@ -184,9 +184,7 @@ def keep(rows: Rows, reader: Reader, path: Path) -> None:
         dict(zip(SCHEMA.names, (*of, reader.path, said[one], _less(said[one], said[alone[one]])), strict=True))
         for of, one in listed.items()
     ]
-    part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(made, schema=SCHEMA), part)
-    part.replace(path)
+    parquet.write(pa.Table.from_pylist(made, schema=SCHEMA), path)
 
 
 def _less(one: float | None, other: float | None) -> float | None:
@@ -201,10 +199,10 @@ def joined(rows: Sequence[dict[str, Any]], path: Path, reader: str) -> list[dict
     """
     if not path.is_file():
         return list(rows)
-    try:
-        kept = pq.read_table(path, columns=SCHEMA.names).to_pylist()
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise ConfigError(f"cannot read {path}: {error}; remove it and evaluate again") from error
+    with parquet.opened(path, "remove it and evaluate again") as file:
+        if absent := sorted(set(SCHEMA.names) - set(file.schema_arrow.names)):
+            raise ConfigError(f"{path} lacks {', '.join(absent)}; remove it and evaluate again")
+        kept = file.read(columns=SCHEMA.names).to_pylist()
     said = {_key(one): one for one in kept if one["reader"] == reader}
     return [
         row

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from ..distill.student import Role
 from ..tasks.errors import ConfigError
 from ..tasks.overlap import Overlap
+from . import parquet
 from .compose import PhaseCost, Row
 from .leak import leaks_answer
 
@@ -74,25 +75,19 @@ def write(rows: Sequence[Row], path: Path, overlaps: Overlaps) -> None:
 
 def save(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Rows with the keys of SCHEMA, at once or not at all."""
-    part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), part)
-    part.replace(path)
+    parquet.write(pa.Table.from_pylist(list(rows), schema=SCHEMA), path)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file, keys as in SCHEMA. Raises ConfigError when there is no such file, or it lacks a column."""
+    """The rows of a file, keys as in SCHEMA. Raises ConfigError when there is none, it is damaged or lacks a column."""
+    again = f"divcon eval {path.parent}/config.yaml --run {path.parent} makes it again from what the run has bought"
     try:
-        with pq.ParquetFile(path) as file:
+        with parquet.opened(path, again) as file:
             if absent := sorted(set(SCHEMA.names) - set(file.schema_arrow.names)):
-                raise ConfigError(
-                    f"{path} is of an older divcon (it lacks {', '.join(absent)}); divcon eval "
-                    f"{path.parent}/config.yaml --run {path.parent} makes it again from what the run has bought"
-                )
+                raise ConfigError(f"{path} is of an older divcon (it lacks {', '.join(absent)}); {again}")
             columns = [_column(file, name) for name in SCHEMA.names]
     except FileNotFoundError:
         raise ConfigError(f"no results in {path.parent}; run its study first") from None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
     return [dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 

@@ -94,7 +94,7 @@ def save(numbers: tuple[list[str], list[list[object]]], as_csv: Path, as_parquet
     header, rows = numbers
     columns = pa.table([list(column) for column in zip(*rows, strict=True)], names=header)
     as_csv.write_text(escape.csv(header, rows), encoding="utf-8", newline="")
-    pq.write_table(columns, as_parquet)
+    pq.write_table(columns, as_parquet, write_page_checksum=True)
 
 
 def changes(swaps: Sequence[Swap]) -> Table:

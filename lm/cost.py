@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 
-from ..tasks.errors import ConfigError
 from .completion import Usage
-from .weights import read_config
+from .untrusted import count, read_config, tensor_sizes, weight_files
 
 
 @dataclass(frozen=True)
@@ -72,30 +68,20 @@ def total(parts: Iterable[float | None]) -> float | None:
 
 def footprint_of(directory: Path) -> Footprint:
     """The footprint of a model directory, read from its config and the headers of its safetensors files."""
-    config = read_config(directory / "config.json")
-    tensors = dict(_tensors(directory.glob("*.safetensors")))
+    path = directory / "config.json"
+    config = read_config(path)
+    tensors = {name: n for file in weight_files(directory) for name, n in tensor_sizes(file).items()}
     tied = config.get("tie_word_embeddings", False) or "lm_head.weight" not in tensors
     looked_up = 0 if tied else sum(n for name, n in tensors.items() if name.endswith("embed_tokens.weight"))
     if tied:
         tensors.pop("lm_head.weight", None)
-    heads = config.get("num_attention_heads", 0)
-    head = config.get("head_dim") or (config.get("hidden_size", 0) // heads if heads else 0)
-    return Footprint(sum(tensors.values()) - looked_up, config.get("num_hidden_layers", 0), heads * head)
+    heads = count(config, "num_attention_heads", path)
+    head = count(config, "head_dim", path) or (count(config, "hidden_size", path) // heads if heads else 0)
+    return Footprint(sum(tensors.values()) - looked_up, count(config, "num_hidden_layers", path), heads * head)
 
 
 def adapter_parameters(directory: Path) -> int:
     """How many weights an adapter multiplies a token with: all it has, a NAT unit's `down` (W_1) for both branches."""
-    files = [*directory.glob("*.safetensors"), *directory.glob("*/adapter_model.safetensors")]
-    return sum(n * (2 if name.endswith("down.weight") else 1) for name, n in _tensors(iter(files)))
-
-
-def _tensors(files: Iterator[Path]) -> Iterator[tuple[str, int]]:
-    """Each tensor's name and number of elements (safetensors: a little-endian header length, then a JSON header)."""
-    for file in files:
-        try:
-            with file.open("rb") as stream:
-                (length,) = struct.unpack("<Q", stream.read(8))
-                header = json.loads(stream.read(length))
-        except (struct.error, ValueError, MemoryError) as error:
-            raise ConfigError(f"{file} is not a whole safetensors file") from error
-        yield from ((name, prod(entry["shape"])) for name, entry in header.items() if name != "__metadata__")
+    files = [*weight_files(directory), *weight_files(directory, "*/adapter_model.safetensors")]
+    sizes = [size for file in files for size in tensor_sizes(file).items()]
+    return sum(n * (2 if name.endswith("down.weight") else 1) for name, n in sizes)

@@ -10,7 +10,8 @@ from ..tasks.errors import ConfigError
 from .chat import takes_system
 from .cost import Footprint, adapter_parameters, footprint_of
 from .engine import Identity
-from .weights import load_tokenizer, model_directory, read_config, stop_tokens, weights_hash
+from .untrusted import count, read_config
+from .weights import load_tokenizer, model_directory, stop_tokens, weights_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,10 +55,12 @@ class Local:
     @cached_property
     def context(self) -> int | None:
         """Tokens of a prompt and its completion together; None where nobody says how many there may be."""
-        config = read_config(self.directory / "config.json")
-        config |= config.get("text_config") or {}
-        lengths = [self._context, *map(config.get, _CONTEXT)]
-        return min((int(length) for length in lengths if length), default=None)
+        path = self.directory / "config.json"
+        config = read_config(path)
+        if isinstance(inner := config.get("text_config"), dict):
+            config |= inner
+        lengths = [self._context, *(count(config, name, path) for name in _CONTEXT)]
+        return min((length for length in lengths if length), default=None)
 
     def identity(self, host: str, name: str, adapter: Path | None) -> Identity:
         """Which model answers, by the contents of its files."""

@@ -30,7 +30,7 @@ from torch.nn.functional import gelu
 
 from ..tasks.errors import ConfigError
 from .local import NAT_CONFIG, NAT_UNITS, NEGATIVE, POSITIVE
-from .weights import read_config
+from .untrusted import loading, read_config
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -171,14 +171,12 @@ def read(directory: Path) -> NatConfig:
 
 def load_units(model: PeftModel, directory: Path, positive: str = POSITIVE, negative: str = NEGATIVE) -> None:
     """Integrate two loaded adapters with the units of a directory. Raises ConfigError when these do not fit."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    integrate(model, read(directory), positive, negative)
-    try:
+    config = read(directory)
+    with loading("the gate", directory / NAT_UNITS):
+        integrate(model, config, positive, negative)
         tensors = load_file(directory / NAT_UNITS)
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot load {directory / NAT_UNITS}: {' '.join(str(error).split())[:200]}") from error
     found = units(model, positive, negative)
     own = {f"{at}.{name}": p for at, unit in found.items() for name, p in unit.state_dict().items()}
     if own.keys() != tensors.keys() or any(own[name].shape != tensors[name].shape for name in own):

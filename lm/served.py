@@ -88,7 +88,7 @@ class ServedVLLM:
     def _start(self, adapter: Path | None) -> str:
         """The command that serves what is wanted beside what is served."""
         modules = {model.name: str(model.root) for model in self._served if model.parent is not None}
-        command = f"VLLM_NO_USAGE_STATS=1 vllm serve {self._local.directory}"
+        command = f"VLLM_NO_USAGE_STATS=1 vllm serve {self._local.directory} --no-trust-remote-code"
         if adapter is not None:
             modules[adapter.name] = str(adapter.resolve())
             rank = lora_rank(int(servable(adapter).get("r", 8)))

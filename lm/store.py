@@ -170,16 +170,6 @@ class Store:
         finally:
             self._wanted = None
 
-    def _prepare(self) -> None:
-        """Bring the file that was opened up to date, or close it again."""
-        try:
-            write_ahead(self._db, _WAIT)
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._create()
-        except BaseException:
-            self._db.close()
-            raise
-
     def _create(self) -> None:
         with self._transaction():  # another process may be creating it too
             version = self._version()

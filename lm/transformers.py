@@ -15,14 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..tasks.errors import ConfigError
 from . import environment
+from .adapters import load_adapter
 from .chat import encode
 from .completion import Completion, Draw, Usage
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
 from .hearing import UNHEARD, Heard, Reader, silent
-from .local import NEGATIVE, POSITIVE, Local, adapter_weights, is_nat
+from .local import NEGATIVE, POSITIVE, Local, is_nat
 from .store import Store
 from .weights import Dtype, load_model
 
@@ -143,26 +143,13 @@ class Transformers:
 
             names = [f"{name}_{POSITIVE}", f"{name}_{NEGATIVE}"]
             for part, folder in zip(names, (POSITIVE, NEGATIVE), strict=True):
-                self._load_adapter(adapter / folder, part)
+                self._peft = load_adapter(self._peft or self._base, adapter / folder, part)
             load_units(self._peft, adapter, *names)
         else:
             names = [name]
-            self._load_adapter(adapter, name)
+            self._peft = load_adapter(self._peft or self._base, adapter, name)
         self._peft.eval()
         self._adapters[adapter] = names
-
-    def _load_adapter(self, adapter: Path, name: str) -> None:
-        from peft import PeftModel
-        from safetensors import SafetensorError
-
-        adapter_weights(adapter)
-        try:
-            if self._peft is None:
-                self._peft = PeftModel.from_pretrained(self._base, str(adapter), adapter_name=name)
-            else:
-                self._peft.load_adapter(str(adapter), adapter_name=name)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise ConfigError(f"cannot load the adapter in {adapter}: {' '.join(str(error).split())[:200]}") from error
 
     def _complete(self, batch: Sequence[_Prompted], adapter: Path | None, heard: Heard = silent) -> list[Completion]:
         with self._turn, self._active(adapter):

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from safetensors import SafetensorError
 
 from ..tasks.errors import ConfigError, ModelError
+from .adapters import adapter_config
 from .chat import encode
 from .completion import Completion, Draw, Message, Usage
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
-from .local import Local, adapter_weights, is_nat
+from .local import Local, is_nat
 from .store import Store
-from .weights import Dtype, read_config, resolved
+from .untrusted import check_model
+from .weights import Dtype, resolved
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
@@ -117,9 +119,12 @@ class VLLM:
         if self._slots:
             # One more than there are adapters: with all places taken, a row of the bare base gets an adapter's.
             adapters = {"enable_lora": True, "max_loras": self._slots + 1, "max_lora_rank": lora_rank(self._rank)}
+        check_model(self.local.directory)
         try:
             return LLM(
                 str(self.local.directory),
+                trust_remote_code=False,
+                load_format="safetensors",
                 dtype=resolved(self._dtype, device),
                 generation_config="vllm",  # the model's own may hold a repetition penalty or a top-k
                 max_num_seqs=self._at_once,
@@ -273,8 +278,7 @@ def servable(adapter: Path) -> dict[str, Any]:
             f"{adapter} is a NAT student, and vLLM cannot serve one: a gate mixes its two adapters in every layer. "
             "Distil the NCE student from it (--method nce), which is a plain adapter"
         )
-    adapter_weights(adapter)
-    return read_config(adapter / "adapter_config.json")
+    return adapter_config(adapter)
 
 
 def _sampling(draw: Draw, stops: Sequence[int]) -> SamplingParams:

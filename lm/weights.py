@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..tasks import miniature
+from ..tasks.checksums import file_hash
 from ..tasks.errors import ConfigError
 from .chat import end_of_turn
+from .untrusted import check_model, loading, read_config, weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +37,7 @@ def model_directory(path: str) -> Path:
         directory = _from_hub(path)
     if not (directory / "config.json").is_file():
         raise ConfigError(f"no model in {directory}: it has no config.json")
-    if not any(directory.glob("*.safetensors")):
+    if not weight_files(directory):
         raise ConfigError(f"no weights in {directory}: it has no .safetensors file (other formats are not loaded)")
     return directory
 
@@ -59,22 +61,13 @@ def _from_hub(name: str) -> Path:
 def weights_hash(directory: Path) -> str:
     """SHA-256 over what decides a model's (or an adapter's) answers: its weights, and its config as far as it does."""
     digest = hashlib.sha256()
-    for file in sorted([*directory.glob("*.safetensors"), *directory.glob("*/adapter_model.safetensors")]):
-        with file.open("rb") as stream:
-            digest.update(str(file.relative_to(directory)).encode() + hashlib.file_digest(stream, "sha256").digest())
+    weights = [*weight_files(directory), *weight_files(directory, "*/adapter_model.safetensors")]
+    for file in sorted(weights):
+        digest.update(str(file.relative_to(directory)).encode() + bytes.fromhex(file_hash(file)))
     for name in ("config.json", "adapter_config.json", "nat_config.json", "*/adapter_config.json"):
         for file in sorted(directory.glob(name)):
             digest.update(_canonical(read_config(file)).encode())
     return digest.hexdigest()
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A model's or an adapter's JSON config. Raises ConfigError when it is none."""
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not JSON") from error
-    return values
 
 
 def _canonical(config: dict[str, Any]) -> str:
@@ -99,12 +92,12 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no tokenizer in {directory} that transformers can read") from error
-    if (end := end_of_turn(tokenizer)) is not None:
-        tokenizer.eos_token = str(tokenizer.convert_ids_to_tokens(end))
+    with loading("the tokenizer", directory):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+        if (end := end_of_turn(tokenizer)) is not None:
+            tokenizer.eos_token = str(tokenizer.convert_ids_to_tokens(end))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -116,19 +109,10 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     A published generation config may hold a repetition penalty or a top-k; samples are drawn from the model alone.
     Raises ConfigError when the weights cannot be read.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, GenerationConfig
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # the run shows its own
-    logging.set_verbosity_error()  # and what the library remarks on is settled here
     place = resolved_device(device)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=resolved(dtype, place), local_files_only=True, use_safetensors=True
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ConfigError(f"cannot load the model in {directory}: {' '.join(str(error).split())[:200]}") from error
+    model = _loaded(AutoModelForCausalLM, directory, resolved(dtype, place))
     published = model.generation_config
     model.generation_config = GenerationConfig(
         bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
@@ -136,12 +120,33 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     return moved(model, place)
 
 
+def load_reader(directory: Path) -> PreTrainedModel:
+    """The model in a directory without its head, in float32. Raises ConfigError when it cannot be read."""
+    from transformers import AutoModel
+
+    return _loaded(AutoModel, directory, "float32")
+
+
+def _loaded(kind: Any, directory: Path, dtype: str) -> PreTrainedModel:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the run shows its own
+    logging.set_verbosity_error()  # and what the library remarks on is settled here
+    with loading("the model", directory):
+        check_model(directory)
+        return kind.from_pretrained(
+            directory, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+
+
 def stop_tokens(directory: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token that ends a turn, by the model's own list or the tokenizer's."""
     published = directory / "generation_config.json"
     listed = read_config(published if published.is_file() else directory / "config.json").get("eos_token_id")
-    ends = listed if isinstance(listed, list) else [listed]
-    return sorted({int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None})
+    ends = [*(listed if isinstance(listed, list) else [listed]), tokenizer.eos_token_id]
+    if wrong := [end for end in ends if end is not None and not isinstance(end, int)]:
+        raise ConfigError(f"{directory}: the token {str(wrong[0])[:40]!r} that ends a turn is no number")
+    return sorted({end for end in ends if end is not None})
 
 
 Moved = TypeVar("Moved", bound="nn.Module")

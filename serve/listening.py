@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
 import resource
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from ..tasks.errors import ConfigError
+from ..tasks.terminal import json_text
 from .connection import patient
 from .settings import ServeSettings
 
@@ -107,7 +107,7 @@ class _Json(logging.Formatter):
             facts = {"level": record.levelname.lower(), "event": record.getMessage()}
         if record.exc_info:
             facts = {**facts, "trace": self.formatException(record.exc_info)}
-        return json.dumps(facts)
+        return json_text(facts)
 
 
 def beside(keys: Path) -> Path:

@@ -15,8 +15,6 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from divcon.eval import page, plots, provenance, results
@@ -129,7 +127,7 @@ def directory(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
     """A run directory with these results."""
     folder.mkdir()
     (folder / "config.yaml").write_text(dump(load("miniature", ["grid.stops=[lead 2]"])), encoding="utf-8")
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=results.SCHEMA), folder / "results.parquet")
+    results.save(rows, folder / "results.parquet")
     return folder
 
 

@@ -6,8 +6,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -353,7 +351,7 @@ def finished(run: Path, config: str, test: str) -> Path:
     """A run's directory, with the results of its grid on one test."""
     study = load(config)
     (run / "config.yaml").write_text(dump(study), encoding="utf-8")
-    pq.write_table(pa.Table.from_pylist(rows(study, (test,)), schema=results.SCHEMA), run / "results.parquet")
+    results.save(rows(study, (test,)), run / "results.parquet")
     return run
 
 

@@ -218,6 +218,7 @@ def test_a_student_that_cannot_be_asked_is_refused_in_a_sentence(
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
     card = json.loads((tmp_path / "divcon.json").read_text())
+    del card["sha256"]  # it is changed on purpose
     (tmp_path / "divcon.json").write_text(json.dumps({**card, **change}))
     with pytest.raises(ConfigError, match=sentence):
         models.asker(DecomposerSettings(path=tmp_path), models.opened(str(tmp_path), "decomposer", None, 8))

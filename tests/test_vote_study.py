@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -117,7 +116,7 @@ def test_a_report_needs_no_curve(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
     kept = ("greedy", "asc@3", "rank_best@3")
     few = [row for row in pq.read_table(run / "results.parquet").to_pylist() if row["vote"] in kept]
-    pq.write_table(pa.Table.from_pylist(few, schema=results.SCHEMA), tmp_path / "run" / "results.parquet")
+    results.save(few, tmp_path / "run" / "results.parquet")
     page = report(tmp_path / "run").read_text(encoding="utf-8")
     assert "beside asc@3" in page and not (tmp_path / "run" / "report" / "votes.svg").is_file()
 

@@ -15,6 +15,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ... import prompts
 from ..question import Question
+from ..terminal import echo
 from . import decomposition_is_right, model_dir, questions
 from .exercises import KINDS
 from .formats import numbered
@@ -31,8 +32,12 @@ class Model:
     """A model that replies to batches of messages, in fp32."""
 
     def __init__(self, directory: Path) -> None:
-        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(directory, padding_side="left")
-        self.model = LlamaForCausalLM.from_pretrained(directory, dtype=torch.float32)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(
+            directory, padding_side="left", trust_remote_code=False
+        )
+        self.model = LlamaForCausalLM.from_pretrained(
+            directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
 
     @torch.inference_mode()
     def __call__(self, users: Sequence[str], temperature: float = 0.0, batch: int = 64) -> list[str]:
@@ -124,7 +129,7 @@ def show(group: str, rows: Iterator[tuple[str, int, int]]) -> None:
     for figure, right, n in rows:
         low, high = wilson(right, n)
         line = f"| {group} | {figure} | {right} | {n} | {right / n:.1%} | {low:.1%} to {high:.1%} |"
-        print(line, flush=True)  # noqa: T201 - a script
+        echo(line)
 
 
 def main() -> None:
@@ -138,7 +143,7 @@ def main() -> None:
     words = parser.parse_args()
     torch.manual_seed(0)
     model = Model(words.model or model_dir(words.name))
-    print("| facts-structure | figure | right | n | % | 95 % interval |\n|---|---|---:|---:|---:|---:|", flush=True)  # noqa: T201 - a script
+    echo("| facts-structure | figure | right | n | % | 95 % interval |\n|---|---|---:|---:|---:|---:|")
     for split in words.splits:
         asked = questions(split, words.questions)
         rows = measure_llm(model, asked, words.temperature) if words.name == "llm" else measure_base(model, asked)

@@ -168,7 +168,9 @@ def train(
         disable_tqdm=True,
     )
     model = (
-        LlamaForCausalLM.from_pretrained(start, dtype=torch.float32) if start else new_model(recipe, tokenizer, seed)
+        LlamaForCausalLM.from_pretrained(start, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
+        if start
+        else new_model(recipe, tokenizer, seed)
     )
     trainer = InOrder(
         model=model,
