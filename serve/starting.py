@@ -16,6 +16,7 @@ from .endpoint import Endpoint
 from .keys import Keys
 from .listening import beside, bind, is_loopback, log_to_stderr, run
 from .settings import ServeSettings
+from .upstream import redaction
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,5 +61,5 @@ def serve(of: ServeSettings, say: Callable[[str], None]) -> None:
         host, port = listening.getsockname()[:2]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
         app = App(endpoint, keys, allowance)
-        log_to_stderr()
+        log_to_stderr(redaction(of.upstream) if of.upstream else str)
         run(unambiguous(app.asgi()), of, listening, lambda: say(f"divcon: serving {endpoint.name} at {where}"))
