@@ -11,7 +11,6 @@ from ..tasks import strict
 from ..tasks.errors import ConfigError
 from .allowance import Allowance
 from .app import App
-from .connection import unambiguous
 from .endpoint import Endpoint
 from .keys import Keys
 from .listening import beside, bind, is_loopback, log_to_stderr, run
@@ -62,4 +61,4 @@ def serve(of: ServeSettings, say: Callable[[str], None]) -> None:
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
         app = App(endpoint, keys, allowance)
         log_to_stderr(redaction(of.upstream) if of.upstream else str)
-        run(unambiguous(app.asgi()), of, listening, lambda: say(f"divcon: serving {endpoint.name} at {where}"))
+        run(app.asgi(), of, listening, lambda: say(f"divcon: serving {endpoint.name} at {where}"))
