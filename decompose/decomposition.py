@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..lm import Usage
-from ..lm.without import Without
 from ..tasks import Question
+from .control_tokens import drop_control_tokens
 
 Kind = Literal["asked", "not needed", "unreadable", "given", "not tried", "direct", "empty"]
 """What came of decomposing. For the last four nobody was asked, and they cost nothing: the data set has the
@@ -21,27 +21,6 @@ NOT_NEEDED = "No decomposition."
 """What a decomposer says when the question can be answered at once."""
 
 _MARKER = re.compile(r"^(?:\(?\d{1,2}[.):]|[-*•]|[Qq]uestion\s*\d{1,2}\s*[.):]|[Qq]\d{1,2}\s*[.):])\s*")
-_CONTROL = Without(
-    r"""(?xi:
-      <\|"\|> | <\|/?[^\W\d_]{2}[\w▁.:/-]{1,40}\|>  # ChatML, Llama 3, Phi, Qwen, gpt-oss, Command
-    | <\|[a-z]\w{2,30}> | <[a-z]\w{2,30}\|>  # Gemma 4
-    | </?\uff5c[^<>\n]{1,80}>  # DeepSeek, with a fullwidth bar
-    | <</?SYS>> | \[/?INST\] | </?(?-i:s)>  # Llama 2, Mistral
-    | \[/?(?:AVAILABLE_TOOLS|TOOL_(?:CALLS|RESULTS|CONTENT)|SYSTEM_PROMPT|MODEL_SETTINGS|CALL_ID)\]
-    | \[(?:IMG_BREAK|IMG_END|BEGIN_AUDIO)\] | \[/?(?-i:THINK|ARGS|IMG|AUDIO|TRANSCRIBE|PREFIX|MIDDLE|SUFFIX)\]
-    | </?(?:\w{1,12}:)?(?:bos|eos|pad|unk|mask|sep|cls|sop|eop|eot|eod|think|thinking)(?:_token|_id)?>
-    | <(?:begin|start|end)_of_[a-z]{2,20}> | <(?:image|video|audio)(?:_soft_token)?>  # Gemma
-    | <(?:unused|reserved|special|extra_id)_?\d{1,4}> | <fim[_-](?:prefix|middle|suffix|pad)> | \[[gs](?-i:MASK)\]
-    | </?(?:\w{1,12}:)?(?:tools?|functions?|(?:tool|function)_(?:call|use|result|response|output)s?
-        |invoke|parameters?|arg_(?:key|value))(?:(?:\s+\w{1,12})?=[^<>\n]{0,60})?>  # Qwen, Hermes, GLM, DeepSeek
-    | \]~!?b[\[\]] | \[e~\[ | \]!p~\[ | \]<\][a-z\ ]{2,30}\[>\[  # MiniMax
-    )""",
-    longest=130,
-    closing=">][",
-)
-"""Drops the control tokens of the chat formats in use. The text goes into another model's prompt, where they must not
-act; an engine on this machine drops its tokenizer's own besides. What mathematics writes alike stays: `<|x|>`, `|x|`,
-`a < b | c > d`, `[A]`, `<S>`."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +73,7 @@ def listing(subquestions: Sequence[str]) -> str:
 def harmless(text: str) -> str:
     """A model's text without control tokens, to be put into another's prompt; also without those that dropping one
     would leave."""
-    return _CONTROL(text)
+    return drop_control_tokens(text)
 
 
 def parse(text: str, limit: int) -> tuple[tuple[str, ...], Kind]:

@@ -100,7 +100,8 @@ class BatchedOpenAI:
             )
             raise (ModelError if error.status_code >= 500 else ConfigError)(text) from None
         except openai.APIError as error:
-            raise ModelError(f"{self._engine.name} could not be reached: {error}; the same command goes on") from error
+            text = self._engine.scrubbed(f"{self._engine.name} could not be reached: {error}")
+            raise ModelError(f"{text}; the same command goes on") from None
 
     def _submit(self, client: openai.OpenAI, store: Store, draws: list[Draw]) -> Finished:
         """Submit a batch, and write down that it is; what another process has bought meanwhile."""

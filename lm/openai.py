@@ -24,9 +24,12 @@ from .cost import Footprint
 from .engine import Finished, Identity, Pulse
 from .ledger import this_process
 from .prices import Price
+from .redact import redactor
 from .store import Store
 
 TokensKey = Literal["max_tokens", "max_completion_tokens"]
+_SHORT = 4
+"""Characters of a key that is no secret, but a word such as `none`."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class OpenAI:
 
     def scrubbed(self, text: str) -> str:
         """A server's words without the key, should it repeat it."""
-        return text.replace(self.key(), "***") if len(self.key()) > 4 else text
+        return without_key(text, self.key())
 
     def body(self, draws: Sequence[Draw]) -> dict[str, Any]:
         """What is asked for samples of one request."""
@@ -161,3 +164,8 @@ def host(url: str) -> str:
 def key(variable: str) -> str:
     """The key in an environment variable; a local server wants none, and the client insists on one."""
     return os.environ.get(variable) or "none"
+
+
+def without_key(text: str, key: str) -> str:
+    """A text without a key in any spelling."""
+    return redactor(key)(text) if len(key) > _SHORT else text

@@ -19,7 +19,7 @@ from .completion import Draw
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
 from .local import Local
-from .openai import Limits, OpenAI, host, key
+from .openai import Limits, OpenAI, host, key, without_key
 from .retry import refusal
 from .store import Store
 from .vllm import lora_rank, servable
@@ -80,10 +80,14 @@ class ServedVLLM:
         served = wanted[0]
         if _is_elsewhere(served.root, directory):
             raise ConfigError(
-                f"{self._url} serves {served.root} under the name {served.name}, and not {directory}; "
-                f"{self._start(adapter)}"
+                self._redacted(f"{self._url} serves {served.root} under the name {served.name}, and not {directory}")
+                + f"; {self._start(adapter)}"
             )
         return served.name
+
+    def _redacted(self, text: str) -> str:
+        """A server's words without the key, should it repeat it."""
+        return without_key(text, key(self._api_key_env))
 
     def _start(self, adapter: Path | None) -> str:
         """The command that serves what is wanted beside what is served."""
@@ -94,7 +98,7 @@ class ServedVLLM:
             rank = lora_rank(int(servable(adapter).get("r", 8)))
             command += f" --enable-lora --max-loras {len(modules) + 1} --max-lora-rank {rank} --lora-modules "
             command += " ".join(f"{name}={root}" for name, root in modules.items())
-        return f"start it with {command}"
+        return self._redacted(f"start it with {command}")
 
     @cached_property
     def _served(self) -> list[_Served]:

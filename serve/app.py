@@ -99,7 +99,9 @@ class App:
             Route("/openapi.json", self._openapi, methods=["GET"]),
         ]
         errors: Mapping[Any, Any] = {HTTPException: _refused, Refused: _refused, Exception: _broken}
-        return Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=errors)
+        made = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=errors)
+        made.router.redirect_slashes = False  # it would send clients to whatever host they name
+        return made
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -299,9 +301,9 @@ def _refuse_browsers(headers: Headers) -> None:
 
 
 def _host(url: str) -> str:
-    """The host in a URL; empty where there is none, or where it is no URL."""
+    """The host in a URL; empty where there is none, where a user is named before it, or where it is no URL."""
     try:
-        return urlsplit(url).hostname or ""
+        return "" if "@" in url else urlsplit(url).hostname or ""
     except ValueError:
         return ""
 

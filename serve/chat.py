@@ -17,6 +17,23 @@ from .tame import MOST
 EXTENSION = "divcon"
 """The field of a body, and the prefix of headers (`X-Divcon-`), that speak to this server."""
 _TOKEN_KEYS = ("max_tokens", "max_completion_tokens")
+_MOST = 2**64 - 1
+"""No whole number in a request is further from 0: JSON of other programs holds none."""
+_WHOLE = {
+    **dict.fromkeys(_TOKEN_KEYS, (1, 2**31 - 1)),
+    "seed": (-(2**63), 2**63 - 1),
+    "top_logprobs": (0, 1000),
+    "top_k": (-1, 2**31 - 1),
+}
+_REAL = {
+    "temperature": (0, 100),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "presence_penalty": (-100, 100),
+    "frequency_penalty": (-100, 100),
+    "repetition_penalty": (0, 100),
+}
+"""What sampling fields may be. It is less strict than any upstream is, which knows its own limits."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +105,11 @@ class Chat:
 def parse(raw: bytes) -> dict[str, Any]:
     """The JSON object in a request. Raises Refused for anything else."""
     try:
-        found = interchange.read(raw)
+        found = interchange.read(raw, _MOST)
         if b"\\u" in raw:
             json.dumps(found, ensure_ascii=False).encode()  # half a character could not be passed on
+    except interchange.TooLarge as error:
+        raise Refused(400, f"no number may be as large as {error}...", code="invalid_json") from None
     except (ValueError, RecursionError):
         raise Refused(400, "the request is not JSON", code="invalid_json") from None
     if not isinstance(found, dict):
@@ -103,6 +122,7 @@ def read(found: Mapping[str, Any], headers: Mapping[str, str], settings: ServeSe
     body = {key: value for key, value in found.items() if key not in (EXTENSION, "stream", "stream_options")}
     messages = _messages(found.get("messages"))
     n = _whole(found, "n", 1, settings.limits.n)
+    _refuse_other_numbers(found)
     body |= _tokens(found, settings)
     said = _extension(found.get(EXTENSION), headers)
     if n > 1 and "k" in said:
@@ -147,11 +167,24 @@ def _messages(found: Any) -> list[dict[str, Any]]:
 def _tokens(found: Mapping[str, Any], settings: ServeSettings) -> dict[str, int]:
     """The limit of a completion, under the name that the client or else the upstream has for it."""
     most = settings.limits.max_tokens
-    given = {key: _whole(found, key, 1) for key in _TOKEN_KEYS if found.get(key) is not None}
+    given = {key: found[key] for key in _TOKEN_KEYS if found.get(key) is not None}
     if most is None:
         return given
     name = settings.upstream.limit if settings.upstream else "max_tokens"
     return {key: min(value, most) for key, value in given.items()} or {name: most}
+
+
+def _refuse_other_numbers(found: Mapping[str, Any]) -> None:
+    """Raises Refused for a field of sampling that is no number, or one that cannot be."""
+    for kinds, name, ranges in ((int, "whole number", _WHOLE), (int | float, "number", _REAL)):
+        for key, (least, most) in ranges.items():
+            value = found.get(key)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+                raise Refused(400, f"{key} is no {name} from {least} to {most}", param=key)
+    if not isinstance(found.get("logprobs"), bool | None):
+        raise Refused(400, "logprobs is neither true nor false", param="logprobs")
 
 
 def _whole(found: Mapping[str, Any], key: str, default: int, most: int | None = None) -> int:

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import Any
 
 
-def read(content: bytes) -> Any:
-    """The value in some bytes. Raises ValueError where it is none that others could read."""
+class TooLarge(ValueError):  # noqa: N818  # it reads as what is wrong with the number
+    """A number that no other program could hold."""
+
+
+def read(content: bytes, most: int | None = None) -> Any:
+    """The value in some bytes, no whole number in it further from 0 than `most`. Raises ValueError where it is none
+    that others could read."""
     try:
         # Python's own way with bytes lets other encodings in, and halves of characters.
-        return json.loads(content.decode("utf-8-sig"), parse_constant=_no_number, parse_float=_finite)
+        return json.loads(
+            content.decode("utf-8-sig"),
+            parse_constant=_no_number,
+            parse_float=_finite,
+            parse_int=None if most is None else partial(_whole, most),
+        )
     except RecursionError:
         raise ValueError("it is too deep") from None
+
+
+def _whole(most: int, text: str) -> int:
+    if len(text) > len(str(-most)) or abs(value := int(text)) > most:  # by its length, before its digits are read
+        raise TooLarge(text[:20])
+    return value
 
 
 def _no_number(name: str) -> Any:
@@ -22,5 +39,5 @@ def _no_number(name: str) -> Any:
 
 def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(text)
+        raise TooLarge(text[:20])
     return value

@@ -89,10 +89,10 @@ def run(app: object, settings: ServeSettings, listening: socket.socket, ready: C
         raise ConfigError("the models could not be loaded; the log says why") from None
 
 
-def log_to_stderr() -> None:
-    """A line of JSON an event."""
+def log_to_stderr(redact: Callable[[str], str] = str) -> None:
+    """A line of JSON an event, its texts redacted."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json())
+    handler.setFormatter(_Json(redact))
     for name, level in (("divcon.serve", logging.INFO), ("uvicorn.error", logging.ERROR)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
@@ -100,6 +100,10 @@ def log_to_stderr() -> None:
 
 
 class _Json(logging.Formatter):
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._redact = redact
+
     def format(self, record: logging.LogRecord) -> str:
         """A request's facts as they are; of anything else what happened, and where it came from."""
         facts = record.args if isinstance(record.args, dict) else {}
@@ -107,7 +111,7 @@ class _Json(logging.Formatter):
             facts = {"level": record.levelname.lower(), "event": record.getMessage()}
         if record.exc_info:
             facts = {**facts, "trace": self.formatException(record.exc_info)}
-        return json_text(facts)
+        return json_text({name: self._redact(fact) if isinstance(fact, str) else fact for name, fact in facts.items()})
 
 
 def beside(keys: Path) -> Path:

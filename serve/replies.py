@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,8 @@ from .tame import whole
 
 Reply = dict[str, Any]
 """A `chat.completion`, or one of its chunks."""
+Redact = Callable[[Any], Any]
+"""Takes a secret out of a JSON value."""
 
 _LONGEST = 500
 """Characters of an upstream's error that are passed on."""
@@ -22,30 +24,31 @@ _OURS = (401, 403, 407)
 """Statuses that speak of this server's own key, which is not the client's business."""
 
 
-def completion(content: bytes) -> Reply:
+def completion(content: bytes, redact: Redact = lambda value: value) -> Reply:
     """A `chat.completion` from a body. Raises Refused when it is none that a client could read."""
-    found = _parsed(content)
+    found = _parsed(content, redact)
     choices = found.get("choices")
     if not isinstance(choices, list) or not choices or not all(_is_choice(choice, "message") for choice in choices):
         raise Refused(502, "the upstream's reply held no choices", code="upstream_malformed", may_be_billed=True)
     return found
 
 
-def chunk(data: bytes) -> Reply:
-    """A `chat.completion.chunk` from an event. Raises Refused for an error, and for what is no chunk."""
+def chunk(data: bytes, redact: Redact = lambda value: value) -> Reply:
+    """A `chat.completion.chunk` from an event. Raises Refused for an error, which is redacted, and for no chunk."""
     found = _parsed(data)
     if found.get("error"):
-        raise Refused(502, f"the upstream broke off: {_message(found)}", code="upstream_error", may_be_billed=True)
+        message = _message(redact(found))
+        raise Refused(502, f"the upstream broke off: {message}", code="upstream_error", may_be_billed=True)
     choices = found.get("choices")
     if not isinstance(choices, list) or not all(_is_choice(choice, "delta") for choice in choices):
         raise Refused(502, "the upstream's stream held no chunk", code="upstream_malformed", may_be_billed=True)
     return found
 
 
-def refusal(status: int, content: bytes, headers: Mapping[str, str]) -> Refused:
+def refusal(status: int, content: bytes, headers: Mapping[str, str], redact: Redact = lambda value: value) -> Refused:
     """What a status other than 200 means to a client."""
     try:
-        found = _parsed(content)
+        found = _parsed(content, redact)
     except Refused:
         found = {}
     if status == 429 and _code(found) == NO_QUOTA:
@@ -98,10 +101,10 @@ def as_chunks(reply: Mapping[str, Any]) -> Iterable[Reply]:
         yield {**head, "choices": [{"index": index, "delta": {}, "finish_reason": finish}]}
 
 
-def _parsed(content: bytes) -> Reply:
+def _parsed(content: bytes, redact: Redact = lambda value: value) -> Reply:
     try:
-        found = interchange.read(content)
-    except ValueError:
+        found = redact(interchange.read(content))
+    except (ValueError, RecursionError):  # the latter where it is as deep as can be read
         found = None
     if not isinstance(found, dict):
         raise Refused(502, "the upstream's reply was not JSON", code="upstream_malformed", may_be_billed=True)

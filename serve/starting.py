@@ -11,11 +11,11 @@ from ..tasks import strict
 from ..tasks.errors import ConfigError
 from .allowance import Allowance
 from .app import App
-from .connection import unambiguous
 from .endpoint import Endpoint
 from .keys import Keys
 from .listening import beside, bind, is_loopback, log_to_stderr, run
 from .settings import ServeSettings
+from .upstream import redaction
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,5 +60,5 @@ def serve(of: ServeSettings, say: Callable[[str], None]) -> None:
         host, port = listening.getsockname()[:2]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
         app = App(endpoint, keys, allowance)
-        log_to_stderr()
-        run(unambiguous(app.asgi()), of, listening, lambda: say(f"divcon: serving {endpoint.name} at {where}"))
+        log_to_stderr(redaction(of.upstream) if of.upstream else str)
+        run(app.asgi(), of, listening, lambda: say(f"divcon: serving {endpoint.name} at {where}"))

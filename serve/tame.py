@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from ..decompose.control_tokens import UNSEEN
 from ..decompose.decomposition import harmless
 
 MOST = 12
@@ -22,9 +23,7 @@ TOGETHER = 1500
 _ROUNDS = 20
 """One step of cleaning can bring out what another drops. A text in which that goes on is not somebody's question."""
 _HALF = re.compile("[\ud800-\udfff]")
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
-)
+_UNSEEN = re.compile(f"[{UNSEEN}\u180b-\u180f\ufe00-\ufe0f\U000e0000-\U000e0fff]")
 """Fillers and selectors that no screen shows though Unicode does not call them control or format characters."""
 _LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
 

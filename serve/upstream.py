@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -21,9 +20,11 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from ..lm.redact import Redactor, redactor
 from ..tasks.errors import ConfigError
 from . import replies
 from .errors import Refused
+from .redaction import Chunks, redacted
 from .replies import Reply
 from .settings import UpstreamSettings
 from .sse import Events
@@ -43,8 +44,7 @@ class Upstream:
         if not key.isascii() or not key.isprintable() or " " in key:
             raise ConfigError(f"the key in {settings.api_key_env} holds characters that no key has")
         self._settings = settings
-        self._secret = key.encode() if len(key) >= _SHORT else None
-        self._escaped = re.compile(b"".join(map(_spelt, key)))
+        self._redactor = redaction(settings)
         self._url = f"{settings.url.rstrip('/')}/chat/completions"
         headers = {
             "content-type": "application/json",
@@ -60,7 +60,7 @@ class Upstream:
     async def complete(self, body: Mapping[str, Any]) -> Reply:
         """The whole reply. Raises Refused when there is none."""
         async with self._patience(self._settings.timeout), self._sent(body) as response:
-            return replies.completion(await self._read(response))
+            return replies.completion(await self._read(response), self._redacted)
 
     async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
         """The chunks of a reply, its usage in the last. Raises Refused when it breaks off, before or in between."""
@@ -91,15 +91,18 @@ class Upstream:
                 raise Refused(502, "the upstream did not stream", code="upstream_malformed", may_be_billed=True)
             events, size = Events(), 0
             unfinished = {0}
+            chunks = Chunks(self._redactor)
             async for piece in response.content.iter_any():
                 size += len(piece)
                 self._check(size)
                 for data in events.feed(piece):
                     if data.strip() == b"[DONE]":
+                        for chunk in chunks.rest():
+                            yield chunk
                         return
-                    chunk = replies.chunk(self._scrubbed(data))
-                    _finish(chunk, unfinished)
-                    yield chunk
+                    for chunk in _redacted(chunks, replies.chunk(data, self._redacted)):
+                        _finish(chunk, unfinished)
+                        yield chunk
         if unfinished:
             raise Refused(502, "the upstream's stream ended too early", code="upstream_malformed", may_be_billed=True)
 
@@ -111,7 +114,8 @@ class Upstream:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise Refused(502, "the upstream's reply is packed", code="upstream_malformed", may_be_billed=True)
             if response.status != 200:
-                raise replies.refusal(response.status, await self._read(response), response.headers)
+                refusal = await self._read(response)
+                raise replies.refusal(response.status, refusal, response.headers, self._redacted)
             yield response
 
     @property
@@ -135,7 +139,7 @@ class Upstream:
         async for piece in response.content.iter_any():
             content += piece
             self._check(len(content))
-        return self._scrubbed(bytes(content))
+        return bytes(content)
 
     def _check(self, size: int) -> None:
         if size > (most := self._settings.max_bytes):
@@ -146,12 +150,9 @@ class Upstream:
                 may_be_billed=True,
             )
 
-    def _scrubbed(self, content: bytes) -> bytes:
-        """An upstream's words without the key, should it repeat it, with characters escaped or not."""
-        if self._secret is None:
-            return content
-        content = content.replace(self._secret, b"***")
-        return self._escaped.sub(b"***", content) if b"\\u00" in content or b"\\/" in content else content
+    def _redacted(self, reply: Any) -> Any:
+        """An upstream's words without the key, should it repeat it."""
+        return redacted(self._redactor, reply)
 
     @asynccontextmanager
     async def _patience(self, seconds: float) -> AsyncIterator[None]:
@@ -171,9 +172,19 @@ class Upstream:
             ) from None
 
 
-def _spelt(character: str) -> bytes:
-    """A pattern of the ways in which JSON may spell an ASCII character."""
-    return rb"(?:\\?%b|\\u00(?i:%02x))" % (re.escape(character.encode()), ord(character))
+def redaction(settings: UpstreamSettings) -> Redactor:
+    """What takes an upstream's key out of a text."""
+    key = os.environ.get(settings.api_key_env, "")
+    return redactor(key if len(key) >= _SHORT else "")
+
+
+def _redacted(chunks: Chunks, chunk: Reply) -> list[Reply]:
+    try:
+        return chunks(chunk)
+    except RecursionError:  # it is as deep as can be read
+        raise Refused(
+            502, "the upstream's stream held no chunk", code="upstream_malformed", may_be_billed=True
+        ) from None
 
 
 def _proxy(url: str) -> str | None:

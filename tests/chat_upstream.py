@@ -7,6 +7,7 @@ What is sent, and how the connection goes on, is decided by the request alone.
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import hashlib
 import json
@@ -17,6 +18,7 @@ from contextlib import AbstractContextManager
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 from .upstream import Server, started
 
@@ -136,6 +138,66 @@ def repeats_the_key_in_escapes(spell: Callable[[str], str]) -> Callable[[Asked],
         return Reply(http(error.replace("KEY", spell(key)).encode(), 400))
 
     return reply
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "base64-0": lambda key: base64.b64encode(key.encode()).decode(),
+    "base64-1": lambda key: base64.b64encode(b":" + key.encode()).decode(),
+    "base64-2": lambda key: base64.b64encode(b"x:" + key.encode()).decode().rstrip("="),
+    "base64-lines": lambda key: base64.encodebytes(b"Authorization: Bearer " + key.encode() * 3).decode(),
+    "urlsafe-0": lambda key: base64.urlsafe_b64encode(key.encode()).decode(),
+    "urlsafe-1": lambda key: base64.urlsafe_b64encode(b":" + key.encode() + b"?").decode(),
+    "urlsafe-2": lambda key: base64.urlsafe_b64encode(b"Bearer: " + key.encode() + b"??").decode().rstrip("="),
+    "percent": lambda key: quote(key, safe=""),
+    "percent-all": lambda key: "".join(f"%{ord(c):02x}" for c in key),
+    "percent-twice": lambda key: quote(quote(key, safe=""), safe=""),
+    "hex": lambda key: key.encode().hex(),
+    "hex-upper": lambda key: key.encode().hex(":").upper(),
+    "json": lambda key: "".join(f"\\u{ord(c):04x}" for c in key),
+    "json-slashes": lambda key: key.replace("/", "\\/"),
+    "html": lambda key: "".join(f"&#{ord(c)};" for c in key),
+}
+"""How a server may write a key that it repeats."""
+
+
+def repeats_the_key_in_pieces(asked: Asked) -> Reply:
+    """In every field of every choice: `say:SPELLING` or `say:SPELLING.SIZE`, with so many characters in a piece."""
+    spelling, _, size = asked.marks.get("say", "plain").partition(".")
+    text = f"Your key: {SPELLINGS[spelling](asked.headers.get('authorization', '').removeprefix('Bearer '))} ends."
+    step = int(size or len(text))
+    pieces = [text[i : i + step] for i in range(0, len(text), step)]
+    if not asked.stream:
+        return Reply(http(completion(asked, None, choices=[_everywhere(i, pieces) for i in range(asked.choices)])))
+    deltas = [_in_delta(field, piece) for piece in pieces for field in ("content", "reasoning_content", "tool_calls")]
+    middle = [_choice(i, delta) for delta in deltas for i in range(asked.choices)]
+    ends = [_choice(i, {}, "stop") for i in range(asked.choices)]
+    return Reply(streamed([*(_event(asked, [choice]) for choice in (*middle, *ends)), DONE]))
+
+
+def _in_delta(field: str, piece: str) -> dict[str, Any]:
+    if field != "tool_calls":
+        return {field: piece}
+    return {field: [{"index": i, "function": {"arguments": piece}} for i in range(2)]}
+
+
+def _everywhere(index: int, pieces: Sequence[str]) -> dict[str, Any]:
+    """A choice with a text in all fields, in parts where a field has parts."""
+    text = "".join(pieces)
+    tokens = [{"token": piece, "logprob": -1.0, "bytes": list(piece.encode()), "top_logprobs": []} for piece in pieces]
+    message = {
+        "role": "assistant",
+        "content": [{"type": "text", "text": piece} for piece in pieces],
+        "reasoning_content": text,
+        "tool_calls": [{"id": "call-1", "type": "function", "function": {"name": "add", "arguments": text}}],
+    }
+    return {"index": index, "message": message, "logprobs": {"content": tokens}, "finish_reason": "stop"}
+
+
+def refuses_with_the_key(asked: Asked) -> Reply:
+    """An error whose message, code and headers repeat the key, spelled as `say` has it."""
+    text = SPELLINGS[asked.marks.get("say", "plain")](asked.headers.get("authorization", "").removeprefix("Bearer "))
+    return refused(400, f"Incorrect key {text}", f"no-{text}", {"x-key": quote(text), "retry-after": "7"})(asked)
 
 
 def begun(then: Then) -> Callable[[Asked], Reply]:
@@ -322,6 +384,8 @@ FAULTS: dict[str, Callable[[Asked], Reply]] = {
     "401": repeats_the_key,
     "401-slashes": repeats_the_key_in_escapes(lambda key: key.replace("/", "\\/")),
     "401-escapes": repeats_the_key_in_escapes(lambda key: "".join(f"\\u{ord(c):04X}" for c in key)),
+    "400-key": refuses_with_the_key,
+    "key-in-pieces": repeats_the_key_in_pieces,
     "500-endless": endless_refusal,
     "redirect": _redirect,
     "error": among(_broken),

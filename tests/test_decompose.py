@@ -74,7 +74,11 @@ def test_control_tokens_do_not_reach_a_solver() -> None:
     assert parse(text, 3)[0] == ("How many?", "How much?")
 
 
-CONTROL_TOKENS = Path(__file__).with_name("control_tokens.txt").read_text(encoding="utf-8").split()
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+CONTROL_TOKENS = _read("control_tokens.txt").split()
 """As the tokenizers of chat models have them, format by format."""
 
 
@@ -118,6 +122,57 @@ def test_a_deep_nest_of_tokens_takes_no_longer_than_a_flat_one() -> None:
 )
 def test_mathematics_and_ordinary_text_stay(text: str) -> None:
     assert harmless(text) == text
+
+
+@pytest.mark.parametrize("text", _read("mathematics.txt").splitlines())
+def test_mathematics_in_characters_that_look_like_brackets_stays(text: str) -> None:
+    assert harmless(text) == text
+
+
+LOOK_ALIKES = [str.maketrans(*line.split()) for line in _read("look_alikes.txt").splitlines()]
+"""What is written in the place of a token's characters."""
+UNSEEN = ("\u200b", "\u2060", "\u00ad", "\ufe0f", "\u0301", "\u3164", "\0", "\u200b" * 40)
+
+
+@pytest.mark.parametrize("written", LOOK_ALIKES, ids=range(len(LOOK_ALIKES)))
+def test_what_only_looks_like_a_control_token_is_dropped(written: dict[int, int]) -> None:
+    for token in CONTROL_TOKENS:
+        seen = token.translate(written)
+        assert harmless(f"How {seen}many{seen}?") == "How many?", token
+
+
+@pytest.mark.parametrize("unseen", UNSEEN, ids=range(len(UNSEEN)))
+def test_a_control_token_is_dropped_with_what_is_unseen_in_it(unseen: str) -> None:
+    for token in CONTROL_TOKENS:
+        seen = unseen.join(token)
+        assert harmless(f"How {seen}many{seen}?") == "How many?", token
+
+
+@pytest.mark.parametrize("marks", [("\xab", "\xbb"), ("\u2039", "\u203a"), ("\u300a", "\u300b"), ("\u226a", "\u226b")])
+def test_quotation_marks_are_brackets_where_bars_stand_in_them(marks: tuple[str, str]) -> None:
+    left, right = marks
+    assert harmless(f"How {left}|im_start|{right}many{left}|user|{right}?") == "How many?"
+
+
+_cuts = [piece for token in CONTROL_TOKENS for i in (2, len(token) // 2) for piece in (token[:i], token[i:])]
+_pieces = st.builds(
+    lambda piece, written: piece.translate(written),
+    st.sampled_from([*CONTROL_TOKENS, *_cuts]),
+    st.sampled_from([str.maketrans("", ""), *LOOK_ALIKES]),
+)
+
+
+@given(st.lists(_pieces | st.text(max_size=3) | st.sampled_from([*UNSEEN, "<", ">", "[", "]", "|"]), max_size=12))
+def test_no_token_is_left_or_made_by_dropping_another(pieces: list[str]) -> None:
+    left = harmless("".join(pieces))
+    assert harmless(left) == left and not any(token in left for token in CONTROL_TOKENS)
+    rest = iter("".join(pieces))
+    assert all(character in rest for character in left), "what stays is what was written, in its order"
+
+
+def test_what_is_unseen_takes_no_longer_than_what_is_seen() -> None:
+    assert harmless("<|im_\u200b" * 2_000 + "start|>" * 2_000) == ""
+    assert harmless("<s>" + "\u200b" * 200_000) == "\u200b" * 200_000
 
 
 def test_the_example_of_a_token_in_a_token_opens_no_turn() -> None:

@@ -19,6 +19,8 @@ from divcon.lm.openai import Limits, OpenAI
 from divcon.lm.prices import Price
 from divcon.tasks.errors import ConfigError, ModelError
 
+from .chat_upstream import SPELLINGS
+
 Answer = Callable[[dict[str, Any], int], tuple[int, Any]]
 """From a request's body and its number to a status and a reply."""
 
@@ -162,13 +164,16 @@ def test_reasoning_is_counted_and_its_limit_called_as_the_server_calls_it() -> N
     assert sample.usage.reasoning_tokens == 3 and upstream.bodies[0]["max_completion_tokens"] == 64
 
 
-def test_a_key_that_the_server_repeats_stays_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_key_that_the_server_repeats_stays_secret(spelling: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-sentinel-0123456789")
-    refusal = {"error": {"message": "Incorrect API key provided: sk-sentinel-0123456789"}}
+    repeated = SPELLINGS[spelling]("sk-sentinel-0123456789")
+    refusal = {"error": {"message": f"Incorrect API key provided: {repeated}"}}
     with serving(lambda body, number: (401, refusal)) as (_, url), Store() as store:
         with pytest.raises(ConfigError) as caught:
             Model("api", OpenAI("m", base_url=url, api_key_env="SOME_KEY"), store)(asked())
-        assert "sentinel" not in f"{caught.value}{store.ledger.outcomes()}" and "***" in str(caught.value)
+        told = f"{caught.value}{store.ledger.outcomes()}"
+        assert repeated not in told and "sentinel" not in told and "***" in str(caught.value)
 
 
 def test_no_more_requests_at_once_than_allowed() -> None:

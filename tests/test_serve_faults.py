@@ -22,7 +22,7 @@ from urllib.parse import quote, quote_plus
 import openai
 import pytest
 
-from .chat_upstream import ANSWER, FAULTS, RETRY_AFTER, chatting
+from .chat_upstream import ANSWER, FAULTS, RETRY_AFTER, SPELLINGS, chatting
 from .serving import SECRET, Reply, Served, chat, eventually, read, request, serving
 from .upstream import Server
 
@@ -46,6 +46,8 @@ BOTH = {  # what comes of a fault: without a stream, and with one
     "401": ("502", "502"),
     "401-slashes": ("400", "400"),
     "401-escapes": ("400", "400"),
+    "400-key": ("400", "400"),
+    "key-in-pieces": ("answers", "answers"),
     "500-endless": ("502", "502"),
     "redirect": ("502", "502"),
     "error": ("answers", "breaks"),
@@ -521,7 +523,6 @@ def test_answers_are_not_mixed_up(served: Served) -> None:
         {"host": "127.0.0.1.evil.example"},
         {"origin": "http://evil.example"},
         {"origin": "null"},
-        {"host": "["},
         {"origin": "http://[::1"},
         {"host": "evil.example", "x-forwarded-host": "127.0.0.1", "x-forwarded-for": "127.0.0.1"},
     ],
@@ -574,6 +575,44 @@ def test_the_key_is_nowhere(served: Served, replies: dict[tuple[str, bool], Repl
     for form in (SECRET, quote(SECRET), quote(SECRET, safe=""), quote_plus(SECRET), json.dumps(SECRET)[1:-1], *encoded):
         assert form not in everything
     assert SECRET[12:] not in everything
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_no_client_can_put_the_key_together(served: Served, spelling: str) -> None:
+    """From whatever pieces of whichever field, and however the upstream spells it."""
+    key = SPELLINGS[spelling](SECRET)
+    for size in (1, 2, 5, 23, 900):
+        reply = served.chat(f"fault:key-in-pieces say:{spelling}.{size}", stream=True, n=2)
+        for text in put_together(events(reply)):
+            assert text.startswith("Your key: ") and text.endswith(" ends.") and key not in text and SECRET not in text
+        whole = strict(served.chat(f"fault:key-in-pieces say:{spelling}.{size}", n=2).body)
+        for text in put_together([whole]):
+            assert key not in text and SECRET not in text
+    assert key not in served.chat(f"fault:400-key say:{spelling}").error["message"]
+    assert key not in served.log.read_text()
+
+
+def put_together(events: list[Any]) -> list[str]:
+    """The texts of each choice, by field."""
+    found: dict[str, str] = {}
+
+    def add(path: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, each in value.items():
+                add(f"{path}.{name}", each)
+        elif isinstance(value, list):
+            for each in value:
+                add(f"{path}.{each['index']}" if isinstance(each, dict) and "index" in each else path, each)
+        elif isinstance(value, str) and len(value) < 5_000 and path.endswith(FIELDS):
+            found[path] = found.get(path, "") + value
+
+    for event in events:
+        add("", event)
+    assert found
+    return list(found.values())
+
+
+FIELDS = ("content", "content.text", "content.token", "arguments")
 
 
 def test_nothing_that_was_said_is_logged(served: Served) -> None:
