@@ -22,11 +22,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..tasks.errors import ModelError
+from . import allowed, openapi, sse
 from . import chat as chats
-from . import openapi, sse
 from .accounting import Account
-from .allowance import Allowance, Reservation
+from .allowance import Allowance
 from .answering import Answering
+from .budget import Budget
 from .chain import Trail
 from .chat import Chat
 from .endpoint import Endpoint
@@ -37,12 +38,7 @@ from .listening import is_loopback
 from .receiving import ClientLeft, body, drain, while_there
 
 _LOG = logging.getLogger("divcon.serve.requests")
-_PROMPT = 8192
-"""Tokens that our prompts and sub-questions add at most."""
 _MISSING = {404: "there is nothing here; this server answers POST /v1/chat/completions"}
-_ENDLESS = 131072
-"""Tokens that a completion without a limit is held back for, and a prompt with a picture or a file: a short address may
-stand for as much as the model can read."""
 _TURN = 16
 """Pieces of a stream that go out in a row."""
 
@@ -201,8 +197,8 @@ class App:
         """Wait for a place, answer, and settle what it cost."""
         async with self._gate.place():
             chat = self._read(raw, headers)  # not before: what is read takes many times the room
-            reservation = self._reserve(chat, caller, len(raw))
-            visit.trail = trail = Trail(caller=caller.name)
+            budget = self._budget(chat, caller)
+            visit.trail = trail = Trail(caller=caller.name, budget=budget)
             try:
                 if chat.stream:
                     await self._stream(chat, answer, visit, trail)
@@ -211,14 +207,10 @@ class App:
                     account = Account.of(trail, self._endpoint.rates)
                     usage = account.usage(reply.get("usage"), trail)
                     await answer.whole({**reply, "model": self._endpoint.name, "usage": usage}, visit.headers)
-            except Refused as refused:
-                trail.is_settled = not refused.may_be_billed
-                raise
             finally:
                 visit.account = Account.of(trail, self._endpoint.rates)
-                # What was cut off may have been billed: then the worst stays counted.
-                known = self._endpoint.rates.billed(trail) if trail.is_settled else None
-                self._allowance.settle(reservation, known)
+                if budget is not None:
+                    budget.settle()
 
     async def _stream(self, chat: Chat, answer: Answering, visit: Visit, trail: Trail) -> None:
         last: dict[str, Any] = {}
@@ -239,22 +231,17 @@ class App:
         await answer.piece(sse.DONE, visit.headers)
         await answer.end()
 
-    def _reserve(self, chat: Chat, caller: Caller, size: int) -> Reservation:
-        """Hold back what the request may cost at most."""
-        steps = chat.wishes.limit if chat.wishes.mode == "interactive" else 0
-        prompts = steps + chat.wishes.samples  # of a server that knows no n each sample is asked for by itself
-        samples = steps + max(chat.wishes.samples, chat.n)
-        prompt = size + _PROMPT + (_ENDLESS if chat.has_more_than_text else 0)
-        has_upstream = self._endpoint.settings.upstream is not None
-        tokens = chat.max_tokens or _ENDLESS
-        worst = self._endpoint.rates.worst(prompts * prompt, samples * tokens) if has_upstream else 0.0
-        if caller.dollars_per_day is not None and (dearer := _dearer(chat)):
-            raise Refused(400, f"{dearer} is not priced by tokens, and this key has a limit in dollars", param=dearer)
-        if worst is None and caller.dollars_per_day is not None:
-            raise Refused(
-                503, "this key has a limit in dollars, and the price of the model is unknown", code="no_price"
-            )
-        return self._allowance.reserve(caller, worst or 0.0)
+    def _budget(self, chat: Chat, caller: Caller) -> Budget | None:
+        """Hold back what the request may cost; None where nobody limits that, or no upstream is asked."""
+        upstream = self._endpoint.settings.upstream
+        if caller.dollars_per_day is None or upstream is None:
+            return None
+        price = self._endpoint.rates.upstream
+        if price is None:
+            message = "this key has a limit in dollars, and the price of the model is unknown"
+            raise Refused(503, message, code="no_price")
+        allowed.check(chat, upstream.context)
+        return Budget(self._allowance, caller, price, upstream.context, chat)
 
     def _log(self, visit: Visit, status: int) -> None:
         seconds = time.perf_counter() - visit.began
@@ -304,13 +291,6 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _dearer(chat: Chat) -> str | None:
-    """A field that makes a request cost more than its tokens at the listed price; None where there is none."""
-    tier = chat.body.get("service_tier")
-    fields = [field for field in ("web_search_options", "audio") if chat.body.get(field) is not None]
-    return "service_tier" if tier not in (None, "auto", "default", "flex") else next(iter(fields), None)
 
 
 def _unknown_model(name: str) -> Refused:

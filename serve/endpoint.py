@@ -19,7 +19,7 @@ from ..tasks.errors import ConfigError, ModelError
 from . import models, replies, templates
 from .accounting import Rates
 from .batching import Batcher
-from .chain import Ask, Composition, Decompose, Elect, Step, Steps, Trail, Who, aahead, arun, chain, ended
+from .chain import Ask, Composition, Decompose, Elect, Step, Steps, Trail, Who, aahead, arun, chain, ended, failed
 from .chat import Chat, refused_rule
 from .decomposing import Clean, Decomposing, Found, Made, Remembering, Wanted
 from .electing import NOBODY, Elected, Electing
@@ -29,6 +29,7 @@ from .replies import Reply
 from .settings import DecomposerSettings, LocalSettings, ServeSettings, UpstreamSettings
 from .templates import Templates
 from .upstream import Upstream
+from .usage import written
 from .watching import Watch
 
 _LOG = logging.getLogger(__name__)
@@ -145,13 +146,17 @@ class Endpoint:
     async def _streamed(self, step: Ask, steps: Steps, trail: Trail) -> AsyncGenerator[Reply, None]:
         """The last step's chunks as they come; the chain is told what they took."""
         used: Any = None
-        with _timed(trail, "solve"):
-            async with aclosing(self.answerers[step.who].stream(step.body)) as chunks:
-                async for chunk in chunks:
-                    trail.answered_by = step.who
-                    used = chunk.get("usage") or used
-                    if chunk["choices"]:
-                        yield {key: value for key, value in chunk.items() if key != "usage"}
+        try:
+            with _timed(trail, "solve"):
+                async with aclosing(self.answerers[step.who].stream(step.body)) as chunks:
+                    async for chunk in chunks:
+                        trail.answered_by = step.who
+                        trail.streamed += written(chunk)
+                        used = chunk.get("usage") or used
+                        if chunk["choices"]:
+                            yield {key: value for key, value in chunk.items() if key != "usage"}
+        except Refused as refused:
+            failed(steps, refused)
         ended(steps, {"choices": [], "usage": used})
 
     async def _take(self, step: Step, trail: Trail) -> Any:

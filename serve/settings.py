@@ -74,6 +74,9 @@ class UpstreamSettings(Settings):
     """Seconds to the last byte of an answer; of a stream, to its first."""
     idle: float = Field(default=30.0, gt=0)
     """Seconds between two pieces of a stream."""
+    context: int | None = Field(default=None, gt=0)
+    """Tokens that the model holds, prompt and completion together. Keys with a limit in dollars may send pictures and
+    files only where it is set: each such request is held back for at so many tokens, for no more can be billed."""
     max_bytes: int = Field(default=4 * 2**20, gt=0)
     """What a reply may be large, before it counts as broken."""
     price: PriceSettings | Literal["listed", "unknown"] = "listed"
