@@ -19,7 +19,7 @@ from typing import Self
 
 from ..lm.wal import write_ahead
 from ..tasks.errors import ConfigError
-from .errors import NO_QUOTA, Refused
+from .errors import NO_QUOTA, RATE_LIMIT, Refused
 from .keys import Caller
 
 _MINUTE = 60.0
@@ -105,7 +105,7 @@ class Allowance:
             raise Refused(
                 429,
                 f"the key {caller.name!r} may make {limit:g} requests a minute; try again in {ceil(wait)} s",
-                code="rate_limit_exceeded",
+                code=RATE_LIMIT,
                 retry_after=wait,
             )
 

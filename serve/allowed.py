@@ -7,6 +7,7 @@ tokens; and a server learns new ones any day. So everything else is refused. Key
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .chat import Chat
@@ -33,6 +34,13 @@ def check(chat: Chat, context: int | None) -> None:
         _check_message(f"messages[{i}]", message, context)
     if chat.max_tokens is None and context is None:
         raise _refused("max_tokens", "it is missing")
+
+
+def limited(chat: Chat, name: str) -> Chat:
+    """The same request with the limit of a completion under the one name that the upstream obeys; by another it might
+    be passed over."""
+    body = {key: value for key, value in chat.body.items() if key not in ("max_tokens", "max_completion_tokens")}
+    return replace(chat, body=body if chat.max_tokens is None else {**body, name: chat.max_tokens})
 
 
 def _check_message(where: str, message: Mapping[str, Any], context: int | None) -> None:

@@ -31,7 +31,7 @@ from .budget import Budget
 from .chain import Trail
 from .chat import Chat
 from .endpoint import Endpoint
-from .errors import Refused
+from .errors import STREAM_TIMEOUT, Refused
 from .gate import Gate, Room
 from .keys import ANYONE, Caller, Keys, bearer
 from .listening import is_loopback
@@ -78,8 +78,9 @@ class App:
         self._allowance = allowance
         limits = endpoint.settings.limits
         self._limits = limits
-        self._room = Room(limits.held_bytes)
-        self._gate = Gate(limits.at_once, limits.waiting, limits.patience)
+        share = limits.key_share if keys else 1.0
+        self._room = Room(limits.held_bytes, share, limits.body_bytes)
+        self._gate = Gate(limits.at_once, limits.waiting, limits.patience, share=share)
         self._watch = endpoint.watch
         self._watch.queue(self._gate)
         self._began = int(time.time())
@@ -160,6 +161,7 @@ class App:
         except Refused as refused:
             status = refused.status
             visit.error = refused.code or str(refused.status)
+            self._watch.limited(refused.code)
             await answer.refuse(refused, visit.headers)
         except ModelError as error:
             status, visit.error = 503, "unavailable"
@@ -180,7 +182,7 @@ class App:
         except Refused:
             await drain(receive, self._limits.body_timeout)
             raise
-        with self._room.taken() as take:
+        with self._room.taken(caller.name) as take:
             raw = await body(headers, receive, self._limits.body_bytes, self._limits.body_timeout, take)
             await while_there(receive, self._work(raw, headers, caller, answer, visit))
 
@@ -195,8 +197,9 @@ class App:
 
     async def _work(self, raw: bytes, headers: Headers, caller: Caller, answer: Answering, visit: Visit) -> None:
         """Wait for a place, answer, and settle what it cost."""
-        async with self._gate.place():
+        async with self._gate.place(caller.name):
             chat = self._read(raw, headers)  # not before: what is read takes many times the room
+            chat = self._allowed(chat, caller)
             budget = self._budget(chat, caller)
             visit.trail = trail = Trail(caller=caller.name, budget=budget)
             try:
@@ -213,6 +216,18 @@ class App:
                     budget.settle()
 
     async def _stream(self, chat: Chat, answer: Answering, visit: Visit, trail: Trail) -> None:
+        """Send a stream, for as long as one may take. Raises Refused, perhaps in between."""
+        seconds = self._limits.stream_timeout
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await self._pieces(chat, answer, visit, trail)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            message = f"this stream was ended: the server lets one take {seconds:g} s"
+            raise Refused(504, message, code=STREAM_TIMEOUT, may_be_billed=True) from None
+
+    async def _pieces(self, chat: Chat, answer: Answering, visit: Visit, trail: Trail) -> None:
         last: dict[str, Any] = {}
         sent = 0
         async with aclosing(self._endpoint.stream(chat, trail)) as chunks:
@@ -231,6 +246,14 @@ class App:
         await answer.piece(sse.DONE, visit.headers)
         await answer.end()
 
+    def _allowed(self, chat: Chat, caller: Caller) -> Chat:
+        """What goes on of a request. Raises Refused for what a key with a limit in dollars may not ask."""
+        upstream = self._endpoint.settings.upstream
+        if caller.dollars_per_day is None or upstream is None:
+            return chat
+        allowed.check(chat, upstream.context)
+        return allowed.limited(chat, upstream.limit)
+
     def _budget(self, chat: Chat, caller: Caller) -> Budget | None:
         """Hold back what the request may cost; None where nobody limits that, or no upstream is asked."""
         upstream = self._endpoint.settings.upstream
@@ -240,7 +263,6 @@ class App:
         if price is None:
             message = "this key has a limit in dollars, and the price of the model is unknown"
             raise Refused(503, message, code="no_price")
-        allowed.check(chat, upstream.context)
         return Budget(self._allowance, caller, price, upstream.context, chat)
 
     def _log(self, visit: Visit, status: int) -> None:

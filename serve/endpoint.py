@@ -24,6 +24,7 @@ from .chat import Chat, refused_rule
 from .decomposing import Clean, Decomposing, Found, Made, Remembering, Wanted
 from .electing import NOBODY, Elected, Electing
 from .errors import Refused
+from .gate import Room
 from .local import LocalModel
 from .replies import Reply
 from .settings import DecomposerSettings, LocalSettings, ServeSettings, UpstreamSettings
@@ -35,6 +36,8 @@ from .watching import Watch
 _LOG = logging.getLogger(__name__)
 _HELLO = "How many apples are two apples and three apples?"
 """What a decomposer is asked before anybody else asks it."""
+_MOST_SAMPLES = 64
+"""Of one call, by any setting: so many wait for a local model whatever a key's share of its queue is."""
 _VOTES = 4
 """Votes at once, in threads of their own."""
 
@@ -68,6 +71,7 @@ class Endpoint:
         self._remembering: Remembering | None = None
         self._batcher: Batcher[Wanted, Made] | None = None
         self._voting = ThreadPoolExecutor(_VOTES, thread_name_prefix="votes")
+        self._samples: Room | None = None
         families: dict[Who, Templates] = {}
         self.rates = Rates()
         if settings.upstream:
@@ -92,6 +96,10 @@ class Endpoint:
             solver.engine, solver.adapter, name, most=of.batch, waiting=of.waiting, suffix=solver.suffix
         )
         families["local"] = models.templates(of, solver)
+        if self.settings.keys:
+            self._samples = Room(
+                of.batch + of.waiting, self.settings.limits.key_share, _MOST_SAMPLES, "the model waits for"
+            )
         price, size = of.price.price() if of.price else None, solver.engine.footprint(solver.adapter)
         self.rates = replace(self.rates, local=price, local_size=size)
 
@@ -147,7 +155,7 @@ class Endpoint:
         """The last step's chunks as they come; the chain is told what they took."""
         used: Any = None
         try:
-            with _timed(trail, "solve"):
+            with _timed(trail, "solve"), self._queued(step, trail):
                 async with aclosing(self.answerers[step.who].stream(step.body)) as chunks:
                     async for chunk in chunks:
                         trail.answered_by = step.who
@@ -165,11 +173,21 @@ class Endpoint:
                 with _timed(trail, "decompose"):
                     return await self._decompose(wanted, trail.caller)
             case Ask(who, body):
-                with _timed(trail, "solve"):
+                with _timed(trail, "solve"), self._queued(step, trail):
                     return await self.answerers[who].complete(body)
             case Elect():
                 with _timed(trail, "vote"):
                     return await self._elect(step)
+
+    @contextmanager
+    def _queued(self, step: Ask, trail: Trail) -> Iterator[None]:
+        """A place in the local model's queue for each sample. Raises Refused where the key holds its share of them."""
+        if self._samples is None or step.who != "local":
+            yield
+            return
+        with self._samples.taken(trail.caller) as take:
+            take(step.body.get("n") or 1)
+            yield
 
     async def _elect(self, step: Elect) -> Elected:
         """Who is elected, if that is known in time; the thread may go on for a while."""

@@ -151,6 +151,10 @@ class LimitSettings(Settings):
     """Requests that wait for a place; more are refused with 429."""
     patience: float = Field(default=30.0, gt=0)
     """Seconds that a request waits for a place."""
+    key_share: float = Field(default=0.5, gt=0, le=1)
+    """The part of `at_once`, of `waiting` and of `held_bytes` that one key may take, and of a local model's queue; what
+    it asks for beyond that waits, or is refused with 429, while other keys are let in. Without keys there is no such
+    limit."""
     body_bytes: int = Field(default=2**20, gt=0)
     """What a request may be large."""
     held_bytes: int = Field(default=32 * 2**20, gt=0)
@@ -168,6 +172,9 @@ class LimitSettings(Settings):
     """Seconds for its body."""
     write_timeout: float = Field(default=30.0, gt=0)
     """Seconds that a client may take nothing of its answer."""
+    stream_timeout: float = Field(default=600.0, gt=0)
+    """Seconds that a stream may take from its place to its end, however slowly it is written or read; then it ends with
+    an error."""
     grace: int = Field(default=120, ge=0)
     """Seconds that requests in work have left when the server is told to stop."""
 
