@@ -36,6 +36,7 @@ from .gate import Gate, Room
 from .keys import ANYONE, Caller, Keys, bearer
 from .listening import is_loopback
 from .receiving import ClientLeft, body, drain, while_there
+from .settings import ServeSettings
 
 _LOG = logging.getLogger("divcon.serve.requests")
 _MISSING = {404: "there is nothing here; this server answers POST /v1/chat/completions"}
@@ -76,14 +77,24 @@ class App:
         self._endpoint = endpoint
         self._keys = keys
         self._allowance = allowance
-        limits = endpoint.settings.limits
-        self._limits = limits
-        share = limits.key_share if keys else 1.0
-        self._room = Room(limits.held_bytes, share, limits.body_bytes)
-        self._gate = Gate(limits.at_once, limits.waiting, limits.patience, share=share)
+        self._limits = limits = endpoint.settings.limits
+        self._room = Room(limits.held_bytes, self._share, limits.body_bytes)
+        self._gate = Gate(limits.at_once, limits.waiting, limits.patience, share=self._share)
         self._watch = endpoint.watch
         self._watch.queue(self._gate)
         self._began = int(time.time())
+
+    @property
+    def _share(self) -> float:
+        """Of one caller; without keys there is one."""
+        return self._limits.key_share if self._keys else 1.0
+
+    def reload(self, settings: ServeSettings) -> None:
+        """Other settings, for all that comes from now on; what is in work stays in work."""
+        self._endpoint.reload(settings)
+        self._limits = limits = settings.limits
+        self._room.resize(limits.held_bytes, self._share, limits.body_bytes)
+        self._gate.resize(limits.at_once, limits.waiting, limits.patience, self._share)
 
     def asgi(self) -> Starlette:
         """The application."""

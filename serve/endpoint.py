@@ -72,6 +72,7 @@ class Endpoint:
         self._batcher: Batcher[Wanted, Made] | None = None
         self._voting = ThreadPoolExecutor(_VOTES, thread_name_prefix="votes")
         self._samples: Room | None = None
+        self._upstream: Upstream | None = None
         families: dict[Who, Templates] = {}
         self.rates = Rates()
         if settings.upstream:
@@ -85,7 +86,7 @@ class Endpoint:
         self.composition = Composition(families, electing, secret, settings.decomposer, settings.cascade)
 
     def _open_upstream(self, of: UpstreamSettings, families: dict[Who, Templates]) -> None:
-        self.answerers["upstream"] = Upstream(of)
+        self.answerers["upstream"] = self._upstream = Upstream(of)
         families["upstream"] = templates.family(of.prompts)
         self.rates = replace(self.rates, upstream=of.rates())
 
@@ -97,9 +98,7 @@ class Endpoint:
         )
         families["local"] = models.templates(of, solver)
         if self.settings.keys:
-            self._samples = Room(
-                of.batch + of.waiting, self.settings.limits.key_share, _MOST_SAMPLES, "the model waits for"
-            )
+            self._samples = Room(*_queue(of, self.settings), "the model waits for")
         price, size = of.price.price() if of.price else None, solver.engine.footprint(solver.adapter)
         self.rates = replace(self.rates, local=price, local_size=size)
 
@@ -110,6 +109,16 @@ class Endpoint:
         self._remembering = Remembering(self._batcher, of.cache)
         price, size = of.price.price() if of.price else None, opened.engine.footprint(opened.adapter)
         self.rates = replace(self.rates, decomposer=price, decomposer_size=size)
+
+    def reload(self, settings: ServeSettings) -> None:
+        """Other settings of the same models, for all that is asked from now on."""
+        self.settings = settings
+        self.composition = replace(self.composition, decomposer=settings.decomposer, cascade=settings.cascade)
+        if settings.upstream and self._upstream:
+            self._upstream.reload(settings.upstream)
+            self.rates = replace(self.rates, upstream=settings.upstream.rates())
+        if settings.local and self._samples:
+            self._samples.resize(*_queue(settings.local, settings))
 
     @property
     def name(self) -> str:
@@ -223,6 +232,11 @@ def _clean(settings: ServeSettings) -> Clean:
     if settings.upstream and settings.upstream.tokenizer:
         return partial(without_control_tokens, load_tokenizer(settings.upstream.tokenizer))
     return str  # a local model's are dropped where its prompt is encoded
+
+
+def _queue(of: LocalSettings, settings: ServeSettings) -> tuple[int, float, int]:
+    """The samples that a local model's queue holds, the share of one key, and what is left to it in any case."""
+    return of.batch + of.waiting, settings.limits.key_share, _MOST_SAMPLES
 
 
 @contextmanager
