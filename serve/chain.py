@@ -365,11 +365,10 @@ def _ask(trail: Trail, step: Ask) -> Generator[Step, Any, Reply]:
             trail.budget.refused(call)
         raise
     trail.usage = reply.get("usage")
-    is_upstream = step.who == "upstream"
-    took = usage.believed(reply, step.body, trail.streamed) if is_upstream else replies.consumed(reply)
-    trail.solving.append((step.who, took))
+    trail.solving.append((step.who, replies.consumed(reply)))
     if trail.budget and call:
-        trail.budget.answered(call, took, usage.stated(trail.usage))
+        believed = usage.believed(reply, step.body, trail.streamed)
+        trail.budget.answered(call, believed, usage.stated(trail.usage))
     return reply
 
 

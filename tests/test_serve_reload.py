@@ -33,23 +33,34 @@ class File:
     """A file of settings that changes."""
 
     def __init__(self, path: Path, url: str) -> None:
-        self.path = path
-        self.values: dict[str, Any] = {"upstream": {"url": url, "model": "m"}, "limits": {"max_tokens": 100}}
+        self.path, self.url = path, url
+        self.restore()
+
+    def restore(self) -> None:
+        self.values: dict[str, Any] = {"upstream": {"url": self.url, "model": "m"}, "limits": {"max_tokens": 100}}
         self.write()
 
     def write(self, text: str | None = None) -> None:
         self.path.write_text(yaml.safe_dump(self.values) if text is None else text, encoding="utf-8")
 
 
-@pytest.fixture
-def file(tmp_path: Path, upstream: Server) -> File:
-    return File(tmp_path / "serve.yaml", upstream.url)
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory, upstream: Server) -> File:
+    return File(tmp_path_factory.mktemp("reload") / "serve.yaml", upstream.url)
 
 
-@pytest.fixture
-def served(file: File) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def running(file: File) -> Iterator[Served]:
     with serving("--config", str(file.path)) as running:
         yield running
+
+
+@pytest.fixture
+def served(running: Served, file: File) -> Served:
+    """With the file, and its settings, as they were at first."""
+    file.restore()
+    assert reloaded(running) == ["keys and settings were read again"]
+    return running
 
 
 def sent(served: Served) -> dict[str, Any]:
@@ -114,8 +125,9 @@ def test_what_cannot_change_stays_and_is_named(served: Served, file: File) -> No
     file.values["upstream"] |= {"model": "other", "timeout": 7.0}
     file.values |= {"host": "::1", "limits": {"max_tokens": 100, "grace": 3}}
     file.write()
+    before = len(events(served))
     served.tell(signal.SIGHUP)
-    assert eventually(lambda: len(events(served)) == 2)
+    assert eventually(lambda: len(events(served)) == before + 2)
     names = "upstream.model, limits.grace, host"
     assert events(served)[-1] == f"{names} cannot change while the server runs; start it again"
     assert sent(served)["model"] == "m"
@@ -155,6 +167,7 @@ def test_what_is_in_work_is_finished_and_the_end_is_no_failure(upstream: Server)
 
 
 def test_a_signal_that_comes_while_it_starts_is_kept_until_it_can_be_followed(file: File) -> None:
+    file.restore()
     command = [sys.executable, "-m", "divcon", "serve", "--port", "0", "--config", str(file.path)]
     environment = {**os.environ, "OPENAI_API_KEY": SECRET, "PYTHONUNBUFFERED": "1"}
     log = file.path.with_name("log")
