@@ -7,7 +7,8 @@ import sqlite3
 import string
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import divcon
+from divcon.lm.prices import Price
+from divcon.prompts import Prompt
+from divcon.serve.allowance import Allowance
+from divcon.serve.budget import Budget
+from divcon.serve.chain import Ask, Step, Trail, chain, run
+from divcon.serve.chat import read
+from divcon.serve.errors import Refused
+from divcon.serve.keys import Caller
 
 from .billing import COMPLETION, PRICE, PROMPT, Answer, Billing, billing, completion, cut, failure
 from .serving import Reply, Served, eventually, request, serving
+from .test_serve_chain import World, one_at_a_time
 
 MOST = 1000
 """Tokens of a completion."""
@@ -323,6 +333,20 @@ def test_what_clients_send_every_day_is_not_refused(shop: Shop) -> None:
         assert reply.status == 200, reply.body
 
 
+def test_the_limit_of_a_completion_goes_on_under_the_name_that_the_upstream_obeys(shop: Shop) -> None:
+    """A server that does not know `max_completion_tokens` would write as much as it likes."""
+    shop.upstream.reply = lambda body: completion(body, ...)
+    names = {"max_tokens", "max_completion_tokens"}
+    given: list[dict[str, Any]] = [{"max_completion_tokens": 50}, {"max_tokens": 50}]
+    for fields in (*given, {"max_completion_tokens": 50, "max_tokens": 40}):
+        shop.ask("limited", **fields)
+        body = shop.upstream.requests[-1].body
+        assert {name: body[name] for name in names & body.keys()} == {"max_tokens": 50}
+        shop.ask("free", **fields)
+        body = shop.upstream.requests[-1].body
+        assert {name: body[name] for name in names & body.keys()} == fields
+
+
 def test_what_stands_in_the_address_or_a_header_does_not_reach_the_upstream(shop: Shop) -> None:
     shop.upstream.reply = lambda body: completion(body, ...)
     shop.upstream.requests.clear()
@@ -428,3 +452,87 @@ def test_a_key_is_booked_at_least_what_an_upstream_bills_for_all_that_it_gets(
     booked = shop.cost(lambda asked: next(following)(asked), text="", **body)
     assert booked >= shop.upstream.bill() - 1e-9
     assert not any({"models", "best_of", "thinking"} & request.body.keys() for request in shop.upstream.requests)
+
+
+# -- the same without sockets, for every way to an answer --
+
+Fault = str
+FAULTS = ("honest", "nothing", "nothing, one choice", "zeros", "negative", "absurd", "half", "broken", "500", "429")
+
+
+class Bank(World):
+    """An upstream that bills each call at the most it can, or honestly, and then states what it likes."""
+
+    def __init__(self, faults: list[Fault], **more: Any) -> None:
+        super().__init__(made=one_at_a_time, **more)
+        self.faults = iter(faults * 99)
+        self.bill = 0.0
+
+    def take(self, step: Step) -> Any:
+        return self.answer(step.body) if isinstance(step, Ask) else super().take(step)
+
+    def answer(self, body: dict[str, Any]) -> dict[str, Any]:
+        fault, n = next(self.faults), body.get("n") or 1
+        if fault == "429":
+            raise Refused(429, "not now")
+        text = "The answer is 30."
+        prompt, completion = len(json.dumps(body)), n * body["max_tokens"]
+        if fault == "absurd":
+            completion = 10**9
+        self.bill += (prompt * PROMPT + completion * COMPLETION) / 1e6
+        if fault in ("500", "broken"):
+            raise Refused(502, "it failed", may_be_billed=True)
+        usage: dict[Fault, Any] = {
+            "zeros": {"prompt_tokens": 0, "completion_tokens": 0},
+            "negative": {"prompt_tokens": prompt, "completion_tokens": -completion},
+            "half": {"prompt_tokens": prompt},
+            "honest": {"prompt_tokens": prompt, "completion_tokens": completion},
+            "absurd": {"prompt_tokens": prompt, "completion_tokens": completion},
+        }
+        message = {"role": "assistant", "content": text}
+        choices = [{"index": i, "message": message, "finish_reason": "stop"} for i in range(1 if "one" in fault else n)]
+        return {"choices": choices, "usage": usage.get(fault)}
+
+
+wishes = st.fixed_dictionaries({"mode": st.sampled_from(["off", "static", "interactive"]), "k": st.integers(1, 5)})
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(FAULTS), min_size=1, max_size=6), st.lists(wishes, min_size=1, max_size=4), words)
+def test_no_history_of_calls_is_booked_below_its_bill(faults: list[Fault], asked: list[Any], text: str) -> None:
+    bank = Bank(faults)
+    caller, price = Caller("limited", None, 0.5), Price(PROMPT, COMPLETION)
+    sent = 0.0
+    with Allowance() as allowance:
+        for each in asked:
+            chat = read(
+                {"messages": [{"role": "user", "content": text or "?"}], "max_tokens": MOST, "divcon": each},
+                {},
+                bank.settings,
+            )
+            before, booked = bank.bill, allowance.spent(caller)
+            with suppress(Refused):
+                budget = Budget(allowance, caller, price, None, chat)
+                try:
+                    run(chain(chat, bank.composition, Trail(budget=budget)), bank.take)
+                finally:
+                    budget.settle()
+            assert allowance.spent(caller) - booked >= bank.bill - before - 1e-9
+            sent = max(sent, bank.bill - before)
+        assert bank.bill <= 0.5 + sent if "absurd" in faults else bank.bill <= 0.5 + 1e-9
+
+
+def test_a_call_that_is_larger_than_was_thought_is_not_sent_where_the_key_has_less_left() -> None:
+    """A template of one's own may be of any length."""
+    bank = Bank(["honest"])
+    caller = Caller("limited", None, 0.03)
+    chat = read({"messages": [{"role": "user", "content": "2 + 3?"}], "max_tokens": MOST}, {}, bank.settings)
+    long = Prompt("long", "x" * 50_000 + "{question}{subquestions}{mark}")
+    templates = {who: replace(family, solve=long) for who, family in bank.composition.templates.items()}
+    with Allowance() as allowance:
+        budget = Budget(allowance, caller, Price(PROMPT, COMPLETION), None, chat)
+        with pytest.raises(Refused, match="has less left") as refused:
+            run(chain(chat, replace(bank.composition, templates=templates), Trail(budget=budget)), bank.take)
+        budget.settle()
+        assert (refused.value.status, refused.value.code, bank.bill) == (429, "insufficient_quota", 0)
+        assert allowance.spent(caller) == pytest.approx(0, abs=1e-9)
