@@ -6,13 +6,16 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import click
 
 from .tasks import GraderName
 from .tasks.errors import ConfigError, DivconError
 from .tasks.terminal import echo, echo_json, libraries_visible, visible
+
+if TYPE_CHECKING:
+    from .serve.settings import ServeSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -324,8 +327,17 @@ def serve(
 ) -> None:
     """Put a distilled decomposer in front of an API LLM, as an OpenAI-compatible endpoint.
 
-    The API LLM's key is read from OPENAI_API_KEY, or the variable that upstream.api_key_env names.
+    The API LLM's key is read from OPENAI_API_KEY, or the variable that upstream.api_key_env names. SIGHUP has keys and
+    limits read again.
     """
+    from .serve.reloading import hangup
+
+    def read() -> ServeSettings:
+        from .serve import starting
+
+        return starting.settings(config, said, overrides)
+
+    hangup.catch(read)  # before the libraries are loaded, which takes long
     from .serve import starting
 
     given = {
@@ -339,7 +351,7 @@ def serve(
         "port": port,
     }
     said = {key: value for key, value in given.items() if value is not None}
-    starting.serve(starting.settings(config, said, overrides), echo)
+    starting.serve(read(), echo)
 
 
 @main.group()

@@ -49,10 +49,6 @@ class Rates:
         whole = sum(known, Usage()) if len(known) == len(used) else None
         return Bill(whole, _total([self._solved(who, usage) for who, usage in used]))
 
-    def worst(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """Dollars that so many tokens of the upstream cost at most; None where its price is unknown."""
-        return self.upstream.dollars(Usage(prompt_tokens, completion_tokens)) if self.upstream else None
-
     def billed(self, trail: Trail) -> float | None:
         """Dollars that the upstream bills for what was asked of it; None where that is unknown."""
         return _total([self._solved(who, usage) for who, usage in trail.solving if who == "upstream"])

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil, isfinite
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Self
 
 from ..lm.wal import write_ahead
 from ..tasks.errors import ConfigError
-from .errors import NO_QUOTA, Refused
+from .errors import NO_QUOTA, RATE_LIMIT, Refused
 from .keys import Caller
 
 _MINUTE = 60.0
@@ -105,7 +105,7 @@ class Allowance:
             raise Refused(
                 429,
                 f"the key {caller.name!r} may make {limit:g} requests a minute; try again in {ceil(wait)} s",
-                code="rate_limit_exceeded",
+                code=RATE_LIMIT,
                 retry_after=wait,
             )
 
@@ -128,6 +128,21 @@ class Allowance:
             message = f"{may_cost} has ${left:.4f} of ${limit:g} left until midnight UTC; ask for fewer tokens, or then"
             raise Refused(429, message, code=NO_QUOTA, retry_after=_DAY - now % _DAY)
         return reservation
+
+    def cover(self, caller: Caller, reservation: Reservation, dollars: float) -> None:
+        """At least these dollars count for a request, more than it was thought to cost.
+
+        Raises Refused, and counts nothing more, when that might pass the limit of the day it was sent on.
+        """
+        limit, more = caller.dollars_per_day, dollars - reservation.worst
+        if limit is None or not reservation.is_open or more <= 0:
+            return
+        if not more <= limit or not self._written(replace(reservation, worst=more), limit):
+            message = (
+                f"this request may cost ${dollars:.4f}, and the key {caller.name!r} has less left of ${limit:g} a day"
+            )
+            raise Refused(429, f"{message}; ask for fewer tokens", code=NO_QUOTA)
+        reservation.worst = dollars
 
     def settle(self, reservation: Reservation, actual: float | None) -> None:
         """The request counts as what it cost, on the day it was sent; as its worst where nobody knows (None).

@@ -22,27 +22,24 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..tasks.errors import ModelError
+from . import allowed, openapi, sse
 from . import chat as chats
-from . import openapi, sse
 from .accounting import Account
-from .allowance import Allowance, Reservation
+from .allowance import Allowance
 from .answering import Answering
+from .budget import Budget
 from .chain import Trail
 from .chat import Chat
 from .endpoint import Endpoint
-from .errors import Refused
+from .errors import STREAM_TIMEOUT, Refused
 from .gate import Gate, Room
 from .keys import ANYONE, Caller, Keys, bearer
 from .listening import is_loopback
 from .receiving import ClientLeft, body, drain, while_there
+from .settings import ServeSettings
 
 _LOG = logging.getLogger("divcon.serve.requests")
-_PROMPT = 8192
-"""Tokens that our prompts and sub-questions add at most."""
 _MISSING = {404: "there is nothing here; this server answers POST /v1/chat/completions"}
-_ENDLESS = 131072
-"""Tokens that a completion without a limit is held back for, and a prompt with a picture or a file: a short address may
-stand for as much as the model can read."""
 _TURN = 16
 """Pieces of a stream that go out in a row."""
 
@@ -80,13 +77,24 @@ class App:
         self._endpoint = endpoint
         self._keys = keys
         self._allowance = allowance
-        limits = endpoint.settings.limits
-        self._limits = limits
-        self._room = Room(limits.held_bytes)
-        self._gate = Gate(limits.at_once, limits.waiting, limits.patience)
+        self._limits = limits = endpoint.settings.limits
+        self._room = Room(limits.held_bytes, self._share, limits.body_bytes)
+        self._gate = Gate(limits.at_once, limits.waiting, limits.patience, share=self._share)
         self._watch = endpoint.watch
         self._watch.queue(self._gate)
         self._began = int(time.time())
+
+    @property
+    def _share(self) -> float:
+        """Of one caller; without keys there is one."""
+        return self._limits.key_share if self._keys else 1.0
+
+    def reload(self, settings: ServeSettings) -> None:
+        """Other settings, for all that comes from now on; what is in work stays in work."""
+        self._endpoint.reload(settings)
+        self._limits = limits = settings.limits
+        self._room.resize(limits.held_bytes, self._share, limits.body_bytes)
+        self._gate.resize(limits.at_once, limits.waiting, limits.patience, self._share)
 
     def asgi(self) -> Starlette:
         """The application."""
@@ -166,6 +174,7 @@ class App:
         except Refused as refused:
             status = refused.status
             visit.error = refused.code or str(refused.status)
+            self._watch.limited(refused.code)
             await answer.refuse(refused, visit.headers)
         except ModelError as error:
             status, visit.error = 503, "unavailable"
@@ -186,7 +195,7 @@ class App:
         except Refused:
             await drain(receive, self._limits.body_timeout)
             raise
-        with self._room.taken() as take:
+        with self._room.taken(caller.name) as take:
             raw = await body(headers, receive, self._limits.body_bytes, self._limits.body_timeout, take)
             await while_there(receive, self._work(raw, headers, caller, answer, visit))
 
@@ -201,10 +210,11 @@ class App:
 
     async def _work(self, raw: bytes, headers: Headers, caller: Caller, answer: Answering, visit: Visit) -> None:
         """Wait for a place, answer, and settle what it cost."""
-        async with self._gate.place():
+        async with self._gate.place(caller.name):
             chat = self._read(raw, headers)  # not before: what is read takes many times the room
-            reservation = self._reserve(chat, caller, len(raw))
-            visit.trail = trail = Trail(caller=caller.name)
+            chat = self._allowed(chat, caller)
+            budget = self._budget(chat, caller)
+            visit.trail = trail = Trail(caller=caller.name, budget=budget)
             try:
                 if chat.stream:
                     await self._stream(chat, answer, visit, trail)
@@ -213,16 +223,24 @@ class App:
                     account = Account.of(trail, self._endpoint.rates)
                     usage = account.usage(reply.get("usage"), trail)
                     await answer.whole({**reply, "model": self._endpoint.name, "usage": usage}, visit.headers)
-            except Refused as refused:
-                trail.is_settled = not refused.may_be_billed
-                raise
             finally:
                 visit.account = Account.of(trail, self._endpoint.rates)
-                # What was cut off may have been billed: then the worst stays counted.
-                known = self._endpoint.rates.billed(trail) if trail.is_settled else None
-                self._allowance.settle(reservation, known)
+                if budget is not None:
+                    budget.settle()
 
     async def _stream(self, chat: Chat, answer: Answering, visit: Visit, trail: Trail) -> None:
+        """Send a stream, for as long as one may take. Raises Refused, perhaps in between."""
+        seconds = self._limits.stream_timeout
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await self._pieces(chat, answer, visit, trail)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            message = f"this stream was ended: the server lets one take {seconds:g} s"
+            raise Refused(504, message, code=STREAM_TIMEOUT, may_be_billed=True) from None
+
+    async def _pieces(self, chat: Chat, answer: Answering, visit: Visit, trail: Trail) -> None:
         last: dict[str, Any] = {}
         sent = 0
         async with aclosing(self._endpoint.stream(chat, trail)) as chunks:
@@ -241,22 +259,24 @@ class App:
         await answer.piece(sse.DONE, visit.headers)
         await answer.end()
 
-    def _reserve(self, chat: Chat, caller: Caller, size: int) -> Reservation:
-        """Hold back what the request may cost at most."""
-        steps = chat.wishes.limit if chat.wishes.mode == "interactive" else 0
-        prompts = steps + chat.wishes.samples  # of a server that knows no n each sample is asked for by itself
-        samples = steps + max(chat.wishes.samples, chat.n)
-        prompt = size + _PROMPT + (_ENDLESS if chat.has_more_than_text else 0)
-        has_upstream = self._endpoint.settings.upstream is not None
-        tokens = chat.max_tokens or _ENDLESS
-        worst = self._endpoint.rates.worst(prompts * prompt, samples * tokens) if has_upstream else 0.0
-        if caller.dollars_per_day is not None and (dearer := _dearer(chat)):
-            raise Refused(400, f"{dearer} is not priced by tokens, and this key has a limit in dollars", param=dearer)
-        if worst is None and caller.dollars_per_day is not None:
-            raise Refused(
-                503, "this key has a limit in dollars, and the price of the model is unknown", code="no_price"
-            )
-        return self._allowance.reserve(caller, worst or 0.0)
+    def _allowed(self, chat: Chat, caller: Caller) -> Chat:
+        """What goes on of a request. Raises Refused for what a key with a limit in dollars may not ask."""
+        upstream = self._endpoint.settings.upstream
+        if caller.dollars_per_day is None or upstream is None:
+            return chat
+        allowed.check(chat, upstream.context)
+        return allowed.limited(chat, upstream.limit)
+
+    def _budget(self, chat: Chat, caller: Caller) -> Budget | None:
+        """Hold back what the request may cost; None where nobody limits that, or no upstream is asked."""
+        upstream = self._endpoint.settings.upstream
+        if caller.dollars_per_day is None or upstream is None:
+            return None
+        price = self._endpoint.rates.upstream
+        if price is None:
+            message = "this key has a limit in dollars, and the price of the model is unknown"
+            raise Refused(503, message, code="no_price")
+        return Budget(self._allowance, caller, price, upstream.context, chat)
 
     def _log(self, visit: Visit, status: int) -> None:
         seconds = time.perf_counter() - visit.began
@@ -306,13 +326,6 @@ def _host(url: str) -> str:
         return "" if "@" in url else urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _dearer(chat: Chat) -> str | None:
-    """A field that makes a request cost more than its tokens at the listed price; None where there is none."""
-    tier = chat.body.get("service_tier")
-    fields = [field for field in ("web_search_options", "audio") if chat.body.get(field) is not None]
-    return "service_tier" if tier not in (None, "auto", "default", "flex") else next(iter(fields), None)
 
 
 def _unknown_model(name: str) -> Refused:

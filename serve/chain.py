@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from ..decompose.decomposition import listing
 from ..eval import vote
@@ -16,7 +16,8 @@ from ..lm import Usage
 from ..solve.interactive import Answered, History, told
 from ..solve.interactive import listing as answered_listing
 from ..tasks.errors import ModelError
-from . import replies
+from . import replies, usage
+from .budget import Budget
 from .chat import Chat
 from .decomposing import Found, Wanted
 from .electing import Ballot, Elected, Electing
@@ -85,8 +86,10 @@ class Trail:
     answered_by: Who | None = None
     usage: Any = None
     """What the last call said of its tokens."""
-    is_settled: bool = False
-    """Whether all that may have been billed is counted here."""
+    streamed: int = 0
+    """Characters that the last call brought in a stream."""
+    budget: Budget | None = None
+    """Of a caller with a limit in dollars."""
     seconds: dict[str, float] = field(default_factory=dict)
     """By phase: `decompose`, `solve`, `vote`."""
 
@@ -120,21 +123,31 @@ class _Known:
 
 def chain(chat: Chat, composition: Composition, trail: Trail) -> Steps:
     """Answer a request, by way of steps; the reply. Raises Refused."""
-    reply = yield from _answered(chat, composition, trail)
-    trail.is_settled = True
-    return reply
+    return (yield from _answered(chat, composition, trail))
 
 
 def run(steps: Steps, take: Callable[[Step], Any]) -> Reply:
     """The reply at the end of the steps, each of which is taken."""
     last = ahead(steps, take)
-    return ended(steps, take(last)) if isinstance(last, Ask) else last
+    if not isinstance(last, Ask):
+        return last
+    try:
+        reply = take(last)
+    except Exception as error:  # noqa: BLE001  # raised again by the chain
+        failed(steps, error)
+    return ended(steps, reply)
 
 
 async def arun(steps: Steps, take: Callable[[Step], Awaitable[Any]]) -> Reply:
     """The same in an event loop."""
     last = await aahead(steps, take)
-    return ended(steps, await take(last)) if isinstance(last, Ask) else last
+    if not isinstance(last, Ask):
+        return last
+    try:
+        reply = await take(last)
+    except Exception as error:  # noqa: BLE001  # likewise
+        failed(steps, error)
+    return ended(steps, reply)
 
 
 def ahead(steps: Steps, take: Callable[[Step], Any]) -> Ask | Reply:
@@ -179,6 +192,12 @@ def ended(steps: Steps, reply: Reply) -> Reply:
     except StopIteration as end:
         return dict(end.value)
     raise AssertionError("a chain ends with its last call")
+
+
+def failed(steps: Steps, error: Exception) -> NoReturn:
+    """Raises what kept the last call from its reply, after the chain has seen it."""
+    steps.throw(error)
+    raise AssertionError("a chain ends with its last call") from error
 
 
 def _answered(chat: Chat, composition: Composition, trail: Trail) -> Steps:
@@ -338,9 +357,18 @@ def _ended(text: str, templates: Templates) -> str:
 
 
 def _ask(trail: Trail, step: Ask) -> Generator[Step, Any, Reply]:
-    reply: Reply = yield step
+    call = trail.budget.begin(step.body) if trail.budget and step.who == "upstream" else None
+    try:
+        reply: Reply = yield step
+    except Refused as refused:
+        if trail.budget and call and not refused.may_be_billed:
+            trail.budget.refused(call)
+        raise
     trail.usage = reply.get("usage")
     trail.solving.append((step.who, replies.consumed(reply)))
+    if trail.budget and call:
+        believed = usage.believed(reply, step.body, trail.streamed)
+        trail.budget.answered(call, believed, usage.stated(trail.usage))
     return reply
 
 

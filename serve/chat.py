@@ -77,12 +77,6 @@ class Chat:
         return self.n == 1 and not (self.body.get("tools") or self.body.get("functions"))
 
     @property
-    def has_more_than_text(self) -> bool:
-        """Whether a turn holds something whose length says nothing of its tokens: a picture, a sound, a file."""
-        contents = (message.get("content") for message in self.body["messages"])
-        return any(part.get("type") != "text" for content in contents if isinstance(content, list) for part in content)
-
-    @property
     def is_at_work(self) -> bool:
         """Whether turns follow the question already: an agent's, who would pay for each sub-question every time."""
         return self.turn is not None and self.turn + 1 < len(self.body["messages"])
@@ -100,6 +94,12 @@ class Chat:
             messages[self.turn] = {**turn, "content": _replaced(turn["content"], self.question, text)}
         changed = {**self.body, "messages": messages, **changes}
         return {key: value for key, value in changed.items() if key not in changes or value is not None}
+
+
+def is_text(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether turns hold nothing whose length says nothing of its tokens: no picture, no sound, no file."""
+    parts = (part for message in messages if isinstance(message.get("content"), list) for part in message["content"])
+    return all(part.get("type") in ("text", "refusal") for part in parts)
 
 
 def parse(raw: bytes) -> dict[str, Any]:

@@ -19,21 +19,25 @@ from ..tasks.errors import ConfigError, ModelError
 from . import models, replies, templates
 from .accounting import Rates
 from .batching import Batcher
-from .chain import Ask, Composition, Decompose, Elect, Step, Steps, Trail, Who, aahead, arun, chain, ended
+from .chain import Ask, Composition, Decompose, Elect, Step, Steps, Trail, Who, aahead, arun, chain, ended, failed
 from .chat import Chat, refused_rule
 from .decomposing import Clean, Decomposing, Found, Made, Remembering, Wanted
 from .electing import NOBODY, Elected, Electing
 from .errors import Refused
+from .gate import Room
 from .local import LocalModel
 from .replies import Reply
 from .settings import DecomposerSettings, LocalSettings, ServeSettings, UpstreamSettings
 from .templates import Templates
 from .upstream import Upstream
+from .usage import written
 from .watching import Watch
 
 _LOG = logging.getLogger(__name__)
 _HELLO = "How many apples are two apples and three apples?"
 """What a decomposer is asked before anybody else asks it."""
+_MOST_SAMPLES = 64
+"""Of one call, by any setting: so many wait for a local model whatever a key's share of its queue is."""
 _VOTES = 4
 """Votes at once, in threads of their own."""
 
@@ -67,6 +71,8 @@ class Endpoint:
         self._remembering: Remembering | None = None
         self._batcher: Batcher[Wanted, Made] | None = None
         self._voting = ThreadPoolExecutor(_VOTES, thread_name_prefix="votes")
+        self._samples: Room | None = None
+        self._upstream: Upstream | None = None
         families: dict[Who, Templates] = {}
         self.rates = Rates()
         if settings.upstream:
@@ -80,7 +86,7 @@ class Endpoint:
         self.composition = Composition(families, electing, secret, settings.decomposer, settings.cascade)
 
     def _open_upstream(self, of: UpstreamSettings, families: dict[Who, Templates]) -> None:
-        self.answerers["upstream"] = Upstream(of)
+        self.answerers["upstream"] = self._upstream = Upstream(of)
         families["upstream"] = templates.family(of.prompts)
         self.rates = replace(self.rates, upstream=of.rates())
 
@@ -91,6 +97,8 @@ class Endpoint:
             solver.engine, solver.adapter, name, most=of.batch, waiting=of.waiting, suffix=solver.suffix
         )
         families["local"] = models.templates(of, solver)
+        if self.settings.keys:
+            self._samples = Room(*_queue(of, self.settings), "the model waits for")
         price, size = of.price.price() if of.price else None, solver.engine.footprint(solver.adapter)
         self.rates = replace(self.rates, local=price, local_size=size)
 
@@ -101,6 +109,16 @@ class Endpoint:
         self._remembering = Remembering(self._batcher, of.cache)
         price, size = of.price.price() if of.price else None, opened.engine.footprint(opened.adapter)
         self.rates = replace(self.rates, decomposer=price, decomposer_size=size)
+
+    def reload(self, settings: ServeSettings) -> None:
+        """Other settings of the same models, for all that is asked from now on."""
+        self.settings = settings
+        self.composition = replace(self.composition, decomposer=settings.decomposer, cascade=settings.cascade)
+        if settings.upstream and self._upstream:
+            self._upstream.reload(settings.upstream)
+            self.rates = replace(self.rates, upstream=settings.upstream.rates())
+        if settings.local and self._samples:
+            self._samples.resize(*_queue(settings.local, settings))
 
     @property
     def name(self) -> str:
@@ -145,13 +163,17 @@ class Endpoint:
     async def _streamed(self, step: Ask, steps: Steps, trail: Trail) -> AsyncGenerator[Reply, None]:
         """The last step's chunks as they come; the chain is told what they took."""
         used: Any = None
-        with _timed(trail, "solve"):
-            async with aclosing(self.answerers[step.who].stream(step.body)) as chunks:
-                async for chunk in chunks:
-                    trail.answered_by = step.who
-                    used = chunk.get("usage") or used
-                    if chunk["choices"]:
-                        yield {key: value for key, value in chunk.items() if key != "usage"}
+        try:
+            with _timed(trail, "solve"), self._queued(step, trail):
+                async with aclosing(self.answerers[step.who].stream(step.body)) as chunks:
+                    async for chunk in chunks:
+                        trail.answered_by = step.who
+                        trail.streamed += written(chunk)
+                        used = chunk.get("usage") or used
+                        if chunk["choices"]:
+                            yield {key: value for key, value in chunk.items() if key != "usage"}
+        except Refused as refused:
+            failed(steps, refused)
         ended(steps, {"choices": [], "usage": used})
 
     async def _take(self, step: Step, trail: Trail) -> Any:
@@ -160,11 +182,21 @@ class Endpoint:
                 with _timed(trail, "decompose"):
                     return await self._decompose(wanted, trail.caller)
             case Ask(who, body):
-                with _timed(trail, "solve"):
+                with _timed(trail, "solve"), self._queued(step, trail):
                     return await self.answerers[who].complete(body)
             case Elect():
                 with _timed(trail, "vote"):
                     return await self._elect(step)
+
+    @contextmanager
+    def _queued(self, step: Ask, trail: Trail) -> Iterator[None]:
+        """A place in the local model's queue for each sample. Raises Refused where the key holds its share of them."""
+        if self._samples is None or step.who != "local":
+            yield
+            return
+        with self._samples.taken(trail.caller) as take:
+            take(step.body.get("n") or 1)
+            yield
 
     async def _elect(self, step: Elect) -> Elected:
         """Who is elected, if that is known in time; the thread may go on for a while."""
@@ -200,6 +232,11 @@ def _clean(settings: ServeSettings) -> Clean:
     if settings.upstream and settings.upstream.tokenizer:
         return partial(without_control_tokens, load_tokenizer(settings.upstream.tokenizer))
     return str  # a local model's are dropped where its prompt is encoded
+
+
+def _queue(of: LocalSettings, settings: ServeSettings) -> tuple[int, float, int]:
+    """The samples that a local model's queue holds, the share of one key, and what is left to it in any case."""
+    return of.batch + of.waiting, settings.limits.key_share, _MOST_SAMPLES
 
 
 @contextmanager

@@ -7,6 +7,14 @@ from typing import Any
 
 NO_QUOTA = "insufficient_quota"
 """The code of an account, or a key, that has nothing left to spend."""
+OVERLOADED = "overloaded"
+"""The code where there is no room now, whoever asks."""
+KEY_SHARE = "key_share"
+"""The code where there is no room now for one key, which holds its share."""
+STREAM_TIMEOUT = "stream_timeout"
+"""The code of a stream that took too long."""
+RATE_LIMIT = "rate_limit_exceeded"
+"""The code of a key that asks too often."""
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",

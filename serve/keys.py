@@ -103,6 +103,11 @@ class Keys:
     def __str__(self) -> str:
         return "\n".join(map(str, self.callers)) or "no keys"
 
+    def reload(self) -> None:
+        """The file is read now if it has changed, and a complaint is logged again."""
+        self._look_at, self._complaint = self._clock(), ""
+        self._refresh()
+
     def _refresh(self) -> None:
         now = self._clock()
         if now < self._look_at:

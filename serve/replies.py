@@ -23,6 +23,9 @@ _LONGEST = 500
 _OURS = (401, 403, 407)
 """Statuses that speak of this server's own key, which is not the client's business."""
 
+_GIVEN_UP = (408, 499)
+"""Statuses of a server that had begun, or of a proxy that waited no longer for it."""
+
 
 def completion(content: bytes, redact: Redact = lambda value: value) -> Reply:
     """A `chat.completion` from a body. Raises Refused when it is none that a client could read."""
@@ -68,8 +71,11 @@ def refusal(status: int, content: bytes, headers: Mapping[str, str], redact: Red
             f"the upstream refused the request: {_message(found)}",
             code=_code(found) or "upstream_refused",
             param=_said(found, "param"),
+            may_be_billed=status in _GIVEN_UP,
         )
-    return Refused(502, f"the upstream failed with status {status}", code="upstream_error")
+    is_redirection = 300 <= status < 400
+    message = f"the upstream failed with status {status}"
+    return Refused(502, message, code="upstream_error", may_be_billed=not is_redirection)
 
 
 def consumed(reply: Mapping[str, Any]) -> Usage | None:

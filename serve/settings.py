@@ -74,6 +74,9 @@ class UpstreamSettings(Settings):
     """Seconds to the last byte of an answer; of a stream, to its first."""
     idle: float = Field(default=30.0, gt=0)
     """Seconds between two pieces of a stream."""
+    context: int | None = Field(default=None, gt=0)
+    """Tokens that the model holds, prompt and completion together. Keys with a limit in dollars may send pictures and
+    files only where it is set: each such request is held back for at so many tokens, for no more can be billed."""
     max_bytes: int = Field(default=4 * 2**20, gt=0)
     """What a reply may be large, before it counts as broken."""
     price: PriceSettings | Literal["listed", "unknown"] = "listed"
@@ -148,6 +151,10 @@ class LimitSettings(Settings):
     """Requests that wait for a place; more are refused with 429."""
     patience: float = Field(default=30.0, gt=0)
     """Seconds that a request waits for a place."""
+    key_share: float = Field(default=0.5, gt=0, le=1)
+    """The part of `at_once`, of `waiting` and of `held_bytes` that one key may take, and of a local model's queue; what
+    it asks for beyond that waits, or is refused with 429, while other keys are let in. Without keys there is no such
+    limit."""
     body_bytes: int = Field(default=2**20, gt=0)
     """What a request may be large."""
     held_bytes: int = Field(default=32 * 2**20, gt=0)
@@ -165,6 +172,9 @@ class LimitSettings(Settings):
     """Seconds for its body."""
     write_timeout: float = Field(default=30.0, gt=0)
     """Seconds that a client may take nothing of its answer."""
+    stream_timeout: float = Field(default=600.0, gt=0)
+    """Seconds that a stream may take from its place to its end, however slowly it is written or read; then it ends with
+    an error."""
     grace: int = Field(default=120, ge=0)
     """Seconds that requests in work have left when the server is told to stop."""
 

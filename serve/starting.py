@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..tasks import strict
-from ..tasks.errors import ConfigError
+from ..tasks.errors import ConfigError, DivconError
 from .allowance import Allowance
 from .app import App
 from .endpoint import Endpoint
 from .keys import Keys
 from .listening import beside, bind, is_loopback, log_to_stderr, run
+from .reloading import Read, hangup, merged
 from .settings import ServeSettings
 from .upstream import redaction
 
@@ -45,14 +47,10 @@ def serve(of: ServeSettings, say: Callable[[str], None]) -> None:
         raise ConfigError(
             f"{of.host} can be reached from elsewhere: give --keys FILE (divcon keys add FILE NAME makes one)"
         )
+    hangup.catch()
     keys = Keys.read(of.keys) if of.keys else None
+    _check_price(of, keys)
     endpoint = Endpoint(of)
-    limited = [caller.name for caller in (keys.callers if keys else ()) if caller.dollars_per_day is not None]
-    if limited and of.upstream and endpoint.rates.upstream is None:
-        raise ConfigError(
-            f"the key {limited[0]} has a limit in dollars, and the price of {of.upstream.model} is unknown; give "
-            "upstream.price"
-        )
     with (
         bind(of.host, of.port) as listening,
         Allowance(of.spent or (beside(of.keys) if of.keys else None)) as allowance,
@@ -61,4 +59,40 @@ def serve(of: ServeSettings, say: Callable[[str], None]) -> None:
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
         app = App(endpoint, keys, allowance)
         log_to_stderr(redaction(of.upstream) if of.upstream else str)
-        run(app.asgi(), of, listening, lambda: say(f"divcon: serving {endpoint.name} at {where}"))
+
+        def ready() -> None:
+            hangup.ready(partial(_reload, app, endpoint, keys, hangup.read))
+            say(f"divcon: serving {endpoint.name} at {where}")
+
+        try:
+            run(app.asgi(), of, listening, ready)
+        finally:
+            hangup.ignore()
+
+
+def _reload(app: App, endpoint: Endpoint, keys: Keys | None, read: Read | None) -> None:
+    """Keys and settings as their files have them now; where one is bad, what was before stays, and the log says why."""
+    if keys is not None:
+        keys.reload()
+    if read is None:
+        return
+    try:
+        found, kept = merged(endpoint.settings, read())
+        _check_price(found, keys)
+    except (DivconError, OSError, RecursionError) as error:
+        _LOG.warning("the settings of before stay in force: %s", error)
+        return
+    app.reload(found)
+    _LOG.info("keys and settings were read again")
+    if kept:
+        _LOG.warning("%s cannot change while the server runs; start it again", ", ".join(kept))
+
+
+def _check_price(of: ServeSettings, keys: Keys | None) -> None:
+    """Raises ConfigError where a key has a limit in dollars, and nobody knows what a dollar buys."""
+    limited = [caller.name for caller in (keys.callers if keys else ()) if caller.dollars_per_day is not None]
+    if limited and of.upstream and of.upstream.rates() is None:
+        raise ConfigError(
+            f"the key {limited[0]} has a limit in dollars, and the price of {of.upstream.model} is unknown; give "
+            "upstream.price"
+        )

@@ -57,6 +57,10 @@ class Upstream:
         self._proxy = _proxy(settings.url)
         self._opened: aiohttp.ClientSession | None = None
 
+    def reload(self, settings: UpstreamSettings) -> None:
+        """Other times and sizes, for all that is asked from now on; where it is asked stays."""
+        self._settings = settings
+
     async def complete(self, body: Mapping[str, Any]) -> Reply:
         """The whole reply. Raises Refused when there is none."""
         async with self._patience(self._settings.timeout), self._sent(body) as response:

@@ -13,10 +13,12 @@ from prometheus_client import (
 
 from .accounting import Account
 from .chain import Trail
+from .errors import KEY_SHARE, NO_QUOTA, OVERLOADED, RATE_LIMIT, STREAM_TIMEOUT
 from .gate import Gate
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began is of no use, and doubles the page
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+_LIMITS = (OVERLOADED, KEY_SHARE, STREAM_TIMEOUT, RATE_LIMIT, NO_QUOTA)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -42,6 +44,7 @@ class Watch:
         self._phases = histogram("phase_seconds", "Requests' phases", _SECONDS, "phase")
         self._first = histogram("first_byte_seconds", "Streams, to their first piece", _SECONDS)
         self._batches = histogram("decomposer_batch_size", "Questions decomposed together", _SIZES)
+        self._limited = counter("limited", "Requests refused or ended by a limit of this server", "limit")
         self._disconnects = counter("disconnects", "Clients that left before their answer was whole")
 
     def queue(self, gate: Gate) -> None:
@@ -62,6 +65,11 @@ class Watch:
     def left(self) -> None:
         """A client that would not wait."""
         self._disconnects.inc()
+
+    def limited(self, code: str | None) -> None:
+        """A request that was refused, or ended; counted where a limit of ours did it."""
+        if code in _LIMITS:
+            self._limited.labels(code).inc()
 
     def first_byte(self, seconds: float) -> None:
         self._first.observe(seconds)
