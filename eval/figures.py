@@ -464,14 +464,10 @@ def _print(figure: Figure, file: Path) -> None:
     """By the canvas itself: `Figure.savefig` draws twice, the first time for a layout that is there already."""
     kind = file.suffix.removeprefix(".")
     with _dots(figure, STYLE["savefig.dpi"] if kind == "png" else figure.dpi):
-        _PRINTS[kind](figure, file, KINDS[kind])
+        getattr(_CANVASES[kind](figure), f"print_{kind}")(file, metadata=KINDS[kind])
 
 
-_PRINTS: dict[str, Callable[[Any, Path, dict[str, Any]], None]] = {
-    "pdf": lambda figure, file, about: FigureCanvasPdf(figure).print_pdf(file, metadata=about),
-    "svg": lambda figure, file, about: FigureCanvasSVG(figure).print_svg(file, metadata=about),
-    "png": lambda figure, file, about: FigureCanvasAgg(figure).print_png(file, metadata=about),
-}
+_CANVASES: dict[str, Any] = {"pdf": FigureCanvasPdf, "svg": FigureCanvasSVG, "png": FigureCanvasAgg}
 
 
 @contextmanager
