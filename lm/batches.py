@@ -90,9 +90,7 @@ class BatchedOpenAI:
         import openai
 
         try:
-            with openai.OpenAI(
-                api_key=self._engine.key(), base_url=self._engine.base_url, timeout=120.0, max_retries=retries
-            ) as client:
+            with self._engine.connect_for_batches(retries) as client:
                 yield client
         except openai.APIStatusError as error:
             text = self._engine.scrubbed(

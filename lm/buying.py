@@ -25,8 +25,6 @@ from .retry import CallError, pause, refusal
 from .store import Store
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
     from .openai import OpenAI
 
 _POLL = 0.2
@@ -72,7 +70,7 @@ class Buying:
     async def _run(self, wanted: Sequence[Draw]) -> None:
         self._crowd = Crowd(self._limits.concurrency)
         self._requests, self._tokens = Rate(self._limits.requests_per_minute), Rate(self._limits.tokens_per_minute)
-        self._client = self._open()
+        self._client = self._engine.connect()
         waiting = iter(_calls(wanted, together=self._engine.together))
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -81,11 +79,6 @@ class Buying:
                     tasks.create_task(self._work(waiting, i * _APART))
         finally:
             await self._client.close()
-
-    def _open(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI
-
-        return AsyncOpenAI(api_key=self._engine.key(), base_url=self._engine.base_url, timeout=None, max_retries=0)
 
     async def _work(self, waiting: Iterator[list[Draw]], delay: float) -> None:
         """Take one call after another until there are none, or something has failed for good."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ..tasks.errors import ConfigError
@@ -25,6 +25,9 @@ from .engine import Finished, Identity, Pulse
 from .ledger import this_process
 from .prices import Price
 from .store import Store
+
+if TYPE_CHECKING:
+    import openai
 
 TokensKey = Literal["max_tokens", "max_completion_tokens"]
 
@@ -104,6 +107,18 @@ class OpenAI:
     def key(self) -> str:
         """The key, from the environment."""
         return key(self._api_key_env)
+
+    def connect(self) -> openai.AsyncOpenAI:
+        """A client that makes no call twice by itself: nobody could count it."""
+        import openai
+
+        return openai.AsyncOpenAI(api_key=self.key(), base_url=self.base_url, timeout=None, max_retries=0)
+
+    def connect_for_batches(self, retries: int) -> openai.OpenAI:
+        """A client for calls that are not billed, which it may repeat."""
+        import openai
+
+        return openai.OpenAI(api_key=self.key(), base_url=self.base_url, timeout=120.0, max_retries=retries)
 
     def scrubbed(self, text: str) -> str:
         """A server's words without the key, should it repeat it."""
