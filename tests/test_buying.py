@@ -61,21 +61,30 @@ def test_a_pause_is_never_longer_than_the_longest(failures: int, asked: float | 
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "again", "crowded"),
+    ("status", "code", "again", "crowded", "billed"),
     [
-        (429, None, True, True),
-        (429, "insufficient_quota", False, False),
-        (503, None, True, True),
-        (500, None, True, False),
-        (408, None, True, False),
-        (400, None, False, False),
-        (401, "invalid_api_key", False, False),
-        (404, "model_not_found", False, False),
+        (429, None, True, True, "no"),
+        (429, "insufficient_quota", False, False, "no"),
+        (503, None, True, True, "perhaps"),
+        (500, None, True, False, "perhaps"),
+        (502, None, True, False, "perhaps"),
+        (504, None, True, False, "perhaps"),
+        (520, None, True, False, "perhaps"),
+        (524, None, True, False, "perhaps"),
+        (529, None, True, True, "perhaps"),
+        (408, None, True, False, "perhaps"),
+        (499, None, False, False, "perhaps"),
+        (400, None, False, False, "no"),
+        (400, "content_filter", False, False, "perhaps"),
+        (401, "invalid_api_key", False, False, "no"),
+        (404, "model_not_found", False, False, "no"),
     ],
 )
-def test_what_is_tried_again(status: int, code: str | None, again: bool, crowded: bool) -> None:
+def test_what_is_tried_again_and_what_may_have_been_billed(
+    status: int, code: str | None, again: bool, crowded: bool, billed: str
+) -> None:
     error = refusal(status, code, "no", {})
-    assert (error.again, error.crowded, error.billed) == (again, crowded, "no")
+    assert (error.again, error.crowded, error.billed) == (again, crowded, billed)
 
 
 def test_a_crowd_is_halved_once_a_complaint_and_grows_back_one_by_one() -> None:
@@ -262,7 +271,7 @@ def test_a_reply_without_a_sample_is_a_failed_call(body: bytes) -> None:
         read(body, 1, 10, 10, 0.1)
 
 
-@given(st.integers(0, 10**4), st.integers(1, 9))
+@given(st.integers(3, 10**4), st.integers(1, 9))
 def test_what_samples_are_billed_is_together_what_the_call_was(tokens: int, n: int) -> None:
     choices = ",".join(f'{{"message": {{"content": "{"x" * i}"}}}}' for i in range(n))
     usage = f'{{"prompt_tokens": 100, "completion_tokens": {tokens}}}'
