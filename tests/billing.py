@@ -12,7 +12,7 @@ import importlib
 import json
 import math
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from unittest import mock
 import openai
 from hypothesis import strategies as st
 
-from divcon.lm import Draw, Message, Model, Request, Sampling, Store, buying, retry
+from divcon.lm import Message, Model, Request, Sampling, Store, buying, retry
 from divcon.lm.batches import BatchedOpenAI
 from divcon.lm.openai import Limits, OpenAI
 from divcon.lm.prices import Price, batched
@@ -152,7 +152,8 @@ class Provider:
     """Answers requests, and knows what it bills."""
 
     def __init__(self, history: History) -> None:
-        self.bill = 0.0
+        self.bills: defaultdict[str, float] = defaultdict(float)
+        """Dollars by question; of batches, by key."""
         self.delivered: Counter[str] = Counter()
         """Samples that were handed over readable, by question; of batches, those that can be downloaded."""
         self.fate = Fate(None)
@@ -163,6 +164,9 @@ class Provider:
         self._batches: list[dict[str, Any]] = []
         self._readable: set[str] = set()
         self._trouble: set[str] = set()
+        self._account = ""
+        self._beyond: dict[tuple[str, str], float] = {}
+        """Dollars above what was asked for, by the token of a batch and a key."""
         self.bought_again: set[str] = set()
         """Samples that were asked for in a batch when they could be downloaded already."""
 
@@ -183,6 +187,10 @@ class Provider:
         self.fate.step()
         return response
 
+    def knowable(self, account: str, unread: Sequence[str]) -> float:
+        """A bill without what is above anything that was asked for in batches (by token) that nobody has read yet."""
+        return self.bills[account] - sum(self._beyond.get((token, account), 0.0) for token in unread)
+
     def _next_call(self) -> Call:
         return self._calls.pop(0) if self._calls else Call()
 
@@ -192,10 +200,11 @@ class Provider:
         return call._replace(fault="no usage") if self.fate.may_kill and call.fault in BEYOND else call
 
     def _charge(self, prompt: int, completion: int, cached: int = 0) -> None:
-        self.bill += self._scale * _dollars(prompt, completion, cached)
+        self.bills[self._account] += self._scale * _dollars(prompt, completion, cached)
 
     def _chat(self, body: dict[str, Any]) -> Any:
         call = self._next_reply()
+        self._account = body["messages"][0]["content"]
         if call.fault == "no connection":
             raise http.ConnectError("refused")
         if call.fault == "status 429":
@@ -252,9 +261,10 @@ class Provider:
             return _response({"id": f"file-{len(self._files) - 1}", "object": "file"})
         name = path.split("/")[2]
         trouble = next((each for each in self._trouble if each.startswith(f"{name} ")), None)
-        self._trouble.discard(trouble or "")
+        if trouble and not trouble.endswith("for good"):
+            self._trouble.discard(trouble)
         data = self._files[int(name.partition("-")[2])]
-        kind = (trouble or " yes").partition(" ")[2]
+        kind = (trouble or " yes").split(" ")[1]
         if kind in ("500", "404"):
             return _response({}, int(kind))
         if kind == "HTML":
@@ -295,8 +305,12 @@ class Provider:
         ending: Ending = batch["ending"]
         out: list[str] = []
         if ending.status != "failed":
-            for line in self._input(batch):
-                out += self._line(json.loads(line))
+            for line in map(json.loads, self._input(batch)):
+                key, content = line["custom_id"], line["body"]["messages"][0]["content"]
+                before = self.bills[key]
+                out += self._line(line)
+                most = self._scale * _dollars(len(content.encode()) + TEMPLATE, MAX_TOKENS, 0)
+                self._beyond[batch["metadata"]["divcon"], key] = max(0.0, self.bills[key] - before - most)
         self._files.append("\n".join(out).encode())
         batch["lines"] = len(out)
         batch["output_file_id"] = f"file-{len(self._files) - 1}"
@@ -306,6 +320,7 @@ class Provider:
     def _line(self, asked: dict[str, Any]) -> list[str]:
         """What a line of a batch's input becomes in its output."""
         call, key, body = self._next_call(), asked["custom_id"], asked["body"]
+        self._account = key
         fault = call.fault
         if fault in ("line 400", "line 429"):
             return [_output(key, {"error": {"message": "no"}}, int(fault.split()[1]))]
@@ -351,7 +366,7 @@ class Provider:
         return {**facts, "output_file_id": batch["output_file_id"], "request_counts": counts}
 
 
-_UNRELATED = [{"id": f"other-{i}", "object": "batch", "status": "completed", "metadata": {}} for i in range(150)]
+_UNRELATED = [{"id": f"other-{i}", "object": "batch", "status": "completed", "metadata": {}} for i in range(120)]
 
 
 def _dollars(prompt: int, completion: int, cached: int) -> float:
@@ -462,7 +477,15 @@ def this_machine() -> str:
 
 
 def replay(history: History) -> None:
-    """Go through a history. Raises AssertionError where money is lost."""
+    """Go through a history. Raises AssertionError, with the history as a note, where money is lost."""
+    try:
+        _replay(history)
+    except BaseException as error:
+        error.add_note(repr(history))
+        raise
+
+
+def _replay(history: History) -> None:
     with _hurried(), tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
         provider = Provider(history)
         for process, run in enumerate(history.runs):
@@ -473,8 +496,7 @@ def replay(history: History) -> None:
         with Store(Path(folder) / "store.sqlite") as store:
             assert store.batches("m at provider") == []
             if history.is_exact:
-                spend = store.spend()
-                assert spend.unknown == 0, f"the ledger has {spend} where every bill can be told"
+                assert store.spend().unknown == 0, f"the ledger has {store.spend()} where every bill can be told"
 
 
 def _go_on(history: History, provider: Provider, path: Path, process: int, run: Run) -> bool:
@@ -493,11 +515,7 @@ def _go_on(history: History, provider: Provider, path: Path, process: int, run: 
         except (ConfigError, ModelError):
             pass
     assert not provider.bought_again, f"delivered and bought again: {len(provider.bought_again)} samples"
-    with Store(path) as plain:
-        known, most = plain.spend().known, plain.spend().most
-        assert known <= provider.bill + 1e-12 and provider.bill <= most + 1e-12, (
-            f"the ledger has [{known:.6f}, {most:.6f}] and the provider's bill is {provider.bill:.6f}"
-        )
+    _balance(history, provider, path, engine)
     if run.lives is None and not history.is_batched:
         assert _kept(path, engine) - before == provider.delivered - delivered, "what was delivered is not what is kept"
     return is_over
@@ -512,13 +530,36 @@ _QUESTIONS = ("How many?", "Wie viele sind es? " * 20, "\N{HANGUL SYLLABLE HAN}"
 _MOST = Run(len(_QUESTIONS), 3)
 
 
+def _balance(history: History, provider: Provider, path: Path, engine: OpenAI) -> None:
+    """Raise AssertionError where a bill is outside of the ledger's range."""
+    question = _question_of(path, engine)
+    known: defaultdict[str, float] = defaultdict(float)
+    most: defaultdict[str, float] = defaultdict(float)
+    with Store(path) as store:
+        unread = [batch.token for batch in store.batches("m at provider")]
+        for key, dollars, reserved in store._db.execute("SELECT key, dollars, reserved FROM attempt"):
+            account = key if history.is_batched else question[key]
+            known[account] += dollars or 0.0
+            most[account] += reserved if dollars is None else dollars
+    for account in {*known, *provider.bills}:
+        bill, low, high = provider.knowable(account, unread), known[account], most[account]
+        assert low <= provider.bills[account] + 1e-12 and bill <= high + 1e-12, (
+            f"the ledger has [{low:.6f}, {high:.6f}] and the provider's bill is {bill:.6f}"
+        )
+
+
+def _question_of(path: Path, engine: OpenAI) -> dict[str, str]:
+    """The question of every key."""
+    with Store(path) as store:
+        draws = Model("api", engine, store).draws(_wanted(_MOST))
+    return {draw.key: draw.request.messages[0].content for each in draws for draw in each}
+
+
 def _kept(path: Path, engine: OpenAI) -> Counter[str]:
     """How many samples of each question are in the store."""
+    questions = _question_of(path, engine)
     with Store(path) as store:
-        draws: Sequence[Sequence[Draw]] = Model("api", engine, store).draws(_wanted(_MOST))
-        found = store.get([draw.key for each in draws for draw in each])
-    keys = {draw.key: draw.request.messages[0].content for each in draws for draw in each}
-    return Counter(keys[key] for key in found)
+        return Counter(questions[key] for key in store.get(list(questions)))
 
 
 @contextlib.contextmanager
@@ -556,6 +597,11 @@ HISTORIES = st.one_of(
         concurrency=st.integers(1, 3),
     ),
     st.builds(
-        History, st.just(True), _RUNS, _calls(EXACT_LINES) | _calls((*EXACT_LINES, *VAGUE, *BROKEN_LINES)), _ENDINGS
+        History,
+        st.just(True),
+        _RUNS,
+        _calls(EXACT_LINES) | _calls((*EXACT_LINES, *VAGUE, *BROKEN_LINES)),
+        st.just(()) | _ENDINGS,
+        concurrency=st.just(1),
     ),
 )

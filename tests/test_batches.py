@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from divcon.lm import Message, Model, Request, Sampling, Store
+from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.batches import BatchedOpenAI
+from divcon.lm.ledger import Charge, Lease, Quote
 from divcon.lm.openai import OpenAI
 from divcon.lm.prices import Price, batched
 from divcon.lm.settings import OpenAISettings
 from divcon.tasks.errors import ConfigError, ModelError
 
+from .billing import Ending, History, Provider, Unconnected
 from .upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving
 
 HALF = batched(Price(PROMPT_PRICE, COMPLETION_PRICE))
@@ -90,6 +95,58 @@ def test_a_batch_cut_short_keeps_every_line_that_can_be_read(tmp_path: Path, mon
                 assert len(store) == 40 and store.spend().unknown == 0
                 assert store.spend().known == pytest.approx(server.bill()["said"])
         assert server.bill()["requests"] == 40
+
+
+def test_a_batch_that_an_older_store_submitted_is_kept_whole_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores of format 4 did not keep what a batch had asked for; what was uploaded says it."""
+    import openai.resources
+
+    path = tmp_path / "store.sqlite"
+    with misbehaving() as server:
+        with monkeypatch.context() as patched, Store(path) as store:
+            patched.setattr(openai.resources.Batches, "retrieve", None)
+            with pytest.raises(TypeError):
+                Model("api", engine(server.url), store)(asked(8))
+        with contextlib.closing(sqlite3.connect(path)) as old:
+            old.executescript(
+                "ALTER TABLE batch DROP COLUMN requests; ALTER TABLE batch DROP COLUMN started; PRAGMA user_version=4;"
+            )
+        with Store(path) as store:
+            Model("api", engine(server.url), store)(asked(2))
+            assert len(store) == 8 and store.spend().unknown == 0
+            assert store.spend().known == pytest.approx(server.bill()["said"])
+        assert server.bill()["requests"] == 8
+
+
+def test_a_batch_is_booked_once_when_two_processes_wait_for_it(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.sqlite") as mine, Store(tmp_path / "store.sqlite") as theirs:
+        (draw,) = Model("m", Scripted("x"), mine).draws(asked(1))[0]
+        mine.reserve([draw], "m", Lease("token", 60), Quote(1.0, "{}"), token="token")
+        (batch,) = theirs.batches("m")
+        completion = Completion("x", "stop", Usage(1, 1))
+        mine.close_batch(batch, [(draw, completion)], {draw.key: Charge(0.25)}, "batch completed")
+        theirs.close_batch(batch, [], {draw.key: Charge(0.0)}, "batch completed")
+        assert theirs.spend() == (0.25, 0.0) and theirs.ledger.outcomes() == {"stored": 1}
+        assert theirs.asked(batch)[draw.key].request == replace(draw.request, n=1)
+
+
+def test_an_output_that_is_gone_for_good_is_given_up_after_a_month(tmp_path: Path) -> None:
+    """And counts at its worst; until then the run stops, and nothing is bought anew."""
+    history = History(True, (), (), (Ending(download="404 for good"),))
+    provider = Provider(history)
+    with Store(tmp_path / "store.sqlite") as store:
+        unconnected = Unconnected(provider, HALF, 0, 1)
+        model = Model("api", BatchedOpenAI(unconnected, poll=0.0), store)
+        for _ in range(2):
+            with pytest.raises(
+                ModelError, match="does not hand out the output of batch batch-0; nothing of it is lost"
+            ):
+                model(asked(2))
+        store._db.execute("UPDATE batch SET started = started - 31 * 86400")
+        model(asked(2))
+        assert len(store) == 2 and store.spend().known < sum(provider.bills.values()) < store.spend().most
 
 
 def test_creating_a_batch_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 
 from .billing import (
     BROKEN,
@@ -23,7 +23,7 @@ from .billing import (
 SIZES = (0, 3)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, phases=[Phase.reuse, Phase.generate, Phase.shrink])
 @given(HISTORIES)
 def test_the_ledger_holds_the_bill_and_nothing_delivered_is_bought_twice(history: History) -> None:
     replay(history)
