@@ -1,8 +1,9 @@
 """What becomes of a run whose server or process fails.
 
-    python -m bench.reliability [faults|throughput|kills|processes]
+    python -m bench.reliability [faults|money|throughput|kills|processes [COUNT]]...
 
-Everything runs against `tests/upstream.py` on this machine. docs/reliability.md holds the figures.
+COUNT is how many calls, histories, kills or processes. `money` needs no socket; everything else runs against
+`tests/upstream.py` on this machine. docs/reliability.md holds the figures.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
+from hypothesis import HealthCheck, given, settings
 from openai import AsyncOpenAI
 
 from divcon.lm import Message, Model, Request, Sampling, Store, retry
 from divcon.lm.openai import Limits, OpenAI
 from divcon.lm.prices import Price
+from tests.histories import HISTORIES, History, replay
 from tests.upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving
 
 PRICE = Price(PROMPT_PRICE, COMPLETION_PRICE)
@@ -60,6 +64,29 @@ def faults(calls: int = 10_000) -> None:
         print(f"the ledger's known ${spend.known:.6f}; the server's clear bill ${bill['said']:.6f}")
         print(f"the ledger's unknown, at worst ${spend.unknown:.6f}; the server's unclear bill ${bill['unclear']:.6f}")
         print(f"attempts without an outcome: {store.unsettled()}")
+
+
+def money(histories: int = 5_000) -> None:
+    """The ledger's range against the bill, through random histories of kills, failures and misreports."""
+    tried = Counter[str]()
+
+    @settings(max_examples=histories, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(HISTORIES)
+    def hold(history: History) -> None:
+        tried["batches" if history.is_batched else "calls"] += 1
+        tried["kills"] += sum(run.lives is not None for run in history.runs)
+        tried["faults"] += len(history.calls)
+        replay(history)
+
+    began = time.monotonic()
+    hold()
+    print(
+        f"{tried['calls']:,} histories of calls and {tried['batches']:,} of batches, {time.monotonic() - began:.0f} s;"
+    )
+    print(
+        f"{tried['kills']:,} runs were to be killed, {tried['faults']:,} faults to happen; every bill was in its range,"
+    )
+    print("and nothing delivered was bought twice")
 
 
 def throughput(calls: int = 2_000, latency: float = 0.1) -> None:
@@ -227,7 +254,13 @@ def processes(number: int = 4) -> None:
         print(f"the ledger {spend}, the server's bill ${bill['said']:.4f}")
 
 
+ALL: dict[str, Callable[..., None]] = {each.__name__: each for each in (faults, money, throughput, kills, processes)}
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ("faults", "throughput", "kills", "processes"):
-        print(f"\n{name}")
-        {"faults": faults, "throughput": throughput, "kills": kills, "processes": processes}[name]()
+    words = sys.argv[1:] or list(ALL)
+    for i, word in enumerate(words):
+        if word.isdigit():
+            continue
+        print(f"\n{word}")
+        ALL[word](*map(int, [count for count in words[i + 1 : i + 2] if count.isdigit()]))

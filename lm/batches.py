@@ -11,29 +11,32 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..tasks.errors import ConfigError, ModelError
 from ..tasks.rows import Row, readable
-from .completion import Completion, Draw
+from .completion import Completion, Draw, Request
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
-from .estimate import at_most, estimated
-from .ledger import Batch, Lease
+from .ledger import Batch, Charge, Lease
+from .lines import free, read_line, readable_lines, rows, submitted, together
 from .openai import OpenAI
-from .reply import read
-from .retry import CallError
 from .store import Store
 
 if TYPE_CHECKING:
     import openai
+    from openai import types
 
 _DAY = 25 * 3600.0
 """Seconds after which a batch is over, whatever happens."""
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
+_KEPT = 30 * 86_400.0
+"""Seconds for which an output is looked for; OpenAI keeps it for as long."""
+_LOOKS = 3
+"""How often what should be there is looked for before it counts as missing."""
 _TOKEN = "divcon"
 """The name of the metadata that a batch is found by."""
 
@@ -46,7 +49,6 @@ class BatchedOpenAI:
         requests it holds at most, `attempts` how often a request may fail.
         """
         self._engine = engine
-        self._price = engine.price
         self._poll = poll
         self._size = size
         self._attempts = attempts
@@ -90,9 +92,7 @@ class BatchedOpenAI:
         import openai
 
         try:
-            with openai.OpenAI(
-                api_key=self._engine.key(), base_url=self._engine.base_url, timeout=120.0, max_retries=retries
-            ) as client:
+            with self._engine.connect_for_batches(retries) as client:
                 yield client
         except openai.APIStatusError as error:
             text = self._engine.scrubbed(
@@ -106,11 +106,8 @@ class BatchedOpenAI:
     def _submit(self, client: openai.OpenAI, store: Store, draws: list[Draw]) -> Finished:
         """Submit a batch, and write down that it is; what another process has bought meanwhile."""
         token = secrets.token_hex(8)
-        most = max(draws, key=lambda draw: at_most(draw.request.messages)).request
-        limit = max(draw.request.sampling.max_tokens for draw in draws)
-        quote = self._price.quote(at_most(most.messages), limit) if self._price else None
-        lease = Lease(token, _DAY)
-        reserved = store.reserve(draws, self._engine.name, lease, quote, self._engine.budget, token)
+        quote, budget = self._engine.quote(draws), self._engine.budget
+        reserved = store.reserve(draws, self._engine.name, Lease(token, _DAY), quote, budget, token)
         ours = [draw for draw in draws if draw.key in reserved.attempts]
         if ours:
             lines = [
@@ -126,12 +123,12 @@ class BatchedOpenAI:
             file = client.files.create(file=("divcon.jsonl", contents), purpose="batch")
             # Repeated after a time-out it might be there twice; its token finds it instead.
             batch = client.with_options(max_retries=0).batches.create(
-                input_file_id=file.id,
+                input_file_id=self._number(file),
                 endpoint="/v1/chat/completions",
                 completion_window="24h",
                 metadata={_TOKEN: token},
             )
-            store.name_batch(token, batch.id)
+            store.name_batch(token, self._number(batch))
         elif not reserved.stored:
             time.sleep(self._poll)  # another process is buying all of it
         found = store.get(reserved.stored)
@@ -140,26 +137,103 @@ class BatchedOpenAI:
     def _collect(
         self, client: openai.OpenAI, store: Store, batch: Batch, wanted: dict[str, Draw], failures: Counter[str]
     ) -> Finished:
-        """Wait for a batch to end, and settle its attempts; the samples that it brought."""
+        """Wait for a batch to end, keep all that it brought and settle its attempts; the wanted samples in it."""
         number = batch.number or self._find(client, batch.token)
         if number is None:
-            store.close_batch(batch.token, [], list(batch.attempts.values()), "never submitted", list(batch.attempts))
+            store.close_batch(batch, [], dict.fromkeys(batch.attempts, free(self._engine)), "never submitted")
             return []
         self._submitted = len(batch.attempts)
-        while (ended := client.batches.retrieve(number)).status not in _ENDED:
-            time.sleep(self._poll)
+        ended = self._wait(client, number, batch)
         self._submitted = 0
-        lines = [*_lines(client, ended.output_file_id), *_lines(client, ended.error_file_id)]
-        got: list[tuple[int, Draw, Completion, float | None]] = []
+        status = ended.status if ended else "gone"
+        lines = self._output(client, ended, batch) if ended else []
+        draws = self._asked(client, store, batch, ended) | {k: wanted[k] for k in batch.attempts.keys() & wanted.keys()}
+        got, charges = self._read(lines, batch, draws)
+        for key in batch.attempts.keys() - charges.keys():  # nothing says that the server did not work on it
+            charges[key] = free(self._engine) if ended and _never_began(ended) else Charge(None)
+        store.close_batch(batch, list(got.values()), charges, f"batch {status}")
+        self._judge(status, [key for key in batch.attempts if key not in got], wanted, failures)
+        return [(draw, sample) for key, (draw, sample) in got.items() if key in wanted]
+
+    def _read(
+        self, lines: Sequence[Row], batch: Batch, draws: Mapping[str, Draw]
+    ) -> tuple[dict[str, tuple[Draw, Completion]], dict[str, Charge]]:
+        """The samples in a batch's output and what its lines cost, by key. Lines of others' keys are passed over."""
+        got: dict[str, tuple[Draw, Completion]] = {}
+        charges: dict[str, list[Charge]] = {}
         for line in lines:
             key = str(line.get("custom_id"))
-            if key in batch.attempts and key in wanted and (bought := self._read(line, wanted[key])):
-                got.append((batch.attempts[key], wanted[key], *bought))
-        kept = {draw.key for _, draw, _, _ in got}
-        lost = [key for key in batch.attempts if key not in kept]
-        store.close_batch(batch.token, got, [batch.attempts[key] for key in lost], f"batch {ended.status}", lost)
-        self._judge(ended.status, lost, wanted, failures)
-        return [(draw, completion) for _, draw, completion, _ in got]
+            if key not in batch.attempts:
+                continue
+            sample, charge = read_line(line, draws.get(key) or Draw(Request(()), 0, key), self._engine)
+            charges.setdefault(key, []).append(charge)
+            if sample and key in draws:
+                got.setdefault(key, (draws[key], sample))
+        return got, {key: together(each) for key, each in charges.items()}
+
+    def _asked(self, client: openai.OpenAI, store: Store, batch: Batch, ended: types.Batch | None) -> dict[str, Draw]:
+        """What was asked for, by key: from the store, or from what was uploaded, where the store is an older one."""
+        import openai
+
+        if batch.requests or ended is None:
+            return store.asked(batch)
+        try:
+            lines = readable(client.files.content(ended.input_file_id).text)
+        except openai.NotFoundError:
+            return {}
+        return {draw.key: draw for draw in map(submitted, lines) if draw}
+
+    def _wait(self, client: openai.OpenAI, number: str, batch: Batch) -> types.Batch | None:
+        """The batch when it has ended; None when the server has forgotten it."""
+        import openai
+
+        strange = 0
+        while strange < _LOOKS:
+            try:
+                found = client.batches.retrieve(number)
+            except openai.NotFoundError:
+                if _is_old(batch):
+                    return None
+                raise
+            status = getattr(found, "status", None)
+            if status in _ENDED:
+                return found
+            strange = strange + 1 if status is None else 0
+            time.sleep(self._poll)
+        raise ModelError(
+            f"{self._engine.name} does not say how its batch {number} stands; the same command looks again"
+        )
+
+    def _output(self, client: openai.OpenAI, ended: types.Batch, batch: Batch) -> list[Row]:
+        """The lines of a batch's output and errors, downloaded again while some are missing.
+
+        Raises ModelError when the output cannot be downloaded now.
+        """
+        texts: dict[str, str] = {file: "" for file in (ended.output_file_id, ended.error_file_id) if file}
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(self._poll)
+            found = {file: self._download(client, file) for file in texts}
+            if _is_whole(ended, list(found.values())):
+                break
+            texts = {file: max(text, found[file] or "", key=readable_lines) for file, text in texts.items()}
+        else:
+            if ended.output_file_id and not readable_lines(texts[ended.output_file_id]) and not _is_old(batch):
+                raise ModelError(
+                    f"{self._engine.name} does not hand out the output of batch {ended.id}; nothing of it is lost, and "
+                    "the same command tries again"
+                )
+            found = dict(texts)
+        return [row for text in found.values() for row in rows(text or "")]
+
+    def _download(self, client: openai.OpenAI, file: str) -> str | None:
+        """A file's text; None when the server has none now."""
+        import openai
+
+        try:
+            return client.files.content(file).text
+        except openai.APIStatusError:
+            return None
 
     def _judge(self, status: str, lost: Sequence[str], wanted: dict[str, Draw], failures: Counter[str]) -> None:
         """Raise ModelError when a request has failed too often."""
@@ -168,27 +242,44 @@ class BatchedOpenAI:
         if failures and max(failures.values()) >= self._attempts:
             raise ModelError(f"{self._engine.name} failed the same requests in {self._attempts} batches ({status})")
 
-    def _read(self, line: Row, draw: Draw) -> tuple[Completion, float | None] | None:
-        """The sample in a line of a batch's output, and its price; None when the line is a failure."""
-        response = line.get("response") or {}
-        if line.get("error") or response.get("status_code") != 200:
-            return None
-        prompt, limit = estimated(draw.request.messages), draw.request.sampling.max_tokens
-        try:
-            reply = read(json.dumps(response.get("body")), 1, prompt, limit, 0.0)
-        except CallError:
-            return None
-        return reply.completions[0], self._price.dollars(reply.billed[0]) if self._price and reply.is_known else None
-
     def _find(self, client: openai.OpenAI, token: str) -> str | None:
-        """The batch that was created just before the process died, if it was."""
-        for batch in client.batches.list(limit=100):
-            if (batch.metadata or {}).get(_TOKEN) == token:
-                return batch.id
+        """The batch that was created just before the process died, if it was; a list may lag behind."""
+        for look in range(_LOOKS):
+            if look:
+                time.sleep(self._poll)
+            seen: set[str] = set()
+            for batch in client.batches.list(limit=100):
+                number = self._number(batch)
+                if number in seen:  # a server that pays no heed to `after`
+                    break
+                seen.add(number)
+                if isinstance(batch.metadata, dict) and batch.metadata.get(_TOKEN) == token:
+                    return number
         return None
 
+    def _number(self, created: object) -> str:
+        """What the server calls a file or a batch. Raises ModelError where it answers with something else."""
+        number = getattr(created, "id", None)
+        if not isinstance(number, str):
+            raise ModelError(f"{self._engine.name} does not answer as the Batch API does; the same command goes on")
+        return number
 
-def _lines(client: openai.OpenAI, file: str | None) -> Iterator[Row]:
-    """The lines of a file of the API; one that cannot be read is a failure like any other."""
-    if file is not None:
-        yield from readable(client.files.content(file).text)
+
+def _never_began(ended: types.Batch) -> bool:
+    """Whether the server refused a batch before it worked on any of it: its input was no good."""
+    counts = ended.request_counts
+    has_begun = ended.in_progress_at or ended.output_file_id or ended.error_file_id
+    return ended.status == "failed" and not has_begun and not (counts and (counts.completed or counts.failed))
+
+
+def _is_whole(ended: types.Batch, texts: Sequence[str | None]) -> bool:
+    """Whether the files that were downloaded hold as many lines as the server counts, and all can be read."""
+    counts = ended.request_counts
+    expected = (counts.completed or 0) + (counts.failed or 0) if counts else 0
+    lines = sum(bool(line.strip()) for text in texts for line in (text or "").split("\n"))
+    return None not in texts and expected <= lines == sum(readable_lines(text or "") for text in texts)
+
+
+def _is_old(batch: Batch) -> bool:
+    """Whether nobody keeps a batch's output any more."""
+    return batch.started is not None and time.time() - batch.started > _KEPT

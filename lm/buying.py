@@ -17,16 +17,14 @@ from typing import TYPE_CHECKING
 from ..tasks.errors import ConfigError, DivconError, ModelError
 from .completion import Draw, Request
 from .engine import Finished
-from .estimate import at_most, estimated
+from .estimate import estimated
 from .ledger import Lease, Reserved
 from .pace import Crowd, Rate
-from .reply import Reply, read
+from .reply import Reply, read, stated
 from .retry import CallError, pause, refusal
 from .store import Store
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
     from .openai import OpenAI
 
 _POLL = 0.2
@@ -72,7 +70,7 @@ class Buying:
     async def _run(self, wanted: Sequence[Draw]) -> None:
         self._crowd = Crowd(self._limits.concurrency)
         self._requests, self._tokens = Rate(self._limits.requests_per_minute), Rate(self._limits.tokens_per_minute)
-        self._client = self._open()
+        self._client = self._engine.connect()
         waiting = iter(_calls(wanted, together=self._engine.together))
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -81,11 +79,6 @@ class Buying:
                     tasks.create_task(self._work(waiting, i * _APART))
         finally:
             await self._client.close()
-
-    def _open(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI
-
-        return AsyncOpenAI(api_key=self._engine.key(), base_url=self._engine.base_url, timeout=None, max_retries=0)
 
     async def _work(self, waiting: Iterator[list[Draw]], delay: float) -> None:
         """Take one call after another until there are none, or something has failed for good."""
@@ -149,10 +142,8 @@ class Buying:
         return left + others
 
     def _reserve(self, draws: list[Draw]) -> Reserved:
-        request, price = draws[0].request, self._engine.price
-        quote = price.quote(at_most(request.messages), request.sampling.max_tokens) if price else None
         lease = Lease(self._engine.owner, 2 * self._limits.timeout + _GRACE)  # to wait for a place, and for an answer
-        return self._store.reserve(draws, self._engine.name, lease, quote, self._engine.budget)
+        return self._store.reserve(draws, self._engine.name, lease, self._engine.quote(draws[:1]), self._engine.budget)
 
     async def _send(self, draws: list[Draw], attempts: dict[str, int]) -> list[Draw]:
         """Send one call and settle its attempts; the draws that it brought no sample for."""
@@ -161,24 +152,30 @@ class Buying:
             async with self._crowd.place():
                 self._engine.at_once = self._crowd.running
                 if self._is_over():
-                    self._fail(draws, rows, "not sent", billed=False)
+                    self._fail(draws, rows, CallError("not sent", billed="no"))
                     return []
                 reply = await self._ask(draws)
         except CallError as error:
-            self._fail(draws, rows, self._engine.scrubbed(str(error)), billed=error.billed != "no")
+            self._fail(draws, rows, error)
             raise
         self._crowd.served()
         return self._settle(draws, rows, reply)
 
-    def _fail(self, draws: list[Draw], rows: list[int], cause: str, *, billed: bool) -> None:
-        dollars = None if billed or self._engine.price is None else 0.0
-        self._store.fail(rows, cause, [dollars] * len(rows), [draw.key for draw in draws])
+    def _fail(self, draws: list[Draw], rows: list[int], error: CallError) -> None:
+        may_be_billed = error.billed != "no"
+        dollars = None if may_be_billed or self._engine.price is None else 0.0
+        worst = self._engine.worst(draws, error.stated) / len(rows) if may_be_billed else 0.0
+        cause = self._engine.scrubbed(str(error))
+        self._store.fail(rows, cause, [dollars] * len(rows), [draw.key for draw in draws], worst)
 
     def _settle(self, draws: list[Draw], rows: list[int], reply: Reply) -> list[Draw]:
-        price = self._engine.price
+        """Keep what came. A usage that can be believed is of the whole call: what did not come adds nothing to it."""
         got = list(zip(draws, reply.completions, strict=False))
-        dollars = [price.dollars(usage) if price and reply.is_known else None for usage in reply.billed]
-        self._store.settle(rows[: len(got)], got, dollars)
+        price = self._engine.price if reply.is_known else None
+        worst = 0.0 if reply.is_known else self._engine.worst(draws, reply.stated, reply.beyond) / len(got)
+        self._store.settle(
+            rows[: len(got)], got, [price.dollars(usage) if price else None for usage in reply.billed], worst
+        )
         self._arrived.put(got)
         if left := draws[len(got) :]:
             # It may be a server that does not know `n`: the others are asked for one by one.
@@ -196,7 +193,8 @@ class Buying:
         except TimeoutError as error:
             raise CallError(_TIMED_OUT, billed="perhaps", crowded=True) from error
         except openai.APIStatusError as error:
-            raise refusal(error.status_code, error.code, error.message, error.response.headers) from None
+            spoken_of = stated(error.response.text)
+            raise refusal(error.status_code, error.code, error.message, error.response.headers, spoken_of) from None
         except openai.APIConnectionError as error:
             refused = "Connect" in type(error.__cause__).__name__
             cause = "no connection" if refused else "the connection broke"

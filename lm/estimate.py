@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from .completion import Message
@@ -13,5 +14,19 @@ def estimated(messages: Sequence[Message]) -> int:
 
 
 def at_most(messages: Sequence[Message]) -> int:
-    """More than it has: no tokenizer makes more than one of a byte, and chat templates add a few."""
-    return sum(len(message.content.encode()) + 16 for message in messages) + 16
+    """More than it has: no tokenizer makes more than one of a byte of what it reads, and chat templates add some."""
+    return sum(_bytes(message.content) + _TURN for message in messages) + _TEMPLATE
+
+
+_TURN = 16
+"""Tokens around a turn, its role among them."""
+_TEMPLATE = 1024
+"""Tokens of a system prompt that a chat template brings along: Mistral Small 3.1 has about 600, gpt-oss about 100."""
+
+
+def _bytes(text: str) -> int:
+    """Of the text, or of the longest form that a tokenizer may bring it to: NFKC makes 18 characters of U+FDFA."""
+    if text.isascii():
+        return len(text)
+    forms = (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFKC", text))
+    return max(len(form.encode(errors="surrogatepass")) for form in forms)

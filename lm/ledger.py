@@ -35,7 +35,9 @@ CREATE TABLE batch (
   token     TEXT PRIMARY KEY,
   model     TEXT NOT NULL,
   number    TEXT,                       -- the server's; NULL while nobody knows
-  attempts  TEXT NOT NULL               -- JSON: attempts by key
+  attempts  TEXT NOT NULL,              -- JSON: attempts by key
+  requests  TEXT,                       -- JSON: rows of `request` by key; NULL in a store that did not know them
+  started   REAL                        -- Unix time; NULL likewise
 );
 CREATE TABLE lease (
   key      TEXT PRIMARY KEY,
@@ -52,6 +54,11 @@ CREATE TABLE lease (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT 
 CREATE TABLE batch (token TEXT PRIMARY KEY, model TEXT NOT NULL, number TEXT, attempts TEXT NOT NULL);
 """
 """From the tables of stores that had no money in them."""
+REQUESTS = """
+ALTER TABLE batch ADD COLUMN requests TEXT;
+ALTER TABLE batch ADD COLUMN started REAL;
+"""
+"""From the tables of stores whose batches did not know what they had asked for."""
 
 
 _KEYS_A_QUERY = 500
@@ -98,6 +105,19 @@ class Batch(NamedTuple):
     """The server's."""
     attempts: dict[str, int]
     """By key."""
+    requests: dict[str, int]
+    """By key: the store's number of what was asked; empty in stores of before."""
+    started: float | None
+    """Unix time."""
+
+
+class Charge(NamedTuple):
+    """What an attempt turned out to cost."""
+
+    dollars: float | None
+    """None where nobody knows."""
+    worst: float = 0.0
+    """What it may have cost where nobody knows, should that be more than was reserved."""
 
 
 def this_process() -> str:
@@ -183,28 +203,37 @@ class Ledger:
         self._db.executemany("INSERT OR REPLACE INTO lease VALUES (?, ?, ?)", rows)
         return busy
 
-    def open_batch(self, token: str, model: str, attempts: dict[str, int]) -> None:
-        self._db.execute("INSERT INTO batch VALUES (?, ?, NULL, ?)", (token, model, json.dumps(attempts)))
+    def open_batch(self, token: str, model: str, attempts: dict[str, int], requests: dict[str, int]) -> None:
+        row = (token, model, json.dumps(attempts), json.dumps(requests), time.time())
+        self._db.execute("INSERT INTO batch VALUES (?, ?, NULL, ?, ?, ?)", row)
 
     def name_batch(self, token: str, number: str) -> None:
         self._db.execute("UPDATE batch SET number = ? WHERE token = ?", (number, token))
 
-    def close_batch(self, token: str) -> None:
-        self._db.execute("DELETE FROM batch WHERE token = ?", (token,))
+    def close_batch(self, token: str) -> bool:
+        """Whether it was still open; another process may have closed it."""
+        return bool(self._db.execute("DELETE FROM batch WHERE token = ?", (token,)).rowcount)
 
     def batches(self, model: str) -> list[Batch]:
         """What a model was asked by batches that have not been collected, the oldest first."""
-        rows = self._db.execute("SELECT token, number, attempts FROM batch WHERE model = ? ORDER BY rowid", (model,))
-        return [Batch(token, number, json.loads(attempts)) for token, number, attempts in rows]
+        rows = self._db.execute(
+            "SELECT token, number, attempts, requests, started FROM batch WHERE model = ? ORDER BY rowid", (model,)
+        )
+        return [
+            Batch(token, number, json.loads(attempts), json.loads(requests or "{}"), started)
+            for token, number, attempts, requests, started in rows
+        ]
 
     def release(self, keys: Sequence[str]) -> None:
         self._db.executemany("DELETE FROM lease WHERE key = ?", [(key,) for key in keys])
 
-    def close(self, attempts: Sequence[int], outcome: str, dollars: Sequence[float | None]) -> None:
-        """Write down how attempts ended; None is a cost that nobody knows."""
+    def close(self, attempts: Sequence[int], outcome: str, charges: Sequence[Charge]) -> None:
+        """Write down how attempts ended, and what they cost."""
         now = time.time()
-        rows = [(now, outcome, cost, attempt) for attempt, cost in zip(attempts, dollars, strict=True)]
-        self._db.executemany("UPDATE attempt SET finished = ?, outcome = ?, dollars = ? WHERE id = ?", rows)
+        rows = [(now, outcome, *charge, attempt) for attempt, charge in zip(attempts, charges, strict=True)]
+        self._db.executemany(
+            "UPDATE attempt SET finished = ?, outcome = ?, dollars = ?, reserved = max(reserved, ?) WHERE id = ?", rows
+        )
 
     def unsettled(self) -> int:
         """How many attempts have no outcome."""

@@ -6,6 +6,7 @@ The SDK's own retries are off, since nobody could count them: every attempt is i
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import threading
@@ -14,22 +15,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ..tasks.errors import ConfigError
 from .buying import Buying
-from .completion import Draw
+from .completion import Draw, Usage
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
-from .ledger import this_process
+from .estimate import at_most
+from .ledger import Quote, this_process
 from .prices import Price
 from .redact import redactor
 from .store import Store
 
+if TYPE_CHECKING:
+    import openai
+
 TokensKey = Literal["max_tokens", "max_completion_tokens"]
 _SHORT = 4
 """Characters of a key that is no secret, but a word such as `none`."""
+_FIXED = frozenset(
+    {"model", "models", "messages", "n", "best_of", "max_tokens", "max_completion_tokens", "stream", "use_beam_search"}
+)
+"""What a request's cost is computed from."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,10 @@ class OpenAI:
         prompt in one request. `tokens_key` is what the server calls the limit of a completion. `clean` is done to every
         message, and `extra` is sent with every request, for servers that want it.
         """
+        if fixed := sorted(_FIXED & extra.keys()):
+            raise ConfigError(
+                f"extra holds {', '.join(fixed)}, which the engine decides on: what a call costs depends on it"
+            )
         if budget is not None and price is None:
             raise ConfigError(f"max_usd cannot be kept: the price of {model} is unknown; give it under price")
         self.model = model
@@ -108,6 +121,18 @@ class OpenAI:
         """The key, from the environment."""
         return key(self._api_key_env)
 
+    def connect(self) -> openai.AsyncOpenAI:
+        """A client that makes no call twice by itself: nobody could count it."""
+        import openai
+
+        return openai.AsyncOpenAI(api_key=self.key(), base_url=self.base_url, timeout=None, max_retries=0)
+
+    def connect_for_batches(self, retries: int) -> openai.OpenAI:
+        """A client for calls that are not billed, which it may repeat."""
+        import openai
+
+        return openai.OpenAI(api_key=self.key(), base_url=self.base_url, timeout=120.0, max_retries=retries)
+
     def scrubbed(self, text: str) -> str:
         """A server's words without the key, should it repeat it."""
         return without_key(text, self.key())
@@ -132,6 +157,24 @@ class OpenAI:
             **options,
             **self._extra,
         }
+
+    def quote(self, draws: Sequence[Draw]) -> Quote | None:
+        """What each of these samples may cost at most; None without a price."""
+        if self.price is None:
+            return None
+        extra = len(json.dumps(dict(self._extra))) if self._extra else 0
+        cleaned = {draw.request.messages: None for draw in draws}
+        prompt = max(at_most([m._replace(content=self._clean(m.content)) for m in messages]) for messages in cleaned)
+        return self.price.quote(prompt + extra, max(draw.request.sampling.max_tokens for draw in draws))
+
+    def worst(self, draws: Sequence[Draw], stated: Usage | None, beyond: int = 0) -> float:
+        """Dollars that a call for these samples may have cost, when nobody knows: what was reserved for it and `beyond`
+        more completion tokens, or what the server has `stated`, should that be more.
+        """
+        if self.price is None:
+            return 0.0
+        reserved = sum(quote.dollars for draw in draws if (quote := self.quote([draw])))
+        return max(reserved + self.price.at_most(Usage(0, beyond)), self.price.at_most(stated or Usage()))
 
     def pulse(self) -> Pulse:
         return Pulse(self.at_once, dict(self.retries))

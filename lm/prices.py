@@ -31,7 +31,13 @@ class Price:
 
     def quote(self, prompt_tokens: int, completion_tokens: int) -> Quote:
         """What a sample may cost at most, with the rates to be written beside it."""
-        return Quote(self.dollars(Usage(prompt_tokens, completion_tokens)), self.stamp)
+        return Quote(self.at_most(Usage(prompt_tokens, completion_tokens)), self.stamp)
+
+    def at_most(self, usage: Usage) -> float:
+        """What tokens cost where it is unknown which of them come from the cache."""
+        return (
+            usage.prompt_tokens * max(self.prompt, self.cached or 0.0) + usage.completion_tokens * self.completion
+        ) / 1e6
 
     @property
     def stamp(self) -> str:

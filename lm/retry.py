@@ -1,7 +1,7 @@
 """Which failed calls are made again, after how long, and whether they may have been billed.
 
-A call that certainly was not served (429, 5xx, no connection) is made again and costs nothing. One that may have been
-(a broken answer, a timeout) is made again and counts at its worst. One that can never succeed (a wrong key, an unknown
+A call that certainly was not served (429, no connection) is made again and costs nothing. One that may have been (5xx,
+a broken answer, a timeout) is made again and counts at its worst. One that can never succeed (a wrong key, an unknown
 model, an empty account) is not made again.
 """
 
@@ -13,11 +13,17 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
+from .completion import Usage
+
 Billed = Literal["no", "perhaps"]
 
 LONGEST = 60.0
 """Seconds between two attempts at most, whatever a server asks for."""
-_REFUSED_TOO_EARLY = (408, 409, 425, 429)
+_AGAIN = (408, 409, 425, 429)
+_WORKED_ON = (408, 499)
+"""Statuses below 500 of a call that ended while it was worked on; Azure bills some of them."""
+_FILTERED = frozenset({"content_filter", "content_policy_violation"})
+"""Codes of refusals that a model decided on, which Azure bills as well."""
 _EMPTY_ACCOUNT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
@@ -25,10 +31,19 @@ class CallError(Exception):
     """A call that brought nothing; its text is the cause, without what changes from call to call."""
 
     def __init__(
-        self, cause: str, *, billed: Billed, again: bool = True, wait: float | None = None, crowded: bool = False
+        self,
+        cause: str,
+        *,
+        billed: Billed,
+        again: bool = True,
+        wait: float | None = None,
+        crowded: bool = False,
+        stated: Usage | None = None,
     ) -> None:
         super().__init__(cause)
         self.billed = billed
+        self.stated = stated
+        """The most tokens that the server's answer speaks of; None when it speaks of none."""
         self.again = again
         """Whether the same call may succeed later."""
         self.wait = wait
@@ -37,14 +52,19 @@ class CallError(Exception):
         """Whether fewer calls at once may help."""
 
 
-def refusal(status: int, code: str | None, message: str, headers: Mapping[str, str]) -> CallError:
-    """What a status other than 200 means."""
+def refusal(
+    status: int, code: str | None, message: str, headers: Mapping[str, str], stated: Usage | None = None
+) -> CallError:
+    """What a status other than 200 means. A proxy's 5xx does not say whether the server behind it has worked."""
     if code in _EMPTY_ACCOUNT:
         return CallError("the account has no quota left", billed="no", again=False)
-    if status in _REFUSED_TOO_EARLY or status >= 500:
+    is_refused = 400 <= status < 500 and status not in _WORKED_ON and code not in _FILTERED
+    billed: Billed = "no" if is_refused else "perhaps"
+    if status in _AGAIN or status >= 500:
         crowded = status in (429, 503, 529)
-        return CallError(f"status {status}", billed="no", wait=asked_to_wait(headers), crowded=crowded)
-    return CallError(f"status {status}: {message}", billed="no", again=False)
+        wait = asked_to_wait(headers)
+        return CallError(f"status {status}", billed=billed, wait=wait, crowded=crowded, stated=stated)
+    return CallError(f"status {status}: {message}", billed=billed, again=False, stated=stated)
 
 
 def asked_to_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -18,13 +18,13 @@ from typing import NamedTuple, Self
 
 from ..tasks.errors import ConfigError
 from . import ledger
-from .completion import Completion, Draw, Request, Usage
-from .ledger import Batch, Lease, Ledger, Quote, Reserved, Spend
+from .completion import Completion, Draw, Message, Request, Sampling, Usage
+from .ledger import Batch, Charge, Lease, Ledger, Quote, Reserved, Spend
 from .wal import write_ahead
 
-FORMAT = 4
-"""The version of the tables. 1 had no table `checked`, 2 no money, 3 no scores; they are brought up to date. Others are
-refused."""
+FORMAT = 5
+"""The version of the tables. 1 had no table `checked`, 2 no money, 3 no scores, 4 no requests of batches; they are
+brought up to date. Others are refused."""
 
 _SAMPLES = """
 CREATE TABLE request (
@@ -63,9 +63,10 @@ _THINKING = "ALTER TABLE sample ADD COLUMN reasoning_tokens INTEGER NOT NULL DEF
 _SCORED = "ALTER TABLE sample ADD COLUMN certainty REAL;\n" + _SCORES
 _UPGRADES = {
     0: _SAMPLES + ledger.TABLES + _CHECKED + _SCORES,
-    1: _CHECKED + ledger.UPGRADE + _THINKING + _SCORED,
-    2: ledger.UPGRADE + _THINKING + _SCORED,
-    3: _SCORED,
+    1: _CHECKED + ledger.UPGRADE + _THINKING + _SCORED + ledger.REQUESTS,
+    2: ledger.UPGRADE + _THINKING + _SCORED + ledger.REQUESTS,
+    3: _SCORED + ledger.REQUESTS,
+    4: ledger.REQUESTS,
 }
 """What brings a store up to date, by the version it has; 0 is an empty file."""
 
@@ -240,7 +241,8 @@ class Store:
                 self.ledger.afford(quote.dollars * len(free), budget)
             attempts = dict(zip(free, self.ledger.begin(free, model, quote), strict=True))
             if token and attempts:
-                self.ledger.open_batch(token, model, attempts)
+                requests = self._requests([draw for draw in draws if draw.key in attempts])
+                self.ledger.open_batch(token, model, attempts, requests)
             return Reserved(attempts, stored, busy)
 
     def batches(self, model: str) -> list[Batch]:
@@ -252,40 +254,47 @@ class Store:
         with self._transaction():
             self.ledger.name_batch(token, number)
 
-    def close_batch(
-        self,
-        token: str,
-        got: Sequence[tuple[int, Draw, Completion, float | None]],
-        lost: Sequence[int],
-        outcome: str,
-        keys: Sequence[str],
-    ) -> None:
-        """Keep what a batch brought, close its attempts, and give up the keys of those that it lost, all or nothing.
+    def asked(self, batch: Batch) -> dict[str, Draw]:
+        """What a batch asked for, by key, as far as it is kept: the messages and the sampling."""
+        bodies = "SELECT id, body FROM request WHERE id IN (SELECT value FROM json_each(?))"
+        rows = self._db.execute(bodies, (json.dumps(list(set(batch.requests.values()))),))
+        found = {number: _request(body) for number, body in rows}
+        return {key: Draw(found[number], 0, key) for key, number in batch.requests.items() if number in found}
 
-        `got` is attempt, draw, completion and dollars of each sample. What a batch does not bring is not billed.
+    def close_batch(
+        self, batch: Batch, got: Sequence[tuple[Draw, Completion]], charges: Mapping[str, Charge], outcome: str
+    ) -> None:
+        """Keep what a batch brought, close all its attempts and give up their leases, all or nothing.
+
+        `charges` are by key, `outcome` is that of attempts that brought nothing. A batch that another process has
+        closed meanwhile stays as it is.
         """
+        stored = {draw.key for draw, _ in got}
         with self._transaction():
-            for _, draw, completion, _ in got:
+            if not self.ledger.close_batch(batch.token):
+                return
+            for draw, completion in got:
                 self._keep(draw, completion)
-            self.ledger.close([attempt for attempt, *_ in got], "stored", [dollars for *_, dollars in got])
-            self.ledger.close(lost, outcome, [0.0] * len(lost))
-            self.ledger.release([*keys, *(draw.key for _, draw, _, _ in got)])
-            self.ledger.close_batch(token)
+            for ended, keys in (("stored", stored), (outcome, batch.attempts.keys() - stored)):
+                self.ledger.close([batch.attempts[key] for key in keys], ended, [charges[key] for key in keys])
+            self.ledger.release(list(batch.attempts))
 
     def settle(
         self,
         attempts: Sequence[int],
         finished: Sequence[tuple[Draw, Completion]],
         dollars: Sequence[float | None] | None = None,
+        worst: float = 0.0,
     ) -> None:
         """Keep what came back, close its attempts and give up its leases, all or nothing.
 
-        `dollars` is what each attempt cost; None where nobody knows.
+        `dollars` is what each attempt cost; None where nobody knows, and then `worst` is what each may have cost,
+        should that be more than was reserved.
         """
         with self._transaction():
             for draw, completion in finished:
                 self._keep(draw, completion)
-            self.ledger.close(attempts, "stored", dollars or [None] * len(attempts))
+            self.ledger.close(attempts, "stored", _charges(attempts, dollars, worst))
             self.ledger.release([draw.key for draw, _ in finished])
 
     def fail(
@@ -294,10 +303,14 @@ class Store:
         outcome: str,
         dollars: Sequence[float | None] | None = None,
         keys: Sequence[str] = (),
+        worst: float = 0.0,
     ) -> None:
-        """Close attempts that brought nothing, and say why; `keys` are given up for others to buy."""
+        """Close attempts that brought nothing, and say why; `keys` are given up for others to buy.
+
+        `dollars` and `worst` are as in `settle`.
+        """
         with self._transaction():
-            self.ledger.close(attempts, outcome, dollars or [None] * len(attempts))
+            self.ledger.close(attempts, outcome, _charges(attempts, dollars, worst))
             self.ledger.release(keys)
 
     def unsettled(self) -> int:
@@ -344,6 +357,15 @@ class Store:
         rows = [(key, of.score, of.usage.prompt_tokens, of.usage.seconds) for key, of in found.items()]
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO score VALUES (?, ?, ?, ?)", rows)
+
+    def _requests(self, draws: Sequence[Draw]) -> dict[str, int]:
+        """The numbers of what is asked for, by key; what is new is written down."""
+        numbers: dict[Request, int] = {}
+        for request in dict.fromkeys(draw.request for draw in draws):
+            body = _body(request)
+            self._db.execute("INSERT OR IGNORE INTO request (body) VALUES (?)", (body,))
+            (numbers[request],) = self._db.execute("SELECT id FROM request WHERE body = ?", (body,)).fetchone()
+        return {draw.key: numbers[draw.request] for draw in draws}
 
     def _keep(self, draw: Draw, completion: Completion) -> None:
         body = _body(draw.request)
@@ -406,6 +428,10 @@ def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[start : start + _KEYS_A_QUERY] for start in range(0, len(keys), _KEYS_A_QUERY))
 
 
+def _charges(attempts: Sequence[int], dollars: Sequence[float | None] | None, worst: float) -> list[Charge]:
+    return [Charge(cost, worst if cost is None else 0.0) for cost in dollars or [None] * len(attempts)]
+
+
 def _body(request: Request) -> str:
     sampling = request.sampling
     return json.dumps(
@@ -418,3 +444,11 @@ def _body(request: Request) -> str:
         },
         ensure_ascii=False,
     )
+
+
+def _request(body: str) -> Request:
+    """The request of a body, without its template and whether log-probabilities were asked for."""
+    found = json.loads(body)
+    messages = tuple(Message(message["role"], message["content"]) for message in found["messages"])
+    stop = tuple(found["stop"])
+    return Request(messages, Sampling(found["temperature"], found["top_p"], found["max_tokens"], stop))

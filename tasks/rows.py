@@ -38,7 +38,7 @@ def readable(text: str) -> Iterator[Row]:
     for line in text.split("\n"):
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(found, dict):
             yield found

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from divcon.lm import Message, Model, Request, Sampling, Store
+from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.batches import BatchedOpenAI
+from divcon.lm.ledger import Charge, Lease, Quote
 from divcon.lm.openai import OpenAI
 from divcon.lm.prices import Price, batched
 from divcon.lm.settings import OpenAISettings
 from divcon.tasks.errors import ConfigError, ModelError
 
+from .histories import Ending, History, Provider, Unconnected
 from .upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving
 
 HALF = batched(Price(PROMPT_PRICE, COMPLETION_PRICE))
@@ -36,18 +41,19 @@ def test_a_batch_brings_every_sample_at_half_the_price() -> None:
     assert bill["requests"] == 60 and spend.known == pytest.approx(bill["said"]) and spend.unknown == 0
 
 
-def test_what_a_batch_failed_is_submitted_again_and_not_billed() -> None:
+def test_what_a_batch_failed_is_submitted_again_and_may_have_been_billed() -> None:
     with misbehaving(faults=0.3, seed=5) as server, Store() as store:
         Model("api", engine(server.url, attempts=12, size=20), store)(asked(50))
         assert len(store) == 50 and store.unsettled() == 0
         assert store.spend().known == pytest.approx(server.bill()["said"]) and server.bill()["twice"] == 0
+        assert store.spend().unknown > 0
 
 
 def test_a_request_that_always_fails_stops_the_run_and_keeps_the_others() -> None:
     with misbehaving(faults=1.0) as server, Store() as store:
         with pytest.raises(ModelError, match="failed the same requests in 3 batches"):
             Model("api", engine(server.url), store)(asked(5))
-        assert store.spend().most == 0 and store.batches("m at " + server.url[7:-3]) == []
+        assert store.spend().known == 0 < store.spend().unknown and store.batches("m at " + server.url[7:-3]) == []
 
 
 @pytest.mark.parametrize("moment", ["create", "name_batch", "retrieve"])
@@ -72,6 +78,75 @@ def test_a_run_that_dies_finds_its_batches_again(tmp_path: Path, monkeypatch: py
             assert len(store) == 8 and store.unsettled() == 0
             assert store.spend().known == pytest.approx(server.bill()["said"]) and store.spend().unknown == 0
         assert server.bill()["requests"] == 8
+
+
+def test_a_batch_cut_short_keeps_every_line_that_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the run that goes on wants fewer."""
+    import openai.resources
+
+    with misbehaving() as server:
+        with monkeypatch.context() as patched, Store(tmp_path / "store.sqlite") as store:
+            patched.setattr(openai.resources.Batches, "retrieve", None)
+            with pytest.raises(TypeError):
+                Model("api", engine(server.url), store)(asked(40))
+        for wanted in (10, 40):
+            with Store(tmp_path / "store.sqlite") as store:
+                Model("api", engine(server.url), store)(asked(wanted))
+                assert len(store) == 40 and store.spend().unknown == 0
+                assert store.spend().known == pytest.approx(server.bill()["said"])
+        assert server.bill()["requests"] == 40
+
+
+def test_a_batch_that_an_older_store_submitted_is_kept_whole_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores of format 4 did not keep what a batch had asked for; what was uploaded says it."""
+    import openai.resources
+
+    path = tmp_path / "store.sqlite"
+    with misbehaving() as server:
+        with monkeypatch.context() as patched, Store(path) as store:
+            patched.setattr(openai.resources.Batches, "retrieve", None)
+            with pytest.raises(TypeError):
+                Model("api", engine(server.url), store)(asked(8))
+        with contextlib.closing(sqlite3.connect(path)) as old:
+            old.executescript(
+                "ALTER TABLE batch DROP COLUMN requests; ALTER TABLE batch DROP COLUMN started; PRAGMA user_version=4;"
+            )
+        with Store(path) as store:
+            Model("api", engine(server.url), store)(asked(2))
+            assert len(store) == 8 and store.spend().unknown == 0
+            assert store.spend().known == pytest.approx(server.bill()["said"])
+        assert server.bill()["requests"] == 8
+
+
+def test_a_batch_is_booked_once_when_two_processes_wait_for_it(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.sqlite") as mine, Store(tmp_path / "store.sqlite") as theirs:
+        (draw,) = Model("m", Scripted("x"), mine).draws(asked(1))[0]
+        mine.reserve([draw], "m", Lease("token", 60), Quote(1.0, "{}"), token="token")
+        (batch,) = theirs.batches("m")
+        completion = Completion("x", "stop", Usage(1, 1))
+        mine.close_batch(batch, [(draw, completion)], {draw.key: Charge(0.25)}, "batch completed")
+        theirs.close_batch(batch, [], {draw.key: Charge(0.0)}, "batch completed")
+        assert theirs.spend() == (0.25, 0.0) and theirs.ledger.outcomes() == {"stored": 1}
+        assert theirs.asked(batch)[draw.key].request == replace(draw.request, n=1)
+
+
+def test_an_output_that_is_gone_for_good_is_given_up_after_a_month(tmp_path: Path) -> None:
+    """And counts at its worst; until then the run stops, and nothing is bought anew."""
+    history = History(True, (), (), (Ending(download="404 for good"),))
+    provider = Provider(history)
+    with Store(tmp_path / "store.sqlite") as store:
+        unconnected = Unconnected(provider, HALF, 0, 1)
+        model = Model("api", BatchedOpenAI(unconnected, poll=0.0), store)
+        for _ in range(2):
+            with pytest.raises(
+                ModelError, match="does not hand out the output of batch batch-0; nothing of it is lost"
+            ):
+                model(asked(2))
+        store._db.execute("UPDATE batch SET started = started - 31 * 86400")
+        model(asked(2))
+        assert len(store) == 2 and store.spend().known < sum(provider.bills.values()) < store.spend().most
 
 
 def test_creating_a_batch_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,11 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,11 +22,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage, retry
 from divcon.lm.completion import Completion
+from divcon.lm.estimate import at_most
 from divcon.lm.ledger import BudgetError, Lease, Quote, Spend
 from divcon.lm.openai import OpenAI
 from divcon.lm.pace import Crowd, Rate
 from divcon.lm.prices import Price, listed
-from divcon.lm.reply import read
+from divcon.lm.reply import read, stated, usage
 from divcon.lm.retry import CallError, asked_to_wait, pause, refusal
 from divcon.lm.settings import ModelSettings, OpenAISettings
 from divcon.tasks.errors import ConfigError
@@ -61,21 +64,30 @@ def test_a_pause_is_never_longer_than_the_longest(failures: int, asked: float | 
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "again", "crowded"),
+    ("status", "code", "again", "crowded", "billed"),
     [
-        (429, None, True, True),
-        (429, "insufficient_quota", False, False),
-        (503, None, True, True),
-        (500, None, True, False),
-        (408, None, True, False),
-        (400, None, False, False),
-        (401, "invalid_api_key", False, False),
-        (404, "model_not_found", False, False),
+        (429, None, True, True, "no"),
+        (429, "insufficient_quota", False, False, "no"),
+        (503, None, True, True, "perhaps"),
+        (500, None, True, False, "perhaps"),
+        (502, None, True, False, "perhaps"),
+        (504, None, True, False, "perhaps"),
+        (520, None, True, False, "perhaps"),
+        (524, None, True, False, "perhaps"),
+        (529, None, True, True, "perhaps"),
+        (408, None, True, False, "perhaps"),
+        (499, None, False, False, "perhaps"),
+        (400, None, False, False, "no"),
+        (400, "content_filter", False, False, "perhaps"),
+        (401, "invalid_api_key", False, False, "no"),
+        (404, "model_not_found", False, False, "no"),
     ],
 )
-def test_what_is_tried_again(status: int, code: str | None, again: bool, crowded: bool) -> None:
+def test_what_is_tried_again_and_what_may_have_been_billed(
+    status: int, code: str | None, again: bool, crowded: bool, billed: str
+) -> None:
     error = refusal(status, code, "no", {})
-    assert (error.again, error.crowded, error.billed) == (again, crowded, "no")
+    assert (error.again, error.crowded, error.billed) == (again, crowded, billed)
 
 
 def test_a_crowd_is_halved_once_a_complaint_and_grows_back_one_by_one() -> None:
@@ -262,7 +274,7 @@ def test_a_reply_without_a_sample_is_a_failed_call(body: bytes) -> None:
         read(body, 1, 10, 10, 0.1)
 
 
-@given(st.integers(0, 10**4), st.integers(1, 9))
+@given(st.integers(3, 10**4), st.integers(1, 9))
 def test_what_samples_are_billed_is_together_what_the_call_was(tokens: int, n: int) -> None:
     choices = ",".join(f'{{"message": {{"content": "{"x" * i}"}}}}' for i in range(n))
     usage = f'{{"prompt_tokens": 100, "completion_tokens": {tokens}}}'
@@ -270,3 +282,90 @@ def test_what_samples_are_billed_is_together_what_the_call_was(tokens: int, n: i
     assert sum(usage.prompt_tokens for usage in reply.billed) == 100
     assert sum(usage.completion_tokens for usage in reply.billed) == tokens
     assert all(completion.usage.prompt_tokens == 100 for completion in reply.completions)
+
+
+BODY = {"prompt_tokens": 100, "completion_tokens": 20}
+
+
+@pytest.mark.parametrize(
+    ("changes", "believed"),
+    [
+        ({}, Usage(100, 20)),
+        ({"total_tokens": 120}, Usage(100, 20)),
+        ({"total_tokens": 17}, Usage(100, 20)),  # a sum that is wrong, of counts that are not
+        ({"prompt_tokens_details": {"cached_tokens": 64}}, Usage(100, 20, 64)),
+        ({"prompt_tokens_details": None, "completion_tokens_details": []}, Usage(100, 20)),
+        ({"completion_tokens": 150}, Usage(100, 150)),
+        (
+            {"completion_tokens": 9_000, "completion_tokens_details": {"reasoning_tokens": 8_950}},
+            Usage(100, 9_000, reasoning_tokens=8_950),
+        ),
+        (
+            {"completion_tokens_details": {"reasoning_tokens": 900}, "total_tokens": 1_020},
+            Usage(100, 920, reasoning_tokens=900),
+        ),
+        ({"completion_tokens_details": {"reasoning_tokens": 900}}, None),
+        ({"total_tokens": 1_020}, None),
+        ({"total_tokens": -1}, None),
+        ({"completion_tokens": 9_000}, None),
+        ({"prompt_tokens": 0}, None),
+        ({"prompt_tokens": 3}, None),
+        ({"prompt_tokens": 10**6}, None),
+        ({"prompt_tokens": -100}, None),
+        ({"prompt_tokens": True}, None),
+        ({"prompt_tokens": 100.0}, None),
+        ({"completion_tokens": float("nan")}, None),
+        ({"completion_tokens": "20"}, None),
+        ({"completion_tokens": 10**400}, None),
+        ({"prompt_tokens_details": {"cached_tokens": 101}}, None),
+        ({"prompt_tokens_details": {"cached_tokens": -1}}, None),
+        ({"completion_tokens_details": {"reasoning_tokens": 1e9}}, None),
+    ],
+)
+def test_a_usage_is_believed_where_it_can_be_true(changes: dict[str, Any], believed: Usage | None) -> None:
+    assert usage({**BODY, **changes}, most=64, prompt=110) == believed
+
+
+@pytest.mark.parametrize(
+    ("body", "most"),
+    [
+        (b'{"usage": {"prompt_tokens": 5, "completion_tokens": 1000000000000}}', Usage(5, 10**12)),
+        (b'{"choices": [{"usage": {"prompt_tokens": 5, "completion_tokens": 9000}}]}', Usage(5, 9000)),
+        (b'data: {"usage": null}\n\ndata: {"usage": {"prompt_tokens": 5, "completion_tokens": 70}}', Usage(5, 70)),
+        (b'{"usage": {"prompt_tokens": 5, "completion_tokens": 9000}, "choi', Usage(5, 9000)),
+        (b'{"usage": {"input_tokens": 5, "output_tokens": "70"}}', Usage(5, 70)),
+        (b'{"usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 99}}', Usage(5, 94)),
+        (b'{"usage": {"prompt_tokens": 5, "completion_tokens": 2.5}}', Usage(5, 3)),
+        (b'{"usage": {"prompt_tokens": -5, "completion_tokens": 1e999}}', None),
+        (b'{"choices": [{"message": {"content": "{\\"completion_tokens\\": 900000}"}}]}', None),
+        (b"<html>\xff", None),
+    ],
+)
+def test_the_most_tokens_that_a_body_speaks_of_are_found_wherever_they_stand(body: bytes, most: Usage | None) -> None:
+    """But for what a model wrote, which could say anything."""
+    assert stated(body) == most
+
+
+@given(st.text() | st.text("\ufdfa\ufb1d\U0001d160\uac00\ud800"))
+def test_a_prompt_is_reserved_for_at_a_token_a_byte_of_whatever_form_a_tokenizer_reads(text: str) -> None:
+    reserved = at_most([Message("user", text)])
+    for form in (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFKC", text)):
+        assert len(form.encode(errors="surrogatepass")) + 1_000 < reserved  # and a template's own words
+
+
+def test_what_is_sent_with_every_request_is_reserved_for() -> None:
+    price = Price(1e6, 1e6)  # a dollar a token
+    with Store() as store:
+        draws = Model("m", Scripted("x"), store).draws([ASKED])[0]
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 5_000}}]
+    plain, larger = (
+        OpenAI("m", base_url="http://127.0.0.1:9/v1", price=price, extra=extra).quote(draws)
+        for extra in ({}, {"tools": tools})
+    )
+    assert plain and larger and larger.dollars > plain.dollars + 5_000
+
+
+@pytest.mark.parametrize("name", ["n", "max_tokens", "max_completion_tokens", "best_of", "model"])
+def test_what_a_call_costs_is_not_changed_behind_the_ledger(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"extra holds {name}"):
+        OpenAI("m", base_url="http://127.0.0.1:9/v1", extra={name: 8})

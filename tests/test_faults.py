@@ -34,8 +34,8 @@ def test_every_sample_arrives_and_the_books_agree_with_the_bill(together: bool) 
     assert all("The answer is" in sample.text or not sample.text for reply in replies for sample in reply)
     assert [len(reply) for reply in replies] == [4] * 400 and kept == 1600
     assert set(FAULTS) <= {*bill["faults"], "fewer"}
-    assert spend.known == pytest.approx(bill["said"], abs=1e-9)
-    assert bill["unclear"] <= spend.unknown
+    assert spend.known <= bill["said"] + 1e-9  # less where an answer came too late
+    assert bill["said"] + bill["unclear"] <= spend.most
     assert unsettled == 0
 
 

@@ -22,9 +22,13 @@ from typing import Any, NamedTuple
 PROMPT_PRICE, COMPLETION_PRICE = 2.0, 8.0
 """Dollars per million tokens."""
 UNBILLED = ("429", "429 in seconds", "429 in ms", "429 on a date", "429 before now", "500", "502", "503", "529")
-UNCLEAR = ("hang", "drip", "reset", "truncated", "html", "empty", "null", "no usage", "absurd usage", "negative usage")
+BROKEN_OFF = ("500 after work", "502 after work", "504 after work", "524 after work")
+UNCLEAR = (
+    *("hang", "drip", "reset", "truncated", "html", "empty", "null", "long", *BROKEN_OFF),
+    *("no usage", "absurd usage", "negative usage"),
+)
 """Billed, and the caller cannot know it, or not how much."""
-CLEAN = ("fewer", "long", "nul", "half a character", "wrong model", "filtered")
+CLEAN = ("fewer", "nul", "half a character", "wrong model", "filtered")
 """Strange, and billed as it says."""
 FAULTS = (*UNBILLED, *UNCLEAR, *CLEAN)
 
@@ -204,6 +208,8 @@ class Upstream:
     async def deliver(self, data: bytes, fault: str, writer: asyncio.StreamWriter) -> None:
         if fault == "hang":
             await asyncio.sleep(self.hang)
+        elif fault in BROKEN_OFF:
+            self.refuse(fault, writer)
         elif fault == "html":
             _write(writer, 200, b"<html><body>All is well.</body></html>", {"Content-Type": "text/html"})
         elif fault == "truncated":
