@@ -20,10 +20,10 @@ from .eval.figures import AxisName, Columns, Style
 from .eval.pilot import lengths
 from .eval.plan import Plan
 from .eval.plan import plan as planned
-from .eval.run import Run, stored
+from .eval.run import Run
 from .eval.seeds import Seeds, over_seeds
 from .eval.status import Cost, Status
-from .eval.study import find, load
+from .eval.study import find, load, stored
 from .eval.teaching import explain
 from .eval.trace_stats import TraceStats, trace_stats
 from .lm import Store

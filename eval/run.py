@@ -29,7 +29,6 @@ from ..distill.imported import TracesSource
 from ..distill.processes import is_first
 from ..distill.recipes import Training
 from ..distill.traces import Trace
-from ..distill.units import TAGGED
 from ..lm import Engine, Model, Sampling, Store
 from ..lm.prices import AnyPrice, by_share
 from ..lm.settings import SharePriceSettings
@@ -44,8 +43,8 @@ from . import devices, names, phases, provenance, reconstruction, requests, resu
 from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
 from .coverage import with_gold
 from .progress import Progress
-from .study import Study, differences, dump, parse
-from .teaching import HELD_OUT, check_methods, teach, teach_ranker
+from .study import Study, differences, dump, stored
+from .teaching import check_methods, held_out, teach, teach_ranker
 
 
 class Run:
@@ -226,7 +225,7 @@ class Run:
             self.base,
             name="distilled",
             price=self._student_price,
-            suffix=facts["recipe"]["tags"][0] if facts["recipe"].get("method") in TAGGED else "",
+            suffix=student.suffix(facts),
         )
         if student.is_adapter(directory):
             return replace(model, adapter=directory)
@@ -394,8 +393,7 @@ class Run:
         """The formula's name where one was learned."""
         if name != vote.LEARNED:
             return name
-        told = json.loads((self.directory / "ranker" / HELD_OUT).read_text(encoding="utf-8"))
-        return f"rank_1_plus_{told['slope']:g}"
+        return f"rank_1_plus_{held_out(self.directory / 'ranker').slope:g}"
 
     def _ranking(self) -> Ranking:
         from ..distill.scoring import Scorer  # torch takes seconds to import
@@ -528,19 +526,6 @@ def is_operational(key: str) -> bool:
     if first == "models":
         rest = rest.partition(".")[2]
     return (rest or first) in OPERATIONAL
-
-
-def stored(directory: Path) -> Study:
-    """The study that a run directory was begun with. Raises ConfigError when there is none."""
-    import yaml
-
-    path = directory / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(f"{directory} is not a run directory: it has no config.yaml")
-    try:
-        return parse(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _lock(path: Path) -> IO[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from ..tasks import documents
 from ..tasks.errors import ConfigError
 from .completion import Usage
 from .weights import read_config
@@ -78,9 +81,18 @@ def footprint_of(directory: Path) -> Footprint:
     looked_up = 0 if tied else sum(n for name, n in tensors.items() if name.endswith("embed_tokens.weight"))
     if tied:
         tensors.pop("lm_head.weight", None)
-    heads = config.get("num_attention_heads", 0)
-    head = config.get("head_dim") or (config.get("hidden_size", 0) // heads if heads else 0)
-    return Footprint(sum(tensors.values()) - looked_up, config.get("num_hidden_layers", 0), heads * head)
+    heads, width, head, layers = (_size(config, key) for key in _SIZES)
+    head = head or (width // heads if heads else 0)
+    return Footprint(sum(tensors.values()) - looked_up, layers, heads * head)
+
+
+_SIZES = ("num_attention_heads", "hidden_size", "head_dim", "num_hidden_layers")
+
+
+def _size(config: dict[str, Any], key: str) -> int:
+    """A number of a config; 0 where it is absent or no number, and so unknown."""
+    value = config.get(key)
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def adapter_parameters(directory: Path) -> int:
@@ -95,7 +107,17 @@ def _tensors(files: Iterator[Path]) -> Iterator[tuple[str, int]]:
         try:
             with file.open("rb") as stream:
                 (length,) = struct.unpack("<Q", stream.read(8))
-                header = json.loads(stream.read(length))
-        except (struct.error, ValueError, MemoryError) as error:
+                header = documents.from_json(stream.read(min(length, _LONGEST_HEADER)), str(file))
+                header.pop("__metadata__", None)
+            tensors: dict[str, _Tensor] = documents.checked(dict[str, _Tensor], header, str(file))
+        except (struct.error, AttributeError, ConfigError) as error:
             raise ConfigError(f"{file} is not a whole safetensors file") from error
-        yield from ((name, prod(entry["shape"])) for name, entry in header.items() if name != "__metadata__")
+        yield from ((name, prod(tensor.shape)) for name, tensor in tensors.items())
+
+
+class _Tensor(documents.Shape):
+    shape: list[Annotated[int, Field(ge=0)]]
+
+
+_LONGEST_HEADER = 100_000_000
+"""What safetensors allows."""
