@@ -20,7 +20,7 @@ from ..lm import nat
 from ..lm.cost import total
 from ..lm.local import NEGATIVE, POSITIVE
 from ..lm.model import Advance, silent
-from ..lm.weights import load_model, load_tokenizer, weights_hash
+from ..lm.weights import load_model, load_tokenizer, peft_model, weights_hash
 from ..tasks.errors import ConfigError
 from .nce import STUDENT, Enhanced, Teacher, Weighting
 from .objectives import OBJECTIVES
@@ -28,9 +28,9 @@ from .preference import PlannedDPO, PlannedKTO
 from .processes import is_first
 from .recipes import Lora, Training
 from .stages import Stages, Taught, digest
-from .student import Trained
+from .student import TAGGED, Trained
 from .train import Fitted, Log, encoded, fit, lora_config, tunable
-from .units import TAGGED, Labelled, Material, Unit, make
+from .units import Labelled, Material, Unit, make
 
 _DECIDES = {"tuning", "learning_rate", "warmup", "batch", "micro_batch", "tokens", "epochs", "max_length"}
 _DECIDES |= {"bf16", "gradient_checkpointing"}
@@ -137,7 +137,7 @@ class Course:
 
         def teach(scratch: Path) -> Taught:
             base = load_model(self._base, "float32", self._device)
-            model = PeftModel.from_pretrained(base, str(negative), adapter_name=NEGATIVE)
+            model = peft_model(base, negative, NEGATIVE)
             set_seed(seed)
             model.add_adapter(POSITIVE, lora_config(self.narrow))
             nat.integrate(model, self._units_config(base))
@@ -249,12 +249,12 @@ class Course:
         if not isinstance(recipe.tuning, Lora):
             return load_model(start, "float32", self._device)
         base = load_model(self._base, "float32", self._device)
-        return PeftModel.from_pretrained(base, str(start), adapter_name=STUDENT, is_trainable=True)
+        return peft_model(base, start, STUDENT, is_trainable=True)
 
     def _beside(self, teacher: Path) -> PeftModel:
         """A new student's adapter beside a NAT model's two, on one base."""
         base = load_model(self._base, "float32", self._device)
-        model = PeftModel.from_pretrained(base, str(teacher / NEGATIVE), adapter_name=NEGATIVE)
+        model = peft_model(base, teacher / NEGATIVE, NEGATIVE)
         model.load_adapter(str(teacher / POSITIVE), adapter_name=POSITIVE)
         nat.load_units(model, teacher)
         set_seed(self._seed)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from transformers import (
@@ -29,9 +31,10 @@ from ..lm import Usage
 from ..lm.model import Advance, silent
 from ..lm.weights import device_name
 from ..solve import Solution
-from ..tasks import Question
+from ..tasks import Question, documents
 from ..tasks.errors import ConfigError
 from . import batches, ranker
+from .checkpoints import check_safetensors, last_checkpoint, saving, seconds_before
 from .pairs import pair_accuracy
 from .ranker import Counting, Group, Ranker, Reading, Row
 from .recipes import RankerRecipe
@@ -39,7 +42,9 @@ from .stages import Stages, Taught, digest
 from .student import Trained
 from .telemetry import Telemetry, peak_gib
 from .traces import Trace
-from .train import Fitted, Log, Steps, Watch, check_finite, last_checkpoint, seconds_before
+from .train import Fitted, Log, Steps, Watch, check_finite
+
+_LOG = logging.getLogger(__name__)
 
 
 class Labelled(NamedTuple):
@@ -74,20 +79,27 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 """By name."""
 
 
+class Epoch(TypedDict):
+    """How a ranker did on pairs of held-out questions after an epoch."""
+
+    epoch: int
+    accuracy: float
+
+
 class Ranked(NamedTuple):
     """A course of a ranker."""
 
     trained: Trained
     """All stages together; examples, weights and loss are the last one's."""
-    epochs: list[dict[str, Any]]
+    epochs: list[Epoch]
     """Of the last stage: the accuracy on pairs of held-out questions after each."""
     held_out: list[Labelled]
     """The questions of these pairs; no stage learned from them."""
 
     @property
-    def best(self) -> dict[str, Any]:
+    def best(self) -> Epoch:
         """The epoch that was kept."""
-        return max(self.epochs, key=lambda told: float(told["accuracy"]))
+        return max(self.epochs, key=lambda one: one["accuracy"])
 
 
 def labelled(traces: Sequence[Trace]) -> list[Labelled]:
@@ -153,7 +165,8 @@ def course(
         last = kept.keep(f"ranker-{i + 1}", facts, teach)
         ranker.fill(model, load_file(last / ranker.WEIGHTS))
     trained = kept.finish(last, out)
-    return Ranked(trained, json.loads((out / _EPOCHS).read_text(encoding="utf-8")), measured)
+    epochs = documents.read(list[Epoch], out / _EPOCHS, f"remove {out} to train again")
+    return Ranked(trained, epochs, measured)
 
 
 def train(
@@ -175,13 +188,14 @@ def _train(
     scratch: Path,
     advance: Advance,
     log: Log | None,
-) -> tuple[Fitted, list[dict[str, Any]]]:
+) -> tuple[Fitted, list[Epoch]]:
     """Train a ranker from what it is, and leave it as it was after the best epoch."""
     started = time.perf_counter()
     set_seed(seed)
     plan = pairs.plan(recipe, seed)
-    keeper = _Keeper(model, held, len(plan) // recipe.epochs, scratch)
-    checkpoint = last_checkpoint(scratch)
+    steps = len(plan) // recipe.epochs
+    checkpoint = _last_with_its_epochs(scratch, steps)
+    keeper = _Keeper(model, held, steps, scratch)
     watch = Watch(advance, log, started - seconds_before(checkpoint))
     trainer = _Trainer(
         plan=plan,
@@ -219,7 +233,7 @@ def _operations(model: Ranker, lengths: Sequence[int]) -> float:
     return model.footprint.training(lengths, sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
-def _save(model: Ranker, recipe: RankerRecipe, epochs: Sequence[Mapping[str, Any]], to: Path) -> None:
+def _save(model: Ranker, recipe: RankerRecipe, epochs: Sequence[Epoch], to: Path) -> None:
     ranker.save(model, recipe, to)
     (to / _EPOCHS).write_text(json.dumps(epochs) + "\n", encoding="utf-8")
 
@@ -319,8 +333,7 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it 
         self._held = held
         self._steps = steps
         self._scratch = scratch
-        told = scratch / _EPOCHS
-        self.epochs: list[dict[str, Any]] = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else []
+        self.epochs: list[Epoch] = _epochs(scratch)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         if state.global_step % self._steps:
@@ -329,10 +342,37 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it 
         scores = self._model.score([one.group for one in self._held])
         self._model.train()
         accuracy = pair_accuracy(scores, [one.right for one in self._held])
-        self.epochs = [*(told for told in self.epochs if told["epoch"] < epoch), {"epoch": epoch, "accuracy": accuracy}]
+        self.epochs = [*(told for told in self.epochs if told["epoch"] < epoch), Epoch(epoch=epoch, accuracy=accuracy)]
         if all(accuracy > told["accuracy"] for told in self.epochs[:-1]):
-            save_file({name: p.contiguous() for name, p in ranker.trained(self._model)}, self._scratch / _BEST)
-        (self._scratch / _EPOCHS).write_text(json.dumps(self.epochs), encoding="utf-8")
+            self._write(_BEST, save({name: p.contiguous() for name, p in ranker.trained(self._model)}))
+        self._write(_EPOCHS, json.dumps(self.epochs).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        """At once or not at all."""
+        part = self._scratch / f"{name}.part"
+        with saving(part):
+            part.write_bytes(content)
+            part.replace(self._scratch / name)
+
+
+def _epochs(scratch: Path) -> list[Epoch]:
+    return documents.found(list[Epoch], scratch / _EPOCHS, "") or []
+
+
+def _last_with_its_epochs(scratch: Path, steps: int) -> str | None:
+    """The newest checkpoint to go on from; none, and nothing is left, where it is not known what came before it."""
+    checkpoint = last_checkpoint(scratch)
+    done = int(checkpoint.rpartition("-")[2]) // steps if checkpoint else 0
+    try:
+        if not {*range(1, done + 1)} <= {one["epoch"] for one in _epochs(scratch)}:
+            raise ConfigError(f"{scratch / _EPOCHS} lacks an epoch")
+        if done:
+            check_safetensors(scratch / _BEST)
+    except ConfigError as error:
+        _LOG.warning("the epochs of a ranker are damaged (%s): its training begins again", error)
+        shutil.rmtree(scratch)
+        return None
+    return checkpoint
 
 
 def _arguments(recipe: RankerRecipe, steps: int, seed: int, scratch: Path, device: str) -> TrainingArguments:

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from ..lm.cost import total
+from ..tasks import documents
+from ..tasks.errors import ConfigError
+from .checkpoints import check_safetensors
 from .processes import is_first, wait_for_all
 from .student import Trained
 from .train import Fitted
@@ -24,6 +30,7 @@ Taught = tuple[Fitted, Callable[[Path], object]]
 """What a training was, and how to save what it made."""
 
 _STAGE = "stage.json"
+_LOG = logging.getLogger(__name__)
 
 
 class Stages:
@@ -40,7 +47,8 @@ class Stages:
         `teach` is given a folder for its checkpoints, which no stage with other facts has.
         """
         key = digest(sorted(facts.items()))[:12]
-        out = next((path for path in sorted(self._folder.glob(f"*-{key}")) if (path / _STAGE).is_file()), None)
+        found = [path for path in sorted(self._folder.glob(f"*-{key}")) if (path / _STAGE).is_file()]
+        out = next(filter(_is_whole, found), None)
         if out is None:
             out = self._train(name, key, teach)
         if out not in self._used:
@@ -65,14 +73,14 @@ class Stages:
     def finish(self, last: Path, out: Path) -> Trained:
         """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost."""
         wait_for_all()
-        told = {path: json.loads((path / _STAGE).read_text(encoding="utf-8")) for path in self._used}
+        kept = {path: _read(path) for path in self._used}
         if is_first():
             shutil.copytree(last, out, ignore=shutil.ignore_patterns(_STAGE))
-            curves = {stage["stage"]: stage["curve"] for stage in told.values()}
+            curves = {stage.stage: stage.curve for stage in kept.values()}
             (out / "training.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
-        each = [Trained(**stage["trained"]) for stage in told.values()]
+        each = [stage.trained for stage in kept.values()]
         return replace(
-            Trained(**told[last]["trained"]),
+            kept[last].trained,
             dropped=sum(trained.dropped for trained in each),
             steps=sum(trained.steps for trained in each),
             tokens=sum(trained.tokens for trained in each),
@@ -81,6 +89,34 @@ class Stages:
             flops=total([trained.flops for trained in each]),
             device=", ".join(dict.fromkeys(trained.device for trained in each)),
         )
+
+
+class _Kept(BaseModel):
+    """What stands in a stage's file."""
+
+    stage: str
+    trained: Trained
+    curve: list[dict[str, Any]]
+
+
+def _read(stage: Path) -> _Kept:
+    kept: _Kept = documents.read(_Kept, stage / _STAGE, f"remove {stage} to train it again", finite=False)
+    return kept
+
+
+def _is_whole(stage: Path) -> bool:
+    """Whether a stage can be gone on from. One that is damaged is removed, and the log says that it begins again."""
+    try:
+        _read(stage)
+        for file in stage.rglob("*.safetensors"):
+            check_safetensors(file)
+        for file in stage.rglob("*.json"):
+            documents.from_json(documents.text(file), str(file), finite=False, unique=False)
+    except ConfigError as error:
+        _LOG.warning("the training %s is damaged (%s): it begins again", stage.name, error)
+        shutil.rmtree(stage)
+        return False
+    return True
 
 
 def digest(values: Iterable[object]) -> str:
