@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..tasks.errors import ConfigError
-from .chat import takes_system
+from .chat import check_end, takes_system
 from .cost import Footprint, adapter_parameters, footprint_of
 from .engine import Identity
 from .weights import load_tokenizer, model_directory, read_config, stop_tokens, weights_hash
@@ -38,8 +38,10 @@ class Local:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer beside the weights. Raises ConfigError when there is none."""
-        return load_tokenizer(self.directory)
+        """The tokenizer beside the weights. Raises ConfigError when there is none, or no token ends its texts."""
+        tokenizer = load_tokenizer(self.directory)
+        check_end(tokenizer)
+        return tokenizer
 
     @cached_property
     def stop_tokens(self) -> list[int]:
@@ -55,9 +57,10 @@ class Local:
     def context(self) -> int | None:
         """Tokens of a prompt and its completion together; None where nobody says how many there may be."""
         config = read_config(self.directory / "config.json")
-        config |= config.get("text_config") or {}
+        inner = config.get("text_config")
+        config |= inner if isinstance(inner, dict) else {}
         lengths = [self._context, *map(config.get, _CONTEXT)]
-        return min((int(length) for length in lengths if length), default=None)
+        return min((length for length in lengths if isinstance(length, int) and length > 0), default=None)
 
     def identity(self, host: str, name: str, adapter: Path | None) -> Identity:
         """Which model answers, by the contents of its files."""

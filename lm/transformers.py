@@ -15,15 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..tasks.errors import ConfigError
-from .chat import encode
+from .chat import check_known, encode
 from .completion import Completion, Draw, Usage
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
 from .hearing import UNHEARD, Heard, Reader, silent
 from .local import NEGATIVE, POSITIVE, Local, adapter_weights, is_nat
 from .store import Store
-from .weights import Dtype, load_model
+from .weights import Dtype, load_model, loading, peft_model
 
 if TYPE_CHECKING:
     import torch
@@ -62,6 +61,12 @@ class Transformers:
     @cached_property
     def _reader(self) -> Reader:
         return Reader(self.local.tokenizer, self.local.stop_tokens)
+
+    @cached_property
+    def _pad(self) -> int:
+        """What stands before shorter prompts, unseen: a token that the model has a vector for."""
+        pad = self.local.tokenizer.pad_token_id
+        return int(pad) if pad is not None and pad < self._base.get_input_embeddings().weight.shape[0] else 0
 
     @cached_property
     def _has_places(self) -> bool:
@@ -109,6 +114,7 @@ class Transformers:
     def _batches(self, draws: Sequence[Draw], alike: Callable[[Draw], Any]) -> Iterator[list[_Prompted]]:
         """Draws that are alike and of like length together, longest first, so that memory runs out at once or never."""
         prompts = {m: encode(self.local.tokenizer, m) for m in {draw.request.messages for draw in draws}}
+        check_known(self.local.tokenizer, prompts.values(), self._base)
         rows = [_Prompted(draw, prompts[draw.request.messages]) for draw in draws]
         rows.sort(key=lambda row: (alike(row.draw), len(row.prompt)), reverse=True)
         batch: list[_Prompted] = []
@@ -150,17 +156,12 @@ class Transformers:
         self._adapters[adapter] = names
 
     def _load_adapter(self, adapter: Path, name: str) -> None:
-        from peft import PeftModel
-        from safetensors import SafetensorError
-
         adapter_weights(adapter)
-        try:
+        with loading(f"cannot load the adapter in {adapter}"):
             if self._peft is None:
-                self._peft = PeftModel.from_pretrained(self._base, str(adapter), adapter_name=name)
+                self._peft = peft_model(self._base, adapter, name)
             else:
                 self._peft.load_adapter(str(adapter), adapter_name=name)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise ConfigError(f"cannot load the adapter in {adapter}: {' '.join(str(error).split())[:200]}") from error
 
     def _complete(self, batch: Sequence[_Prompted], adapter: Path | None, heard: Heard = silent) -> list[Completion]:
         with self._turn, self._active(adapter):
@@ -181,7 +182,7 @@ class Transformers:
         draws = [row.draw for row in batch]
         device = self._base.device
         width = max(len(row.prompt) for row in batch)
-        pad = self.local.tokenizer.pad_token_id
+        pad = self._pad
         choose = Choose(draws, device)
         hearing = Hearing(draws, heard, self._reader, width, device)
         criteria = self._criteria(draws, width, device) + ([] if heard is silent else [hearing])

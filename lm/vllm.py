@@ -274,7 +274,10 @@ def servable(adapter: Path) -> dict[str, Any]:
             "Distil the NCE student from it (--method nce), which is a plain adapter"
         )
     adapter_weights(adapter)
-    return read_config(adapter / "adapter_config.json")
+    config = read_config(adapter / "adapter_config.json")
+    if not isinstance(config.get("r", 8), int):
+        raise ConfigError(f"{adapter / 'adapter_config.json'}: the rank r is no whole number")
+    return config
 
 
 def _sampling(draw: Draw, stops: Sequence[int]) -> SamplingParams:

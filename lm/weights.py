@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from ..tasks import miniature
-from ..tasks.errors import ConfigError
+from ..tasks import documents, miniature
+from ..tasks.errors import ConfigError, DivconError
 from .chat import end_of_turn
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -70,10 +73,9 @@ def weights_hash(directory: Path) -> str:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A model's or an adapter's JSON config. Raises ConfigError when it is none."""
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not JSON") from error
+    values = documents.from_json(documents.text(path), str(path), finite=False, unique=False)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} is not a JSON object")
     return values
 
 
@@ -99,11 +101,12 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    try:
+    with loading(f"no tokenizer in {directory} that transformers can read"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no tokenizer in {directory} that transformers can read") from error
-    if (end := end_of_turn(tokenizer)) is not None:
+    end = end_of_turn(tokenizer)
+    if end is None and (directory / "config.json").is_file():
+        end = next((id for id in _published_ends(directory) if id < len(tokenizer)), None)
+    if end is not None:
         tokenizer.eos_token = str(tokenizer.convert_ids_to_tokens(end))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -116,19 +119,16 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     A published generation config may hold a repetition penalty or a top-k; samples are drawn from the model alone.
     Raises ConfigError when the weights cannot be read.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the run shows its own
     logging.set_verbosity_error()  # and what the library remarks on is settled here
     place = resolved_device(device)
-    try:
+    with loading(f"cannot load the model in {directory}"):
         model = AutoModelForCausalLM.from_pretrained(
             directory, dtype=resolved(dtype, place), local_files_only=True, use_safetensors=True
         )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ConfigError(f"cannot load the model in {directory}: {' '.join(str(error).split())[:200]}") from error
     published = model.generation_config
     model.generation_config = GenerationConfig(
         bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
@@ -136,12 +136,53 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     return moved(model, place)
 
 
+def peft_model(base: PreTrainedModel, adapter: Path, name: str, **how: bool) -> PeftModel:
+    """A model with the adapter in a directory on it. Raises ConfigError when it does not fit, or is of another kind."""
+    from peft import PeftModel
+
+    config = read_config(adapter / "adapter_config.json")
+    with loading(f"cannot load the adapter in {adapter}"):
+        model = PeftModel.from_pretrained(base, str(adapter), adapter_name=name, **how)
+    if not hasattr(model.base_model, "set_adapter"):
+        raise ConfigError(f"cannot load the adapter in {adapter}: {config.get('peft_type')} is no adapter of layers")
+    return model
+
+
 def stop_tokens(directory: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token that ends a turn, by the model's own list or the tokenizer's."""
+    return sorted({*_published_ends(directory), *([] if (end := tokenizer.eos_token_id) is None else [int(end)])})
+
+
+def _published_ends(directory: Path) -> list[int]:
+    """The model's own list."""
     published = directory / "generation_config.json"
-    listed = read_config(published if published.is_file() else directory / "config.json").get("eos_token_id")
-    ends = listed if isinstance(listed, list) else [listed]
-    return sorted({int(end) for end in [*ends, tokenizer.eos_token_id] if end is not None})
+    file = published if published.is_file() else directory / "config.json"
+    listed = read_config(file).get("eos_token_id")
+    ends = [end for end in (listed if isinstance(listed, list) else [listed]) if end is not None]
+    if not all(isinstance(end, int) and end >= 0 for end in ends):
+        raise ConfigError(f"{file}: eos_token_id is neither a token's number nor a list of them")
+    return ends
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """What a library raises over files that others have made becomes a ConfigError, which begins with `what`.
+
+    A directory can hold anything: settings of another shape, a kind of model or adapter that is unknown here, weights
+    that are packed by a library that is not installed.
+    """
+    try:
+        yield
+    except DivconError:
+        raise
+    except Exception as error:  # what transformers and PEFT raise has no class in common
+        raise ConfigError(f"{what}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """A library's error in a line."""
+    text = " ".join(str(error).split())[:200]
+    return text if isinstance(error, OSError | ValueError | ImportError) else f"{type(error).__name__} {text}".strip()
 
 
 Moved = TypeVar("Moved", bound="nn.Module")
