@@ -89,10 +89,11 @@ class BatchedOpenAI:
         """The SDK may repeat these calls itself: none of them is billed, but the one that creates a batch."""
         import openai
 
+        from .clients import MOST_OF_A_FILE, opened
+
+        key, url = self._engine.key(), self._engine.base_url
         try:
-            with openai.OpenAI(
-                api_key=self._engine.key(), base_url=self._engine.base_url, timeout=120.0, max_retries=retries
-            ) as client:
+            with opened(key, url, MOST_OF_A_FILE, timeout=120.0, max_retries=retries) as client:
                 yield client
         except openai.APIStatusError as error:
             text = self._engine.scrubbed(

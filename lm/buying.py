@@ -83,9 +83,9 @@ class Buying:
             await self._client.close()
 
     def _open(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI
+        from .clients import opened_async
 
-        return AsyncOpenAI(api_key=self._engine.key(), base_url=self._engine.base_url, timeout=None, max_retries=0)
+        return opened_async(self._engine.key(), self._engine.base_url, timeout=None, max_retries=0)
 
     async def _work(self, waiting: Iterator[list[Draw]], delay: float) -> None:
         """Take one call after another until there are none, or something has failed for good."""

@@ -160,4 +160,19 @@ def host(url: str) -> str:
 
 def key(variable: str) -> str:
     """The key in an environment variable; a local server wants none, and the client insists on one."""
-    return os.environ.get(variable) or "none"
+    return secret(variable) or "none"
+
+
+def secret(variable: str) -> str:
+    """The API key in an environment variable, without the blanks around it; empty where there is none.
+
+    Raises ConfigError, without showing the key, when it holds what no header can.
+    """
+    found = os.environ.get(variable, "").strip()
+    wrong = next((i for i, character in enumerate(found) if not "!" <= character <= "~"), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"the key in {variable} holds a blank, a typographic sign or another character that no key has (at place "
+            f"{wrong + 1} of {len(found)}); copy it anew"
+        )
+    return found

@@ -101,10 +101,10 @@ class ServedVLLM:
         """What the server says that it serves."""
         import openai
 
+        from .clients import opened
+
         try:
-            with openai.OpenAI(
-                base_url=self._url, api_key=key(self._api_key_env), max_retries=0, timeout=_PATIENCE
-            ) as client:
+            with opened(key(self._api_key_env), self._url, max_retries=0, timeout=_PATIENCE) as client:
                 content = client.get("/models", cast_to=str)
         except openai.APIStatusError as error:
             if refusal(error.status_code, error.code, error.message, error.response.headers).again:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from ..lm.openai import secret
 from ..tasks.errors import ConfigError
 from . import replies
 from .errors import Refused
@@ -39,9 +39,7 @@ class Upstream:
 
     def __init__(self, settings: UpstreamSettings) -> None:
         """Raises ConfigError when the key's environment variable holds what no header can."""
-        key = os.environ.get(settings.api_key_env, "")
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise ConfigError(f"the key in {settings.api_key_env} holds characters that no key has")
+        key = secret(settings.api_key_env)
         self._settings = settings
         self._secret = key.encode() if len(key) >= _SHORT else None
         self._escaped = re.compile(b"".join(map(_spelt, key)))
@@ -179,7 +177,10 @@ def _spelt(character: str) -> bytes:
 def _proxy(url: str) -> str | None:
     """The proxy that the environment names for a URL."""
     parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    if proxy is not None and not proxy.startswith(("http://", "https://")):
+        raise ConfigError(f"the proxy in {parts.scheme}_proxy is none that is asked by HTTP; correct or unset it")
+    return proxy
 
 
 def _finish(chunk: Reply, unfinished: set[int]) -> None:
