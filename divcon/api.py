@@ -35,6 +35,7 @@ from .solve import Solution
 from .solve.checks import CHECKS
 from .tasks import GraderName, Question, sources
 from .tasks.errors import ConfigError
+from .tasks.writing import new_folder
 
 RUNS = Path("runs")
 """Where run directories are made when nobody names one."""
@@ -231,12 +232,12 @@ def import_traces(path: Path, out: Path, grader: GraderName | None = None, quest
     """
     if not path.exists():
         raise ConfigError(f"no file or folder {path}")
-    out.mkdir(parents=True, exist_ok=True)
-    with _remembering(out):
-        read, failed = published.read(path, grader, questions)
-    if not read:
-        raise ConfigError(f"no traces in {path}")
-    traces.write(read, out / "traces.jsonl", origin=f"imported from {path.name}")
+    with new_folder(out, lambda folder: not any(folder.glob("traces.*"))):
+        with _remembering(out):
+            read, failed = published.read(path, grader, questions)
+        if not read:
+            raise ConfigError(f"no traces in {path}")
+        traces.write(read, out / "traces.jsonl", origin=f"imported from {path.name}")
     return Collected(out / "traces.jsonl", len(read), sum(trace.verdict == "right" for trace in read), failed)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ..distill import student
 from ..tasks.errors import ConfigError
+from ..tasks.writing import new_folder
 from . import figures, page, provenance, requests, results, scatter, tables
 from .browse import Browser
 from .cost_report import Costs
@@ -95,12 +96,12 @@ class _Made:
 
 
 def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
-    out.mkdir(exist_ok=True)
     made = _Made.of(run, rows, axis)
-    _tables(made, out)
-    drawn = page.Figures(out, draw_all(Drawn(run, rows, axis), out))
-    _remove_stale(out, drawn.drawn)
-    (out / "index.html").write_text(_page(made, drawn), encoding="utf-8")
+    with new_folder(out, lambda folder: not (folder / "index.html").exists()):
+        _tables(made, out)
+        drawn = page.Figures(out, draw_all(Drawn(run, rows, axis), out))
+        _remove_stale(out, drawn.drawn)
+        (out / "index.html").write_text(_page(made, drawn), encoding="utf-8")
     return out / "index.html"
 
 

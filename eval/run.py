@@ -32,13 +32,15 @@ from ..distill.traces import Trace
 from ..lm import Engine, Model, Sampling, Store
 from ..lm.prices import AnyPrice, by_share
 from ..lm.settings import SharePriceSettings
+from ..lm.store import is_empty
 from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
 from ..solve.checks import CHECKS
 from ..solve.interactive import Asker, InteractiveSolver, Worked
 from ..tasks import Question, sources
-from ..tasks.errors import ConfigError
+from ..tasks.errors import ConfigError, DivconError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
+from ..tasks.writing import missing, reason_not_written, remove_made
 from . import devices, names, phases, provenance, reconstruction, requests, results, vote
 from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
 from .coverage import with_gold
@@ -64,11 +66,16 @@ class Run:
         self.progress = progress or Progress(directory / "log.jsonl")
         self._llm_engine = llm
         self._opened = ExitStack()
+        self._made: list[Path] = []
+        self._made_store: list[Path] = []
 
     def __enter__(self) -> Self:
         """Raises ConfigError when the directory cannot be written, is in use, or belongs to another config."""
         with ExitStack() as opened:
+            opened.push(self._refused)
             try:
+                self._made = missing(self.directory)
+                self._made_store = missing(self.study.store) if self.study.store else []
                 self.directory.mkdir(parents=True, exist_ok=True)
                 if is_first():  # of several processes that train together, the first
                     opened.enter_context(_lock(self.directory / ".lock"))
@@ -84,8 +91,27 @@ class Run:
             self._opened = opened.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        self._opened.__exit__(kind, error, trace)
+
+    def _refused(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        """After a failure, and when all is closed: no directory is left that was made for nothing.
+
+        Raises ConfigError in place of what a full disk, or a file that cannot be read or written, has raised.
+        """
+        if error is None:
+            return
+        if is_first():
+            remove_made(self._made, _is_worthless)
+            remove_made(self._made_store, is_empty)
+        if not isinstance(error, DivconError) and (why := reason_not_written(error)) is not None:
+            where = getattr(error, "filename", None) or self.directory
+            kept = (
+                f"; what {self.directory} holds is kept, and the same command goes on"
+                if self.directory.exists()
+                else ""
+            )
+            raise ConfigError(f"{where}: {why}{kept}") from error
 
     @cached_property
     def store(self) -> Store:
@@ -526,6 +552,14 @@ def is_operational(key: str) -> bool:
     if first == "models":
         rest = rest.partition(".")[2]
     return (rest or first) in OPERATIONAL
+
+
+def _is_worthless(directory: Path) -> bool:
+    """Whether a run's directory holds nothing that was collected, trained or measured."""
+    files = [path for path in directory.rglob("*") if not path.is_dir()]
+    stores = [path for path in files if path.name == "store.sqlite"]
+    rest = {path.name for path in files} - {".lock", "config.yaml", "config.part", "log.jsonl"}
+    return all(name.startswith("store.sqlite") for name in rest) and all(map(is_empty, stores))
 
 
 def _lock(path: Path) -> IO[str]:

@@ -60,10 +60,10 @@ def _event(line: dict[str, Any]) -> dict[str, Any] | None:
     if "stage" not in line:
         return None
     try:
-        event: _Event = documents.checked(_Event, line, "log.jsonl")
+        documents.checked(_Event, line, "log.jsonl")
     except ConfigError:
         return None
-    return event.model_dump(include=set(_Event.model_fields), exclude_unset=True)
+    return line
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .engine import Finished, Identity, Pulse
 from .hearing import UNHEARD, Heard, Reader, silent
 from .local import NEGATIVE, POSITIVE, Local, adapter_weights, is_nat
 from .store import Store
-from .weights import Dtype, load_model, loading, peft_model
+from .weights import Dtype, load_model, loading, needed, peft_model
 
 if TYPE_CHECKING:
     import torch
@@ -186,7 +186,8 @@ class Transformers:
         choose = Choose(draws, device)
         hearing = Hearing(draws, heard, self._reader, width, device)
         criteria = self._criteria(draws, width, device) + ([] if heard is silent else [hearing])
-        with torch.inference_mode():
+        library = f"{self.local.directory} cannot be asked without a library that is not installed"
+        with torch.inference_mode(), needed(library):
             out = (self._peft or self._base).generate(
                 input_ids=torch.tensor([[pad] * (width - len(r.prompt)) + r.prompt for r in batch], device=device),
                 attention_mask=torch.tensor(

@@ -179,6 +179,15 @@ def loading(what: str) -> Iterator[None]:
         raise ConfigError(f"{what}: {reason(error)}") from error
 
 
+@contextmanager
+def needed(what: str) -> Iterator[None]:
+    """A library that is looked for only now, and not there, becomes a ConfigError: kernels for packed weights, say."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(f"{what}: {reason(error)}") from error
+
+
 def reason(error: Exception) -> str:
     """A library's error in a line."""
     text = " ".join(str(error).split())[:200]

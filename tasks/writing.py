@@ -23,21 +23,24 @@ def reason_not_written(error: BaseException) -> str | None:
     return f"{text[:160]} (is the disk full?)" if known else None
 
 
-def missing(folder: Path) -> list[Path]:
-    """A folder and those above it, as far as there are none yet; the innermost first."""
+def missing(path: Path) -> list[Path]:
+    """A path and the folders above it, as far as there are none yet; the innermost first."""
     found = []
-    for path in (folder, *folder.parents):
-        if path.exists():
+    for each in (path, *path.parents):
+        if each.exists():
             break
-        found.append(path)
+        found.append(each)
     return found
 
 
 def remove_made(made: list[Path], is_worthless: Callable[[Path], bool]) -> None:
-    """Remove folders that this process made (`missing`, before it made them), if nothing in them is worth keeping."""
-    if not made or not made[0].is_dir() or not is_worthless(made[0]):
+    """Remove what this process made (`missing`, before it made it), and the folders above, if it is worth nothing."""
+    if not made or not made[0].exists() or not is_worthless(made[0]):
         return
-    shutil.rmtree(made[0], ignore_errors=True)
+    if made[0].is_dir():
+        shutil.rmtree(made[0], ignore_errors=True)
+    else:
+        made[0].unlink()
     for above in made[1:]:
         try:
             above.rmdir()
