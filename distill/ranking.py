@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -79,9 +79,11 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 """By name."""
 
 
-class Epoch(TypedDict):
-    """How a ranker did on pairs of held-out questions after an epoch."""
+Epoch = dict[str, Any]
+"""How a ranker did on pairs of held-out questions: the `epoch`, and its `accuracy` after it."""
 
+
+class _Epoch(documents.Shape):
     epoch: int
     accuracy: float
 
@@ -99,7 +101,7 @@ class Ranked(NamedTuple):
     @property
     def best(self) -> Epoch:
         """The epoch that was kept."""
-        return max(self.epochs, key=lambda one: one["accuracy"])
+        return max(self.epochs, key=lambda one: float(one["accuracy"]))
 
 
 def labelled(traces: Sequence[Trace]) -> list[Labelled]:
@@ -165,8 +167,7 @@ def course(
         last = kept.keep(f"ranker-{i + 1}", facts, teach)
         ranker.fill(model, load_file(last / ranker.WEIGHTS))
     trained = kept.finish(last, out)
-    epochs = documents.read(list[Epoch], out / _EPOCHS, f"remove {out} to train again")
-    return Ranked(trained, epochs, measured)
+    return Ranked(trained, _epochs(out), measured)
 
 
 def train(
@@ -342,7 +343,7 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it 
         scores = self._model.score([one.group for one in self._held])
         self._model.train()
         accuracy = pair_accuracy(scores, [one.right for one in self._held])
-        self.epochs = [*(told for told in self.epochs if told["epoch"] < epoch), Epoch(epoch=epoch, accuracy=accuracy)]
+        self.epochs = [*(told for told in self.epochs if told["epoch"] < epoch), {"epoch": epoch, "accuracy": accuracy}]
         if all(accuracy > told["accuracy"] for told in self.epochs[:-1]):
             self._write(_BEST, save({name: p.contiguous() for name, p in ranker.trained(self._model)}))
         self._write(_EPOCHS, json.dumps(self.epochs).encode())
@@ -356,7 +357,8 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it 
 
 
 def _epochs(scratch: Path) -> list[Epoch]:
-    return documents.found(list[Epoch], scratch / _EPOCHS, "") or []
+    kept: list[_Epoch] = documents.found(list[_Epoch], scratch / _EPOCHS, f"remove {scratch} to train again") or []
+    return [one.model_dump() for one in kept]
 
 
 def _last_with_its_epochs(scratch: Path, steps: int) -> str | None:

@@ -83,10 +83,9 @@ def _canonical(config: dict[str, Any]) -> str:
     """A config without what differs between two equal models: where the base lay, which version wrote it, the order
     of names (PEFT writes the names of layers from a set)."""
     values = {key: value for key, value in config.items() if key not in _INCIDENTAL}
-    ordered = {
-        key: sorted(value) if key in _SETS and isinstance(value, list) else value for key, value in values.items()
-    }
-    return json.dumps(ordered, sort_keys=True)
+    names = [key for key in _SETS & values.keys() if isinstance(values[key], list)]
+    ordered = {key: sorted(values[key]) for key in names if all(isinstance(name, str) for name in values[key])}
+    return json.dumps(values | ordered, sort_keys=True)
 
 
 _INCIDENTAL = {"base_model_name_or_path", "_name_or_path", "revision", "transformers_version", "peft_version"}
@@ -103,6 +102,7 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
 
     with loading(f"no tokenizer in {directory} that transformers can read"):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        tokenizer("?")  # what is wrong with its settings comes up when it is first used
     end = end_of_turn(tokenizer)
     if end is None and (directory / "config.json").is_file():
         end = next((id for id in _published_ends(directory) if id < len(tokenizer)), None)
