@@ -102,7 +102,10 @@ def saving(checkpoint: Path) -> Iterator[None]:
     except Exception as error:
         if (why := reason_not_written(error)) is None:
             raise
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        if checkpoint.is_dir():
+            shutil.rmtree(checkpoint, ignore_errors=True)
+        else:
+            checkpoint.unlink(missing_ok=True)
         raise ConfigError(
             f"cannot write the checkpoint {checkpoint}: {why}; the same command goes on from the one before it"
         ) from error
@@ -155,7 +158,7 @@ def _check_weights(checkpoint: Path) -> None:
     for file in files:
         check_safetensors(file)
     for file in checkpoint.glob("*.json"):
-        documents.from_json(documents.text(file), str(file), finite=False)
+        documents.from_json(documents.text(file), str(file), finite=False, foreign=True)
 
 
 def _check_optimizer(checkpoint: Path, model: nn.Module | None) -> None:

@@ -111,7 +111,7 @@ def _is_whole(stage: Path) -> bool:
         for file in stage.rglob("*.safetensors"):
             check_safetensors(file)
         for file in stage.rglob("*.json"):
-            documents.from_json(documents.text(file), str(file), finite=False, unique=False)
+            documents.from_json(documents.text(file), str(file), finite=False, foreign=True)
     except ConfigError as error:
         _LOG.warning("the training %s is damaged (%s): it begins again", stage.name, error)
         shutil.rmtree(stage)

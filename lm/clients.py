@@ -23,26 +23,26 @@ MOST_OF_A_FILE = 4 * 2**30
 _PLAIN = {"Accept-Encoding": "identity"}
 
 
-def opened_async(key: str, url: str, most: int = MOST, **options: Any) -> openai.AsyncOpenAI:
+def opened_async(key: str, url: str, most: int | None = None, **options: Any) -> openai.AsyncOpenAI:
     """A client whose replies have at most so many bytes. Raises ConfigError when the environment names a bad proxy."""
 
     async def bounded(response: httpx.Response) -> None:
         _refuse_packed(response)
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _BoundedAsync(response.stream, most)
+        response.stream = _BoundedAsync(response.stream, most or MOST)
 
     with _proxies():
         http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [bounded]})
         return openai.AsyncOpenAI(api_key=key, base_url=url, default_headers=_PLAIN, http_client=http, **options)
 
 
-def opened(key: str, url: str, most: int = MOST, **options: Any) -> openai.OpenAI:
+def opened(key: str, url: str, most: int | None = None, **options: Any) -> openai.OpenAI:
     """The same, to be waited for."""
 
     def bounded(response: httpx.Response) -> None:
         _refuse_packed(response)
         assert isinstance(response.stream, httpx.SyncByteStream)
-        response.stream = _Bounded(response.stream, most)
+        response.stream = _Bounded(response.stream, most or MOST)
 
     with _proxies():
         http = openai.DefaultHttpxClient(event_hooks={"response": [bounded]})

@@ -92,7 +92,7 @@ _SIZES = ("num_attention_heads", "hidden_size", "head_dim", "num_hidden_layers")
 def _size(config: dict[str, Any], key: str) -> int:
     """A number of a config; 0 where it is absent or no number, and so unknown."""
     value = config.get(key)
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value < 2**32 else 0
 
 
 def adapter_parameters(directory: Path) -> int:

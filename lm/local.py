@@ -60,7 +60,7 @@ class Local:
         inner = config.get("text_config")
         config |= inner if isinstance(inner, dict) else {}
         lengths = [self._context, *map(config.get, _CONTEXT)]
-        return min((length for length in lengths if isinstance(length, int) and length > 0), default=None)
+        return min((length for length in lengths if isinstance(length, int) and 0 < length < 2**63), default=None)
 
     def identity(self, host: str, name: str, adapter: Path | None) -> Identity:
         """Which model answers, by the contents of its files."""

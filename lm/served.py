@@ -135,7 +135,7 @@ def _models(content: str, url: str) -> list[_Served]:
     try:
         listed = json.loads(content)["data"]
         return [_Served(str(model["id"]), model.get("root"), model.get("parent")) for model in listed]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{url} does not list models as vLLM does; look at `served`") from error
 
 

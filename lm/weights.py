@@ -73,7 +73,7 @@ def weights_hash(directory: Path) -> str:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A model's or an adapter's JSON config. Raises ConfigError when it is none."""
-    values = documents.from_json(documents.text(path), str(path), finite=False, unique=False)
+    values = documents.from_json(documents.text(path), str(path), finite=False, foreign=True)
     if not isinstance(values, dict):
         raise ConfigError(f"{path} is not a JSON object")
     return values

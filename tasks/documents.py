@@ -77,15 +77,18 @@ def text(path: Path) -> str:
         raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def from_json(source: str | bytes, where: str, *, finite: bool = True, unique: bool = True) -> Any:
-    """The value of a JSON text. Raises ConfigError when it is none that can be worked with."""
+def from_json(source: str | bytes, where: str, *, finite: bool = True, foreign: bool = False) -> Any:
+    """The value of a JSON text. Raises ConfigError when it is none that can be worked with.
+
+    `foreign` lets pass what other programs write: a key that stands twice, and numbers of more than 64 bits.
+    """
     try:
         value = json.loads(
             source,
-            parse_int=_integer,
+            parse_int=None if foreign else _integer,
             parse_float=_finite,
             parse_constant=_refuse_constant if finite else None,
-            object_pairs_hook=_unique if unique else None,
+            object_pairs_hook=None if foreign else _unique,
         )
     except json.JSONDecodeError as error:
         at = f"line {error.lineno} column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
@@ -94,7 +97,7 @@ def from_json(source: str | bytes, where: str, *, finite: bool = True, unique: b
         raise ConfigError(f"{where} is not JSON: it is not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not JSON that can be read: {_why(error)}") from None
-    _check_values(value, where)
+    _check_values(value, where, math.inf if foreign else _LONGEST)
     return value
 
 
@@ -174,7 +177,7 @@ def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
         yield from node.value
 
 
-def _check_values(value: Any, where: str) -> None:
+def _check_values(value: Any, where: str, most: float = _LONGEST) -> None:
     """Raises ConfigError for texts that no file can hold, numbers of any length, and what is nested too deeply."""
     waiting = [(value, 0)]
     while waiting:
@@ -183,7 +186,7 @@ def _check_values(value: Any, where: str) -> None:
             raise ConfigError(f"{where} cannot be read: it is nested too deeply")
         if isinstance(each, str) and _HALF.search(each):
             raise ConfigError(f"{where} cannot be read: it holds half a character (a lone surrogate)")
-        if isinstance(each, int) and abs(each) >= _LONGEST:
+        if isinstance(each, int) and abs(each) >= most:
             raise ConfigError(f"{where} cannot be read: it holds a number of more than 64 bits")
         if isinstance(each, dict):
             waiting += [(part, depth + 1) for pair in each.items() for part in pair]

@@ -30,7 +30,8 @@ def override(values: Any, said: str) -> None:
     dotted, equals, text = said.partition("=")
     if not equals or not dotted:
         raise ConfigError(f"--set {said!r} is not of the form key.key=value")
-    put(values, dotted, documents.from_yaml(text, f"--set {said!r}"))
+    shown = said if len(said) < 80 else f"{said[:77]}..."
+    put(values, dotted, documents.from_yaml(text, f"--set {shown!r}"))
 
 
 def put(values: Any, dotted: str, value: Any) -> None:

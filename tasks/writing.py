@@ -35,12 +35,12 @@ def missing(path: Path) -> list[Path]:
 
 def remove_made(made: list[Path], is_worthless: Callable[[Path], bool]) -> None:
     """Remove what this process made (`missing`, before it made it), and the folders above, if it is worth nothing."""
-    if not made or not made[0].exists() or not is_worthless(made[0]):
+    if not made or (made[0].exists() and not is_worthless(made[0])):
         return
     if made[0].is_dir():
         shutil.rmtree(made[0], ignore_errors=True)
-    else:
-        made[0].unlink()
+    for file in made[0].parent.glob(f"{made[0].name}*") if made[0].is_file() else ():  # and what SQLite has beside one
+        file.unlink()
     for above in made[1:]:
         try:
             above.rmdir()

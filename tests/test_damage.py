@@ -7,7 +7,10 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +26,16 @@ from divcon.distill.recipes import SolverRecipe
 from divcon.distill.train import train
 from divcon.eval.run import Run
 from divcon.eval.study import load
-from divcon.lm import Message, Model, Request, Sampling, Scripted, Store
+from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, clients
 from divcon.lm.cost import footprint_of
 from divcon.lm.local import Local
-from divcon.lm.openai import OpenAI, key
+from divcon.lm.openai import Limits, OpenAI, key
 from divcon.lm.transformers import Transformers
 from divcon.lm.weights import load_tokenizer, model_directory
 from divcon.serve import keys
 from divcon.serve.keys import Caller
 from divcon.tasks import documents, rows, strict
-from divcon.tasks.errors import ConfigError
+from divcon.tasks.errors import ConfigError, ModelError
 
 BASE = model_directory("miniature/base")
 
@@ -298,6 +301,44 @@ def test_a_proxy_that_cannot_be_asked_is_one_sentence(
     monkeypatch.setenv(variable, proxy)
     with pytest.raises(ConfigError, match=f"the proxy in {variable} cannot be used"), Store() as store:
         Model("m", OpenAI("m", base_url="http://127.0.0.1:9/v1"), store)([HELLO])
+
+
+@contextmanager
+def replying(content: bytes, packed: bool) -> Iterator[str]:
+    """The address of a server that always says the same."""
+
+    class Says(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the library's name
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", str(len(content)))
+            if packed:
+                self.send_header("content-encoding", "gzip")
+            self.end_headers()
+            with suppress(OSError):  # who reads no further closes
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Says) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_reply_is_read_up_to_a_size_and_never_unpacked(monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    monkeypatch.setattr(clients, "MOST", 10_000)
+    bomb = gzip.compress(b" " * 10_000_000) if packed else b" " * 1_000_000
+    with replying(bomb, packed) as url, Store() as store:
+        engine = OpenAI("m", base_url=url, limits=Limits(attempts=1))
+        with pytest.raises(ModelError, match="failed 1 times"):
+            Model("m", engine, store)([HELLO])
 
 
 def loop(folder: Path) -> Path:
