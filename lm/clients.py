@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import openai
 
 from ..tasks.errors import ConfigError
+
+if TYPE_CHECKING:
+    import httpx
+else:  # the one that OpenAI's client stands on: it may be a fork
+    httpx = import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
 
 MOST = 256 * 2**20
 """Bytes of a reply: 64 samples of 100,000 tokens are 32 MiB."""

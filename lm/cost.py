@@ -110,7 +110,7 @@ def _tensors(files: Iterator[Path]) -> Iterator[tuple[str, int]]:
                 header = documents.from_json(stream.read(min(length, _LONGEST_HEADER)), str(file))
                 header.pop("__metadata__", None)
             tensors: dict[str, _Tensor] = documents.checked(dict[str, _Tensor], header, str(file))
-        except (struct.error, AttributeError, ConfigError) as error:
+        except (struct.error, AttributeError, TypeError, ConfigError) as error:
             raise ConfigError(f"{file} is not a whole safetensors file") from error
         yield from ((name, prod(tensor.shape)) for name, tensor in tensors.items())
 

@@ -165,7 +165,8 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def changed(draw: st.DrawFn, value: Any) -> Any:
     """A value with one of its parts replaced, dropped, renamed or wrapped."""
     value = json.loads(json.dumps(value))
-    *above, last = ("", *draw(st.sampled_from(list(places(value)))))
+    at: tuple[Any, ...] = ("", *draw(st.sampled_from(list(places(value)))))
+    above, last = at[:-1], at[-1]
     holder: Any = {"": value}
     for key in above:
         holder = holder[key]
