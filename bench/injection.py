@@ -23,13 +23,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
 from divcon import prompts
 from divcon.decompose import PromptedDecomposer
 from divcon.decompose.decomposition import listing
 from divcon.distill import student
-from divcon.distill.units import TAGGED
 from divcon.eval import phases, study
 from divcon.eval.stats import Estimate, accuracy, difference
 from divcon.lm import Engine, Message, Model, Request, Sampling, Store
@@ -336,8 +333,7 @@ def distilled(run: Path, store: Store, opened: Open) -> PromptedDecomposer:
     facts = student.read(directory)
     if facts is None:
         raise SystemExit(f"no student in {directory}")
-    of = study.parse(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")), str(run))
-    suffix = facts["recipe"]["tags"][0] if facts["recipe"].get("method") in TAGGED else ""
+    of, suffix = study.stored(run), student.suffix(facts)
     name = Path(facts["base"]).name
     if student.is_adapter(directory):
         model = Model(name, opened(facts["base"], 1), store, adapter=directory, suffix=suffix)

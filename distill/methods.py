@@ -29,9 +29,9 @@ from .preference import PlannedDPO, PlannedKTO
 from .processes import is_first
 from .recipes import Lora, Training
 from .stages import Stages, Taught, digest
-from .student import Trained
+from .student import TAGGED, Trained
 from .train import Fitted, Log, encoded, fit, lora_config, tunable
-from .units import TAGGED, Labelled, Material, Unit, make
+from .units import Labelled, Material, Unit, make
 
 _DECIDES = {"tuning", "learning_rate", "warmup", "batch", "micro_batch", "tokens", "epochs", "max_length"}
 _DECIDES |= {"bf16", "gradient_checkpointing"}

@@ -22,16 +22,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import BaseModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
+from ..lm.chat import check_known
 from ..lm.cost import Footprint
 from ..lm.untrusted import loading
 from ..lm.weights import load_reader, load_tokenizer, model_directory, moved
 from ..solve import GRADERS, Solution
 from ..solve.grade import classify
-from ..tasks import Question
+from ..tasks import Question, documents
 from ..tasks.errors import ConfigError
 from . import student
 from .recipes import FeatureName, Features, Lora, RankerRecipe, Reader
@@ -163,6 +165,7 @@ class Reading(Ranker):
     def rows(self, group: Group) -> list[Row | None]:
         asked = self._tokenizer(group.question.prompt)["input_ids"]
         said = self._tokenizer([f"\n{s.text}" for s in group.solutions], add_special_tokens=False)["input_ids"]
+        check_known(self._tokenizer, [asked, *said], self.backbone)
         return [
             {"input_ids": asked + ids, "start": len(asked), "length": len(asked) + len(ids)}
             if len(asked) + len(ids) <= self._max_length and ids
@@ -285,11 +288,15 @@ def footprint_of(directory: Path) -> Footprint:
 
 
 def _told(directory: Path) -> tuple[RankerRecipe, Footprint]:
-    try:
-        facts = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
-        return RankerRecipe.model_validate(facts["recipe"]), Footprint(**facts["footprint"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"no ranker in {directory}; distil it first (divcon distill ranker)") from error
+    if not (directory / CONFIG).is_file():
+        raise ConfigError(f"no ranker in {directory}; distil it first (divcon distill ranker)")
+    facts: _Facts = documents.read(_Facts, directory / CONFIG, f"remove {directory} to train it again")
+    return facts.recipe, facts.footprint
+
+
+class _Facts(BaseModel):
+    recipe: RankerRecipe
+    footprint: Footprint
 
 
 def fill(ranker: Ranker, weights: Mapping[str, Tensor]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from transformers import (
@@ -29,9 +31,10 @@ from ..lm import Usage
 from ..lm.model import Advance, silent
 from ..lm.weights import device_name
 from ..solve import Solution
-from ..tasks import Question, checksums
+from ..tasks import Question, checksums, documents
 from ..tasks.errors import ConfigError
 from . import batches, ranker
+from .checkpoints import check_safetensors, last_checkpoint, saving, seconds_before
 from .pairs import pair_accuracy
 from .ranker import Counting, Group, Ranker, Reading, Row
 from .recipes import RankerRecipe
@@ -39,7 +42,9 @@ from .stages import Stages, Taught, digest
 from .student import Trained
 from .telemetry import Telemetry, peak_gib
 from .traces import Trace
-from .train import Fitted, Log, Steps, Watch, check_finite, last_checkpoint, seconds_before
+from .train import Fitted, Log, Steps, Watch, check_finite
+
+_LOG = logging.getLogger(__name__)
 
 
 class Labelled(NamedTuple):
@@ -74,20 +79,29 @@ OBJECTIVES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
 """By name."""
 
 
+Epoch = dict[str, Any]
+"""How a ranker did on pairs of held-out questions: the `epoch`, and its `accuracy` after it."""
+
+
+class _Epoch(documents.Shape):
+    epoch: int
+    accuracy: float
+
+
 class Ranked(NamedTuple):
     """A course of a ranker."""
 
     trained: Trained
     """All stages together; examples, weights and loss are the last one's."""
-    epochs: list[dict[str, Any]]
+    epochs: list[Epoch]
     """Of the last stage: the accuracy on pairs of held-out questions after each."""
     held_out: list[Labelled]
     """The questions of these pairs; no stage learned from them."""
 
     @property
-    def best(self) -> dict[str, Any]:
+    def best(self) -> Epoch:
         """The epoch that was kept."""
-        return max(self.epochs, key=lambda told: float(told["accuracy"]))
+        return max(self.epochs, key=lambda one: float(one["accuracy"]))
 
 
 def labelled(traces: Sequence[Trace]) -> list[Labelled]:
@@ -153,7 +167,7 @@ def course(
         last = kept.keep(f"ranker-{i + 1}", facts, teach)
         ranker.fill(model, load_file(last / ranker.WEIGHTS))
     trained = kept.finish(last, out)
-    return Ranked(trained, json.loads((out / _EPOCHS).read_text(encoding="utf-8")), measured)
+    return Ranked(trained, _epochs(out), measured)
 
 
 def train(
@@ -175,13 +189,14 @@ def _train(
     scratch: Path,
     advance: Advance,
     log: Log | None,
-) -> tuple[Fitted, list[dict[str, Any]]]:
+) -> tuple[Fitted, list[Epoch]]:
     """Train a ranker from what it is, and leave it as it was after the best epoch."""
     started = time.perf_counter()
     set_seed(seed)
     plan = pairs.plan(recipe, seed)
-    keeper = _Keeper(model, held, len(plan) // recipe.epochs, scratch)
-    checkpoint = last_checkpoint(scratch)
+    steps = len(plan) // recipe.epochs
+    checkpoint = _last_with_its_epochs(scratch, steps)
+    keeper = _Keeper(model, held, steps, scratch)
     watch = Watch(advance, log, started - seconds_before(checkpoint))
     trainer = _Trainer(
         plan=plan,
@@ -220,7 +235,7 @@ def _operations(model: Ranker, lengths: Sequence[int]) -> float:
     return model.footprint.training(lengths, sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
-def _save(model: Ranker, recipe: RankerRecipe, epochs: Sequence[Mapping[str, Any]], to: Path) -> None:
+def _save(model: Ranker, recipe: RankerRecipe, epochs: Sequence[Epoch], to: Path) -> None:
     ranker.save(model, recipe, to)
     (to / _EPOCHS).write_text(json.dumps(epochs) + "\n", encoding="utf-8")
 
@@ -320,9 +335,7 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it 
         self._held = held
         self._steps = steps
         self._scratch = scratch
-        told = scratch / _EPOCHS
-        checksums.check(told, f"remove {scratch} to train again")
-        self.epochs: list[dict[str, Any]] = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else []
+        self.epochs: list[Epoch] = _epochs(scratch)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         if state.global_step % self._steps:
@@ -333,10 +346,36 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it 
         accuracy = pair_accuracy(scores, [one.right for one in self._held])
         self.epochs = [*(told for told in self.epochs if told["epoch"] < epoch), {"epoch": epoch, "accuracy": accuracy}]
         if all(accuracy > told["accuracy"] for told in self.epochs[:-1]):
-            with checksums.replacing(self._scratch / _BEST) as part:
-                save_file({name: p.contiguous() for name, p in ranker.trained(self._model)}, part)
-        with checksums.replacing(self._scratch / _EPOCHS) as part:
-            part.write_text(json.dumps(self.epochs), encoding="utf-8")
+            self._write(_BEST, save({name: p.contiguous() for name, p in ranker.trained(self._model)}))
+        self._write(_EPOCHS, json.dumps(self.epochs).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        """At once or not at all."""
+        with saving(self._scratch / f"{name}.part"), checksums.replacing(self._scratch / name) as part:
+            part.write_bytes(content)
+
+
+def _epochs(scratch: Path) -> list[Epoch]:
+    remedy = f"remove {scratch} to train again"
+    checksums.check(scratch / _EPOCHS, remedy)
+    kept: list[_Epoch] = documents.found(list[_Epoch], scratch / _EPOCHS, remedy) or []
+    return [one.model_dump() for one in kept]
+
+
+def _last_with_its_epochs(scratch: Path, steps: int) -> str | None:
+    """The newest checkpoint to go on from; none, and nothing is left, where it is not known what came before it."""
+    checkpoint = last_checkpoint(scratch)
+    done = int(checkpoint.rpartition("-")[2]) // steps if checkpoint else 0
+    try:
+        if not {*range(1, done + 1)} <= {one["epoch"] for one in _epochs(scratch)}:
+            raise ConfigError(f"{scratch / _EPOCHS} lacks an epoch")
+        if done:
+            check_safetensors(scratch / _BEST)
+    except ConfigError as error:
+        _LOG.warning("the epochs of a ranker are damaged (%s): its training begins again", error)
+        shutil.rmtree(scratch)
+        return None
+    return checkpoint
 
 
 def _arguments(recipe: RankerRecipe, steps: int, seed: int, scratch: Path, device: str) -> TrainingArguments:

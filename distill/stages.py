@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from ..lm.cost import total
-from ..tasks import checksums
+from ..tasks import checksums, documents
 from ..tasks.errors import ConfigError
+from .checkpoints import check_safetensors
 from .processes import is_first, wait_for_all
 from .student import Trained
 from .train import Fitted
@@ -26,6 +30,7 @@ Taught = tuple[Fitted, Callable[[Path], object]]
 """What a training was, and how to save what it made."""
 
 _STAGE = "stage.json"
+_LOG = logging.getLogger(__name__)
 
 
 class Stages:
@@ -42,11 +47,10 @@ class Stages:
         `teach` is given a folder for its checkpoints, which no stage with other facts has.
         """
         key = digest(sorted(facts.items()))[:12]
-        out = next((path for path in sorted(self._folder.glob(f"*-{key}")) if (path / _STAGE).is_file()), None)
+        found = [path for path in sorted(self._folder.glob(f"*-{key}")) if (path / _STAGE).is_file()]
+        out = next(filter(_is_whole, found), None)
         if out is None:
             out = self._train(name, key, teach)
-        else:
-            _told(out)
         if out not in self._used:
             self._used.append(out)
         return out
@@ -70,14 +74,14 @@ class Stages:
     def finish(self, last: Path, out: Path) -> Trained:
         """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost."""
         wait_for_all()
-        told = {path: _told(path) for path in self._used}
+        kept = {path: _read(path) for path in self._used}
         if is_first():
             shutil.copytree(last, out, ignore=shutil.ignore_patterns(_STAGE))
-            curves = {stage["stage"]: stage["curve"] for stage in told.values()}
+            curves = {stage.stage: stage.curve for stage in kept.values()}
             (out / "training.json").write_text(json.dumps(curves, indent=1) + "\n", encoding="utf-8")
-        each = [Trained(**stage["trained"]) for stage in told.values()]
+        each = [stage.trained for stage in kept.values()]
         return replace(
-            Trained(**told[last]["trained"]),
+            kept[last].trained,
             dropped=sum(trained.dropped for trained in each),
             steps=sum(trained.steps for trained in each),
             tokens=sum(trained.tokens for trained in each),
@@ -88,18 +92,40 @@ class Stages:
         )
 
 
-def _told(stage: Path) -> dict[str, Any]:
+class _Kept(BaseModel):
+    """What stands in a stage's file."""
+
+    stage: str
+    trained: Trained
+    curve: list[dict[str, Any]]
+    files: dict[str, str] = {}
+    """SHA-256 of its files, by name; none of stages that were trained before hashes were kept."""
+
+
+def _read(stage: Path) -> _Kept:
     """What a stage was. Raises ConfigError when one of its files is not what was written."""
-    file: Path | None = stage / _STAGE
-    try:
-        told: dict[str, Any] = json.loads((stage / _STAGE).read_text(encoding="utf-8"))
-        if checksums.is_whole(told):
-            file = checksums.damaged(stage, told.get("files", {}))
-    except (OSError, ValueError, AttributeError, TypeError):
-        told = {}
+    path, remedy = stage / _STAGE, f"remove {stage} to train it again"
+    facts: dict[str, Any] = documents.read(dict[str, Any], path, remedy, finite=False)
+    kept: _Kept = documents.checked(_Kept, facts, str(path))
+    file = checksums.damaged(stage, kept.files) if checksums.is_whole(facts) else path
     if file is not None:
-        raise ConfigError(f"{file} is damaged: it is not what was trained; remove {stage} to train it again")
-    return told
+        raise ConfigError(f"{file} is damaged: it is not what was trained; {remedy}")
+    return kept
+
+
+def _is_whole(stage: Path) -> bool:
+    """Whether a stage can be gone on from. One that is damaged is removed, and the log says that it begins again."""
+    try:
+        _read(stage)
+        for file in stage.rglob("*.safetensors"):
+            check_safetensors(file)
+        for file in stage.rglob("*.json"):
+            documents.from_json(documents.text(file), str(file), finite=False, foreign=True)
+    except ConfigError as error:
+        _LOG.warning("the training %s is damaged (%s): it begins again", stage.name, error)
+        shutil.rmtree(stage)
+        return False
+    return True
 
 
 def digest(values: Iterable[object]) -> str:

@@ -11,18 +11,23 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from ..lm import environment
 from ..lm.local import is_nat
-from ..tasks import checksums
+from ..tasks import checksums, documents
 from ..tasks.errors import ConfigError
+from .recipes import RankerRecipe
 
 FORMAT = "divcon-student/1"
 Role = Literal["decomposer", "solver"]
 TaughtRole = Literal["decomposer", "solver", "ranker"]
 INTEGRATED = frozenset({"nat", "nat-positive", "nat-random"})
 """The methods whose student is a NAT model."""
+TAGGED = frozenset({"tagged", "tagged-random"})
+"""The methods whose students are told, and so must be asked."""
 _FACTS = "divcon.json"
 _CARD = "README.md"
 """For people, who may write into it."""
@@ -101,24 +106,99 @@ def build(directory: Path, lesson: Lesson, teach: Callable[[Path], Trained]) -> 
 
 
 def read(directory: Path) -> dict[str, Any] | None:
-    """What a student was taught; None when there is no finished student in `directory`."""
-    try:
-        facts: dict[str, Any] = json.loads((directory / _FACTS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    """What a student was taught; None when there is no finished student in `directory`.
+
+    Raises ConfigError when its card is damaged.
+    """
+    path, remedy = directory / _FACTS, f"remove {directory} to train again"
+    facts: dict[str, Any] | None = documents.found(dict[str, Any], path, remedy, finite=False)
+    if facts is None:
         return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{directory / _FACTS} cannot be read; remove {directory} to train again") from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        raise ConfigError(f"{directory} holds no student of format {FORMAT!r}; remove it to train again")
+    if facts.get("format") != FORMAT:
+        raise ConfigError(f"{directory} holds no student of format {FORMAT!r}; {remedy}")
     if not checksums.is_whole(facts):
         raise ConfigError(
-            f"{directory / _FACTS} is damaged: it is not what was written there; remove {directory} to train again (if "
-            "you changed it yourself, remove its `sha256`)"
+            f"{path} is damaged: it is not what was written there; {remedy} (if you changed it yourself, remove its "
+            "`sha256`)"
         )
     needed = {*Lesson.__dataclass_fields__, "trained"}
     if absent := sorted(needed - facts.keys()):
-        raise ConfigError(f"{directory / _FACTS} lacks {', '.join(absent)}; remove {directory} to train again")
+        raise ConfigError(f"{path} lacks {', '.join(absent)}; {remedy}")
+    try:
+        documents.checked(_Card, facts, str(path))
+        documents.checked(_RankersRecipe if facts["role"] == "ranker" else _Recipe, facts["recipe"], f"{path}: recipe")
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {remedy}") from error
     return facts
+
+
+def rankers_recipe(facts: dict[str, Any], directory: Path) -> RankerRecipe:
+    """What a ranker was made by, as its card has it. Raises ConfigError when this divcon does not know such rankers."""
+    recipe: RankerRecipe = documents.checked(RankerRecipe, facts["recipe"], f"{directory / _FACTS}: recipe")
+    return recipe
+
+
+def suffix(facts: dict[str, Any]) -> str:
+    """The sentence that a student was taught to be asked with, behind every request; most have none."""
+    recipe = facts["recipe"]
+    return str(recipe["tags"][0]) if recipe.get("method") in TAGGED else ""
+
+
+class _Training(documents.Shape):
+    examples: int = Field(ge=0)
+    dropped: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    parameters: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    loss: float = Field(allow_inf_nan=True)
+    peak_gib: float = 0.0
+    flops: float | None = None
+    device: str = ""
+
+
+class _Card(documents.Shape):
+    """What is read of a card; old ones lack some of what may be absent here."""
+
+    date: str = ""
+    role: TaughtRole
+    base: str
+    base_hash: str
+    teacher: str
+    data: str
+    prompts: dict[str, str]
+    cost: dict[str, float]
+    seed: int
+    recipe: dict[str, Any]
+    trained: _Training
+
+
+class _Tuning(documents.Shape):
+    kind: str
+
+
+class _Recipe(documents.Shape):
+    method: str = "kd"
+    tuning: _Tuning
+    batch: int = Field(gt=0)
+    tags: list[str] = Field(default=["", ""], min_length=1)
+    gradient_checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def _says_how_it_is_asked(self) -> Self:
+        if self.method in TAGGED and "tags" not in self.model_fields_set:
+            raise ValueError("it lacks tags")
+        return self
+
+
+class _Backbone(documents.Shape):
+    kind: str
+
+
+class _RankersRecipe(documents.Shape):
+    backbone: _Backbone
+    batch: int = Field(gt=0)
+    own: int = 0
 
 
 def check(directory: Path, facts: dict[str, Any], base_hash: str) -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar, get_args
 from ..lm import Usage
 from ..solve import GRADERS, Verdict
 from ..solve.lenient import MEASURES
-from ..tasks import Question
+from ..tasks import Question, documents
 from ..tasks.errors import ConfigError
 from ..tasks.rows import contents, objects
 
@@ -100,11 +100,10 @@ def _facts(path: Path) -> dict[str, object]:
     beside = path.with_suffix(".json")
     if not beside.is_file():
         raise ConfigError(f"no traces in {path.parent}: {beside.name} is missing")
-    try:
-        found = json.loads(contents(beside))
-    except ValueError as error:
-        raise ConfigError(f"{beside} is damaged: {error}") from error
-    return found if isinstance(found, dict) else {}
+    found: dict[str, object] = documents.read(
+        dict[str, object], beside, f"remove {path.parent} to make the traces again"
+    )
+    return found
 
 
 def _row(trace: Trace) -> dict[str, object]:
@@ -163,8 +162,8 @@ def _trace(row: dict[str, object]) -> Trace:
         answer=None if answer is None else str(answer),
         verdict=_one_of(get_args(Verdict), row["verdict"]),
         attempt=int(str(row["attempt"])),
-        usage=Usage(**usage),
-        decomposition_usage=Usage(**decomposition_usage),
+        usage=documents.checked(Usage, usage, "usage"),
+        decomposition_usage=documents.checked(Usage, decomposition_usage, "decomposition_usage"),
         logprob=None if logprob is None else float(str(logprob)),
     )
 

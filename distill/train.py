@@ -6,8 +6,6 @@ and a training that was interrupted goes on from its last checkpoint with the sa
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from math import ceil
@@ -17,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -33,13 +30,14 @@ from transformers import (
 )
 from trl import SFTConfig, SFTTrainer
 
-from ..lm.chat import encode
+from ..lm.chat import check_end, check_known, encode
 from ..lm.cost import Footprint
 from ..lm.model import Advance, silent
 from ..lm.weights import device_name, load_model, load_tokenizer
 from ..tasks import checksums
 from ..tasks.errors import ConfigError
 from .batches import plan
+from .checkpoints import WEIGHTS, last_checkpoint, loading, saving, seconds_before, write_seconds
 from .examples import Example
 from .objectives import LIKELIHOOD, Objective, Scored
 from .passes import work
@@ -55,11 +53,6 @@ if TYPE_CHECKING:
 Log = Callable[[dict[str, Any]], None]
 """Told what each logged step was like."""
 
-WEIGHTS = "trained.safetensors"
-"""What a checkpoint holds of an adapter's training: all that is trained, and nothing else."""
-
-
-_SECONDS = "seconds.txt"
 _DIVERGED = "the loss is not a number at step {step}; lower the learning rate"
 
 
@@ -117,6 +110,7 @@ def fit(
     check_trackers(recipe.report_to)
     board = board or scratch
     rows = encoded(tokenizer, units, recipe.max_length)
+    check_known(tokenizer, [[tokenizer.pad_token_id], *(row["input_ids"] for unit in rows for row in unit)], model)
     lengths = [sum(len(row["input_ids"]) for row in unit) for unit in rows]
     size = sum(map(len, rows)) / len(rows)  # of a unit: sessions differ
     batch, micro = (max(1, round(n / size)) for n in (recipe.batch, recipe.micro_batch or recipe.batch))
@@ -129,7 +123,7 @@ def fit(
     telemetry = Telemetry(model)
     kind = kind or Planned
     own = work(model)
-    last = last_checkpoint(scratch)
+    last = last_checkpoint(scratch, model)
     watch = Watch(advance, log, started - seconds_before(last))
     trainer = kind(
         plan=batches,
@@ -169,6 +163,7 @@ def fit(
 
 def encoded(tokenizer: PreTrainedTokenizerBase, units: Sequence[Unit], max_length: int) -> list[list[dict[str, Any]]]:
     """The units as rows of token ids. One with an over-long reply is dropped. Raises ConfigError when none is left."""
+    check_end(tokenizer)
     rows = [[encode_example(tokenizer, example) for example in unit] for unit in units]
     short = [unit for unit in rows if all(len(row["input_ids"]) <= max_length for row in unit)]
     if not short:
@@ -181,33 +176,6 @@ def encode_example(tokenizer: PreTrainedTokenizerBase, example: Example) -> dict
     prompt = encode(tokenizer, example.messages)
     reply = [*tokenizer(example.reply, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply, "right": example.right}
-
-
-def last_checkpoint(scratch: Path) -> str | None:
-    """The newest checkpoint that was written to its end; one that was cut short by a crash, or damaged, is removed.
-
-    The trainer's state is the last file of a checkpoint to be written; a disk that fills up may cut another.
-    """
-    found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    for path in found:
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-            for weights in path.glob("*.safetensors"):
-                with safe_open(weights, "pt"):
-                    pass
-            if not checksums.check_all(path):
-                raise ValueError(path)
-        except (OSError, ValueError, SafetensorError):
-            shutil.rmtree(path)
-        else:
-            return str(path)
-    return None
-
-
-def seconds_before(checkpoint: str | None) -> float:
-    """What the training took until a checkpoint was written."""
-    told = Path(checkpoint) / _SECONDS if checkpoint else None
-    return float(told.read_text(encoding="utf-8")) if told and told.is_file() else 0.0
 
 
 def check_finite(model: nn.Module, step: int) -> None:
@@ -343,17 +311,30 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
         out.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach().cpu().contiguous() for name, p in _trained(self.model).items()}, out / WEIGHTS)
 
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        with saving(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: PreTrainedModel | None = None) -> None:
-        if isinstance(self.model, PreTrainedModel):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        saved = load_file(Path(resume_from_checkpoint) / WEIGHTS)
-        own = _trained(self.model)
-        if own.keys() != saved.keys():
-            raise ConfigError(f"{resume_from_checkpoint} belongs to another training; remove it to train again")
-        with torch.no_grad():
-            for name, p in own.items():
-                p.copy_(saved[name])
+        with loading(resume_from_checkpoint):
+            if isinstance(self.model, PreTrainedModel):
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+                return
+            saved = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+            own = _trained(self.model)
+            if own.keys() != saved.keys():
+                raise ConfigError(f"{resume_from_checkpoint} belongs to another training; remove it to train again")
+            with torch.no_grad():
+                for name, p in own.items():
+                    p.copy_(saved[name])
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with loading(str(checkpoint)):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with loading(str(checkpoint)):
+            super()._load_rng_state(checkpoint)
 
 
 class Planned(Steps, SFTTrainer):  # type: ignore[misc]  # TRL leaves it untyped
@@ -446,8 +427,6 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it un
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if state.is_world_process_zero and checkpoint.is_dir():
-            part = checkpoint / f"{_SECONDS}.part"  # a kill must not leave an empty file
-            part.write_text(str(self.seconds), encoding="utf-8")
-            part.replace(checkpoint / _SECONDS)
+            write_seconds(self.seconds, checkpoint)
             # Other processes may still be writing the states of their random numbers.
             checksums.keep_all(checkpoint, leave="rng_state_")

@@ -17,9 +17,6 @@ from .examples import Example
 SESSION = 8
 """Replies in a session (CL)."""
 
-TAGGED = frozenset({"tagged", "tagged-random"})
-"""The methods whose students are told, and so must be asked."""
-
 Unit = tuple[Example, ...]
 
 

@@ -21,10 +21,10 @@ from .eval.frontier import AxisName
 from .eval.pilot import lengths
 from .eval.plan import Plan
 from .eval.plan import plan as planned
-from .eval.run import Run, stored
+from .eval.run import Run
 from .eval.seeds import Seeds, over_seeds
 from .eval.status import Cost, Status
-from .eval.study import find, load
+from .eval.study import find, load, stored
 from .eval.teaching import explain
 from .eval.trace_stats import TraceStats, trace_stats
 from .lm import Store, environment
@@ -36,6 +36,7 @@ from .solve import Solution
 from .solve.checks import CHECKS
 from .tasks import GraderName, Question, sources
 from .tasks.errors import ConfigError
+from .tasks.writing import new_folder
 
 if TYPE_CHECKING:
     from .eval.figures import Columns, Style
@@ -243,12 +244,12 @@ def import_traces(path: Path, out: Path, grader: GraderName | None = None, quest
     """
     if not path.exists():
         raise ConfigError(f"no file or folder {path}")
-    out.mkdir(parents=True, exist_ok=True)
-    with _remembering(out):
-        read, failed = published.read(path, grader, questions)
-    if not read:
-        raise ConfigError(f"no traces in {path}")
-    traces.write(read, out / "traces.jsonl", origin=f"imported from {path.name}")
+    with new_folder(out, lambda folder: not any(folder.glob("traces.*"))):
+        with _remembering(out):
+            read, failed = published.read(path, grader, questions)
+        if not read:
+            raise ConfigError(f"no traces in {path}")
+        traces.write(read, out / "traces.jsonl", origin=f"imported from {path.name}")
     return Collected(out / "traces.jsonl", len(read), sum(trace.verdict == "right" for trace in read), failed)
 
 

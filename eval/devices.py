@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..lm.settings import LocalSettings, OpenAISettings, VLLMSettings
 from ..lm.weights import device_name, resolved_device
+from ..tasks import documents
 
 FILE = "devices.json"
 SERVER = "a server"
@@ -27,12 +28,12 @@ def remember(run: Path, ran: Mapping[str, LocalSettings | OpenAISettings | None]
 
 
 def read(run: Path) -> dict[str, list[str]]:
-    """Every device that a model may have answered on, by the model's name; empty for runs that did not keep it."""
-    try:
-        told: dict[str, list[str]] = json.loads((run / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return told
+    """Every device that a model may have answered on, by the model's name; empty for runs that did not keep it.
+
+    Raises ConfigError when the file is damaged.
+    """
+    kept: dict[str, list[str]] = documents.found(dict[str, list[str]], run / FILE, "remove it") or {}
+    return kept
 
 
 def _device(settings: LocalSettings | OpenAISettings | None) -> str:

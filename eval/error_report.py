@@ -6,13 +6,12 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from . import page, tables
 from .agreement import BlameLine, MeasureLine, Views, blame_lines, measure_lines, views
 from .attribution import CauseLine, SwapLine, cause_lines, gold_problems, swap_lines
 from .quality import QualityLine, quality_lines
 from .reconstruction import FILE, joined
+from .study import stored
 from .summary import Rows
 
 
@@ -36,7 +35,7 @@ class Errors:
     def of(cls, run: Path, rows: Rows) -> Errors:
         """From a run's results, and what its reader said."""
         vote = rows[0]["vote"]
-        reader = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["grid"].get("reader")
+        reader = stored(run).grid.reader
         of_vote = [row for row in rows if row["vote"] == vote]
         if reader is not None:
             of_vote = joined(of_vote, run / FILE, reader)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from ..distill import student, traces
 from ..distill.collect import operations
 from ..lm.cost import Footprint, footprint_of, total
@@ -17,6 +15,7 @@ from ..lm.weights import gpus, model_directory, weights_hash
 from ..tasks.errors import ConfigError
 from . import devices, names, vote
 from .compose import Cell
+from .study import stored
 
 Currency = Literal["flops", "seconds", "dollars"]
 
@@ -82,7 +81,7 @@ class Outlays:
     @classmethod
     def of(cls, run: Path) -> Outlays:
         """From the cards of a run's students; what older cards do not say is counted from what lies beside them."""
-        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        config = stored(run).model_dump(mode="json")
         found = {path.parent.name: path.parent for path in sorted(run.glob("*/divcon.json"))}
         cards = {name: facts for name, folder in found.items() if (facts := student.read(folder))}
         trainings = {name: _training(found[name], facts, config) for name, facts in cards.items()}
@@ -121,7 +120,7 @@ def _teaching(run: Path, cards: list[dict[str, Any]], config: Mapping[str, Any])
     if not cards:
         return None
     cost = max((card["cost"] for card in cards), key=len)  # the one that was told most
-    tokens = cost["prompt tokens"] + cost["completion tokens"] if cost else None
+    tokens = total([cost.get("prompt tokens"), cost.get("completion tokens")]) if cost else None
     flops = cost.get("flops")
     if cost and flops is None:
         flops = _traces(run, str(cards[0]["teacher"]), config)
@@ -167,7 +166,7 @@ def _counted(directory: Path, facts: dict[str, Any]) -> float | None:
     if facts["role"] == "ranker":
         return _rankers(directory, trained, recipe)
     base = _here(facts["base"], facts["base_hash"])
-    if base is None or recipe["method"] not in _ONE_PASS:
+    if base is None or recipe.get("method") not in _ONE_PASS:
         return None
     learns = trained["parameters"]
     own = base.with_adapter(learns) if recipe["tuning"]["kind"] == "lora" else base
@@ -185,7 +184,7 @@ def _rankers(directory: Path, trained: dict[str, Any], recipe: dict[str, Any]) -
 
     size = ranker.footprint_of(directory)
     lengths = _alike(trained["tokens"], 2 * trained["steps"] * recipe["batch"])
-    is_frozen = recipe["backbone"]["tuning"] == "frozen"
+    is_frozen = recipe["backbone"].get("tuning") == "frozen"
     return size.forward(map(round, lengths)) if is_frozen else size.training(lengths, trained["parameters"])
 
 

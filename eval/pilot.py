@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from ..distill import traces
 from ..tasks.errors import ConfigError
 from . import names, results
-from .run import is_operational, stored
-from .study import Study, differences
+from .run import is_operational
+from .study import Study, differences, stored
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
+from pydantic import ConfigDict
 
 from ..distill import student
-from ..distill.recipes import RankerRecipe
+from ..tasks import documents
 from ..tasks.errors import ConfigError
 from ..tasks.replacing import replacing
 from . import escape, figures, names, results
@@ -203,8 +203,16 @@ def _numbers(of: Sequence[Line], tests: Iterable[str]) -> list[list[object]]:
 def _whole_only(run: Path) -> tuple[Score, ...]:
     """A ranker that looks at a question's other samples scores them all together."""
     made = student.read(run / "ranker")
-    looks_around = made and RankerRecipe.model_validate(made["recipe"]).backbone.looks_around
-    return ("rank",) if looks_around else ()
+    return ("rank",) if made and student.rankers_recipe(made, run / "ranker").backbone.looks_around else ()
+
+
+class _Step(documents.Shape):
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    step: int
+    loss: float
+    logprob_right: float = 0.0
+    logprob_wrong: float = 0.0
 
 
 def _curves(run: Path) -> dict[str, list[dict[str, Any]]]:
@@ -212,6 +220,8 @@ def _curves(run: Path) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for role in STUDENTS:
         for path in sorted(run.glob(f"{role}*/training.json")):
-            name, stages = path.parent.name, json.loads(path.read_text(encoding="utf-8"))
-            found |= {f"{name}: {stage}" if len(stages) > 1 else name: curve for stage, curve in stages.items()}
+            stages: dict[str, list[_Step]] = documents.read(dict[str, list[_Step]], path, "remove it", finite=False)
+            for stage, curve in stages.items():
+                name = f"{path.parent.name}: {stage}" if len(stages) > 1 else path.parent.name
+                found[name] = [step.model_dump(exclude_unset=True) for step in curve]
     return found

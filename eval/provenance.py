@@ -13,8 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from ..distill import student
 from ..lm.prices import AnyPrice
+from ..tasks import documents
 from . import environments, page, tables
 
 FILE = "provenance.json"
@@ -75,18 +78,18 @@ def commit(folder: Path) -> str | None:
 
 def sections(run: Path) -> list[str]:
     """For the page; what a run does not say is left out, or said to be unknown."""
-    told = _read(run)
-    made = [page.table(_software(told))] if told else [f"<p>{_ABSENT}</p>"]
-    prompts = told.get("prompts") or _prompts_of_students(run)
+    kept: _Provenance | None = documents.found(_Provenance, run / FILE, _REMEDY)
+    made = [page.table(_software(kept))] if kept else [f"<p>{_ABSENT}</p>"]
+    prompts = (kept and kept.prompts) or _prompts_of_students(run)
     if prompts:
         made.append(page.table((["prompt", "sha256"], [[name, digest] for name, digest in prompts.items()])))
-    if told.get("models") or told.get("prices"):
-        made.append(page.table(_models(told)))
+    if kept and (kept.models or kept.prices):
+        made.append(page.table(_models(kept)))
     if used := environments.read(run):
         caution = environments.caution(used)
         made += [*([f"<p>{html.escape(caution)}</p>"] if caution else []), page.table(_environments(used))]
     if (run / "data.json").is_file():
-        made.append(page.table(_data(json.loads(_text(run / "data.json")))))
+        made.append(page.table(_data(documents.read(dict[str, _Questions], run / "data.json", _REMEDY))))
     files = [name for name in ("config.yaml", "data.json", FILE) if (run / name).is_file()]
     return ["<h2>Provenance</h2>", *made, *(page.folded(name, _text(run / name)) for name in files)]
 
@@ -94,26 +97,51 @@ def sections(run: Path) -> list[str]:
 _ABSENT = "Nobody wrote down which versions made these results: the run has no provenance.json."
 
 
-def _read(run: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(_text(run / FILE)) if (run / FILE).is_file() else {}
-    return told
+_REMEDY = "remove it, or evaluate again"
 
 
-def _software(told: Mapping[str, Any]) -> tables.Table:
-    rows = [["evaluated", told["date"]], ["commit", told["commit"] or "unknown (not a checkout)"]]
-    rows += [["Python", f"{told['python']} on {told['platform']}"]]
-    return ["what", "value"], rows + [[name, found] for name, found in told["packages"].items()]
+class _Price(documents.Shape):
+    prompt: float | None = None
+    completion: float | None = None
+    cached: float | None = None
+    second: float | None = None
+    exaflop: float | None = None
+    source: str = "config"
 
 
-def _models(told: Mapping[str, Any]) -> tables.Table:
+class _Provenance(documents.Shape):
+    date: str
+    python: str
+    platform: str
+    packages: dict[str, str] = Field(default_factory=dict)
+    commit: str | None = None
+    prompts: dict[str, str] = Field(default_factory=dict)
+    models: dict[str, dict[str, str]] = Field(default_factory=dict)
+    prices: dict[str, _Price | None] = Field(default_factory=dict)
+
+
+class _Questions(documents.Shape):
+    source: str = ""
+    sha256: str
+    questions: int
+
+
+def _software(kept: _Provenance) -> tables.Table:
+    rows = [["evaluated", kept.date], ["commit", kept.commit or "unknown (not a checkout)"]]
+    rows += [["Python", f"{kept.python} on {kept.platform}"]]
+    return ["what", "value"], rows + [[name, found] for name, found in kept.packages.items()]
+
+
+def _models(kept: _Provenance) -> tables.Table:
     rates = ("prompt", "completion", "cached", "second", "exaflop")
     header = ["model", "what it is", *(f"$ per {unit}" for unit in _UNITS), "source of the price"]
     rows = []
-    for name in dict.fromkeys([*told["models"], *told["prices"]]):
-        price = told["prices"].get(name)
-        said = [tables.number(price[rate]) if price and price.get(rate) is not None else "" for rate in rates]
-        source = f"{price.get('source', 'config')}" if price else "unknown price"
-        rows.append([name, " ".join(told["models"].get(name, {}).values()), *said, source])
+    for name in dict.fromkeys([*kept.models, *kept.prices]):
+        price = kept.prices.get(name)
+        known = [getattr(price, rate) if price else None for rate in rates]
+        shown = ["" if amount is None else tables.number(amount) for amount in known]
+        source = price.source if price else "unknown price"
+        rows.append([name, " ".join(kept.models.get(name, {}).values()), *shown, source])
     return header, rows
 
 
@@ -123,21 +151,20 @@ _UNITS = ("million prompt tokens", "million completion tokens", "million cached 
 def _environments(used: Sequence[environments.Used]) -> tables.Table:
     header = ["generated or trained on", "vector instructions", "MKL_CBWR", "threads", "libraries", "stages"]
     rows = []
-    for environment, stages in used:
-        of = environment
+    for of, stages in used:
         libraries = ", ".join(f"{name} {release}" for name, release in of.packages.items())
         rows.append([of.processor, of.capability, of.mkl, str(of.threads), libraries, ", ".join(stages)])
     return header, rows
 
 
-def _data(told: Mapping[str, Mapping[str, Any]]) -> tables.Table:
-    rows = [[name, of.get("source", ""), of["sha256"], str(of["questions"])] for name, of in told.items()]
+def _data(asked: Mapping[str, _Questions]) -> tables.Table:
+    rows = [[name, of.source, of.sha256, str(of.questions)] for name, of in asked.items()]
     return ["data", "source", "sha256", "questions"], rows
 
 
 def _prompts_of_students(run: Path) -> dict[str, str]:
     """What the students' cards say."""
-    found: dict[str, str] = {}
+    found: dict[str, str] = Field(default_factory=dict)
     for path in sorted(run.glob("*/divcon.json")):
         found |= (student.read(path.parent) or {}).get("prompts", {})
     return found

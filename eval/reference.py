@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import yaml
 from pydantic import TypeAdapter
 
 from ..distill.recipes import DecomposerData, SolverData
@@ -25,7 +24,7 @@ from ..tasks.sources import BaseSource, PublishedSource
 from . import methods, page, results, tables
 from .compose import Cell
 from .stats import Estimate, accuracy, share
-from .study import Study, parse
+from .study import Study, stored
 from .summary import Rows, by_cell
 
 Paper = Literal["divide-or-conquer", "turning-dust-into-gold"]
@@ -294,8 +293,7 @@ class Papers:
     @classmethod
     def of(cls, run: Path, rows: Rows) -> Papers:
         """From a run's config and results."""
-        config = run / "config.yaml"
-        return cls(beside(rows, parse(yaml.safe_load(config.read_text(encoding="utf-8")), str(config))))
+        return cls(beside(rows, stored(run)))
 
     def tables(self) -> list[tables.Table]:
         return [table(self.found)] if self.found else []

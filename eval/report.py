@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
 from ..distill import student
 from ..tasks.errors import ConfigError
 from ..tasks.replacing import refilling
@@ -19,6 +17,7 @@ from .cost_report import Costs
 from .error_report import Errors
 from .plots import PLOTS, Drawn, draw_all
 from .reference import Papers
+from .study import stored
 from .summary import (
     Contrast,
     Line,
@@ -143,11 +142,10 @@ def _remove_stale(out: Path, drawn: Sequence[str]) -> None:
 
 
 def _footnote(run: Path) -> str:
-    seed = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["seed"]
     return (
         "Accuracy in per cent with 95 % intervals (Wilson; ties in a vote share credit). "
-        f"Seed {seed}, one run: a seed redraws the training order, the adapters' initial values and the samples; "
-        f"intervals cover the choice of questions, not of seeds. {_budgets(run)}"
+        f"Seed {stored(run).seed}, one run: a seed redraws the training order, the adapters' initial values and the "
+        f"samples; intervals cover the choice of questions, not of seeds. {_budgets(run)}"
         "Costs are means over all questions, each cell counted as if it ran alone: its decomposition, its "
         "solutions, their prompt once, and what the vote's ranker reads. FLOPs are 2 x parameters x tokens plus "
         "attention. Seconds are each sample's share of its batch, on the machine that made it."

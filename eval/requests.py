@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ..tasks import documents
 from . import names
 from .compose import Cell, Row
 
@@ -48,12 +49,17 @@ def write(asked: int, rows: Iterable[Row], run: Path) -> None:
 
 
 def said(run: Path) -> str:
-    """A sentence for the report; empty for a run that did not count."""
-    try:
-        counted = json.loads((run / REQUESTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """A sentence for the report; empty for a run that did not count. Raises ConfigError when the file is damaged."""
+    counted: _Counted | None = documents.found(_Counted, run / REQUESTS, "remove it, or evaluate again")
+    if counted is None:
         return ""
     return (
-        f"{counted['asked']:,} different samples were asked for. Cells and votes that share nothing would have asked "
-        f"for {counted['each_vote']:,}, and {counted['each_k']:,} if every k had samples of its own too."
+        f"{counted.asked:,} different samples were asked for. Cells and votes that share nothing would have asked "
+        f"for {counted.each_vote:,}, and {counted.each_k:,} if every k had samples of its own too."
     )
+
+
+class _Counted(documents.Shape):
+    asked: int
+    each_vote: int
+    each_k: int

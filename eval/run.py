@@ -30,19 +30,20 @@ from ..distill.imported import TracesSource
 from ..distill.processes import is_first
 from ..distill.recipes import Training
 from ..distill.traces import Trace
-from ..distill.units import TAGGED
 from ..lm import Engine, Model, Sampling, Store
 from ..lm.environment import current, prepare
 from ..lm.local import Here
 from ..lm.prices import AnyPrice, by_share
 from ..lm.settings import SharePriceSettings
+from ..lm.store import is_empty
 from ..lm.weights import model_directory, weights_hash
 from ..solve import PromptedSolver, Solution
 from ..solve.checks import CHECKS
 from ..solve.interactive import Asker, InteractiveSolver, Worked
 from ..tasks import Question, sources
-from ..tasks.errors import ConfigError
+from ..tasks.errors import ConfigError, DivconError
 from ..tasks.overlap import Overlap, fingerprint, overlaps
+from ..tasks.writing import missing, reason_not_written, remove_made
 from . import (
     devices,
     environments,
@@ -59,8 +60,8 @@ from . import (
 from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
 from .coverage import with_gold
 from .progress import Progress, Stage
-from .study import Study, differences, dump, flat, parse
-from .teaching import HELD_OUT, check_methods, teach, teach_ranker
+from .study import Study, differences, dump, flat, stored
+from .teaching import check_methods, held_out, teach, teach_ranker
 
 
 class Run:
@@ -80,6 +81,8 @@ class Run:
         self.progress = progress or Progress(directory / "log.jsonl")
         self._llm_engine = llm
         self._opened = ExitStack()
+        self._made: list[Path] = []
+        self._made_store: list[Path] = []
 
     def __enter__(self) -> Self:
         """Raises ConfigError when the directory cannot be written, is in use, or belongs to another config, and when
@@ -87,7 +90,10 @@ class Run:
         """
         prepare(reproducible=self.study.reproducible)
         with self._opened as opened:
+            opened.push(self._refused)
             try:
+                self._made = missing(self.directory)
+                self._made_store = missing(self.study.store) if self.study.store else []
                 self.directory.mkdir(parents=True, exist_ok=True)
                 if is_first():  # of several processes that train together, the first
                     _lock(opened.enter_context((self.directory / ".lock").open("w")), self.directory)
@@ -103,8 +109,27 @@ class Run:
             self._opened = opened.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        self._opened.__exit__(kind, error, trace)
+
+    def _refused(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        """After a failure, and when all is closed: no directory is left that was made for nothing.
+
+        Raises ConfigError in place of what a full disk, or a file that cannot be read or written, has raised.
+        """
+        if error is None:
+            return
+        if is_first():
+            remove_made(self._made, _is_worthless)
+            remove_made(self._made_store, is_empty)
+        if not isinstance(error, DivconError) and (why := reason_not_written(error)) is not None:
+            where = getattr(error, "filename", None) or self.directory
+            kept = (
+                f"; what {self.directory} holds is kept, and the same command goes on"
+                if self.directory.exists()
+                else ""
+            )
+            raise ConfigError(f"{where}: {why}{kept}") from error
 
     @cached_property
     def store(self) -> Store:
@@ -277,7 +302,7 @@ class Run:
             self.base,
             name="distilled",
             price=self._student_price,
-            suffix=facts["recipe"]["tags"][0] if facts["recipe"].get("method") in TAGGED else "",
+            suffix=student.suffix(facts),
         )
         if student.is_adapter(directory):
             return replace(model, adapter=directory)
@@ -447,8 +472,7 @@ class Run:
         """The formula's name where one was learned."""
         if name != vote.LEARNED:
             return name
-        told = json.loads((self.directory / "ranker" / HELD_OUT).read_text(encoding="utf-8"))
-        return f"rank_1_plus_{told['slope']:g}"
+        return f"rank_1_plus_{held_out(self.directory / 'ranker').slope:g}"
 
     def _ranking(self) -> Ranking:
         from ..distill.scoring import Scorer  # torch takes seconds to import
@@ -594,17 +618,12 @@ def is_operational(key: str) -> bool:
     return (rest or first) in OPERATIONAL
 
 
-def stored(directory: Path) -> Study:
-    """The study that a run directory was begun with. Raises ConfigError when there is none."""
-    import yaml
-
-    path = directory / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(f"{directory} is not a run directory: it has no config.yaml")
-    try:
-        return parse(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+def _is_worthless(directory: Path) -> bool:
+    """Whether a run's directory holds nothing that was collected, trained or measured."""
+    files = [path for path in directory.rglob("*") if not path.is_dir()]
+    stores = [path for path in files if path.name == "store.sqlite"]
+    rest = {path.name for path in files} - {".lock", "config.yaml", "config.part", "log.jsonl"}
+    return all(name.startswith("store.sqlite") for name in rest) and all(map(is_empty, stores))
 
 
 def _lock(file: IO[str], directory: Path) -> None:

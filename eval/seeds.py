@@ -11,9 +11,9 @@ from ..tasks.replacing import replacing
 from . import escape, results, tables
 from .comparison import cell_of
 from .compose import Cell
-from .run import is_operational, stored
+from .run import is_operational
 from .stats import Tested, crossed, holm
-from .study import differences
+from .study import differences, stored
 from .summary import ALL, Rows, by_cell, paired, reference, tests
 
 

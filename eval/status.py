@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from ..lm import Store
 from ..lm.ledger import Account, Spend
+from ..tasks import documents
 from ..tasks.errors import ConfigError
 from ..tasks.rows import readable
-from .run import stored
+from .study import stored
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,34 @@ def status(run: Path) -> Status:
     stored(run)
     stages: dict[str, dict[str, Any]] = {}
     log = run / "log.jsonl"
-    for event in readable(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else ():
-        if "stage" in event:
+    for line in readable(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else ():
+        if event := _event(line):
             stages[event["stage"]] = {**stages.get(event["stage"], {}), **event}
     return Status(_is_locked(run / ".lock"), tuple(stages.values()))
+
+
+class _Event(documents.Shape):
+    """What is read of a line of the log."""
+
+    stage: str
+    event: str
+    done: int = 0
+    wanted: int = 0
+    dollars: tuple[float, float] | None = Field(default=None, strict=False)
+    projected: float | None = None
+    retries: dict[str, int] = Field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def _event(line: dict[str, Any]) -> dict[str, Any] | None:
+    """A line about a stage; None for another, and for one that is damaged."""
+    if "stage" not in line:
+        return None
+    try:
+        documents.checked(_Event, line, "log.jsonl")
+    except ConfigError:
+        return None
+    return line
 
 
 @dataclass(frozen=True)
@@ -83,10 +110,10 @@ def _line(stage: dict[str, Any]) -> str:
     state = {"start": "begun", "progress": "under way", "end": "done"}.get(stage["event"], stage["event"])
     parts = [f"{stage['stage']}: {state}"]
     if stage.get("wanted"):
-        parts.append(f"{stage['done']:,} of {stage['wanted']:,}")
+        parts.append(f"{stage.get('done', 0):,} of {stage['wanted']:,}")
     if stage.get("dollars") and stage["dollars"][1]:
         parts.append(str(Spend(stage["dollars"][0], stage["dollars"][1] - stage["dollars"][0])))
         parts += [f"about ${stage['projected']:.4f} in the end"] if stage.get("projected") is not None else []
     parts += [f"{cause}: {count} times" for cause, count in stage.get("retries", {}).items()]
-    parts += [f"{stage['seconds']:.1f} s"] if stage["event"] == "end" else []
+    parts += [f"{stage.get('seconds', 0):.1f} s"] if stage["event"] == "end" else []
     return ", ".join(parts)

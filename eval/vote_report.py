@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from . import page, tables
 from .ballots import RuleLine, StopLine, rule_lines, stop_lines
 from .ranking import ScoreLine, score_lines
+from .study import stored
 from .summary import Rows
-from .teaching import HELD_OUT
+from .teaching import HELD_OUT, held_out
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,7 @@ class Votes:
     @classmethod
     def of(cls, run: Path, rows: Rows) -> Votes:
         """From a run's results."""
-        stops = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["grid"].get("stops", ())
-        return cls(run, rule_lines(rows), stop_lines(rows, stops), score_lines(rows))
+        return cls(run, rule_lines(rows), stop_lines(rows, stored(run).grid.stops), score_lines(rows))
 
     def tables(self) -> list[tables.Table]:
         made = [tables.votes(self.rules)] if self.rules else []
@@ -74,13 +71,12 @@ class Votes:
         ]
 
     def _held_out(self) -> str:
-        told = self.run / "ranker" / HELD_OUT
-        if not told.is_file():
+        if not (self.run / "ranker" / HELD_OUT).is_file():
             return ""
-        held = json.loads(told.read_text(encoding="utf-8"))
+        held = held_out(self.run / "ranker")
         return (
-            f"On pairs of {held['questions']} training questions that it did not learn from it is right in "
-            f"{100 * held['pair accuracy']:.1f} % (epoch {held['epoch']}, the best). "
+            f"On pairs of {held.questions} training questions that it did not learn from it is right in "
+            f"{100 * held.pair_accuracy:.1f} % (epoch {held.epoch}, the best). "
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..tasks.errors import ConfigError
 from .completion import Message
 from .without import Without
 
@@ -22,21 +23,48 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> l
     """
     turns = [{"role": m.role, "content": without_control_tokens(tokenizer, m.content)} for m in messages]
     if tokenizer.chat_template:
-        rendered = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        return list(tokenizer(str(rendered), add_special_tokens=False)["input_ids"])
+        rendered = _rendered(tokenizer, turns, add_generation_prompt=True)
+        return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
     return list(tokenizer("".join(f"{turn['content']}\n\n" for turn in turns))["input_ids"])
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[dict[str, str]], **how: bool) -> str:
+    """A conversation as the chat template writes it. Raises ConfigError when it refuses, or is broken."""
+    try:
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, **how))
+    except Exception as error:  # a template is a program, and may fail in any way
+        text = " ".join(str(error).split())[:200]
+        raise ConfigError(f"the chat template of {tokenizer.name_or_path} cannot be used: {text}") from error
+
+
+def check_end(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises ConfigError when a tokenizer has no token that ends a text."""
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(
+            f"the tokenizer of {tokenizer.name_or_path} has no token that ends a text; name it as eos_token in its "
+            "tokenizer_config.json"
+        )
+
+
+def check_known(tokenizer: PreTrainedTokenizerBase, texts: Iterable[Sequence[int]], model: Any) -> None:
+    """Raises ConfigError when texts hold tokens that a model has no vector for."""
+    most, rows = max((max(ids, default=0) for ids in texts), default=0), model.get_input_embeddings().weight.shape[0]
+    if most >= rows:
+        token = tokenizer.convert_ids_to_tokens(most)
+        raise ConfigError(
+            f"the tokenizer of {tokenizer.name_or_path} is not this model's: it writes the token {token!r} as {most}, "
+            f"and the model's embedding has {rows} rows"
+        )
 
 
 def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the chat template says what a system turn holds: some refuse one, and some leave it out in silence."""
-    from jinja2 import TemplateError
-
     if not tokenizer.chat_template:
         return True
     turns = [{"role": "system", "content": _MARK}, {"role": "user", "content": "?"}]
     try:
-        return _MARK in str(tokenizer.apply_chat_template(turns, tokenize=False))
-    except TemplateError:
+        return _MARK in _rendered(tokenizer, turns)
+    except ConfigError:
         return False
 
 
@@ -86,7 +114,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """
     if tokenizer.chat_template:
         turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-        rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
+        rendered = _rendered(tokenizer, turns)
         behind = tokenizer(rendered.rpartition("!")[2], add_special_tokens=False)["input_ids"]
         if behind and tokenizer.convert_ids_to_tokens(behind[0]) in control_tokens(tokenizer):
             return int(behind[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..tasks.errors import ConfigError
-from .chat import takes_system
+from .chat import check_end, takes_system
 from .cost import Footprint, adapter_parameters, footprint_of
 from .engine import Identity
 from .untrusted import count, read_config
@@ -39,8 +39,10 @@ class Local:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer beside the weights. Raises ConfigError when there is none."""
-        return load_tokenizer(self.directory)
+        """The tokenizer beside the weights. Raises ConfigError when there is none, or no token ends its texts."""
+        tokenizer = load_tokenizer(self.directory)
+        check_end(tokenizer)
+        return tokenizer
 
     @cached_property
     def stop_tokens(self) -> list[int]:

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from ..tasks import documents
 from ..tasks.errors import ConfigError
 from .local import NAT_CONFIG, NAT_UNITS, NEGATIVE, POSITIVE
 from .untrusted import loading, read_config
@@ -166,7 +167,8 @@ def read(directory: Path) -> NatConfig:
     values = read_config(directory / NAT_CONFIG)
     if unknown := sorted(values.keys() - {field.name for field in fields(NatConfig)}):
         raise ConfigError(f"{directory / NAT_CONFIG} has settings that this divcon does not know: {', '.join(unknown)}")
-    return NatConfig(**values)
+    config: NatConfig = documents.checked(NatConfig, values, str(directory / NAT_CONFIG))
+    return config
 
 
 def load_units(model: PeftModel, directory: Path, positive: str = POSITIVE, negative: str = NEGATIVE) -> None:

@@ -123,15 +123,15 @@ class OpenAI:
 
     def connect(self) -> openai.AsyncOpenAI:
         """A client that makes no call twice by itself: nobody could count it."""
-        import openai
+        from .clients import opened_async
 
-        return openai.AsyncOpenAI(api_key=self.key(), base_url=self.base_url, timeout=None, max_retries=0)
+        return opened_async(self.key(), self.base_url, timeout=None, max_retries=0)
 
     def connect_for_batches(self, retries: int) -> openai.OpenAI:
         """A client for calls that are not billed, which it may repeat."""
-        import openai
+        from .clients import MOST_OF_A_FILE, opened
 
-        return openai.OpenAI(api_key=self.key(), base_url=self.base_url, timeout=120.0, max_retries=retries)
+        return opened(self.key(), self.base_url, MOST_OF_A_FILE, timeout=120.0, max_retries=retries)
 
     def scrubbed(self, text: str) -> str:
         """A server's words without the key, should it repeat it."""
@@ -206,9 +206,24 @@ def host(url: str) -> str:
 
 def key(variable: str) -> str:
     """The key in an environment variable; a local server wants none, and the client insists on one."""
-    return os.environ.get(variable) or "none"
+    return secret(variable) or "none"
 
 
 def without_key(text: str, key: str) -> str:
     """A text without a key in any spelling."""
     return redactor(key)(text) if len(key) > _SHORT else text
+
+
+def secret(variable: str) -> str:
+    """The API key in an environment variable, without the blanks around it; empty where there is none.
+
+    Raises ConfigError, without showing the key, when it holds what no header can.
+    """
+    found = os.environ.get(variable, "").strip()
+    wrong = next((i for i, character in enumerate(found) if not "!" <= character <= "~"), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"the key in {variable} holds a blank, a typographic sign or another character that no key has (at place "
+            f"{wrong + 1} of {len(found)}); copy it anew"
+        )
+    return found

@@ -105,10 +105,10 @@ class ServedVLLM:
         """What the server says that it serves."""
         import openai
 
+        from .clients import opened
+
         try:
-            with openai.OpenAI(
-                base_url=self._url, api_key=key(self._api_key_env), max_retries=0, timeout=_PATIENCE
-            ) as client:
+            with opened(key(self._api_key_env), self._url, max_retries=0, timeout=_PATIENCE) as client:
                 content = client.get("/models", cast_to=str)
         except openai.APIStatusError as error:
             if refusal(error.status_code, error.code, error.message, error.response.headers).again:
@@ -139,7 +139,7 @@ def _models(content: str, url: str) -> list[_Served]:
     try:
         listed = json.loads(content)["data"]
         return [_Served(str(model["id"]), model.get("root"), model.get("parent")) for model in listed]
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{url} does not list models as vLLM does; look at `served`") from error
 
 

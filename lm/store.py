@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -82,6 +82,16 @@ class Scored(NamedTuple):
 _KEYS_A_QUERY = 500
 _WAIT = 60.0
 """Seconds to wait for another process that is writing."""
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a file is a store that nothing was ever kept in."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            return not any(db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in tables)
+    except sqlite3.Error:
+        return False
 
 
 class Store:

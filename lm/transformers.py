@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import environment
 from .adapters import load_adapter
-from .chat import encode
+from .chat import check_known, encode
 from .completion import Completion, Draw, Usage
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
 from .hearing import UNHEARD, Heard, Reader, silent
 from .local import NEGATIVE, POSITIVE, Local, is_nat
 from .store import Store
+from .untrusted import needed
 from .weights import Dtype, load_model
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class Transformers:
     @cached_property
     def _reader(self) -> Reader:
         return Reader(self.local.tokenizer, self.local.stop_tokens)
+
+    @cached_property
+    def _pad(self) -> int:
+        """What stands before shorter prompts, unseen: a token that the model has a vector for."""
+        pad = self.local.tokenizer.pad_token_id
+        return int(pad) if pad is not None and pad < self._base.get_input_embeddings().weight.shape[0] else 0
 
     @cached_property
     def _has_places(self) -> bool:
@@ -111,6 +118,7 @@ class Transformers:
     def _batches(self, draws: Sequence[Draw], alike: Callable[[Draw], Any]) -> Iterator[list[_Prompted]]:
         """Draws that are alike and of like length together, longest first, so that memory runs out at once or never."""
         prompts = {m: encode(self.local.tokenizer, m) for m in {draw.request.messages for draw in draws}}
+        check_known(self.local.tokenizer, prompts.values(), self._base)
         rows = [_Prompted(draw, prompts[draw.request.messages]) for draw in draws]
         rows.sort(key=lambda row: (alike(row.draw), len(row.prompt)), reverse=True)
         batch: list[_Prompted] = []
@@ -170,11 +178,12 @@ class Transformers:
         draws = [row.draw for row in batch]
         device = self._base.device
         width = max(len(row.prompt) for row in batch)
-        pad = self.local.tokenizer.pad_token_id
+        pad = self._pad
         choose = Choose(draws, device)
         hearing = Hearing(draws, heard, self._reader, width, device)
         criteria = self._criteria(draws, width, device) + ([] if heard is silent else [hearing])
-        with torch.inference_mode():
+        library = f"{self.local.directory} cannot be asked without a library that is not installed"
+        with torch.inference_mode(), needed(library):
             out = (self._peft or self._base).generate(
                 input_ids=torch.tensor([[pad] * (width - len(r.prompt)) + r.prompt for r in batch], device=device),
                 attention_mask=torch.tensor(

@@ -14,12 +14,14 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from ..tasks import documents
 from ..tasks.errors import ConfigError, DivconError
 
 _LONGEST = 2**24
 """Bytes of a config. Nobody writes one of megabytes."""
 _LONGEST_HEADER = 100_000_000
 """Bytes; the limit of the safetensors library."""
+_COUNTLESS = 2**63
 _IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
 
 
@@ -34,11 +36,21 @@ def loading(what: str, path: Path) -> Iterator[None]:
         raise ConfigError(f"cannot load {what} in {path}: {_reason(error)}") from error
 
 
+@contextmanager
+def needed(what: str) -> Iterator[None]:
+    """A library that is looked for only now, and not there, becomes a ConfigError: kernels for packed weights, say."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(f"{what}: {_reason(error)}") from error
+
+
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "trust_remote_code" in text:
         return "it needs Python code of its own, which is never run; take a model that transformers knows"
-    return text[:200] or type(error).__name__
+    is_plain = isinstance(error, OSError | ValueError | ImportError) and text
+    return text[:200] if is_plain else f"{type(error).__name__} {text[:200]}".strip()
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -46,9 +58,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file() or path.stat().st_size > _LONGEST:  # a device has no end, and a pipe no beginning
             raise ConfigError(f"{path} is not a file of JSON")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    values = documents.from_json(documents.text(path), str(path), finite=False, foreign=True)
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no settings by name")
     return values
@@ -97,7 +109,7 @@ def check_adapter(config: Mapping[str, Any], directory: Path) -> None:
 def count(config: Mapping[str, Any], name: str, path: Path) -> int:
     """A number of a config that counts something; 0 where it has none. Raises ConfigError for anything else."""
     value = config.get(name) or 0
-    if not isinstance(value, int) or value < 0:
+    if not isinstance(value, int) or not 0 <= value < _COUNTLESS:
         raise ConfigError(f"{path}: {name} is {str(value)[:40]!r}, which is no count")
     return value
 

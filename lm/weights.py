@@ -74,10 +74,9 @@ def _canonical(config: dict[str, Any]) -> str:
     """A config without what differs between two equal models: where the base lay, which version wrote it, the order
     of names (PEFT writes the names of layers from a set)."""
     values = {key: value for key, value in config.items() if key not in _INCIDENTAL}
-    ordered = {
-        key: sorted(value) if key in _SETS and isinstance(value, list) else value for key, value in values.items()
-    }
-    return json.dumps(ordered, sort_keys=True)
+    names = [key for key in _SETS & values.keys() if isinstance(values[key], list)]
+    ordered = {key: sorted(values[key]) for key in names if all(isinstance(name, str) for name in values[key])}
+    return json.dumps(values | ordered, sort_keys=True)
 
 
 _INCIDENTAL = {"base_model_name_or_path", "_name_or_path", "revision", "transformers_version", "peft_version"}
@@ -96,8 +95,12 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
-        if (end := end_of_turn(tokenizer)) is not None:
-            tokenizer.eos_token = str(tokenizer.convert_ids_to_tokens(end))
+        tokenizer("?")  # what is wrong with its settings comes up when it is first used
+    end = end_of_turn(tokenizer)
+    if end is None and (directory / "config.json").is_file():
+        end = next((id for id in _published_ends(directory) if id < len(tokenizer)), None)
+    if end is not None:
+        tokenizer.eos_token = str(tokenizer.convert_ids_to_tokens(end))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -141,12 +144,18 @@ def _loaded(kind: Any, directory: Path, dtype: str) -> PreTrainedModel:
 
 def stop_tokens(directory: Path, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token that ends a turn, by the model's own list or the tokenizer's."""
+    return sorted({*_published_ends(directory), *([] if (end := tokenizer.eos_token_id) is None else [int(end)])})
+
+
+def _published_ends(directory: Path) -> list[int]:
+    """The model's own list."""
     published = directory / "generation_config.json"
-    listed = read_config(published if published.is_file() else directory / "config.json").get("eos_token_id")
-    ends = [*(listed if isinstance(listed, list) else [listed]), tokenizer.eos_token_id]
-    if wrong := [end for end in ends if end is not None and not isinstance(end, int)]:
-        raise ConfigError(f"{directory}: the token {str(wrong[0])[:40]!r} that ends a turn is no number")
-    return sorted({end for end in ends if end is not None})
+    file = published if published.is_file() else directory / "config.json"
+    listed = read_config(file).get("eos_token_id")
+    ends = [end for end in (listed if isinstance(listed, list) else [listed]) if end is not None]
+    if not all(isinstance(end, int) and end >= 0 for end in ends):
+        raise ConfigError(f"{file}: eos_token_id is neither a token's number nor a list of them")
+    return ends
 
 
 Moved = TypeVar("Moved", bound="nn.Module")

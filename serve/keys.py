@@ -25,6 +25,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from ..tasks import documents
 from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
 from ..tasks.strict import check
@@ -134,7 +135,7 @@ def add(path: Path, caller: Caller) -> str:
         )
     key = PREFIX + secrets.token_urlsafe(32)
     entry = check(_Entry, {**asdict(caller), "sha256": _hash(key)}, f"the limits of {caller.name}")
-    path = path.resolve()  # a link stays a link
+    path = _resolved(path)
     with _alone(path.parent):
         entries = _read(path).keys if path.exists() else ()
         if any(other.name == caller.name for other in entries):
@@ -145,7 +146,7 @@ def add(path: Path, caller: Caller) -> str:
 
 def remove(path: Path, name: str) -> None:
     """The key of this name is in the file no more, and opens no running server a second later."""
-    path = path.resolve()
+    path = _resolved(path)
     with _alone(path.parent):
         entries = _read(path).keys
         names = [entry.name for entry in entries]
@@ -189,11 +190,25 @@ def _hash(key: str) -> str:
     return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def _resolved(path: Path) -> Path:
+    """Where a file is, or will be: a link stays a link. Raises ConfigError when there can be no such file."""
+    try:
+        path = path.resolve()
+        if not path.is_file() and os.path.lexists(path):
+            raise ConfigError(f"{path} is no file that keys could be kept in; name another")
+        path.exists()  # it raises for what resolve lets through: a name too long, a file among the folders
+    except OSError as error:
+        raise ConfigError(f"no keys can be kept in {path}: {error.strerror or error}") from error
+    except (RuntimeError, ValueError) as error:  # a loop of links, a NUL
+        raise ConfigError(f"no keys can be kept in {str(path)!r}: {error}") from error
+    return path
+
+
 def _stamp(path: Path) -> tuple[int, ...] | None:
     """What differs once a file, or its permissions, have changed; None when there is none."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a NUL in the path
         return None
     return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
 
@@ -207,12 +222,12 @@ def _read(path: Path) -> _Document:
             if mode & 0o077:
                 raise ConfigError(f"{path} is open to others than its owner (mode {mode:04o}); chmod 600 {path}")
             text = file.read()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON ({error}); restore it, or move it away and make new keys") from error
+        values = documents.from_json(text, str(path))
+    except ConfigError as error:
+        raise ConfigError(f"{error}; restore it, or move it away and make new keys") from error
     return check(_Document, values, str(path))
 
 

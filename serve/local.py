@@ -17,6 +17,7 @@ from ..lm.completion import shared_prompt, with_suffix
 from ..lm.engine import Speaker
 from ..lm.hearing import UNHEARD, Heard
 from ..lm.local import Here, Local
+from ..tasks.errors import ConfigError
 from .asked import Asked, read
 from .batching import Batcher, OnBatch, unmeasured
 from .errors import Refused
@@ -217,11 +218,10 @@ class _Streaming(_Listener):
 
 def _length(local: Local, messages: Sequence[Message]) -> int:
     """Tokens of a prompt."""
-    from jinja2 import TemplateError
-
+    tokenizer = local.tokenizer
     try:
-        return len(encode(local.tokenizer, messages))
-    except TemplateError as error:
+        return len(encode(tokenizer, messages))
+    except ConfigError as error:
         raise Refused(400, f"this model's chat template refuses the messages: {error}", param="messages") from error
 
 

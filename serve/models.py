@@ -9,9 +9,7 @@ from typing import Any
 from .. import prompts
 from ..decompose import PromptedDecomposer
 from ..distill import student
-from ..distill.units import TAGGED
-from ..eval.run import stored
-from ..eval.study import Study
+from ..eval.study import Study, stored
 from ..lm import Model, Sampling, Store
 from ..lm.engine import Engine
 from ..lm.settings import StudentSettings, TransformersSettings
@@ -52,7 +50,7 @@ def opened(path: str, role: student.Role, settings: StudentSettings | None, batc
         raise ConfigError(f"{path} is a distilled {card['role']}, and no {role}")
     base = settings or _as_in_its_study(Path(path)) or _plain(card["base"], batch)
     student.check(Path(path), card, weights_hash(_base(base.path, path, role)))
-    suffix = card["recipe"]["tags"][0] if card["recipe"].get("method") in TAGGED else ""
+    suffix = student.suffix(card)
     if student.is_adapter(Path(path)):
         return Opened(_open(base, adapters=1), Path(path), suffix, card)
     return Opened(_open(base.model_copy(update={"path": path})), None, suffix, card)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from ..lm.openai import secret
 from ..lm.redact import Redactor, redactor
 from ..tasks.errors import ConfigError
 from . import replies
@@ -40,9 +40,7 @@ class Upstream:
 
     def __init__(self, settings: UpstreamSettings) -> None:
         """Raises ConfigError when the key's environment variable holds what no header can."""
-        key = os.environ.get(settings.api_key_env, "")
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise ConfigError(f"the key in {settings.api_key_env} holds characters that no key has")
+        key = secret(settings.api_key_env)
         self._settings = settings
         self._redactor = redaction(settings)
         self._url = f"{settings.url.rstrip('/')}/chat/completions"
@@ -178,7 +176,7 @@ class Upstream:
 
 def redaction(settings: UpstreamSettings) -> Redactor:
     """What takes an upstream's key out of a text."""
-    key = os.environ.get(settings.api_key_env, "")
+    key = secret(settings.api_key_env)
     return redactor(key if len(key) >= _SHORT else "")
 
 
@@ -194,7 +192,10 @@ def _redacted(chunks: Chunks, chunk: Reply) -> list[Reply]:
 def _proxy(url: str) -> str | None:
     """The proxy that the environment names for a URL."""
     parts = urlsplit(url)
-    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    if proxy is not None and not proxy.startswith(("http://", "https://")):
+        raise ConfigError(f"the proxy in {parts.scheme}_proxy is none that is asked by HTTP; correct or unset it")
+    return proxy
 
 
 def _finish(chunk: Reply, unfinished: set[int]) -> None:

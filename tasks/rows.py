@@ -48,13 +48,26 @@ def contents(path: Path) -> str:
     """The text of a file, plain or gzipped. Raises ConfigError when it cannot be read."""
     try:
         if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
-                return stream.read()
+            return _unpacked(path).decode()
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"no file {path}") from None
-    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, EOFError, zlib.error) as error:  # a NUL in a path is a ValueError
         raise ConfigError(f"cannot read {path}: {error}") from error
+
+
+_ALWAYS, _TIMES = 256 * 2**20, 100
+"""What a packed file may hold: so many bytes, or so many times its own size. Text is packed tenfold, zeros a
+thousandfold."""
+
+
+def _unpacked(path: Path) -> bytes:
+    most = max(_ALWAYS, _TIMES * path.stat().st_size)
+    with gzip.open(path) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ConfigError(f"{path} unpacks to more than {most:,} bytes, {_TIMES} times its size: it is no data set")
+    return content
 
 
 def text(row: Row, key: str, where: str) -> str:
@@ -87,6 +100,8 @@ def _parsed(source: str, where: str) -> Any:
         raise ConfigError(f"{where} is not JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
         raise ConfigError(f"{where} is not JSON that can be read: it is nested too deeply") from None
+    except ValueError:  # Python's own limit
+        raise ConfigError(f"{where} is not JSON that can be read: it holds a number of thousands of digits") from None
 
 
 def _object(found: Any, where: str) -> Row:

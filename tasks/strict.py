@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from . import documents
 from .errors import ConfigError
 
 Group = TypeVar("Group", bound=BaseModel)
@@ -19,12 +19,9 @@ IsTag = Callable[[Sequence[str], int], bool]
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Any:
     """What a YAML file holds, with dotted overrides (`grid.samples=8`) put over it."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for each in overrides:
-            override(values, each)
-    except (yaml.YAMLError, ValueError) as error:  # a bad date is a ValueError
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    values = documents.from_yaml(documents.text(path), str(path))
+    for each in overrides:
+        override(values, each)
     return values
 
 
@@ -33,10 +30,8 @@ def override(values: Any, said: str) -> None:
     dotted, equals, text = said.partition("=")
     if not equals or not dotted:
         raise ConfigError(f"--set {said!r} is not of the form key.key=value")
-    try:
-        put(values, dotted, yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError) as error:  # a bad date is a ValueError
-        raise ConfigError(f"--set {said!r} is not YAML: {' '.join(str(error).split())}") from error
+    shown = said if len(said) < 80 else f"{said[:77]}..."
+    put(values, dotted, documents.from_yaml(text, f"--set {shown!r}"))
 
 
 def put(values: Any, dotted: str, value: Any) -> None:

@@ -17,11 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from divcon.distill import ranker, student, traces
+from divcon.distill.checkpoints import last_checkpoint
 from divcon.distill.nce import Teacher
 from divcon.distill.recipes import RankerRecipe
 from divcon.distill.stages import Stages
 from divcon.distill.student import Lesson, Trained
-from divcon.distill.train import Fitted, Watch, last_checkpoint
+from divcon.distill.train import Fitted, Watch
 from divcon.eval import reconstruction, results
 from divcon.tasks.errors import ConfigError
 from tests.test_distill import WRONG, trace

@@ -22,11 +22,12 @@ from divcon import prompts
 from divcon.decompose import PromptedDecomposer
 from divcon.distill import CollectSettings, DecomposerRecipe, SolverRecipe, Trace, collect, traces
 from divcon.distill.batches import plan
+from divcon.distill.checkpoints import last_checkpoint
 from divcon.distill.collect import spent
 from divcon.distill.examples import Example, for_decomposer, for_solver
 from divcon.distill.recipes import Full, Lora
 from divcon.distill.student import Lesson, Trained, build, read
-from divcon.distill.train import Planned, encode_example, fit, last_checkpoint, train, tunable
+from divcon.distill.train import Planned, encode_example, fit, train, tunable
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.chat import encode, end_of_turn
 from divcon.lm.model import silent
@@ -282,15 +283,6 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
     assert (resumed.steps, resumed.tokens) == (whole.steps, whole.tokens)
     for name, tensor in weights(tmp_path / "whole").items():
         torch.testing.assert_close(weights(again)[name], tensor, atol=0, rtol=0)
-
-
-def test_a_checkpoint_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
-    for step, state in ((2, "{}"), (4, '{"torn')):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state, encoding="utf-8")
-    (tmp_path / "checkpoint-6").mkdir()
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-2"]
 
 
 def test_micro_batches_learn_what_a_whole_batch_learns(tmp_path: Path) -> None:

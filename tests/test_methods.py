@@ -29,7 +29,7 @@ from divcon.distill.methods import METHODS, Course, distil
 from divcon.distill.objectives import OBJECTIVES, Objective, likelihood
 from divcon.distill.recipes import Full, Lora, NatSettings, NceSettings, Training
 from divcon.distill.student import INTEGRATED
-from divcon.distill.train import Fitted, fit, last_checkpoint
+from divcon.distill.train import Fitted, fit
 from divcon.distill.units import Labelled, Material, make
 from divcon.eval.methods import iou
 from divcon.eval.stats import questions_needed
@@ -402,17 +402,6 @@ def test_kto_needs_company(tmp_path: Path) -> None:
     recipe = RECIPE.model_copy(update={"method": "kto", "micro_batch": 1})
     with pytest.raises(ConfigError, match="set micro_batch to 2 or more"):
         distil("kto", course(tmp_path / "s", recipe), tmp_path / "out")
-
-
-def test_a_checkpoint_that_a_full_disk_cut_short_is_passed_over(tmp_path: Path) -> None:
-    for step in (2, 4):
-        checkpoint = tmp_path / f"checkpoint-{step}"
-        checkpoint.mkdir()
-        (checkpoint / "trainer_state.json").write_text("{}", encoding="utf-8")
-        save_file({"a": torch.ones(64)}, checkpoint / "trained.safetensors")
-    torn = tmp_path / "checkpoint-4" / "trained.safetensors"
-    torn.write_bytes(torn.read_bytes()[:-8])
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
 
 
 @pytest.mark.parametrize(
