@@ -14,7 +14,7 @@ from h11 import LocalProtocolError
 from h11._receivebuffer import ReceiveBuffer
 
 _END = b"\r\n\r\n"
-_AMBIGUOUS = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]|\A[ \t\r\n](?!\n)")
+_AMBIGUOUS = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]|\A[ \t]")
 """A line that ends in LF or CR alone, or one that goes on with the line before."""
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
@@ -52,7 +52,7 @@ class Strict(ReceiveBuffer):
     def maybe_extract_next_line(self) -> bytearray | None:
         """The line before a chunk."""
         line = super().maybe_extract_next_line()
-        if line is not None and not _CHUNK.fullmatch(line):
+        if not _CHUNK.fullmatch(line) if line is not None else b"\n" in self._data:
             raise LocalProtocolError("a chunk of unknown length")
         return line
 
