@@ -98,6 +98,7 @@ def test_the_count_of_a_training_step_agrees_with_torch(tuning: Full | Lora, rel
     assert ours == pytest.approx(counter.get_total_flops(), rel=rel) and ours >= counter.get_total_flops()
 
 
+@pytest.mark.model
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
