@@ -3,7 +3,7 @@
 A run directory is all there is:
 
     config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  devices.json  provenance.json
-    requests.json  results.parquet  reconstruction.parquet  evaluated.json  report/  log.jsonl
+    requests.json  results.parquet  reconstruction.parquet  evaluated.json  report/  report.json  log.jsonl
 """
 
 from __future__ import annotations
