@@ -341,7 +341,7 @@ class Diagnosis:
 def _report(run: Path) -> Path:
     """A run's report, made unless it is there and the same again."""
     page = run / "report" / "index.html"
-    if page.is_file() and freshness.is_current(page.with_name(freshness.RECORD), inputs.of_report(run, "flops")):
+    if page.is_file() and freshness.is_current(run / freshness.REPORTED, inputs.of_report(run, "flops")):
         return page
     return report(run)
 

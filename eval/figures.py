@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from fontTools import subset  # type: ignore[import-untyped]  # it has no types
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -463,7 +464,7 @@ def _quiet() -> Iterator[None]:
 def _print(figure: Figure, file: Path) -> None:
     """By the canvas itself: `Figure.savefig` draws twice, the first time for a layout that is there already."""
     kind = file.suffix.removeprefix(".")
-    with _dots(figure, STYLE["savefig.dpi"] if kind == "png" else figure.dpi):
+    with _dots(figure, STYLE["savefig.dpi"] if kind == "png" else figure.dpi), _lean_fonts():
         getattr(_CANVASES[kind](figure), f"print_{kind}")(file, metadata=KINDS[kind])
 
 
@@ -478,6 +479,23 @@ def _dots(figure: Figure, dpi: float) -> Iterator[None]:
         yield
     finally:
         figure.dpi = before
+
+
+@contextmanager
+def _lean_fonts() -> Iterator[None]:
+    """Fonts are embedded without ligatures and kerning: a PDF reads none, and to cut them down takes longest."""
+    usual = getattr(subset.Options, _DROPPED, None)
+    if usual is not None:
+        setattr(subset.Options, _DROPPED, [*usual, "GDEF", "GPOS", "GSUB"])
+    try:
+        yield
+    finally:
+        if usual is not None:
+            setattr(subset.Options, _DROPPED, usual)
+
+
+_DROPPED = "_drop_tables_default"
+"""What fontTools calls the tables that it always leaves out."""
 
 
 class _Powers(LogFormatterSciNotation):

@@ -17,10 +17,8 @@ from typing import Any
 
 from ..tasks.replacing import replacing
 
-RECORD = "inputs.json"
-"""A report's record, in its folder."""
-EVALUATED = "evaluated.json"
-"""The record of a grid that was evaluated, in the run's directory."""
+REPORTED, EVALUATED = "report.json", "evaluated.json"
+"""The records of a report and of an evaluated grid, in a run's directory."""
 
 _LIBRARIES = ("divcon", "matplotlib", "numpy", "scipy", "pyarrow", "math-verify", "sympy", "genai-prices")
 _CODE = frozenset({".py", ".md", ".yaml", ".js", ".css", ".csv", ".json", ".jsonl"})
@@ -63,8 +61,8 @@ def _version(name: str) -> str:
 
 
 def write(record: Path, inputs: str, files: Iterable[Path]) -> None:
-    """Keep what a stage was made from, and hashes of the files that it left in the record's folder."""
-    made = {file.name: hashed(file) for file in files}
+    """Keep what a stage was made from, and hashes of the files that it left below the record's folder."""
+    made = {file.relative_to(record.parent).as_posix(): hashed(file) for file in files}
     text = json.dumps({"inputs": inputs, "files": made}, indent=1) + "\n"
     with replacing(record) as (part,):
         part.write_text(text, encoding="utf-8")

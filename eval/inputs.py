@@ -11,7 +11,7 @@ from ..lm.settings import LocalSettings
 from ..lm.weights import model_directory, weights_hash
 from ..tasks.errors import ConfigError
 from . import phases
-from .freshness import EVALUATED, digest, hashed, software
+from .freshness import EVALUATED, REPORTED, digest, hashed, software
 from .study import flat
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _READ = frozenset({".json", ".jsonl", ".yaml", ".parquet"})
 """What a report reads of a run directory."""
-_UNREAD = frozenset({"report", "methods", "checkpoints", "tensorboard", "log.jsonl", EVALUATED})
+_UNREAD = frozenset({"report", "methods", "checkpoints", "tensorboard", "log.jsonl", EVALUATED, REPORTED})
 
 
 def of_results(run: Run, engine: Engine | None, decisive: set[str]) -> str:

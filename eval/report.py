@@ -109,7 +109,7 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
         (part / "index.html").write_text(_page(made, drawn), encoding="utf-8", errors="replace")
         left = [out / file.name for file in sorted(part.iterdir())]
     _remove_stale(out, drawn.drawn)
-    freshness.write(out / freshness.RECORD, stands_on, left)
+    freshness.write(run / freshness.REPORTED, stands_on, left)
     return out / "index.html"
 
 

@@ -4,7 +4,7 @@ A run directory is all there is:
 
     config.yaml  store.sqlite  traces/traces.jsonl  decomposer/  solver/  data.json  devices.json  provenance.json
     requests.json  environments.json  results.parquet  reconstruction.parquet  SHA256SUMS  evaluated.json  report/
-    log.jsonl
+    report.json  log.jsonl
 """
 
 from __future__ import annotations
