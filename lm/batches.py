@@ -21,7 +21,7 @@ from ..tasks.rows import Row, readable
 from .completion import Completion, Draw, Request
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
-from .ledger import Batch, Charge, Lease
+from .ledger import Batch, Charge, Lease, is_at_work_elsewhere
 from .lines import free, read_line, readable_lines, rows, submitted, together
 from .openai import OpenAI
 from .store import Store
@@ -73,6 +73,8 @@ class BatchedOpenAI:
         with self._client() as client:
             while wanted:
                 for batch in store.batches(self._engine.name):
+                    if batch.number is None and is_at_work_elsewhere(batch.owner) and not _is_stale(batch):
+                        continue  # just being submitted
                     finished = self._collect(client, store, batch, wanted, failures)
                     for draw, _ in finished:
                         wanted.pop(draw.key, None)
@@ -196,9 +198,9 @@ class BatchedOpenAI:
                     return None
                 raise
             status = getattr(found, "status", None)
-            if status in _ENDED:
+            if isinstance(status, str) and status in _ENDED:
                 return found
-            strange = strange + 1 if status is None else 0
+            strange = 0 if isinstance(status, str) else strange + 1
             time.sleep(self._poll)
         raise ModelError(
             f"{self._engine.name} does not say how its batch {number} stands; the same command looks again"
@@ -209,7 +211,7 @@ class BatchedOpenAI:
 
         Raises ModelError when the output cannot be downloaded now.
         """
-        texts: dict[str, str] = {file: "" for file in (ended.output_file_id, ended.error_file_id) if file}
+        texts = {file: "" for file in (ended.output_file_id, ended.error_file_id) if isinstance(file, str)}
         for look in range(_LOOKS):
             if look:
                 time.sleep(self._poll)
@@ -218,7 +220,8 @@ class BatchedOpenAI:
                 break
             texts = {file: max(text, found[file] or "", key=readable_lines) for file, text in texts.items()}
         else:
-            if ended.output_file_id and not readable_lines(texts[ended.output_file_id]) and not _is_old(batch):
+            is_withheld = bool(ended.output_file_id or _counted(ended)[0])
+            if is_withheld and not readable_lines(texts.get(str(ended.output_file_id), "")) and not _is_old(batch):
                 raise ModelError(
                     f"{self._engine.name} does not hand out the output of batch {ended.id}; nothing of it is lost, and "
                     "the same command tries again"
@@ -267,17 +270,25 @@ class BatchedOpenAI:
 
 def _never_began(ended: types.Batch) -> bool:
     """Whether the server refused a batch before it worked on any of it: its input was no good."""
-    counts = ended.request_counts
-    has_begun = ended.in_progress_at or ended.output_file_id or ended.error_file_id
-    return ended.status == "failed" and not has_begun and not (counts and (counts.completed or counts.failed))
+    has_begun = ended.in_progress_at or ended.output_file_id or ended.error_file_id or any(_counted(ended))
+    return ended.status == "failed" and not has_begun
 
 
 def _is_whole(ended: types.Batch, texts: Sequence[str | None]) -> bool:
     """Whether the files that were downloaded hold as many lines as the server counts, and all can be read."""
-    counts = ended.request_counts
-    expected = (counts.completed or 0) + (counts.failed or 0) if counts else 0
     lines = sum(bool(line.strip()) for text in texts for line in (text or "").split("\n"))
-    return None not in texts and expected <= lines == sum(readable_lines(text or "") for text in texts)
+    return None not in texts and sum(_counted(ended)) <= lines == sum(readable_lines(text or "") for text in texts)
+
+
+def _counted(ended: types.Batch) -> tuple[int, int]:
+    """How many requests the server says that it completed, and failed; 0 where it says nothing that makes sense."""
+    completed, failed = (getattr(ended.request_counts, name, 0) for name in ("completed", "failed"))
+    return (completed if isinstance(completed, int) else 0, failed if isinstance(failed, int) else 0)
+
+
+def _is_stale(batch: Batch) -> bool:
+    """Whether a batch that has no number yet has been submitted for too long."""
+    return batch.started is None or time.time() - batch.started > _DAY
 
 
 def _is_old(batch: Batch) -> bool:

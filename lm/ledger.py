@@ -37,7 +37,8 @@ CREATE TABLE batch (
   number    TEXT,                       -- the server's; NULL while nobody knows
   attempts  TEXT NOT NULL,              -- JSON: attempts by key
   requests  TEXT,                       -- JSON: rows of `request` by key; NULL in a store that did not know them
-  started   REAL                        -- Unix time; NULL likewise
+  started   REAL,                       -- Unix time; NULL likewise
+  owner     TEXT                        -- the process that submits it; NULL likewise
 );
 CREATE TABLE lease (
   key      TEXT PRIMARY KEY,
@@ -57,6 +58,7 @@ CREATE TABLE batch (token TEXT PRIMARY KEY, model TEXT NOT NULL, number TEXT, at
 REQUESTS = """
 ALTER TABLE batch ADD COLUMN requests TEXT;
 ALTER TABLE batch ADD COLUMN started REAL;
+ALTER TABLE batch ADD COLUMN owner TEXT;
 """
 """From the tables of stores whose batches did not know what they had asked for."""
 
@@ -109,6 +111,8 @@ class Batch(NamedTuple):
     """By key: the store's number of what was asked; empty in stores of before."""
     started: float | None
     """Unix time."""
+    owner: str | None
+    """The process that submits it."""
 
 
 class Charge(NamedTuple):
@@ -138,6 +142,12 @@ def _has_died(owner: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def is_at_work_elsewhere(owner: str | None) -> bool:
+    """Whether a name is that of another process, which may be alive."""
+    mine = this_process().rpartition("/")[0]
+    return owner is not None and owner.rpartition("/")[0] != mine and not _has_died(owner)
 
 
 class Spend(NamedTuple):
@@ -204,8 +214,8 @@ class Ledger:
         return busy
 
     def open_batch(self, token: str, model: str, attempts: dict[str, int], requests: dict[str, int]) -> None:
-        row = (token, model, json.dumps(attempts), json.dumps(requests), time.time())
-        self._db.execute("INSERT INTO batch VALUES (?, ?, NULL, ?, ?, ?)", row)
+        row = (token, model, json.dumps(attempts), json.dumps(requests), time.time(), this_process())
+        self._db.execute("INSERT INTO batch VALUES (?, ?, NULL, ?, ?, ?, ?)", row)
 
     def name_batch(self, token: str, number: str) -> None:
         self._db.execute("UPDATE batch SET number = ? WHERE token = ?", (number, token))
@@ -217,11 +227,12 @@ class Ledger:
     def batches(self, model: str) -> list[Batch]:
         """What a model was asked by batches that have not been collected, the oldest first."""
         rows = self._db.execute(
-            "SELECT token, number, attempts, requests, started FROM batch WHERE model = ? ORDER BY rowid", (model,)
+            "SELECT token, number, attempts, requests, started, owner FROM batch WHERE model = ? ORDER BY rowid",
+            (model,),
         )
         return [
-            Batch(token, number, json.loads(attempts), json.loads(requests or "{}"), started)
-            for token, number, attempts, requests, started in rows
+            Batch(token, number, json.loads(attempts), json.loads(requests or "{}"), started, owner)
+            for token, number, attempts, requests, started, owner in rows
         ]
 
     def release(self, keys: Sequence[str]) -> None:

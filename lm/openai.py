@@ -184,6 +184,12 @@ class OpenAI:
     ) -> Iterator[Finished]:
         """Yield completions when they arrive. After a failure nothing new is sent, but what is in flight is kept."""
         wanted = [draw for draw in draws if draw.key in missing]
+        submitted = {key for batch in store.batches(self.name) for key in batch.attempts}
+        if waiting := sum(draw.key in submitted for draw in wanted):
+            raise ConfigError(
+                f"{waiting:,} of these samples are in batches that were submitted to {self.name}, and would be bought "
+                "twice; go on with batch: true until they have come"
+            )
         arrived: queue.SimpleQueue[Finished | BaseException | None] = queue.SimpleQueue()
         buying = Buying(self, store, arrived)
         # A thread of its own, since the caller's may run an event loop already (a notebook's does).

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ import pytest
 
 from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.batches import BatchedOpenAI
-from divcon.lm.ledger import Charge, Lease, Quote
+from divcon.lm.ledger import Charge, Lease, Quote, is_at_work_elsewhere
 from divcon.lm.openai import OpenAI
 from divcon.lm.prices import Price, batched
 from divcon.lm.settings import OpenAISettings
@@ -111,7 +115,8 @@ def test_a_batch_that_an_older_store_submitted_is_kept_whole_too(
                 Model("api", engine(server.url), store)(asked(8))
         with contextlib.closing(sqlite3.connect(path)) as old:
             old.executescript(
-                "ALTER TABLE batch DROP COLUMN requests; ALTER TABLE batch DROP COLUMN started; PRAGMA user_version=4;"
+                "ALTER TABLE batch DROP COLUMN requests; ALTER TABLE batch DROP COLUMN started;"
+                "ALTER TABLE batch DROP COLUMN owner; PRAGMA user_version=4;"
             )
         with Store(path) as store:
             Model("api", engine(server.url), store)(asked(2))
@@ -130,6 +135,25 @@ def test_a_batch_is_booked_once_when_two_processes_wait_for_it(tmp_path: Path) -
         theirs.close_batch(batch, [], {draw.key: Charge(0.0)}, "batch completed")
         assert theirs.spend() == (0.25, 0.0) and theirs.ledger.outcomes() == {"stored": 1}
         assert theirs.asked(batch)[draw.key].request == replace(draw.request, n=1)
+
+
+def test_a_batch_that_another_process_is_just_submitting_is_left_to_it() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    node = platform.node()
+    assert is_at_work_elsewhere(f"{node}/{os.getppid()}/x") and is_at_work_elsewhere("another machine/1/x")
+    assert not is_at_work_elsewhere(f"{node}/{os.getpid()}/x") and not is_at_work_elsewhere(f"{node}/{gone.pid}/x")
+    assert not is_at_work_elsewhere(None)
+
+
+def test_samples_that_a_batch_will_bring_are_not_bought_one_by_one() -> None:
+    with Store() as store:
+        direct = OpenAI("m", base_url="http://127.0.0.1:9/v1", price=HALF)
+        model = Model("api", direct, store)
+        (draw,) = model.draws(asked(1))[0]
+        store.reserve([draw], direct.name, Lease("token", 60), token="token")
+        with pytest.raises(ConfigError, match=r"1 of these samples are in batches .* go on with batch: true"):
+            model(asked(2))
 
 
 def test_an_output_that_is_gone_for_good_is_given_up_after_a_month(tmp_path: Path) -> None:
