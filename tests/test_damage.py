@@ -160,8 +160,6 @@ PACKED: list[dict[str, Any]] = [
     {"quant_method": "bitsandbytes", "load_in_4bit": True},
     {"quant_method": "gptq", "bits": 4},
     {"quant_method": "awq", "bits": 4},
-    {"quant_method": "unheard-of"},
-    {},
 ]
 
 
