@@ -68,6 +68,7 @@ def teach(
         raise ConfigError("several processes train together, but one collects: divcon collect first")
     check_methods([recipe.method])
     check_trackers(recipe.report_to)  # before anything is bought
+    base = model_directory(run.study.student.path)
     collected = run.collect()
     material = _material(run, recipe, collected)
     kept = scratch is not None
@@ -86,7 +87,7 @@ def teach(
 
         course = Course(
             material,
-            model_directory(run.study.student.path),
+            base,
             recipe,
             seed=seed,
             scratch=scratch,

@@ -225,7 +225,7 @@ def _read(path: Path) -> _Document:
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     try:
-        values = documents.from_json(text, str(path))
+        values = documents.from_json(text, str(path), finite=False)  # the shape says which numbers may be which
     except ConfigError as error:
         raise ConfigError(f"{error}; restore it, or move it away and make new keys") from error
     return check(_Document, values, str(path))

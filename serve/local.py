@@ -222,7 +222,8 @@ def _length(local: Local, messages: Sequence[Message]) -> int:
     try:
         return len(encode(tokenizer, messages))
     except ConfigError as error:
-        raise Refused(400, f"this model's chat template refuses the messages: {error}", param="messages") from error
+        why = error.__cause__ or error  # without the model's path, which is no client's business
+        raise Refused(400, f"this model's chat template refuses the messages: {why}", param="messages") from error
 
 
 def _change(index: int, delta: dict[str, Any]) -> dict[str, Any]:

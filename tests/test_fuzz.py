@@ -239,8 +239,15 @@ def test_a_file_of_a_run_that_is_damaged_in_any_way_is_one_sentence(run: Path, r
         path.write_bytes(content)
 
 
-NASTY = (b"", b"[]", b"{}", b"\xff\xfe", b"[" * 5000, b'{"a": NaN}')
-COMMANDS = (["status"], ["cost"], ["report"], ["compare", "llm:llm:greedy", "none:llm:greedy"], ["study"], ["eval"])
+NASTY = (b"", b"{}", b"[]", b"\xff\xfe", b"[" * 5000, b'{"a": NaN}')
+COMMANDS = (
+    ["status"],
+    ["cost"],
+    ["report"],
+    ["compare", "distilled:llm:greedy", "none:llm:greedy"],
+    ["study"],
+    ["eval"],
+)
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "devices.json", "requests.json", "decomposer/divcon.json"])
@@ -251,7 +258,9 @@ def test_commands_that_read_a_damaged_run_end_with_a_sentence(run: Path, file: s
         for i, command in enumerate(COMMANDS):
             (run / file).write_bytes(NASTY[i])
             first, *rest = command
-            words = [first, "miniature", "--run", run] if first in ("study", "eval") else [first, run, *rest]
+            words = [first, run, *rest]
+            if first in ("study", "eval"):
+                words = [first, "miniature", "--run", run, "--limit", 6, *(w for o in SMALL for w in ("--set", o))]
             outcome = runner.invoke(main, list(map(str, words)))
             assert outcome.exception is None or isinstance(outcome.exception, SystemExit), (command, outcome.exception)
             assert outcome.exit_code in (0, 2), outcome.output
