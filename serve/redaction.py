@@ -121,6 +121,12 @@ def redacted(redactor: Redactor, reply: Any) -> Any:
     return {**Fields(redactor).whole(rest), "choices": choices}
 
 
+def needs_none(redactor: Redactor, content: bytes) -> bool:
+    """Whether a body of JSON surely holds no key: neither an escape nor a list of parts can hide one."""
+    is_plain = b"\\u" not in content and b"\\\\" not in content and content.count(b"[") < 2
+    return is_plain and not redactor.may_hold(content.decode(errors="replace"))
+
+
 def _index(item: Any) -> int | None:
     index = item.get("index") if isinstance(item, dict) else None
     return index if isinstance(index, int) else None

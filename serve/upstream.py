@@ -24,7 +24,7 @@ from ..lm.redact import Redactor, redactor
 from ..tasks.errors import ConfigError
 from . import replies
 from .errors import Refused
-from .redaction import Chunks, redacted
+from .redaction import Chunks, needs_none, redacted
 from .replies import Reply
 from .settings import UpstreamSettings
 from .sse import Events
@@ -62,7 +62,10 @@ class Upstream:
     async def complete(self, body: Mapping[str, Any]) -> Reply:
         """The whole reply. Raises Refused when there is none."""
         async with self._patience(self._settings.timeout), self._sent(body) as response:
-            return replies.completion(await self._read(response), self._redacted)
+            content = await self._read(response)
+            if needs_none(self._redactor, content):
+                return replies.completion(content)
+            return replies.completion(content, self._redacted)
 
     async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
         """The chunks of a reply, its usage in the last. Raises Refused when it breaks off, before or in between."""

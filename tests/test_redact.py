@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from divcon.lm.redact import Redactor, Stream
 from divcon.serve.listening import log_to_stderr
-from divcon.serve.redaction import Chunks, redacted
+from divcon.serve.redaction import Chunks, needs_none, redacted
 
 SECRET = "sk-sentinel-9f1c/47a+e0=b2"
 KEY_CHARACTERS = string.ascii_letters + string.digits + string.punctuation
@@ -271,6 +271,18 @@ def test_a_whole_reply_holds_the_key_in_no_field(spell: Callable[[str], str], pl
             assert spell(SECRET) not in each and not holds(SECRET, each)
         octets = [octet for token in one["logprobs"]["content"] for octet in token["bytes"] or []]
         assert spell(SECRET).encode() not in bytes(octets)
+
+
+@given(spellings, texts, st.lists(st.integers(0, 60), max_size=6), st.booleans())
+def test_a_body_that_is_not_looked_at_holds_no_key(
+    spell: Callable[[str], str], text: str, places: list[int], is_ascii: bool
+) -> None:
+    pieces = cut(text + spell(SECRET), places)
+    for content in (pieces, "".join(pieces), [{"text": piece} for piece in pieces]):
+        body = {"choices": [{"message": {"content": content}}]}
+        assert not needs_none(Redactor(SECRET), json.dumps(body, ensure_ascii=is_ascii).encode())
+    plain = {"choices": [{"message": {"content": "Mia has 9 pears left: 4."}}]}
+    assert needs_none(Redactor(SECRET), json.dumps(plain).encode())
 
 
 @given(spellings, texts)
