@@ -187,6 +187,12 @@ class Provider:
         self.fate.step()
         return response
 
+    def finish(self) -> None:
+        """Work on all batches, whether or not anybody looks at them."""
+        for batch in self._batches:
+            if "output_file_id" not in batch:
+                self._end(batch)
+
     def knowable(self, account: str, unread: Sequence[str]) -> float:
         """A bill without what is above anything that was asked for in batches (by token) that nobody has read yet."""
         return self.bills[account] - sum(self._beyond.get((token, account), 0.0) for token in unread)
@@ -282,7 +288,7 @@ class Provider:
             )
         number = int(path.split("-")[1])
         self._batches[number]["looks"] += 1
-        if self._batches[number]["looks"] == 2:
+        if self._batches[number]["looks"] == 2 and "output_file_id" not in self._batches[number]:
             self._end(self._batches[number])
         return _response(self._facts(number))
 
@@ -515,6 +521,7 @@ def _go_on(history: History, provider: Provider, path: Path, process: int, run: 
         except (ConfigError, ModelError):
             pass
     assert not provider.bought_again, f"delivered and bought again: {len(provider.bought_again)} samples"
+    provider.finish()
     _balance(history, provider, path, engine)
     if run.lives is None and not history.is_batched:
         assert _kept(path, engine) - before == provider.delivered - delivered, "what was delivered is not what is kept"
