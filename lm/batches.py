@@ -218,10 +218,11 @@ class BatchedOpenAI:
             found = {file: self._download(client, file) for file in texts}
             if _is_whole(ended, list(found.values())):
                 break
-            texts = {file: max(text, found[file] or "", key=readable_lines) for file, text in texts.items()}
+            texts = {file: max(found[file] or "", text, key=readable_lines) for file, text in texts.items()}
         else:
             is_withheld = bool(ended.output_file_id or _counted(ended)[0])
-            if is_withheld and not readable_lines(texts.get(str(ended.output_file_id), "")) and not _is_old(batch):
+            output = rows(texts.get(str(ended.output_file_id), ""))
+            if is_withheld and not any(row.get("custom_id") in batch.attempts for row in output) and not _is_old(batch):
                 raise ModelError(
                     f"{self._engine.name} does not hand out the output of batch {ended.id}; nothing of it is lost, and "
                     "the same command tries again"

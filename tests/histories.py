@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import math
+import random
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,6 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import openai
-from hypothesis import strategies as st
 
 from divcon.lm import Message, Model, Request, Sampling, Store, buying, retry
 from divcon.lm.batches import BatchedOpenAI
@@ -35,7 +35,7 @@ PRICE = Price(prompt=2.0, completion=8.0, cached=0.5)
 MAX_TOKENS = 40
 LENGTHS = (1, 8, 25, MAX_TOKENS)
 """Tokens of a completion, by a call's size."""
-TEMPLATE = 600
+TEMPLATE = 1_000
 """Tokens that the provider's chat template adds to a large prompt."""
 OVERRUN = 5_000
 """Tokens of reasoning beyond the limit."""
@@ -187,6 +187,12 @@ class Provider:
         self.fate.step()
         return response
 
+    def finish(self) -> None:
+        """Work on all batches, whether or not anybody looks at them."""
+        for batch in self._batches:
+            if "output_file_id" not in batch:
+                self._end(batch)
+
     def knowable(self, account: str, unread: Sequence[str]) -> float:
         """A bill without what is above anything that was asked for in batches (by token) that nobody has read yet."""
         return self.bills[account] - sum(self._beyond.get((token, account), 0.0) for token in unread)
@@ -282,7 +288,7 @@ class Provider:
             )
         number = int(path.split("-")[1])
         self._batches[number]["looks"] += 1
-        if self._batches[number]["looks"] == 2:
+        if self._batches[number]["looks"] == 2 and "output_file_id" not in self._batches[number]:
             self._end(self._batches[number])
         return _response(self._facts(number))
 
@@ -515,6 +521,7 @@ def _go_on(history: History, provider: Provider, path: Path, process: int, run: 
         except (ConfigError, ModelError):
             pass
     assert not provider.bought_again, f"delivered and bought again: {len(provider.bought_again)} samples"
+    provider.finish()
     _balance(history, provider, path, engine)
     if run.lives is None and not history.is_batched:
         assert _kept(path, engine) - before == provider.delivered - delivered, "what was delivered is not what is kept"
@@ -569,41 +576,58 @@ def _hurried() -> Iterator[None]:
         yield
 
 
-def _calls(*kinds: Sequence[str]) -> st.SearchStrategy[tuple[Call, ...]]:
-    """Calls of which each kind is as frequent as another."""
-    fault = st.one_of([st.sampled_from(kind) for kind in kinds])
-    is_worked_on = st.sampled_from([True, True, False])
-    return st.lists(st.builds(Call, fault, st.integers(0, len(LENGTHS) - 1), is_worked_on), max_size=12).map(tuple)
+def random_history(seed: int) -> History:
+    """A history that a seed decides on. A quarter of them hold nothing but what can be told exactly."""
+    chance = random.Random(seed)
+    is_batched, is_exact = chance.random() < 0.5, chance.random() < 0.25
+    kinds = (EXACT_LINES, VAGUE, BROKEN_LINES) if is_batched else ((*EXACT, *REFUSED), VAGUE, BROKEN)
+    faults = [chance.choice(kinds[0] if is_exact else chance.choice(kinds)) for _ in range(chance.randint(1, 10))]
+    calls = [Call(fault, chance.randrange(len(LENGTHS)), chance.random() < 0.7) for fault in faults]
+    runs = [
+        Run(chance.randint(1, _MOST.questions), chance.randint(1, _MOST.samples), _lives(chance, is_exact))
+        for _ in range(chance.randint(1, 4))
+    ]
+    troubled = is_batched and not is_exact and chance.random() < 0.7
+    endings = [_ending(chance) for _ in range(3)] if troubled else []
+    return History(is_batched, tuple(runs), tuple(calls), tuple(endings), 1 if is_batched else chance.randint(1, 3))
 
 
-_RUNS = st.lists(
-    st.builds(Run, st.integers(1, _MOST.questions), st.integers(1, _MOST.samples), st.none() | st.integers(0, 25)),
-    min_size=1,
-    max_size=4,
-).map(tuple)
-_ENDINGS = st.lists(
-    st.builds(
-        Ending,
-        st.sampled_from(["completed", "expired", "cancelled", "failed"]),
-        st.sampled_from(["yes", "before", "after"]),
-        st.sampled_from(["yes", "500", "404", "HTML", "half"]),
-    ),
-    max_size=4,
-).map(tuple)
-HISTORIES = st.one_of(
-    st.builds(
-        History,
-        st.just(False),
-        _RUNS,
-        _calls(EXACT) | _calls((*EXACT, *REFUSED), VAGUE, BROKEN),
-        concurrency=st.integers(1, 3),
-    ),
-    st.builds(
-        History,
-        st.just(True),
-        _RUNS,
-        _calls(EXACT_LINES) | _calls(EXACT_LINES, VAGUE, BROKEN_LINES),
-        st.just(()) | _ENDINGS,
-        concurrency=st.just(1),
-    ),
-)
+def _lives(chance: random.Random, is_exact: bool) -> int | None:
+    return None if is_exact or chance.random() < 0.6 else chance.randint(0, 25)
+
+
+def _ending(chance: random.Random) -> Ending:
+    status = chance.choice(["completed", "completed", "expired", "cancelled", "failed"])
+    return Ending(
+        status,
+        chance.choice(["yes", "yes", "before", "after"]),
+        chance.choice(["yes", "yes", "500", "404", "HTML", "half"]),
+    )
+
+
+def check(seed: int) -> None:
+    """Go through a seed's history. Raises AssertionError with the smallest history at hand that loses money."""
+    history = random_history(seed)
+    if _fails(history):
+        replay(_smallest(history))
+        replay(history)
+
+
+def _smallest(history: History) -> History:
+    """A history that fails still, and of which no part can be left out."""
+    for name in ("runs", "calls", "endings"):
+        parts = getattr(history, name)
+        for i in range(len(parts)):
+            fields: dict[str, Any] = {name: (*parts[:i], *parts[i + 1 :])}
+            smaller = history._replace(**fields)
+            if smaller.runs and _fails(smaller):
+                return _smallest(smaller)
+    return history
+
+
+def _fails(history: History) -> bool:
+    try:
+        replay(history)
+    except Exception:  # noqa: BLE001  # whatever it is, it is what is looked for
+        return True
+    return False

@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from divcon.cli import main
+from divcon.eval.run import Run
+from divcon.eval.study import load
 
 
 def fails(*words: str) -> str:
@@ -72,8 +74,8 @@ def test_a_run_directory_that_cannot_be_written(config: Path, tmp_path: Path) ->
 
 def test_a_log_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "r"
-    fails("eval", str(config), "--run", str(run))
-    (run / "log.jsonl").mkdir()
+    with Run(load(str(config)), run):
+        (run / "log.jsonl").mkdir()
     assert "log.jsonl" in fails("collect", str(config), "--run", str(run))
 
 

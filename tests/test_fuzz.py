@@ -216,7 +216,7 @@ def test_a_file_of_a_run_that_is_damaged_in_any_way_is_one_sentence(run: Path, r
     content = path.read_bytes()
 
     @settings(
-        max_examples=EXAMPLES // len(FILES),
+        max_examples=-(-EXAMPLES // len(FILES)),
         derandomize="DIVCON_FUZZ" not in os.environ,
         deadline=None,
         database=None,
