@@ -164,7 +164,7 @@ def _data(asked: Mapping[str, _Questions]) -> tables.Table:
 
 def _prompts_of_students(run: Path) -> dict[str, str]:
     """What the students' cards say."""
-    found: dict[str, str] = Field(default_factory=dict)
+    found: dict[str, str] = {}
     for path in sorted(run.glob("*/divcon.json")):
         found |= (student.read(path.parent) or {}).get("prompts", {})
     return found

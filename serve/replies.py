@@ -81,8 +81,11 @@ def refusal(status: int, content: bytes, headers: Mapping[str, str], redact: Red
 def consumed(reply: Mapping[str, Any]) -> Usage | None:
     """The tokens of a call, and its seconds where they are on this machine; None where nobody says, or says what
     cannot be."""
-    found = usage(reply.get("usage"))
-    seconds = reply["usage"].get("seconds") if found else None
+    stated = reply.get("usage")
+    if isinstance(stated, Mapping):  # some totals count what the model thought, and their parts do not
+        stated = {name: value for name, value in stated.items() if name != "total_tokens"}
+    found = usage(stated)
+    seconds = stated.get("seconds") if found and stated else None
     return replace(found, seconds=float(seconds)) if found and isinstance(seconds, int | float) else found
 
 

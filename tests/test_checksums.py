@@ -6,20 +6,22 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import TrainerState
 
 from divcon.distill import ranker, student, traces
 from divcon.distill.checkpoints import last_checkpoint
 from divcon.distill.nce import Teacher
-from divcon.distill.recipes import RankerRecipe
+from divcon.distill.recipes import RankerRecipe, SolverRecipe
 from divcon.distill.stages import Stages
 from divcon.distill.student import Lesson, Trained
 from divcon.distill.train import Fitted, Watch
@@ -75,7 +77,9 @@ def _teach(folder: Path) -> Trained:
     return TRAINED
 
 
-LESSON = Lesson("solver", "base", "hash", "teacher", "data", {"solve": "ab"}, {"seconds": 1.5}, 0, {"tags": ["", "x"]})
+RECIPE = SolverRecipe(tags=("", "x")).model_dump(mode="json")
+LESSON = Lesson("solver", "base", "hash", "teacher", "data", {"solve": "ab"}, {"seconds": 1.5}, 0, RECIPE)
+RANKERS_LESSON = replace(LESSON, role="ranker", recipe=RankerRecipe().model_dump(mode="json"))
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -95,14 +99,30 @@ def _read_student(folder: Path) -> object:
     return said, _contents(folder / "solver")
 
 
+STAGE = {"base": "x", "seed": 0}
+
+
 def _keep_stage(folder: Path) -> object:
     stages = Stages(folder)
     fitted = Fitted(TRAINED, [{"loss": 0.5, "step": 1}])
-    kept = stages.keep("right", {"base": "x", "seed": 0}, lambda scratch: (fitted, _teach))
+    kept = stages.keep("right", STAGE, lambda scratch: (fitted, _teach))
     trained = stages.finish(kept, folder.with_name("finished"))
     contents = _contents(folder.with_name("finished"))
     shutil.rmtree(folder.with_name("finished"))
     return trained, contents
+
+
+def _read_stage(folder: Path) -> object:
+    """On a copy: one that is damaged is removed, and trained again."""
+
+    def train_again(_: Path) -> NoReturn:
+        raise ConfigError("it is trained again")
+
+    copy = Path(shutil.copytree(folder, folder.with_name("copy")))
+    try:
+        return _contents(Stages(copy).keep("right", STAGE, train_again))
+    finally:
+        shutil.rmtree(copy)
 
 
 def _write_ranker(folder: Path) -> None:
@@ -112,7 +132,7 @@ def _write_ranker(folder: Path) -> None:
         ranker.save(ranker.new(recipe, "cpu"), recipe, out)
         return TRAINED
 
-    student.build(folder / "ranker", LESSON, teach)
+    student.build(folder / "ranker", RANKERS_LESSON, teach)
 
 
 def _read_ranker(folder: Path) -> object:
@@ -140,8 +160,10 @@ def _write_checkpoint(folder: Path) -> None:
     checkpoint.mkdir()
     torch.manual_seed(2)
     save_file({"a": torch.randn(64)}, checkpoint / "trained.safetensors")
-    torch.save({"state": torch.randn(64)}, checkpoint / "optimizer.pt")
-    (checkpoint / "trainer_state.json").write_text('{"global_step": 5}', encoding="utf-8")
+    torch.save({"state": {0: torch.randn(64)}, "param_groups": []}, checkpoint / "optimizer.pt")
+    torch.save({"last_epoch": 5}, checkpoint / "scheduler.pt")
+    torch.save(dict.fromkeys(("python", "numpy", "cpu"), torch.randn(64)), checkpoint / "rng_state.pth")
+    TrainerState(global_step=5).save_to_json(str(checkpoint / "trainer_state.json"))
     state: Any = SimpleNamespace(global_step=5, is_world_process_zero=True)
     arguments: Any = SimpleNamespace(output_dir=str(folder))
     Watch(lambda *_: None, None, 0.0).on_save(arguments, state, None)  # it looks at no control
@@ -171,11 +193,15 @@ KINDS = {
         lambda folder: traces.read(folder / "traces.jsonl", "origin"),
     ),
     "student": Kind(lambda folder: student.build(folder / "solver", LESSON, _teach), _read_student),
-    "stage": Kind(_keep_stage, _keep_stage),
+    "stage": Kind(_keep_stage, _read_stage),
     "ranker": Kind(_write_ranker, _read_ranker),
     "teacher's replies": Kind(_write_teacher, _read_teacher),
     "checkpoint": Kind(_write_checkpoint, _read_checkpoint),
 }
+
+
+REPAIRED = ("checkpoint", "stage")
+"""What is made again at once."""
 
 
 def flips(whole: bytes, name: str) -> Iterator[bytes]:
@@ -204,7 +230,7 @@ def test_a_flipped_byte_is_found_wherever_it_is(tmp_path: Path, kind: str) -> No
                 after = read(folder)
             except ConfigError as error:
                 found += 1
-                assert "\n" not in str(error) and (str(folder) in str(error) or kind == "checkpoint")
+                assert "\n" not in str(error) and (str(folder) in str(error) or kind in REPAIRED)
             else:
                 assert after == before, f"{file} with another byte reads as something else"
             file.write_bytes(whole)

@@ -184,5 +184,5 @@ def test_what_was_asked_is_kept_with_what_it_stands_on(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="was made with another tokenizer; remove it to ask the teacher again"):
         again.load(tmp_path / "kept.safetensors", {**facts, "tokenizer": "c"}, len(ROWS))
     (tmp_path / "kept.safetensors").write_bytes(b"torn")
-    with pytest.raises(ConfigError, match=r"cannot read .*kept"):
+    with pytest.raises(ConfigError, match=r"kept\.safetensors is damaged"):
         again.load(tmp_path / "kept.safetensors", facts, len(ROWS))

@@ -258,7 +258,8 @@ def of_another_data_set(run: Path, directory: Path, *, gold: bool) -> tuple[Erro
         for one in results.read(run / "results.parquet")
         if gold or one["decomposer"] != "gold"
     ]
-    config: dict[str, Any] = {"grid": {}}  # of a divcon that knew no reader
+    config: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    del config["grid"]["reader"]  # of a divcon that knew none
     (directory / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     found = Errors.of(directory, rows)
     return found, "\n".join(found.sections(page.Figures(directory, [])))
