@@ -63,7 +63,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Stages(folder / "stages").keep("first", {}, _teach)
     shutil.copytree(model_directory("miniature/base"), folder / "model")
     keys.add(folder / "keys.json", Caller("mia", 3.0, None))
+    _forget_hashes(folder)
     return folder
+
+
+def _forget_hashes(folder: Path) -> None:
+    """As of a run from before there were any: else a hash finds whatever is changed, and no shape is looked at."""
+    for sums in [*folder.rglob("SHA256SUMS")]:
+        sums.unlink()
+    for card in [*folder.rglob("divcon.json"), *folder.rglob("stage.json")]:
+        facts = json.loads(card.read_text(encoding="utf-8"))
+        facts = {name: value for name, value in facts.items() if name not in ("sha256", "files")}
+        card.write_text(json.dumps(facts), encoding="utf-8")
 
 
 def _teach(scratch: Path) -> tuple[Fitted, Callable[[Path], object]]:
