@@ -744,4 +744,5 @@ def test_many_who_leave_while_they_are_decomposed_cost_nobody_an_answer(decompos
         with decomposing.connect() as connection:
             connection.sendall(chat(f"Mia has {i + 3} crates of pears. How many pears are there?"))
     assert text_of(decomposing.chat(PEARS)) == ANSWER
-    assert eventually(lambda: upstream.bill()["running"] == 0 and decomposing.size().files <= before.files + 1)
+    # Connections to the upstream are kept for seconds.
+    assert eventually(lambda: upstream.bill()["running"] == 0 and decomposing.size().files <= before.files + 1, 20.0)

@@ -12,6 +12,7 @@ import openai
 import pytest
 
 import divcon
+from divcon.distill.recipes import RankerRecipe
 from divcon.serve import models
 from divcon.serve.decomposing import Decomposing, Wanted
 from divcon.serve.settings import DecomposerSettings
@@ -202,10 +203,13 @@ def test_a_question_for_which_it_has_no_room_is_not_asked(run: Path) -> None:
     assert short.usage.completion_tokens > 0
 
 
+RANKER = RankerRecipe().model_dump(mode="json")
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"role": "ranker"}, "is a distilled ranker, and no decomposer"),
+        ({"role": "ranker", "recipe": RANKER}, "is a distilled ranker, and no decomposer"),
         ({"base": "nowhere/at-all"}, "stands on the base nowhere/at-all"),
         ({"prompts": {"decompose": "0" * 64}}, "another text of the prompt decompose"),
         ({"prompts": {"gone": "0" * 64}}, "no prompt 'gone'"),
