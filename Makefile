@@ -118,10 +118,10 @@ PYTEST := OMP_NUM_THREADS=1 env $$PROCESSOR $(BIN)/pytest -n auto --dist loadfil
 PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=2
 
 # These start endpoints as processes of their own, and have a target of their own.
-SERVED := tests/test_serve_real.py tests/test_serve_faults.py tests/test_serve_schema.py tests/test_examples.py
+SERVED := $(patsubst %,tests/test_%.py,serve_real serve_faults serve_schema serve_http serve_money serve_fair serve_reload examples)
 
 test: install
-	$(PYTEST) $(SERVED:%=--ignore=%) -m "not long" --cov --cov-report=term-missing:skip-covered $(ARGS)
+	$(PYTEST) $(SERVED:%=--ignore=%) -m "not long" $(ARGS)
 
 test-serve: install
 	$(PYTEST) $(SERVED) $(ARGS)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-from pydantic import TypeAdapter, ValidationError
 
 from ..lm.environment import Environment
-from ..tasks.errors import ConfigError
+from ..tasks import documents
 
 FILE = "environments.json"
 
 
-class Used(NamedTuple):
+@dataclass(frozen=True)
+class Used:
     """One environment, and the stages that worked under it."""
 
     environment: Environment
     stages: tuple[str, ...]
-
-
-_FORM = TypeAdapter(tuple[Used, ...])
 
 
 def remember(run: Path, stage: str, now: Environment) -> list[str]:
@@ -38,12 +35,8 @@ def read(run: Path) -> tuple[Used, ...]:
 
     Raises ConfigError when the file holds something else.
     """
-    try:
-        return _FORM.validate_json((run / FILE).read_bytes())
-    except FileNotFoundError:
-        return ()
-    except ValidationError as error:
-        raise ConfigError(f"{run / FILE} cannot be read; remove it, and go on without what it said") from error
+    kept: list[Used] | None = documents.found(list[Used], run / FILE, "remove it, and go on without what it said")
+    return tuple(kept or ())
 
 
 def caution(used: Sequence[Used]) -> str:
@@ -69,5 +62,5 @@ def _with(known: Sequence[Used], stage: str, now: Environment) -> tuple[Used, ..
 
 def _write(run: Path, used: tuple[Used, ...]) -> None:
     part = (run / FILE).with_suffix(".part")
-    part.write_bytes(_FORM.dump_json(used, indent=2) + b"\n")
+    part.write_text(json.dumps([asdict(each) for each in used], indent=2) + "\n", encoding="utf-8")
     part.replace(run / FILE)

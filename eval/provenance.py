@@ -151,9 +151,10 @@ _UNITS = ("million prompt tokens", "million completion tokens", "million cached 
 def _environments(used: Sequence[environments.Used]) -> tables.Table:
     header = ["generated or trained on", "vector instructions", "MKL_CBWR", "threads", "libraries", "stages"]
     rows = []
-    for of, stages in used:
+    for each in used:
+        of = each.environment
         libraries = ", ".join(f"{name} {release}" for name, release in of.packages.items())
-        rows.append([of.processor, of.capability, of.mkl, str(of.threads), libraries, ", ".join(stages)])
+        rows.append([of.processor, of.capability, of.mkl, str(of.threads), libraries, ", ".join(each.stages)])
     return header, rows
 
 

@@ -24,7 +24,7 @@ from divcon.distill.checkpoints import damage_of
 from divcon.distill.stages import Stages
 from divcon.distill.student import Trained
 from divcon.distill.train import Fitted
-from divcon.eval import devices, plots, provenance, report, requests, results, status, teaching
+from divcon.eval import devices, freshness, plots, provenance, report, requests, results, status, teaching
 from divcon.eval.outlays import Outlays
 from divcon.eval.run import Run
 from divcon.eval.study import load, stored
@@ -136,6 +136,8 @@ FILES = [
     Read("devices.json", (devices.read,)),
     Read("provenance.json", (provenance.sections,)),
     Read("data.json", (provenance.sections,)),
+    Read("environments.json", (provenance.sections,)),
+    Read("evaluated.json", (lambda run: freshness.is_current(run / "evaluated.json", ""),)),
     Read("requests.json", (requests.said,)),
     Read("log.jsonl", (lambda run: str(status.status(run)),)),
     Read("traces/traces.json", (lambda run: traces.read(run / "traces" / "traces.jsonl"),)),
