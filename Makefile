@@ -112,7 +112,7 @@ graders: install
 
 # A file of tests at a time on each core; torch would take all cores for each of them. PROCESSOR is one of the settings
 # below.
-PYTEST := OMP_NUM_THREADS=1 env $$PROCESSOR $(BIN)/pytest -n auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 env $$PROCESSOR $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # The rounding of other processors: older instructions, MKL's code that is the same on all, two threads.
 PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=2

@@ -140,6 +140,7 @@ def test_a_stage_begins_once_and_only_when_something_is_missing() -> None:
     assert begun == ["some missing"]
 
 
+@pytest.mark.long
 def test_equal_bytes_with_one_thread_and_two(tmp_path: Path) -> None:
     """Where the kernels of this machine are not the common ones, they need not be equal; with them they must."""
     training = [sys.executable, "-m", "bench.short_training", "1000", "--reproducible"]

@@ -48,6 +48,9 @@ SMALL = [
 ]
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run of the miniature study, with a ranker; and what other runs hold besides."""

@@ -421,6 +421,7 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_it_begins(
     assert not (tmp_path / "methods").exists()
 
 
+@pytest.mark.long
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     """`accelerate launch`, each process with half of every step; NCE trains a NAT model on its way."""
     recipe = RECIPE.model_copy(update={"method": "nce", "micro_batch": 2})

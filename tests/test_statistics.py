@@ -43,6 +43,7 @@ def test_mcnemars_test_is_statsmodels(both: int, a_alone: int, b_alone: int, nei
     assert mcnemar(a, b) == pytest.approx(expected, abs=1e-9)
 
 
+@settings(max_examples=15)  # statsmodels collects garbage at each call, which takes half a second in a large process
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holms_adjustment_is_statsmodels(ps: list[float]) -> None:
     assert holm(ps) == pytest.approx(multipletests(ps, method="holm")[1], abs=1e-12)
