@@ -185,7 +185,7 @@ class _Recipe(documents.Shape):
     gradient_checkpointing: bool = False
 
     @model_validator(mode="after")
-    def _says_how_it_is_asked(self) -> Self:
+    def _has_tags_if_tagged(self) -> Self:
         if self.method in TAGGED and "tags" not in self.model_fields_set:
             raise ValueError("it lacks tags")
         return self

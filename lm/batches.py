@@ -149,7 +149,9 @@ class BatchedOpenAI:
         self._submitted = 0
         status = ended.status if ended else "gone"
         lines = self._output(client, ended, batch) if ended else []
-        draws = self._asked(client, store, batch, ended) | {k: wanted[k] for k in batch.attempts.keys() & wanted.keys()}
+        draws = self._requested(client, store, batch, ended) | {
+            k: wanted[k] for k in batch.attempts.keys() & wanted.keys()
+        }
         got, charges = self._read(lines, batch, draws)
         for key in batch.attempts.keys() - charges.keys():  # nothing says that the server did not work on it
             charges[key] = free(self._engine) if ended and _never_began(ended) else Charge(None)
@@ -173,12 +175,14 @@ class BatchedOpenAI:
                 got.setdefault(key, (draws[key], sample))
         return got, {key: together(each) for key, each in charges.items()}
 
-    def _asked(self, client: openai.OpenAI, store: Store, batch: Batch, ended: types.Batch | None) -> dict[str, Draw]:
+    def _requested(
+        self, client: openai.OpenAI, store: Store, batch: Batch, ended: types.Batch | None
+    ) -> dict[str, Draw]:
         """What was asked for, by key: from the store, or from what was uploaded, where the store is an older one."""
         import openai
 
         if batch.requests or ended is None:
-            return store.asked(batch)
+            return store.batch_draws(batch)
         try:
             lines = readable(client.files.content(ended.input_file_id).text)
         except openai.NotFoundError:

@@ -135,7 +135,7 @@ class OpenAI:
 
     def scrubbed(self, text: str) -> str:
         """A server's words without the key, should it repeat it."""
-        return without_key(text, self.key())
+        return redact_key(text, self.key())
 
     def body(self, draws: Sequence[Draw]) -> dict[str, Any]:
         """What is asked for samples of one request."""
@@ -215,7 +215,7 @@ def key(variable: str) -> str:
     return secret(variable) or "none"
 
 
-def without_key(text: str, key: str) -> str:
+def redact_key(text: str, key: str) -> str:
     """A text without a key in any spelling."""
     return redactor(key)(text) if len(key) > _SHORT else text
 

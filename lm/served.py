@@ -19,7 +19,7 @@ from .completion import Draw
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
 from .local import Local
-from .openai import Limits, OpenAI, host, key, without_key
+from .openai import Limits, OpenAI, host, key, redact_key
 from .retry import refusal
 from .store import Store
 from .vllm import lora_rank, servable
@@ -87,7 +87,7 @@ class ServedVLLM:
 
     def _redacted(self, text: str) -> str:
         """A server's words without the key, should it repeat it."""
-        return without_key(text, key(self._api_key_env))
+        return redact_key(text, key(self._api_key_env))
 
     def _start(self, adapter: Path | None) -> str:
         """The command that serves what is wanted beside what is served."""

@@ -264,7 +264,7 @@ class Store:
         with self._transaction():
             self.ledger.name_batch(token, number)
 
-    def asked(self, batch: Batch) -> dict[str, Draw]:
+    def batch_draws(self, batch: Batch) -> dict[str, Draw]:
         """What a batch asked for, by key, as far as it is kept: the messages and the sampling."""
         bodies = "SELECT id, body FROM request WHERE id IN (SELECT value FROM json_each(?))"
         rows = self._db.execute(bodies, (json.dumps(list(set(batch.requests.values()))),))

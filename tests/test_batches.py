@@ -134,7 +134,7 @@ def test_a_batch_is_booked_once_when_two_processes_wait_for_it(tmp_path: Path) -
         mine.close_batch(batch, [(draw, completion)], {draw.key: Charge(0.25)}, "batch completed")
         theirs.close_batch(batch, [], {draw.key: Charge(0.0)}, "batch completed")
         assert theirs.spend() == (0.25, 0.0) and theirs.ledger.outcomes() == {"stored": 1}
-        assert theirs.asked(batch)[draw.key].request == replace(draw.request, n=1)
+        assert theirs.batch_draws(batch)[draw.key].request == replace(draw.request, n=1)
 
 
 def test_a_batch_that_another_process_is_just_submitting_is_left_to_it() -> None:
