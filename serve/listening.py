@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from ..tasks.errors import ConfigError
 from ..tasks.terminal import json_text
 from .connection import patient
+from .reloading import hangup
 from .settings import ServeSettings
 
 _BACKLOG = 2048
@@ -52,7 +54,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Says where it is when it is ready."""
+    """Says where it is when it is ready; once it is told to end it reads nothing again."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -62,6 +64,10 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.should_exit:
             self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        hangup.ignore()
+        super().handle_exit(sig, frame)
 
 
 def run(app: object, settings: ServeSettings, listening: socket.socket, ready: Callable[[], None]) -> None:

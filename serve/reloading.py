@@ -46,12 +46,25 @@ class Hangup:
         _handle(self._come)
 
     def ready(self, reload: Callable[[], None]) -> None:
-        """From now on the signal has `reload` called in the event loop that runs."""
+        """From now on the signal has `reload` called in the event loop that runs.
+
+        Signals that come before it was called make one call: a flood of them does not keep the loop from requests.
+        """
         loop = asyncio.get_running_loop()
+        is_due = False
+
+        def due() -> None:
+            nonlocal is_due
+            is_due = False  # first: files that change while they are read are read again
+            reload()
 
         def call() -> None:
+            nonlocal is_due
+            if is_due:
+                return
+            is_due = True
             with suppress(RuntimeError):  # the loop may be closed already
-                loop.call_soon_threadsafe(reload)
+                loop.call_soon_threadsafe(due)
 
         self._reload = call
         if self._is_pending:
@@ -59,7 +72,7 @@ class Hangup:
             call()
 
     def ignore(self) -> None:
-        """The process is about to end by itself; the signal shall not end it otherwise."""
+        """The process is told to end, and ends by itself; the signal shall neither delay that nor end it otherwise."""
         self.read = self._reload = None
         self._is_pending = False
         _handle(signal.SIG_IGN)

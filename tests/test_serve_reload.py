@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,9 +163,29 @@ def test_what_is_in_work_is_finished_and_the_end_is_no_failure(upstream: Server)
         for _ in range(20):
             served.tell(signal.SIGHUP)
         assert read(waiting).status == 200
-        while served.process.poll() is None:  # to its last moment
+        end = time.monotonic() + 60
+        while served.process.poll() is None and time.monotonic() < end:  # to its last moment, as fast as can be
             served.tell(signal.SIGHUP)
         assert served.outcome() == (0, "")
+
+
+def test_a_flood_of_signals_keeps_no_request_waiting(file: File) -> None:
+    over = threading.Event()
+
+    def flood(served: Served) -> None:
+        while not over.is_set():
+            served.tell(signal.SIGHUP)
+
+    file.restore()
+    with serving("--config", str(file.path)) as served:
+        thread = threading.Thread(target=flood, args=(served,))
+        thread.start()
+        try:
+            for _ in range(5):
+                assert served.chat("2 + 3?").status == 200
+        finally:
+            over.set()
+            thread.join()
 
 
 def test_a_signal_that_comes_while_it_starts_is_kept_until_it_can_be_followed(file: File) -> None:
