@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis as Axis2D
     from matplotlib.text import Annotation
+    from numpy.typing import NDArray
 
 STYLE: Any = {
     "axes.spines.top": False,
@@ -612,7 +613,7 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]
     with _quiet():
         figure.draw_without_rendering()
     spots = [axes.transData.transform((x, y)) for x, y, _ in points]
-    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in spots]
+    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12).extents for x, y in spots]
     frame, point = axes.get_window_extent(), figure.dpi / 72
     for x, y, text in points:
         best, least = (7.0, 0.0, "left"), float("inf")
@@ -622,9 +623,9 @@ def _label(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, str]
             name.remove()
         for dx, dy, align in _AROUND:
             box = measured.translated(dx * point - (measured.width if align == "right" else 0), dy * point)
-            covered = sum(_overlap(box, other) for other in taken) + 10 * _outside(box, frame)
+            covered = _covered(box, taken) + 10 * (box.width * box.height - _covered(box, [frame.extents]))
             if covered < least:
-                best, least, room = (dx, dy, align), covered, box
+                best, least, room = (dx, dy, align), covered, box.extents
         _annotate(axes, (x, y), text, *best)
         taken.append(room)
 
@@ -649,10 +650,8 @@ def _annotate(axes: Axes, at: tuple[float, float], text: str, dx: float, dy: flo
     )
 
 
-def _overlap(a: Bbox, b: Bbox) -> float:
-    common = Bbox.intersection(a, b)
-    return float(common.width * common.height) if common else 0.0
-
-
-def _outside(box: Bbox, frame: Bbox) -> float:
-    return float(box.width * box.height) - _overlap(box, frame)
+def _covered(box: Bbox, others: Sequence[NDArray[np.float64]]) -> float:
+    """How much of the others' extents lies within a box, in square pixels."""
+    mine, theirs = box.extents, np.array(others)
+    sides = np.minimum(mine[2:], theirs[:, 2:]) - np.maximum(mine[:2], theirs[:, :2])
+    return float(np.prod(np.clip(sides, 0, None), axis=1).sum())
