@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from divcon.eval import published_costs, tables
+from divcon.eval import published_costs
+from divcon.eval.table import markdown
 from divcon.tasks import Question
 from divcon.tasks.data_sets import DATA_SETS, NAMES
 
@@ -25,7 +26,7 @@ def main(files: list[str]) -> None:
     if files:
         print()
     for table in (published_costs.of_the_llm(), published_costs.of_students(), published_costs.break_even()):
-        print(tables.markdown(table))
+        print(markdown(table))
 
 
 def counted(name: str, questions: list[Question]) -> str:

@@ -25,6 +25,7 @@ from .eval.run import Run
 from .eval.seeds import Seeds, over_seeds
 from .eval.status import Cost, Status
 from .eval.study import find, load, stored
+from .eval.table import markdown
 from .eval.teaching import explain
 from .eval.trace_stats import TraceStats, trace_stats
 from .lm import Store, environment
@@ -174,9 +175,9 @@ def seeds(runs: Sequence[Path], out: Path | None = None, beside: str | None = No
 def papers(name: str | None = None, run: Path | None = None) -> str:
     """What the papers printed, as Markdown: one of them by its name, or both; with `run`, beside that run's cells."""
     if run is None:
-        return "\n".join(tables.markdown(reference.printed(each)) for each in ([name] if name else reference.TITLES))
+        return "\n".join(markdown(reference.printed(each)) for each in ([name] if name else reference.TITLES))
     found = reference.of_run(run, stored(run), name)
-    return f"{tables.markdown(reference.table(found))}\n{reference.CAUTION}"
+    return f"{markdown(reference.table(found))}\n{reference.CAUTION}"
 
 
 def status(run: Path) -> Status:
@@ -312,7 +313,7 @@ class Evaluated:
 
     def __str__(self) -> str:
         table = tables.main(summary.lines(results.read(self.path)))
-        return f"{tables.markdown(table)}\n{self.path}"
+        return f"{markdown(table)}\n{self.path}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from .amortise import Repaid, repaid
 from .frontier import COSTS, Frontier, frontier, reached
 from .outlays import Currency, Item, Outlays
 from .summary import Rows, Tokens, lines, tokens
+from .table import Table
 
 _ON_PAGE = 2
 """Votes whose cells stand on the page: the rules of one set of samples differ little in cost."""
@@ -41,7 +42,7 @@ class Costs:
         fronts = [one for axis in COSTS if axis != "tokens" and (one := frontier(summary, axis))]
         return cls(outlays.items, known, fronts, tokens(rows), devices.read(run))
 
-    def tables(self) -> list[tables.Table]:
+    def tables(self) -> list[Table]:
         """For `table.md`."""
         made = [tables.tokens(self.spent)]
         made += [tables.costs(self.items)] if self.items else []
@@ -135,7 +136,7 @@ def _few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + f" and {len(names) - most} others" * (len(names) > most)
 
 
-def _reaching(table: tables.Table) -> list[str]:
+def _reaching(table: Table) -> list[str]:
     return [
         "<p>The cheapest cell that reaches 90, 95 and 100 % of the accuracy of the LLM alone (its better cell), and "
         "the cheapest whose whole interval lies above. They are chosen by the questions that they are judged by, which "

@@ -11,6 +11,9 @@ from ..lm.weights import device_name, resolved_device
 from ..tasks import documents
 
 FILE = "devices.json"
+PROVENANCE = "provenance.json"
+METHODS_RESULTS = Path("methods/results.parquet")
+"""The rows of compared methods."""
 SERVER = "a server"
 """Whose device nobody here knows."""
 UNKNOWN = "unknown"

@@ -13,6 +13,7 @@ from .quality import QualityLine, quality_lines
 from .reconstruction import FILE, joined
 from .study import stored
 from .summary import Rows
+from .table import Table
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Errors:
             reader if was_read else None,
         )
 
-    def tables(self) -> list[tables.Table]:
+    def tables(self) -> list[Table]:
         made = [tables.causes(self.causes)] if self.causes else []
         made += [tables.slips(self.causes)] if any(line.slips for line in self.causes) else []
         made += [tables.steps(self.causes)] if any(line.steps for line in self.causes) else []

@@ -35,15 +35,15 @@ from .ballots import Composition, RuleCurve
 from .escape import label
 from .frontier import COSTS, front
 from .frontier import AxisName as AxisName
+from .names import ALL
 from .ranking import Gain, ScoreLine
 from .stats import Estimate
-from .summary import ALL, Line, Square
+from .summary import Line, Square
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis as Axis2D
     from matplotlib.text import Annotation
-    from numpy.typing import NDArray
 
 STYLE: Any = {
     "axes.spines.top": False,
@@ -650,8 +650,8 @@ def _annotate(axes: Axes, at: tuple[float, float], text: str, dx: float, dy: flo
     )
 
 
-def _covered(box: Bbox, others: Sequence[NDArray[np.float64]]) -> float:
+def _covered(box: Bbox, others: Sequence[tuple[float, float, float, float]]) -> float:
     """How much of the others' extents lies within a box, in square pixels."""
-    mine, theirs = box.extents, np.array(others)
+    mine, theirs = np.array(box.extents), np.array(others)
     sides = np.minimum(mine[2:], theirs[:, 2:]) - np.maximum(mine[:2], theirs[:, :2])
     return float(np.prod(np.clip(sides, 0, None), axis=1).sum())

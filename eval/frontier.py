@@ -8,8 +8,9 @@ from math import ceil, isfinite, log10
 from typing import Literal, NamedTuple
 
 from .compose import Cell
+from .names import ALL
 from .stats import Estimate
-from .summary import ALL, Line
+from .summary import Line
 
 AxisName = Literal["flops", "tokens", "seconds", "dollars"]
 COSTS: Mapping[AxisName, Callable[[Line], float | None]] = {

@@ -12,16 +12,18 @@ from ..decompose import none
 from ..distill import student
 from ..tasks.errors import ConfigError
 from ..tasks.replacing import replacing
-from . import results, tables
+from . import results
 from .compose import Decomposing, Row, Solving, compose
+from .devices import METHODS_RESULTS
 from .stats import Tested, crossed, holm, questions_needed
 from .summary import Rows
+from .table import markdown, points
 from .teaching import check_methods, teach
 
 if TYPE_CHECKING:
     from .run import Run
 
-ROWS, TABLE = Path("methods/results.parquet"), Path("methods/table.md")
+TABLE = Path("methods/table.md")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def compare(run: Run) -> Path:
         teach(run, settings.role, of_method, each.directory, each.seed, stages)
     rows = [row for each in students for row in _asked(run, each)]
     overlaps = run.overlaps()
-    with replacing(run.directory / ROWS, run.directory / TABLE) as (asked, table):
+    with replacing(run.directory / METHODS_RESULTS, run.directory / TABLE) as (asked, table):
         results.write(rows, asked, overlaps)
         table.write_text(_described(run.directory, results.read(asked), run.study.methods.names), encoding="utf-8")
     return run.directory / TABLE
@@ -82,7 +84,7 @@ def _asked(run: Run, of: Taught) -> list[Row]:
 
 def describe(directory: Path, names: Sequence[str]) -> str:
     """The tables of a comparison, from its results and its students' cards."""
-    return _described(directory, results.read(directory / ROWS), names)
+    return _described(directory, results.read(directory / METHODS_RESULTS), names)
 
 
 def _described(directory: Path, rows: Rows, names: Sequence[str]) -> str:
@@ -107,7 +109,7 @@ def _described(directory: Path, rows: Rows, names: Sequence[str]) -> str:
             "[the lowest, the highest seed]. A difference has a 95 % interval over seeds and questions; p is adjusted "
             f"for {len(names) - 1} comparisons (Holm). Weights are those of the last stage; tokens, steps and seconds "
             "those of all stages.\n",
-            tables.markdown((header, lines)),
+            markdown((header, lines)),
             _needed(credit, names, seeds),
             *_overlaps(credit, seeds),
         ]
@@ -135,8 +137,7 @@ def _beside(
     }
     adjusted = holm([tested.p for tested in found.values()])
     said = {
-        name: [tables.points(tested.estimate), f"{p:.3f}"]
-        for (name, tested), p in zip(found.items(), adjusted, strict=True)
+        name: [points(tested.estimate), f"{p:.3f}"] for (name, tested), p in zip(found.items(), adjusted, strict=True)
     }
     return {first: ["", ""], **said}
 
@@ -180,7 +181,7 @@ def _overlaps(credit: dict[tuple[str, int], dict[tuple[str, str], float]], seeds
     for a, b in (pair for pair in wanted if methods.issuperset(pair)):
         each = [iou(_solved(credit[a, seed]), _solved(credit[b, seed])) for seed in seeds]
         lines.append([a, b, f"{fmean(each):.3f} [{min(each):.3f}, {max(each):.3f}]"])
-    return ["", tables.markdown((["solved by", "and by", "IoU"], lines))] if lines else []
+    return ["", markdown((["solved by", "and by", "IoU"], lines))] if lines else []
 
 
 def iou(a: set[tuple[str, str]], b: set[tuple[str, str]]) -> float:

@@ -8,6 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from ..tasks.errors import ConfigError
 
+ALL = "all questions"
+"""The name of all tests taken together."""
+
 DECOMPOSERS: Mapping[str, str] = {
     "none": "no sub-questions; the solver thinks in a single stage",
     "none-direct": "no sub-questions, and the solver answers at once",

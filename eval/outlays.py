@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from ..distill import student, traces
 from ..distill.collect import operations
-from ..lm.cost import Footprint, footprint_of, total
+from ..lm.cost import Footprint, total
+from ..lm.footprint import footprint_of
 from ..lm.prices import MachinePrice
 from ..lm.weights import gpus, model_directory, weights_hash
 from ..tasks.errors import ConfigError

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from .tables import Places, Table
+from .table import Places, Table
 
 _FIRST = ("theme.js",)
 """Runs before anything is painted."""

@@ -20,9 +20,10 @@ from .amortise import repaid
 from .ballots import Composition, rule_curves
 from .compose import Cell
 from .figures import AxisName, Columns, Style
+from .names import ALL
 from .outlays import Currency, Outlays
 from .ranking import gains, score_lines
-from .summary import ALL, Line, Rows, lines, squares
+from .summary import Line, Rows, lines, squares
 from .vote import Score
 
 STUDENTS = ("decomposer", "solver", "ranker")

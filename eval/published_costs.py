@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 
 from ..lm.completion import Usage
 from ..lm.prices import Price
-from . import tables
 from .reference import Reported, of_paper
+from .table import Table, number
 
 LLM = Price(1.0, 2.0, source="Divide-or-Conquer: gpt-3.5-turbo-1106 at $0.001 and $0.002 a thousand tokens")
 SCALE = 13 / 175
@@ -38,7 +38,7 @@ class Span(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        least, most = tables.number(self.low), tables.number(self.high)
+        least, most = number(self.low), number(self.high)
         return least if least == most else f"{least} to {most}"
 
     def over(self, by: float) -> Span:
@@ -139,14 +139,14 @@ def costs() -> list[Cost]:
     return list(found.values())
 
 
-def of_the_llm() -> tables.Table:
+def of_the_llm() -> Table:
     """A row a cost of the LLM: what it can hold."""
     header = ["GPT-3.5", "data set", "n", "printed ($)", "what was read ($)"]
     header += ["tokens written a question: if it holds these alone", "if both", "verdict"]
     return header, [
         [
             *(cost.who.removeprefix("GPT-3.5 "), cost.row.data, f"{cost.questions:,}"),
-            *(f"{cost.printed:f}", tables.number(cost.reading), str(cost.completion())),
+            *(f"{cost.printed:f}", number(cost.reading), str(cost.completion())),
             "" if cost.omits_reading else str(cost.completion(read=True)),
             cost.verdict,
         ]
@@ -155,14 +155,14 @@ def of_the_llm() -> tables.Table:
     ]
 
 
-def of_students() -> tables.Table:
+def of_students() -> Table:
     """A row a cost of a 13 B model: beside the LLM's in its place."""
     header = ["13 B model", "data set", "printed ($)", "the LLM's in its place ($)", "the same x 13/175"]
     header += ["the model's tokens, as multiples of the LLM's", "verdict"]
     return header, [
         [
             *(cost.who, cost.row.data, f"{cost.printed:f}", f"{cost.llm:f}"),
-            *(tables.number(float(cost.llm) * SCALE), str(cost.times), cost.verdict),
+            *(number(float(cost.llm) * SCALE), str(cost.times), cost.verdict),
         ]
         for cost in costs()
         if cost.llm is not None
@@ -206,7 +206,7 @@ def _both(row: Reported) -> Span:
     return Span(sum(each.low for each in spans), sum(each.high for each in spans))
 
 
-def break_even() -> tables.Table:
+def break_even() -> Table:
     """A row a student: what it saves, what that costs in points, and how many questions pay for training."""
     header = ["decomposer", "solver", "data set", "points", "saved on 1,000 questions ($)"]
     return [*header, "questions for each $100 of training"], [

@@ -21,11 +21,13 @@ from pydantic import TypeAdapter
 from ..distill.recipes import DecomposerData, SolverData
 from ..tasks.errors import ConfigError
 from ..tasks.sources import BaseSource, PublishedSource
-from . import methods, page, results, tables
+from . import page, results
 from .compose import Cell
+from .devices import METHODS_RESULTS
 from .stats import Estimate, accuracy, share
 from .study import Study, stored
 from .summary import Rows, by_cell
+from .table import Table, percent
 
 Paper = Literal["divide-or-conquer", "turning-dust-into-gold"]
 TITLES: Mapping[Paper, str] = {
@@ -102,7 +104,7 @@ def of_paper(name: str) -> list[Reported]:
     return [each for each in reported() if each.paper == name]
 
 
-def printed(name: str) -> tables.Table:
+def printed(name: str) -> Table:
     """A paper's numbers with their intervals. Raises ConfigError for a name that is neither's."""
     header = ["table", "data set", "learned from", "student", "teacher", "decomposer", "solver", "setting", "metric"]
     header += ["printed", "n", "95 % interval", "dollars: decompose", "solve", "read from", "note"]
@@ -161,7 +163,7 @@ def of_run(run: Path, study: Study, paper: str | None = None) -> list[Beside]:
     Raises ConfigError for a name that is neither paper's, a run without results, or one without a counterpart.
     """
     wanted = {each.paper for each in (of_paper(paper) if paper else reported())}
-    files = [file for file in (methods.ROWS, Path("results.parquet")) if (run / file).is_file()]
+    files = [file for file in (METHODS_RESULTS, Path("results.parquet")) if (run / file).is_file()]
     if not files:
         raise ConfigError(f"no results in {run}; run its study first")
     rows = [row for file in files for row in results.read(run / file)]
@@ -251,7 +253,7 @@ def _distinct(paper: Paper) -> tuple[Reported, ...]:
     return tuple(found.values())
 
 
-def table(found: list[Beside]) -> tables.Table:
+def table(found: list[Beside]) -> Table:
     """A row a pair: the paper's number, then the run's."""
     header = ["paper", "table", "data set", "decomposer", "solver", "printed (%)", "n"]
     header += ["this run", "n", "strict (%)", "lenient (%)", "lenient rule", "also differs"]
@@ -263,8 +265,8 @@ def table(found: list[Beside]) -> tables.Table:
             _count(each.reported.n),
             f"{each.cell.label}, {each.test}",
             _count(each.questions),
-            tables.percent(each.strict),
-            tables.percent(each.lenient) if each.lenient else "",
+            percent(each.strict),
+            percent(each.lenient) if each.lenient else "",
             each.measure or "",
             "; ".join(filter(None, [each.remark, each.reported.note])),
         ]
@@ -295,7 +297,7 @@ class Papers:
         """From a run's config and results."""
         return cls(beside(rows, stored(run)))
 
-    def tables(self) -> list[tables.Table]:
+    def tables(self) -> list[Table]:
         return [table(self.found)] if self.found else []
 
     def sections(self, figures: page.Figures) -> list[str]:

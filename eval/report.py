@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ..distill import student
 from ..tasks.errors import ConfigError
 from ..tasks.replacing import refilling
-from . import escape, figures, freshness, inputs, page, provenance, requests, results, scatter, tables
+from . import escape, figures, freshness, inputs, page, provenance_report, requests, results, scatter, tables
 from .browse import Browser
 from .cost_report import Costs
 from .error_report import Errors
@@ -34,6 +34,7 @@ from .summary import (
     swaps,
     verdicts,
 )
+from .table import Table, markdown, save
 from .vote_report import Votes
 
 
@@ -59,7 +60,7 @@ def report(run: Path, axis: figures.AxisName | None = None) -> Path:
 class Part(Protocol):
     """What one subject comes to in a run; all of it is empty where the run has nothing for it."""
 
-    def tables(self) -> list[tables.Table]:
+    def tables(self) -> list[Table]:
         """For `table.md`."""
         ...
 
@@ -124,14 +125,14 @@ def _tables(made: _Made, out: Path) -> None:
     others += [tables.verdicts(verdicts(rows)), *([tables.lenient(soft)] if (soft := lenient(rows)) else [])]
     others += [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
     shown = [
-        tables.markdown(main, best),
-        *map(tables.markdown, others),
+        markdown(main, best),
+        *map(markdown, others),
         *(f"{escape.markdown(note)}\n" for note in made.notes),
     ]
     (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
     latex = tables.for_print(made.lines, made.squares, " ".join(made.notes))
     (out / "table.tex").write_text(latex, encoding="utf-8")
-    tables.save(tables.records(made.lines, made.squares), out / "table.csv", out / "table.parquet")
+    save(tables.records(made.lines, made.squares), out / "table.csv", out / "table.parquet")
 
 
 def _remove_stale(out: Path, drawn: Sequence[str]) -> None:
@@ -198,7 +199,7 @@ def _page(made: _Made, drawn: page.Figures) -> str:
         "<h2>Students</h2>",
         page.table(_students(made.run)),
         *drawn("training", "The students' trainings."),
-        *provenance.sections(made.run),
+        *provenance_report.sections(made.run),
         *browser.sections(),
     ]
     return page.document(title, sections, browser.blocks())
@@ -283,7 +284,7 @@ def _sentence(swap: Swap) -> str:
     )
 
 
-def _students(run: Path) -> tables.Table:
+def _students(run: Path) -> Table:
     header = ["student", "data", "teacher", "examples", "steps", "training tokens", "weights trained", "last loss"]
     rows = []
     for name in sorted(path.parent.name for path in run.glob("*/divcon.json")):

@@ -26,6 +26,7 @@ from ..decompose.controls import direct, empty, gold, shuffled, truncated
 from ..distill import student, traces
 from ..distill.collect import collect
 from ..distill.examples import decompositions, solutions
+from ..distill.held_out import held_out
 from ..distill.imported import TracesSource
 from ..distill.processes import is_first
 from ..distill.recipes import Training
@@ -61,7 +62,7 @@ from .compose import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row,
 from .coverage import with_gold
 from .progress import Progress, Stage
 from .study import Study, differences, dump, flat, stored
-from .teaching import check_methods, held_out, teach, teach_ranker
+from .teaching import check_methods, teach, teach_ranker
 
 
 class Run:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from ..tasks.errors import ConfigError
 from ..tasks.replacing import replacing
-from . import escape, results, tables
+from . import escape, results
 from .comparison import cell_of
 from .compose import Cell
+from .names import ALL
 from .run import is_operational
 from .stats import Tested, crossed, holm
 from .study import differences, stored
-from .summary import ALL, Rows, by_cell, paired, reference, tests
+from .summary import Rows, by_cell, paired, reference, tests
+from .table import INCOMPLETE, Table, latex, markdown, points, save
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class Seeds:
     """Cells that not every run has; a vote whose slope is learned is called differently under each seed."""
 
     def __str__(self) -> str:
-        return f"{tables.markdown(self.table())}\n{escape.markdown(self.note())}"
+        return f"{markdown(self.table())}\n{escape.markdown(self.note())}"
 
-    def table(self) -> tables.Table:
+    def table(self) -> Table:
         """A row a cell: means over seeds with the lowest and the highest, and the difference to the reference."""
         asked = dict.fromkeys(mean.test for mean in self.means)
         n = {test: max(mean.questions for mean in self.means if mean.test == test) for test in asked}
@@ -58,7 +60,7 @@ class Seeds:
             beside = self.beside.get(cell)
             star = "*" if beside and beside.p < 0.05 else ""
             shown = [_spread(of_cell.get(test), n[test]) for test in asked]
-            shown.append(tables.points(beside.estimate) + star if beside else "reference" * (cell in self.references))
+            shown.append(points(beside.estimate) + star if beside else "reference" * (cell in self.references))
             rows.append([*cell, *shown])
         return [*header, "beside the reference (points)"], rows
 
@@ -84,18 +86,18 @@ class Seeds:
             f"reference of the same vote ({held}), on the questions that both were asked, have 95 % intervals over "
             "seeds and questions, which are crossed; * marks those below 5 % after Holm's adjustment over the cells of "
             "the vote. "
-            f"{tables.INCOMPLETE} not every question was asked."
+            f"{INCOMPLETE} not every question was asked."
             + (f" Not in every run, and left out: {missing}." if missing else "")
         )
 
     def save(self, stem: Path) -> None:
         """As STEM.md, STEM.tex, STEM.csv and STEM.parquet."""
         stem.parent.mkdir(parents=True, exist_ok=True)
-        latex = tables.latex(self.table(), "Accuracy over seeds.", note=self.note())
+        printed = latex(self.table(), "Accuracy over seeds.", note=self.note())
         with replacing(*(Path(f"{stem}{kind}") for kind in (".md", ".tex", ".csv", ".parquet"))) as parts:
             parts[0].write_text(f"{self}\n", encoding="utf-8")
-            parts[1].write_text(latex, encoding="utf-8")
-            tables.save(self.records(), *parts[2:])
+            parts[1].write_text(printed, encoding="utf-8")
+            save(self.records(), *parts[2:])
 
 
 def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
@@ -168,4 +170,4 @@ def _spread(mean: Mean | None, asked: int) -> str:
     if mean is None:
         return "not asked"
     value, low, high = (100 * part for part in (mean.accuracy, mean.lowest, mean.highest))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]" + (f" {tables.INCOMPLETE}" if mean.questions < asked else "")
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]" + (f" {INCOMPLETE}" if mean.questions < asked else "")

@@ -28,7 +28,7 @@ from ..tasks.errors import ConfigError
 from ..tasks.settings import Settings
 from ..tasks.sources import AnySource, Source
 from . import names, stopping, vote
-from .summary import ALL
+from .names import ALL
 
 _PLACES = {
     "decompose": ("question",),

@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 from ..lm.cost import total
 from . import names
 from .compose import Cell
+from .names import ALL
 from .paired import p_value
 from .stats import Estimate, accuracy, difference, holm
-
-ALL = "all questions"
-"""The name of all tests taken together."""
 
 Rows = Sequence[dict[str, Any]]
 

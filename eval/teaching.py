@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import Field
-
 from ..distill import student, traces
 from ..distill.collect import collect, operations, solved_by, spent
+from ..distill.held_out import HELD_OUT
 from ..distill.imported import TracesSource
 from ..distill.processes import is_first, processes
 from ..distill.recipes import DecomposerRecipe, RankerRecipe, Reader, SolverRecipe, Training
@@ -23,7 +22,6 @@ from ..lm.settings import TransformersSettings
 from ..lm.weights import model_directory, weights_hash
 from ..solve import GRADERS
 from ..solve.grade import classify
-from ..tasks import documents
 from ..tasks.errors import ConfigError
 from .vote import learn
 
@@ -31,24 +29,6 @@ if TYPE_CHECKING:
     from ..distill.ranking import Ranked
     from ..distill.units import Labelled, Material
     from .run import Run
-
-HELD_OUT = "held_out.json"
-"""What held-out questions say of a ranker, in its directory."""
-
-
-class HeldOut(documents.Shape):
-    """That file."""
-
-    questions: int
-    pair_accuracy: float = Field(alias="pair accuracy")
-    epoch: int
-    slope: float
-
-
-def held_out(ranker: Path) -> HeldOut:
-    """What held-out questions say of the ranker in a directory. Raises ConfigError when it does not say it."""
-    measured: HeldOut = documents.read(HeldOut, ranker / HELD_OUT, f"remove {ranker} to train again")
-    return measured
 
 
 def teach(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..distill.held_out import HELD_OUT, held_out
 from . import page, tables
 from .ballots import RuleLine, StopLine, rule_lines, stop_lines
 from .ranking import ScoreLine, score_lines
 from .study import stored
 from .summary import Rows
-from .teaching import HELD_OUT, held_out
+from .table import Table
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Votes:
         """From a run's results."""
         return cls(run, rule_lines(rows), stop_lines(rows, stored(run).grid.stops), score_lines(rows))
 
-    def tables(self) -> list[tables.Table]:
+    def tables(self) -> list[Table]:
         made = [tables.votes(self.rules)] if self.rules else []
         made += [tables.stops(self.stops)] if self.stops else []
         return made + ([tables.scores(self.scores)] if self.scores else [])

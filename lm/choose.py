@@ -12,7 +12,8 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
 from .completion import Completion, Draw
-from .hearing import Heard, Reader
+from .engine import Heard
+from .hearing import Reader
 
 _SHARE = 1 / 20
 """Of the time of generating, what listeners may take at most; while they have taken more, they hear nothing new."""

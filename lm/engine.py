@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from .completion import Completion, Draw
 from .cost import Footprint
-from .hearing import Heard
 from .store import Store
 
 
@@ -61,6 +60,16 @@ class Engine(Protocol):
         stays unreachable and ConfigError when a request can never succeed.
         """
         ...
+
+
+Heard = Callable[[Draw, str], bool]
+"""Told a draw and its text so far, in the generating thread. The text never gets shorter; the last is the completion's.
+False when nobody listens to that draw any more."""
+
+
+def silent(draw: Draw, text: str) -> bool:
+    """Nobody listens, and what is generated is wanted all the same."""
+    return True
 
 
 @runtime_checkable

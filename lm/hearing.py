@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .chat import control_tokens
-from .completion import Draw, Sampling
+from .completion import Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Heard = Callable[[Draw, str], bool]
-"""Told a draw and its text so far, in the generating thread. The text never gets shorter; the last is the completion's.
-False when nobody listens to that draw any more."""
 
 UNHEARD = "abort"
 """Why a completion ended that nobody listened to any more: the finish reason that vLLM has for it."""
 
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
-
-
-def silent(draw: Draw, text: str) -> bool:
-    """Nobody listens, and what is generated is wanted all the same."""
-    return True
 
 
 class Read(NamedTuple):

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..tasks.errors import ConfigError
+from .prices import Quote
 
 TABLES = """
 CREATE TABLE attempt (
@@ -68,15 +69,6 @@ _KEYS_A_QUERY = 500
 
 class BudgetError(ConfigError):
     """The next request might pass the budget. Nothing was sent; a larger budget goes on from here."""
-
-
-class Quote(NamedTuple):
-    """What one sample may cost."""
-
-    dollars: float
-    """At worst."""
-    price: str
-    """JSON: the rates, and where they come from."""
 
 
 class Lease(NamedTuple):

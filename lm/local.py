@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..tasks.errors import ConfigError
 from .chat import check_end, takes_system
-from .cost import Footprint, adapter_parameters, footprint_of
+from .cost import Footprint
 from .engine import Identity
+from .footprint import adapter_parameters, footprint_of
 from .untrusted import count, read_config
 from .weights import load_tokenizer, model_directory, stop_tokens, weights_hash
 

@@ -24,8 +24,8 @@ from .completion import Draw, Usage
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
 from .estimate import at_most
-from .ledger import Quote, this_process
-from .prices import Price
+from .ledger import this_process
+from .prices import Price, Quote
 from .redact import redactor
 from .store import Store
 

@@ -6,10 +6,19 @@ import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from .completion import Usage
 from .cost import Footprint
-from .ledger import Quote
+
+
+class Quote(NamedTuple):
+    """What one sample may cost."""
+
+    dollars: float
+    """At worst."""
+    price: str
+    """JSON: the rates, and where they come from."""
 
 
 @dataclass(frozen=True)

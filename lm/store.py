@@ -19,7 +19,8 @@ from typing import NamedTuple, Self
 from ..tasks.errors import ConfigError
 from . import ledger
 from .completion import Completion, Draw, Message, Request, Sampling, Usage
-from .ledger import Batch, Charge, Lease, Ledger, Quote, Reserved, Spend
+from .ledger import Batch, Charge, Lease, Ledger, Reserved, Spend
+from .prices import Quote
 from .wal import write_ahead
 
 FORMAT = 5

@@ -20,8 +20,8 @@ from .adapters import load_adapter
 from .chat import check_known, encode
 from .completion import Completion, Draw, Usage
 from .cost import Footprint
-from .engine import Finished, Identity, Pulse
-from .hearing import UNHEARD, Heard, Reader, silent
+from .engine import Finished, Heard, Identity, Pulse, silent
+from .hearing import UNHEARD, Reader
 from .local import NEGATIVE, POSITIVE, Local, is_nat
 from .store import Store
 from .untrusted import needed

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from ..decompose import Decomposer
 from ..tasks import Question
 from ..tasks.errors import ConfigError
-from .decomposing import Found, Made, Wanted
 from .tame import tame
+from .types import Found, Made, Wanted
 
 Make = Callable[[Sequence[Wanted]], list[Made]]
 _REMEMBERED = 10_000

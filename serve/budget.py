@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..lm.completion import Usage
@@ -16,21 +15,12 @@ from ..lm.prices import Price
 from .allowance import Allowance
 from .chat import Chat, is_text
 from .keys import Caller
+from .types import Call
 
 _ADDED = 8192
 """Tokens that our prompts and sub-questions add to a prompt at first sight; what they do add is counted when sent."""
 _FORMAT = 1024
 """Tokens that a server's chat format adds to what it is sent."""
-
-
-@dataclass(eq=False)
-class Call:
-    """A call to the upstream."""
-
-    dollars: float
-    """What it counts as."""
-    is_known: bool = False
-    """Whether that is what it cost; the most that it can have cost otherwise."""
 
 
 class Budget:

@@ -17,15 +17,14 @@ from ..solve.interactive import Answered, History, told
 from ..solve.interactive import listing as answered_listing
 from ..tasks.errors import ModelError
 from . import replies, usage
-from .budget import Budget
 from .chat import Chat
-from .decomposing import Found, Wanted
 from .electing import Ballot, Elected, Electing
 from .errors import Refused
 from .replies import Reply
 from .settings import CascadeSettings, DecomposerSettings
 from .tame import mark
 from .templates import Templates, fill
+from .types import Found, Spending, Wanted
 
 Who = Literal["upstream", "local"]
 _OF_THE_ANSWER = (
@@ -88,7 +87,7 @@ class Trail:
     """What the last call said of its tokens."""
     streamed: int = 0
     """Characters that the last call brought in a stream."""
-    budget: Budget | None = None
+    budget: Spending | None = None
     """Of a caller with a limit in dollars."""
     seconds: dict[str, float] = field(default_factory=dict)
     """By phase: `decompose`, `solve`, `vote`."""

@@ -11,8 +11,7 @@ from ..eval import vote
 from ..tasks.errors import ConfigError
 from . import interchange
 from .errors import Refused
-from .settings import Mode, ServeSettings
-from .tame import MOST
+from .settings import MOST, Mode, ServeSettings
 
 EXTENSION = "divcon"
 """The field of a body, and the prefix of headers (`X-Divcon-`), that speak to this server."""

@@ -8,39 +8,18 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-from ..decompose.decomposition import Decomposition, Kind
+from ..decompose.decomposition import Decomposition
 from ..lm import Completion, Engine, Request, Store, Usage
 from ..lm.chat import encode
 from ..lm.local import Here
-from ..solve.interactive import History, Next
+from ..solve.interactive import Next
 from ..tasks import Question
 from .batching import Batcher
 from .tame import tame
+from .types import Found, Made, Wanted
 
 Clean = Callable[[str], str]
-
-
-class Wanted(NamedTuple):
-    """What is to be decomposed."""
-
-    question: str
-    limit: int
-    """Sub-questions at most."""
-    history: History | None = None
-    """What is known, where one more sub-question is wanted; None where all are wanted at once."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """A decomposition that may be put before another model."""
-
-    subquestions: tuple[str, ...]
-    kind: Kind
-    id: str
-    """The same for the same question, limit and decomposer."""
-    usage: Usage
 
 
 _TOO_LONG = Decomposition((), "unreadable", "", Usage())
@@ -101,14 +80,6 @@ def _read(asker: Next, wanted: Wanted, made: Completion) -> Decomposition:
 
 def _question(wanted: Wanted) -> Question:
     return Question("asked", wanted.question, answer="")
-
-
-class Found(NamedTuple):
-    """A decomposition, and how it was come by."""
-
-    made: Made
-    was_there: bool
-    """Already, or being made for somebody else: then it costs nothing more."""
 
 
 _Own = tuple[str, Wanted]

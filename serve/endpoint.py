@@ -21,14 +21,16 @@ from .accounting import Rates
 from .batching import Batcher
 from .chain import Ask, Composition, Decompose, Elect, Step, Steps, Trail, Who, aahead, arun, chain, ended, failed
 from .chat import Chat, refused_rule
-from .decomposing import Clean, Decomposing, Found, Made, Remembering, Wanted
+from .decomposing import Clean, Decomposing, Remembering
 from .electing import NOBODY, Elected, Electing
 from .errors import Refused
 from .gate import Room
 from .local import LocalModel
+from .ranking import RankerScorer
 from .replies import Reply
 from .settings import DecomposerSettings, LocalSettings, ServeSettings, UpstreamSettings
 from .templates import Templates
+from .types import Found, Made, Wanted
 from .upstream import Upstream
 from .usage import written
 from .watching import Watch
@@ -81,7 +83,8 @@ class Endpoint:
             self._open_local(settings.local, families)
         if settings.decomposer:
             self._open_decomposer(settings.decomposer)
-        electing = Electing(settings.vote.grader, settings.vote.ranker, algebra=settings.vote.algebra)
+        self._ranker = RankerScorer(settings.vote.ranker) if settings.vote.ranker else None
+        electing = Electing(settings.vote.grader, self._ranker, algebra=settings.vote.algebra)
         secret = secrets.token_bytes(32)
         self.composition = Composition(families, electing, secret, settings.decomposer, settings.cascade)
 
@@ -134,7 +137,8 @@ class Endpoint:
             await self._batcher.submit(Wanted(_HELLO, 1))
         for answerer in self.answerers.values():
             await answerer.warm()
-        await asyncio.to_thread(self.composition.electing.warm)
+        if self._ranker:
+            await asyncio.to_thread(self._ranker.warm)
 
     async def close(self) -> None:
         """Give back what is open; whoever still waits gets an error."""

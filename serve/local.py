@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from ..lm import Completion, Draw, Engine, Message, Sampling, Store, Usage
 from ..lm.chat import encode, without_system
 from ..lm.completion import shared_prompt, with_suffix
-from ..lm.engine import Speaker
-from ..lm.hearing import UNHEARD, Heard
+from ..lm.engine import Heard, Speaker
+from ..lm.hearing import UNHEARD
 from ..lm.local import Here, Local
 from ..tasks.errors import ConfigError
 from .asked import Asked, read

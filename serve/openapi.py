@@ -5,8 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, get_args
 
-from .settings import Mode, ServeSettings
-from .tame import MOST
+from .settings import MOST, Mode, ServeSettings
 
 _JSON = "application/json"
 

@@ -41,11 +41,13 @@ from .chain import (
     run,
 )
 from .chat import Chat
-from .decomposing import Decomposing, Wanted
+from .decomposing import Decomposing
 from .electing import Ballot, Electing
 from .errors import Refused
+from .ranking import RankerScorer
 from .replies import Reply
 from .settings import DecomposerSettings, LimitSettings, Mode, ServeSettings, UpstreamSettings, VoteSettings
+from .types import Wanted
 
 if TYPE_CHECKING:
     import openai
@@ -310,7 +312,7 @@ def plug(
     )
     if problem := chats.refused_rule(vote, settings):
         raise ConfigError(problem)
-    electing = Electing(grader, settings.vote.ranker)
+    electing = Electing(grader, RankerScorer(settings.vote.ranker) if settings.vote.ranker else None)
     composition = Composition({"upstream": templates.family(prompts)}, electing, secrets.token_bytes(32), asks)
     rates = replace(rates, upstream=price or upstream.rates())
     return Plugged(

@@ -12,7 +12,9 @@ from ..lm.prices import Price, listed
 from ..lm.settings import URL, VARIABLE, MachinePriceSettings, PriceSettings, StudentSettings
 from ..tasks import GraderName
 from ..tasks.settings import Settings
-from .tame import MOST
+
+MOST = 12
+"""Sub-questions of a question, whatever is asked for."""
 
 Mode = Literal["off", "static", "interactive"]
 """No sub-questions, all of them at once, or one at a time."""

@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 
 from ..decompose.control_tokens import UNSEEN
 from ..decompose.decomposition import harmless
+from .settings import MOST
 
-MOST = 12
-"""Sub-questions, whatever is asked for."""
 LONGEST = 300
 """Characters of one sub-question."""
 TOGETHER = 1500

@@ -21,7 +21,8 @@ from divcon.eval.compose import Cell
 from divcon.eval.cost_report import Costs
 from divcon.eval.outlays import UNKNOWN, Item, Outlay, Outlays
 from divcon.eval.stats import Estimate
-from divcon.lm.cost import footprint_of
+from divcon.eval.table import questions
+from divcon.lm.footprint import footprint_of
 from divcon.lm.settings import OpenAISettings, TransformersSettings
 from divcon.lm.weights import gpus, model_directory
 from divcon.tasks.errors import ConfigError
@@ -126,8 +127,8 @@ def test_savings_are_paired_by_question() -> None:
 def test_a_cell_that_costs_as_much_never_pays() -> None:
     found = one([3.0, 7.0], [3.0, 7.0])
     assert found.queries and isinf(found.queries.value)
-    assert tables.questions(found.queries) == "never" and tables.questions(None) == "unknown"
-    assert tables.questions(Estimate(12345.0, 11900.0, NEVER)) == "12,300 [11,900, never]"
+    assert questions(found.queries) == "never" and questions(None) == "unknown"
+    assert questions(Estimate(12345.0, 11900.0, NEVER)) == "12,300 [11,900, never]"
 
 
 def test_one_unknown_cost_leaves_the_break_even_unknown() -> None:

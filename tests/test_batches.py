@@ -16,9 +16,9 @@ import pytest
 
 from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.batches import BatchedOpenAI
-from divcon.lm.ledger import Charge, Lease, Quote, is_at_work_elsewhere
+from divcon.lm.ledger import Charge, Lease, is_at_work_elsewhere
 from divcon.lm.openai import OpenAI
-from divcon.lm.prices import Price, batched
+from divcon.lm.prices import Price, Quote, batched
 from divcon.lm.settings import OpenAISettings
 from divcon.tasks.errors import ConfigError, ModelError
 

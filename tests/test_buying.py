@@ -23,10 +23,10 @@ from pydantic import TypeAdapter, ValidationError
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage, retry
 from divcon.lm.completion import Completion
 from divcon.lm.estimate import at_most
-from divcon.lm.ledger import BudgetError, Lease, Quote, Spend
+from divcon.lm.ledger import BudgetError, Lease, Spend
 from divcon.lm.openai import OpenAI
 from divcon.lm.pace import Crowd, Rate
-from divcon.lm.prices import Price, listed
+from divcon.lm.prices import Price, Quote, listed
 from divcon.lm.reply import read, stated, usage
 from divcon.lm.retry import CallError, asked_to_wait, pause, refusal
 from divcon.lm.settings import ModelSettings, OpenAISettings

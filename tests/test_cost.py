@@ -19,7 +19,8 @@ from divcon.distill.train import tunable
 from divcon.eval.study import load
 from divcon.lm import Usage
 from divcon.lm.completion import shared_prompt
-from divcon.lm.cost import Footprint, footprint_of, total
+from divcon.lm.cost import Footprint, total
+from divcon.lm.footprint import footprint_of
 from divcon.lm.prices import MachinePrice, Price, by_share
 from divcon.lm.settings import TransformersSettings
 from divcon.lm.weights import load_model, model_directory

@@ -27,7 +27,7 @@ from divcon.distill.train import train
 from divcon.eval.run import Run
 from divcon.eval.study import load
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, clients
-from divcon.lm.cost import footprint_of
+from divcon.lm.footprint import footprint_of
 from divcon.lm.local import Local
 from divcon.lm.openai import Limits, OpenAI, key
 from divcon.lm.transformers import Transformers

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from divcon.eval import environments, provenance
+from divcon.eval import environments, provenance_report
 from divcon.eval.progress import Progress
 from divcon.lm import environment
 from divcon.lm.environment import REPRODUCIBLE, Environment
@@ -115,9 +115,9 @@ def test_a_run_keeps_each_environment_once_with_its_stages(tmp_path: Path) -> No
 
 def test_the_report_names_them_and_warns_when_they_compute_different_bytes(tmp_path: Path) -> None:
     environments.remember(tmp_path, "collect", ONE)
-    assert "no single machine" not in "".join(provenance.sections(tmp_path))
+    assert "no single machine" not in "".join(provenance_report.sections(tmp_path))
     environments.remember(tmp_path, "solve: llm", ELSEWHERE)
-    text = "".join(provenance.sections(tmp_path))
+    text = "".join(provenance_report.sections(tmp_path))
     assert "no single machine reproduces" in text and "Another processor" in text and "AVX512" in text
 
 

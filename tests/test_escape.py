@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divcon.eval import escape, tables
+from divcon.eval import escape
+from divcon.eval.table import latex, markdown
 
 HOSTILE = (
     "a|b",
@@ -71,7 +72,7 @@ def read_markdown(source: str) -> tuple[list[list[str]], set[str]]:
 
 @given(texts, texts)
 def test_a_markdown_table_shows_every_text_as_it_is_and_runs_none(one: str, other: str) -> None:
-    rows, kinds = read_markdown(tables.markdown(([one, "n"], [[other, "1"], [one, other]])))
+    rows, kinds = read_markdown(markdown(([one, "n"], [[other, "1"], [one, other]])))
     shown = [" ".join(escape.line(text).split()) for text in (one, other)]
     assert [[" ".join(cell.split()) for cell in row] for row in rows] == [
         [shown[0], "n"],
@@ -125,7 +126,7 @@ def test_latex_gets_one_line_whose_braces_match_and_no_command_but_ours(text: st
 
 
 def test_a_cell_that_begins_like_an_argument_does_not_become_one_of_the_row_before() -> None:
-    source = tables.latex((["a"], [["[4pt]"], ["*"]]), "")
+    source = latex((["a"], [["[4pt]"], ["*"]]), "")
     assert "{[}4pt]" in source and "{*}" in source
 
 

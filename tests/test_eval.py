@@ -13,9 +13,9 @@ from scipy.stats import ttest_1samp
 from divcon.decompose import Decomposition
 from divcon.eval.compose import Decomposing, Solving, compose
 from divcon.eval.frontier import front
+from divcon.eval.names import ALL
 from divcon.eval.stats import Estimate, accuracy, crossed, difference, holm
-from divcon.eval.summary import ALL
-from divcon.eval.tables import latex, markdown, percent
+from divcon.eval.table import latex, markdown, percent
 from divcon.eval.vote import Outcome, credit, judge, tally, winners
 from divcon.lm import Usage
 from divcon.lm.cost import Footprint

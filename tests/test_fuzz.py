@@ -19,17 +19,17 @@ from transformers import TrainerState
 
 import divcon
 from divcon.cli import main
-from divcon.distill import ranker, student, traces
+from divcon.distill import held_out, ranker, student, traces
 from divcon.distill.checkpoints import damage_of
 from divcon.distill.stages import Stages
 from divcon.distill.student import Trained
 from divcon.distill.train import Fitted
-from divcon.eval import devices, freshness, plots, provenance, report, requests, results, status, teaching
+from divcon.eval import devices, freshness, plots, provenance_report, report, requests, results, status
 from divcon.eval.outlays import Outlays
 from divcon.eval.run import Run
 from divcon.eval.study import load, stored
 from divcon.lm import nat
-from divcon.lm.cost import adapter_parameters, footprint_of
+from divcon.lm.footprint import adapter_parameters, footprint_of
 from divcon.lm.local import Local
 from divcon.lm.weights import model_directory, weights_hash
 from divcon.serve import keys
@@ -125,11 +125,11 @@ def _stage(run: Path) -> object:
 
 
 def _reported(run: Path) -> object:
-    return report._footnote(run), report._students(run), provenance.sections(run), Outlays.of(run).items
+    return report._footnote(run), report._students(run), provenance_report.sections(run), Outlays.of(run).items
 
 
 def _rule(run: Path) -> object:
-    return teaching.held_out(run / "ranker")
+    return held_out.held_out(run / "ranker")
 
 
 CARD = (lambda run: student.read(run / "decomposer"), _reported, _serves)
@@ -137,9 +137,9 @@ FILES = [
     Read("config.yaml", (stored, status.status, _reported, lambda run: str(status.cost(run)))),
     Read("config.yaml", (lambda run: divcon.plan(str(run / "config.yaml")),)),
     Read("devices.json", (devices.read,)),
-    Read("provenance.json", (provenance.sections,)),
-    Read("data.json", (provenance.sections,)),
-    Read("environments.json", (provenance.sections,)),
+    Read("provenance.json", (provenance_report.sections,)),
+    Read("data.json", (provenance_report.sections,)),
+    Read("environments.json", (provenance_report.sections,)),
     Read("evaluated.json", (lambda run: freshness.is_current(run / "evaluated.json", ""),)),
     Read("requests.json", (requests.said,)),
     Read("log.jsonl", (lambda run: str(status.status(run)),)),

@@ -26,6 +26,7 @@ from divcon.eval.run import is_operational
 from divcon.eval.stats import difference
 from divcon.eval.study import load
 from divcon.eval.summary import lines, paired, squares
+from divcon.eval.table import INCOMPLETE
 from divcon.lm import Store, Usage
 from divcon.solve import Solution
 from divcon.tasks import Question
@@ -244,9 +245,9 @@ def test_cells_that_were_asked_different_questions_are_marked_and_never_compared
     assert not of_gold.is_complete and of_gold.beside == difference(*paired(a, b))
     _, body = tables.main(lines(partial), squares(partial))
     row = next(row for row in body if row[:2] == ["gold", "llm"])
-    assert f"{tables.INCOMPLETE} n={3 * LIMIT}" in row[3] and "not asked" in row and tables.INCOMPLETE in row[-5]
+    assert f"{INCOMPLETE} n={3 * LIMIT}" in row[3] and "not asked" in row and INCOMPLETE in row[-5]
     whole = [row for row in body if row[:2] == ["llm", "llm"]]
-    assert not any(tables.INCOMPLETE in cell for cell in whole[0])
+    assert not any(INCOMPLETE in cell for cell in whole[0])
     assert not {i for i, j in tables.best(lines(partial)) if j == 3} & {i for i, r in enumerate(body) if r[0] == "gold"}
 
 
@@ -312,7 +313,7 @@ def test_a_run_with_gold_on_one_test_of_two_is_reported_and_says_so(mixed: Path)
     assert {row["test"] for row in rows if "gold" in row["decomposer"]} == {"with"}
     table = (mixed / "report" / "table.md").read_text(encoding="utf-8")
     page = (mixed / "report" / "index.html").read_text(encoding="utf-8")
-    assert f"{tables.INCOMPLETE} n=3" in table and "not asked" in table
+    assert f"{INCOMPLETE} n=3" in table and "not asked" in table
     assert "Left out, having no gold sub-questions: without." in page
     front = (mixed / "report" / "accuracy_cost.svg").read_text(encoding="utf-8")
     assert "fewer questions" in front

@@ -18,7 +18,7 @@ from divcon.distill.recipes import Training
 from divcon.distill.train import Planned, fit
 from divcon.distill.units import Unit
 from divcon.lm import Message, Model, Request, Sampling, Store, nat
-from divcon.lm.cost import adapter_parameters
+from divcon.lm.footprint import adapter_parameters
 from divcon.lm.local import NEGATIVE, POSITIVE
 from divcon.lm.nat import Integration, NatConfig
 from divcon.lm.transformers import Transformers

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from divcon.eval import page, plots, provenance, results
+from divcon.eval import page, plots, provenance, provenance_report, results
 from divcon.eval.browse import Browser
 from divcon.eval.frontier import front
 from divcon.eval.plots import Drawn, Plot
@@ -617,7 +617,7 @@ def told_by(prices: dict[str, Any]) -> dict[str, Any]:
 def test_provenance_names_versions_prompts_models_and_prices(tmp_path: Path) -> None:
     prices = {"llm": Price(2.5, 10.0, 1.25, "genai-prices 0.2.3, 2026-11-01"), "student": MachinePrice(second=0.0004)}
     provenance.write(told_by(prices), tmp_path)
-    text = "".join(provenance.sections(tmp_path))
+    text = "".join(provenance_report.sections(tmp_path))
     for fact in ("f" * 64, "genai-prices 0.2.3, 2026-11-01", "local tiny abc123", "torch", "transformers", "0.0004"):
         assert fact in text
     assert [path.name for path in tmp_path.iterdir()] == ["provenance.json"]
@@ -625,7 +625,7 @@ def test_provenance_names_versions_prompts_models_and_prices(tmp_path: Path) -> 
 
 def test_a_price_that_nobody_names_is_unknown(tmp_path: Path) -> None:
     provenance.write(told_by({"llm": None}), tmp_path)
-    assert "<td>unknown price</td>" in "".join(provenance.sections(tmp_path))
+    assert "<td>unknown price</td>" in "".join(provenance_report.sections(tmp_path))
 
 
 def test_a_run_without_provenance_says_so(run: Path) -> None:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from divcon.cli import main
 from divcon.eval import published_costs as costs
-from divcon.eval import reference, results, stats, tables
+from divcon.eval import reference, results, stats
 from divcon.eval.page import Figures
 from divcon.eval.published_costs import LLM, STUDENT, Cost, Span, span
 from divcon.eval.reference import Beside, Papers, Reported, beside, of_paper, printed, reported
 from divcon.eval.study import Study, dump, load
+from divcon.eval.table import markdown, percent
 from divcon.lm.completion import Usage
 from divcon.tasks.data_sets import NAMES
 from divcon.tasks.errors import ConfigError
@@ -140,7 +141,7 @@ def test_what_is_no_share_or_of_unknown_size_has_no_interval() -> None:
 def test_bamboogles_125_questions_leave_17_points_open() -> None:
     found = one("divide-or-conquer", "1", "bamboogle", "GPT-3.5", "GPT-3.5").estimate
     assert found is not None
-    assert tables.percent(found) == "54.4 [45.7, 62.9]"
+    assert percent(found) == "54.4 [45.7, 62.9]"
     assert found == stats.accuracy([1.0] * 68 + [0.0] * 57)
 
 
@@ -235,7 +236,7 @@ def test_what_costs_more_than_before_never_breaks_even() -> None:
 def test_the_page_shows_the_tables_as_they_are() -> None:
     page = (Path(__file__).parent.parent / "docs" / "published-costs.md").read_text(encoding="utf-8")
     for table in (costs.of_the_llm(), costs.of_students(), costs.break_even()):
-        assert tables.markdown(table) in page
+        assert markdown(table) in page
 
 
 def test_a_span_of_nothing_left_is_nothing() -> None:

@@ -17,8 +17,9 @@ from click.testing import CliRunner
 
 import divcon
 from divcon.cli import main
-from divcon.eval import figures, freshness, inputs, page, plots, report, results, tables
+from divcon.eval import figures, freshness, inputs, page, plots, report, results
 from divcon.eval.stats import Estimate
+from divcon.eval.table import decimal, markdown, number, percent, points, questions
 from divcon.tasks.errors import ConfigError
 from divcon.tasks.replacing import replacing
 
@@ -118,7 +119,7 @@ def refuse(*_: object, **__: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-PARTS: list[tuple[Any, str]] = [(figures, "_print"), (plots, "_write"), (tables, "save"), (page, "document")]
+PARTS: list[tuple[Any, str]] = [(figures, "_print"), (plots, "_write"), (report, "save"), (page, "document")]
 
 
 @pytest.mark.parametrize(("module", "part"), PARTS, ids=lambda of: getattr(of, "__name__", of))
@@ -184,6 +185,6 @@ def test_hostile_names_are_shown_in_every_file_of_a_report(tmp_path: Path) -> No
 
 
 def test_every_number_of_a_table_is_readable_as_it_is() -> None:
-    made = [tables.percent(Estimate(0.5, 0.4, 0.6)), tables.points(Estimate(-0.5, -0.6, 0.1)), tables.number(1.2e20)]
-    made += [tables.questions(Estimate(12300, 11900, float("inf"))), tables.decimal(Estimate(0.5, 0.4, 0.6))]
-    assert tables.markdown((["a"], [[one] for one in made])).splitlines()[2:] == [f"| {one} |" for one in made]
+    made = [percent(Estimate(0.5, 0.4, 0.6)), points(Estimate(-0.5, -0.6, 0.1)), number(1.2e20)]
+    made += [questions(Estimate(12300, 11900, float("inf"))), decimal(Estimate(0.5, 0.4, 0.6))]
+    assert markdown((["a"], [[one] for one in made])).splitlines()[2:] == [f"| {one} |" for one in made]

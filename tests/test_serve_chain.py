@@ -13,11 +13,11 @@ from divcon.lm.prices import MachinePrice, Price
 from divcon.serve.accounting import Account, Rates
 from divcon.serve.chain import Ask, Composition, Decompose, Elect, Step, Trail, Who, chain, run
 from divcon.serve.chat import Chat, answering, read
-from divcon.serve.decomposing import Found, Made, Wanted
 from divcon.serve.electing import Ballot, Electing
 from divcon.serve.errors import Refused
 from divcon.serve.settings import ServeSettings
 from divcon.serve.templates import family
+from divcon.serve.types import Found, Made, Wanted
 from divcon.tasks import strict
 from divcon.tasks.errors import ModelError
 
@@ -52,7 +52,7 @@ class World:
         names: dict[Who, str] = {"upstream": "serve", **({"local": "miniature"} if self.settings.local else {})}
         self.composition = Composition(
             {who: family(name) for who, name in names.items()},
-            Electing("number", None),
+            Electing("number"),
             b"secret",
             self.settings.decomposer,
             self.settings.cascade,
@@ -453,7 +453,7 @@ def test_an_agent_at_work_does_not_pay_for_every_sub_question_again() -> None:
 
 def test_a_vote_over_expressions_takes_no_time() -> None:
     """Computer algebra would take minutes to tell these apart."""
-    electing = Electing("math", None, algebra=False)
+    electing = Electing("math", algebra=False)
     began = time.monotonic()
     ballots = [Ballot(rf"The answer is \boxed{{(x+{i})^{{1000}}}}", None) for i in range(16)]
     assert (

@@ -12,9 +12,10 @@ import pytest
 from divcon.lm import Usage
 from divcon.serve.batching import Batcher
 from divcon.serve.chain import Trail
-from divcon.serve.decomposing import Made, Remembering, Wanted
+from divcon.serve.decomposing import Remembering
 from divcon.serve.electing import Ballot, Elected, Electing
 from divcon.serve.endpoint import Endpoint
+from divcon.serve.types import Made, Wanted
 
 from .chat_upstream import ANSWER, chatting
 from .test_serve_chain import request, settings, text

@@ -18,7 +18,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from divcon.lm import Completion, Engine, Message, Scripted, Usage
 from divcon.lm.chat import encode, takes_system, without_system
 from divcon.lm.completion import Draw
-from divcon.lm.hearing import UNHEARD, Heard, silent
+from divcon.lm.engine import Heard, silent
+from divcon.lm.hearing import UNHEARD
 from divcon.lm.prices import MachinePrice
 from divcon.lm.transformers import Transformers
 from divcon.lm.weights import load_tokenizer, model_directory

@@ -14,8 +14,9 @@ import pytest
 import divcon
 from divcon.distill.recipes import RankerRecipe
 from divcon.serve import models
-from divcon.serve.decomposing import Decomposing, Wanted
+from divcon.serve.decomposing import Decomposing
 from divcon.serve.settings import DecomposerSettings
+from divcon.serve.types import Wanted
 from divcon.tasks import Question, sources
 from divcon.tasks.errors import ConfigError
 

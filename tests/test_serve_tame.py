@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerFast
 from divcon.decompose.decomposition import harmless, listing
 from divcon.lm.chat import control_tokens, without_control_tokens
 from divcon.lm.weights import load_tokenizer, model_directory
-from divcon.serve.tame import LONGEST, MOST, TOGETHER, mark, tame
+from divcon.serve.settings import MOST
+from divcon.serve.tame import LONGEST, TOGETHER, mark, tame
 
 from .test_decompose import CONTROL_TOKENS
 

@@ -37,8 +37,9 @@ from divcon.lm.transformers import Transformers
 from divcon.lm.vllm import VLLM
 from divcon.lm.weights import load_model, load_tokenizer, model_directory
 from divcon.serve.batching import Batcher
-from divcon.serve.decomposing import Decomposing, Wanted
+from divcon.serve.decomposing import Decomposing
 from divcon.serve.local import LocalModel
+from divcon.serve.types import Wanted
 from divcon.solve.interactive import Next
 from divcon.tasks import miniature
 from divcon.tasks.errors import ConfigError, ModelError
