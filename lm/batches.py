@@ -49,6 +49,7 @@ class BatchedOpenAI:
         requests it holds at most, `attempts` how often a request may fail.
         """
         self._engine = engine
+        self._spec = engine.spec
         self._poll = poll
         self._size = size
         self._attempts = attempts
@@ -72,7 +73,7 @@ class BatchedOpenAI:
         failures: Counter[str] = Counter()
         with self._client() as client:
             while wanted:
-                for batch in store.batches(self._engine.name):
+                for batch in store.batches(self._spec.name):
                     if batch.number is None and is_at_work_elsewhere(batch.owner) and not _is_stale(batch):
                         continue  # just being submitted
                     finished = self._collect(client, store, batch, wanted, failures)
@@ -94,22 +95,22 @@ class BatchedOpenAI:
         import openai
 
         try:
-            with self._engine.connect_for_batches(retries) as client:
+            with self._spec.connect_for_batches(retries) as client:
                 yield client
         except openai.APIStatusError as error:
-            text = self._engine.scrubbed(
-                f"{self._engine.name} refused a batch with status {error.status_code}: {error.message}"
+            text = self._spec.scrubbed(
+                f"{self._spec.name} refused a batch with status {error.status_code}: {error.message}"
             )
             raise (ModelError if error.status_code >= 500 else ConfigError)(text) from None
         except openai.APIError as error:
-            text = self._engine.scrubbed(f"{self._engine.name} could not be reached: {error}")
+            text = self._spec.scrubbed(f"{self._spec.name} could not be reached: {error}")
             raise ModelError(f"{text}; the same command goes on") from None
 
     def _submit(self, client: openai.OpenAI, store: Store, draws: list[Draw]) -> Finished:
         """Submit a batch, and write down that it is; what another process has bought meanwhile."""
         token = secrets.token_hex(8)
-        quote, budget = self._engine.quote(draws), self._engine.budget
-        reserved = store.reserve(draws, self._engine.name, Lease(token, _DAY), quote, budget, token)
+        quote, budget = self._spec.quote(draws), self._spec.budget
+        reserved = store.reserve(draws, self._spec.name, Lease(token, _DAY), quote, budget, token)
         ours = [draw for draw in draws if draw.key in reserved.attempts]
         if ours:
             lines = [
@@ -117,7 +118,7 @@ class BatchedOpenAI:
                     "custom_id": draw.key,
                     "method": "POST",
                     "url": "/v1/chat/completions",
-                    "body": self._engine.body([draw]),
+                    "body": self._spec.body([draw]),
                 }
                 for draw in ours
             ]
@@ -142,7 +143,7 @@ class BatchedOpenAI:
         """Wait for a batch to end, keep all that it brought and settle its attempts; the wanted samples in it."""
         number = batch.number or self._find(client, batch.token)
         if number is None:
-            store.close_batch(batch, [], dict.fromkeys(batch.attempts, free(self._engine)), "never submitted")
+            store.close_batch(batch, [], dict.fromkeys(batch.attempts, free(self._spec)), "never submitted")
             return []
         self._submitted = len(batch.attempts)
         ended = self._wait(client, number, batch)
@@ -154,7 +155,7 @@ class BatchedOpenAI:
         }
         got, charges = self._read(lines, batch, draws)
         for key in batch.attempts.keys() - charges.keys():  # nothing says that the server did not work on it
-            charges[key] = free(self._engine) if ended and _never_began(ended) else Charge(None)
+            charges[key] = free(self._spec) if ended and _never_began(ended) else Charge(None)
         store.close_batch(batch, list(got.values()), charges, f"batch {status}")
         self._judge(status, [key for key in batch.attempts if key not in got], wanted, failures)
         return [(draw, sample) for key, (draw, sample) in got.items() if key in wanted]
@@ -169,7 +170,7 @@ class BatchedOpenAI:
             key = str(line.get("custom_id"))
             if key not in batch.attempts:
                 continue
-            sample, charge = read_line(line, draws.get(key) or Draw(Request(()), 0, key), self._engine)
+            sample, charge = read_line(line, draws.get(key) or Draw(Request(()), 0, key), self._spec)
             charges.setdefault(key, []).append(charge)
             if sample and key in draws:
                 got.setdefault(key, (draws[key], sample))
@@ -206,9 +207,7 @@ class BatchedOpenAI:
                 return found
             strange = 0 if isinstance(status, str) else strange + 1
             time.sleep(self._poll)
-        raise ModelError(
-            f"{self._engine.name} does not say how its batch {number} stands; the same command looks again"
-        )
+        raise ModelError(f"{self._spec.name} does not say how its batch {number} stands; the same command looks again")
 
     def _output(self, client: openai.OpenAI, ended: types.Batch, batch: Batch) -> list[Row]:
         """The lines of a batch's output and errors, downloaded again while some are missing.
@@ -228,7 +227,7 @@ class BatchedOpenAI:
             output = rows(texts.get(str(ended.output_file_id), ""))
             if is_withheld and not any(row.get("custom_id") in batch.attempts for row in output) and not _is_old(batch):
                 raise ModelError(
-                    f"{self._engine.name} does not hand out the output of batch {ended.id}; nothing of it is lost, and "
+                    f"{self._spec.name} does not hand out the output of batch {ended.id}; nothing of it is lost, and "
                     "the same command tries again"
                 )
             found = dict(texts)
@@ -248,7 +247,7 @@ class BatchedOpenAI:
         failures.update(key for key in lost if key in wanted)
         self._retries[f"batch {status}"] += len(lost)
         if failures and max(failures.values()) >= self._attempts:
-            raise ModelError(f"{self._engine.name} failed the same requests in {self._attempts} batches ({status})")
+            raise ModelError(f"{self._spec.name} failed the same requests in {self._attempts} batches ({status})")
 
     def _find(self, client: openai.OpenAI, token: str) -> str | None:
         """The batch that was created just before the process died, if it was; a list may lag behind."""
@@ -269,7 +268,7 @@ class BatchedOpenAI:
         """What the server calls a file or a batch. Raises ModelError where it answers with something else."""
         number = getattr(created, "id", None)
         if not isinstance(number, str):
-            raise ModelError(f"{self._engine.name} does not answer as the Batch API does; the same command goes on")
+            raise ModelError(f"{self._spec.name} does not answer as the Batch API does; the same command goes on")
         return number
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 from ..tasks.errors import ConfigError, DivconError, ModelError
 from .completion import Draw, Request
@@ -22,10 +22,8 @@ from .ledger import Lease, Reserved
 from .pace import Crowd, Rate
 from .reply import Reply, read, stated
 from .retry import CallError, pause, refusal
+from .spec import ApiSpec
 from .store import Store
-
-if TYPE_CHECKING:
-    from .openai import OpenAI
 
 _POLL = 0.2
 """Seconds between two looks at a sample that another process is buying."""
@@ -39,14 +37,29 @@ _GRACE = 30.0
 """Seconds that a lease outlasts the call it is for."""
 
 
+@dataclass
+class Traffic:
+    """What an engine's calls add up to while they run, for those who watch."""
+
+    at_once: int = 0
+    """Requests in flight."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Failed calls by cause."""
+
+
 class Buying:
     """One call of `generate`: its event loop, its client, and what became of every draw."""
 
     def __init__(
-        self, engine: OpenAI, store: Store, arrived: queue.SimpleQueue[Finished | BaseException | None]
+        self,
+        spec: ApiSpec,
+        traffic: Traffic,
+        store: Store,
+        arrived: queue.SimpleQueue[Finished | BaseException | None],
     ) -> None:
-        self._engine = engine
-        self._limits = engine.limits
+        self._spec = spec
+        self._traffic = traffic
+        self._limits = spec.limits
         self._store = store
         self._arrived = arrived
         self._stopped = threading.Event()
@@ -70,8 +83,8 @@ class Buying:
     async def _run(self, wanted: Sequence[Draw]) -> None:
         self._crowd = Crowd(self._limits.concurrency)
         self._requests, self._tokens = Rate(self._limits.requests_per_minute), Rate(self._limits.tokens_per_minute)
-        self._client = self._engine.connect()
-        waiting = iter(_calls(wanted, together=self._engine.together))
+        self._client = self._spec.connect()
+        waiting = iter(_calls(wanted, together=self._spec.together))
         try:
             async with asyncio.TaskGroup() as tasks:
                 # A few more than may be in flight, so that the next call is written down when a place becomes free.
@@ -108,7 +121,7 @@ class Buying:
                 draws = await self._attempt(draws)
             except CallError as error:
                 failures[str(error)] += 1
-                self._engine.retries[self._engine.scrubbed(str(error))] += 1
+                self._traffic.retries[self._spec.scrubbed(str(error))] += 1
                 self._judge(error, failures)
                 await self._sleep(pause(failures.total(), error.wait))
 
@@ -116,12 +129,12 @@ class Buying:
         """Raise what ends the run, when this failure does."""
         if error.crowded:
             self._crowd.crowded()
-        name = f"{self._engine.model} at {_without_credentials(self._engine.base_url)}"
+        name = f"{self._spec.model} at {_without_credentials(self._spec.base_url)}"
         if not error.again:
-            raise ConfigError(f"{name} refused the request: {self._engine.scrubbed(str(error))}")
+            raise ConfigError(f"{name} refused the request: {self._spec.scrubbed(str(error))}")
         if failures.total() >= self._limits.attempts or failures[_TIMED_OUT] >= self._limits.timeouts:
             raise ModelError(
-                f"{name} failed {failures.total()} times; the last time: {self._engine.scrubbed(str(error))}"
+                f"{name} failed {failures.total()} times; the last time: {self._spec.scrubbed(str(error))}"
             )
 
     async def _attempt(self, draws: list[Draw]) -> list[Draw]:
@@ -142,15 +155,15 @@ class Buying:
         return left + others
 
     def _reserve(self, draws: list[Draw]) -> Reserved:
-        lease = Lease(self._engine.owner, 2 * self._limits.timeout + _GRACE)  # to wait for a place, and for an answer
-        return self._store.reserve(draws, self._engine.name, lease, self._engine.quote(draws[:1]), self._engine.budget)
+        lease = Lease(self._spec.owner, 2 * self._limits.timeout + _GRACE)  # to wait for a place, and for an answer
+        return self._store.reserve(draws, self._spec.name, lease, self._spec.quote(draws[:1]), self._spec.budget)
 
     async def _send(self, draws: list[Draw], attempts: dict[str, int]) -> list[Draw]:
         """Send one call and settle its attempts; the draws that it brought no sample for."""
         rows = [attempts[draw.key] for draw in draws]
         try:
             async with self._crowd.place():
-                self._engine.at_once = self._crowd.running
+                self._traffic.at_once = self._crowd.running
                 if self._is_over():
                     self._fail(draws, rows, CallError("not sent", billed="no"))
                     return []
@@ -163,16 +176,16 @@ class Buying:
 
     def _fail(self, draws: list[Draw], rows: list[int], error: CallError) -> None:
         may_be_billed = error.billed != "no"
-        dollars = None if may_be_billed or self._engine.price is None else 0.0
-        worst = self._engine.worst(draws, error.stated) / len(rows) if may_be_billed else 0.0
-        cause = self._engine.scrubbed(str(error))
+        dollars = None if may_be_billed or self._spec.price is None else 0.0
+        worst = self._spec.worst(draws, error.stated) / len(rows) if may_be_billed else 0.0
+        cause = self._spec.scrubbed(str(error))
         self._store.fail(rows, cause, [dollars] * len(rows), [draw.key for draw in draws], worst)
 
     def _settle(self, draws: list[Draw], rows: list[int], reply: Reply) -> list[Draw]:
         """Keep what came. A usage that can be believed is of the whole call: what did not come adds nothing to it."""
         got = list(zip(draws, reply.completions, strict=False))
-        price = self._engine.price if reply.is_known else None
-        worst = 0.0 if reply.is_known else self._engine.worst(draws, reply.stated, reply.beyond) / len(got)
+        price = self._spec.price if reply.is_known else None
+        worst = 0.0 if reply.is_known else self._spec.worst(draws, reply.stated, reply.beyond) / len(got)
         self._store.settle(
             rows[: len(got)], got, [price.dollars(usage) if price else None for usage in reply.billed], worst
         )
@@ -189,7 +202,7 @@ class Buying:
         try:
             async with asyncio.timeout(self._limits.timeout):
                 # Not `chat.completions.create`, which spends a fifth of its time on rewriting what is JSON already.
-                content = await self._client.post("/chat/completions", cast_to=str, body=self._engine.body(draws))
+                content = await self._client.post("/chat/completions", cast_to=str, body=self._spec.body(draws))
         except TimeoutError as error:
             raise CallError(_TIMED_OUT, billed="perhaps", crowded=True) from error
         except openai.APIStatusError as error:

@@ -11,9 +11,9 @@ from ..tasks.rows import Row, readable
 from .completion import Completion, Draw, Message, Request, Sampling, Usage
 from .estimate import estimated
 from .ledger import Charge
-from .openai import OpenAI
 from .reply import Reply, read, stated
 from .retry import CallError, refusal
+from .spec import ApiSpec
 
 
 class Line(NamedTuple):
@@ -44,7 +44,7 @@ def readable_lines(text: str) -> int:
     return sum(1 for _ in readable(text))
 
 
-def read_line(line: Row, draw: Draw, engine: OpenAI) -> Line:
+def read_line(line: Row, draw: Draw, spec: ApiSpec) -> Line:
     """A line of the output, or of the file of errors. What a server may have worked on is never free."""
     response = line.get("response")
     response = response if isinstance(response, dict) else {}
@@ -54,16 +54,16 @@ def read_line(line: Row, draw: Draw, engine: OpenAI) -> Line:
         try:
             reply = read(_content(response["body"]), 1, estimated(request.messages), request.sampling.max_tokens, 0.0)
         except CallError as error:
-            return Line(None, Charge(None, engine.worst([draw], error.stated)))
-        return Line(reply.completions[0], _charge(reply, draw, engine))
+            return Line(None, Charge(None, spec.worst([draw], error.stated)))
+        return Line(reply.completions[0], _charge(reply, draw, spec))
     if isinstance(status, int) and refusal(status, _code(response.get("body")), "", {}).billed == "no":
-        return Line(None, free(engine))
-    return Line(None, Charge(None, engine.worst([draw], stated(json.dumps(line)))))
+        return Line(None, free(spec))
+    return Line(None, Charge(None, spec.worst([draw], stated(json.dumps(line)))))
 
 
-def free(engine: OpenAI) -> Charge:
+def free(spec: ApiSpec) -> Charge:
     """Of what was certainly not worked on."""
-    return Charge(None if engine.price is None else 0.0)
+    return Charge(None if spec.price is None else 0.0)
 
 
 def together(charges: Sequence[Charge]) -> Charge:
@@ -86,10 +86,10 @@ def submitted(line: Row) -> Draw | None:
     return Draw(Request(messages, how), 0, str(line.get("custom_id")))
 
 
-def _charge(reply: Reply, draw: Draw, engine: OpenAI) -> Charge:
-    if engine.price is not None and reply.is_known:
-        return Charge(engine.price.dollars(reply.billed[0]))
-    return Charge(None, engine.worst([draw], reply.stated, reply.beyond))
+def _charge(reply: Reply, draw: Draw, spec: ApiSpec) -> Charge:
+    if spec.price is not None and reply.is_known:
+        return Charge(spec.price.dollars(reply.billed[0]))
+    return Charge(None, spec.worst([draw], reply.stated, reply.beyond))
 
 
 def _content(body: object) -> str:

@@ -19,8 +19,9 @@ from .completion import Draw
 from .cost import Footprint
 from .engine import Finished, Identity, Pulse
 from .local import Local
-from .openai import Limits, OpenAI, host, key, redact_key
+from .openai import OpenAI
 from .retry import refusal
+from .spec import ApiSpec, Limits, host, key, redact_key
 from .store import Store
 from .vllm import lora_rank, servable
 
@@ -124,12 +125,14 @@ class ServedVLLM:
     def _engine(self, name: str) -> OpenAI:
         if name not in self._engines:
             self._engines[name] = OpenAI(
-                name,
-                base_url=self._url,
-                api_key_env=self._api_key_env,
-                limits=self._limits,
-                clean=partial(without_control_tokens, self._local.tokenizer),
-                extra={"stop_token_ids": self._local.stop_tokens, **_PLAIN},
+                ApiSpec(
+                    name,
+                    base_url=self._url,
+                    api_key_env=self._api_key_env,
+                    limits=self._limits,
+                    clean=partial(without_control_tokens, self._local.tokenizer),
+                    extra={"stop_token_ids": self._local.stop_tokens, **_PLAIN},
+                )
             )
         return self._engines[name]
 

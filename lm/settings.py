@@ -120,8 +120,8 @@ class VLLMSettings(LocalSettings):
     def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
         """A model of one's own spends no dollars, so that no `budget` binds it. `adapters` is how many it will have."""
         if self.served is not None:
-            from .openai import Limits
             from .served import ServedVLLM
+            from .spec import Limits
 
             limits = Limits(concurrency=self.at_once, timeout=600.0)
             return ServedVLLM(self.path, self.served, api_key_env=self.api_key_env, limits=limits)
@@ -185,25 +185,28 @@ class OpenAISettings(Settings):
 
     def open(self, budget: float | None = None) -> Engine:
         """`budget` is what all attempts in a store may cost together, in dollars."""
-        from .openai import Limits, OpenAI
+        from .openai import OpenAI
+        from .spec import ApiSpec, Limits
 
         engine = OpenAI(
-            self.model,
-            base_url=self.base_url,
-            api_key_env=self.api_key_env,
-            limits=Limits(
-                concurrency=self.concurrency,
-                requests_per_minute=self.requests_per_minute,
-                tokens_per_minute=self.tokens_per_minute,
-                timeout=self.timeout,
-                attempts=self.attempts,
-                timeouts=self.timeouts,
+            ApiSpec(
+                self.model,
+                base_url=self.base_url,
+                api_key_env=self.api_key_env,
+                limits=Limits(
+                    concurrency=self.concurrency,
+                    requests_per_minute=self.requests_per_minute,
+                    tokens_per_minute=self.tokens_per_minute,
+                    timeout=self.timeout,
+                    attempts=self.attempts,
+                    timeouts=self.timeouts,
+                ),
+                price=self.rates(),
+                budget=budget,
+                together=self.together,
+                tokens_key=self.tokens_key,
             ),
             parameters=self.parameters,
-            price=self.rates(),
-            budget=budget,
-            together=self.together,
-            tokens_key=self.tokens_key,
         )
         if not self.batch:
             return engine

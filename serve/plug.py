@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from ..decompose import Decomposer
-from ..lm.openai import key
 from ..lm.prices import Price
+from ..lm.spec import key
 from ..tasks import GraderName, strict
 from ..tasks.errors import ConfigError
 from . import chat as chats

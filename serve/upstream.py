@@ -19,8 +19,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from ..lm.openai import secret
 from ..lm.redact import Redactor, redactor
+from ..lm.spec import secret
 from ..tasks.errors import ConfigError
 from . import replies
 from .errors import Refused

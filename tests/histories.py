@@ -15,6 +15,7 @@ import random
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -23,8 +24,9 @@ import openai
 
 from divcon.lm import Message, Model, Request, Sampling, Store, buying, retry
 from divcon.lm.batches import BatchedOpenAI
-from divcon.lm.openai import Limits, OpenAI
+from divcon.lm.openai import OpenAI
 from divcon.lm.prices import Price, batched
+from divcon.lm.spec import ApiSpec, Limits
 from divcon.tasks.errors import ConfigError, ModelError
 
 with openai.OpenAI(api_key="none") as _client:
@@ -454,22 +456,28 @@ class MortalStore(Store):
         return found
 
 
-class Unconnected(OpenAI):
-    """The engine, with the provider where the network would be."""
+@dataclass(frozen=True)
+class Unconnected(ApiSpec):
+    """A model with the provider where the network would be."""
 
-    def __init__(self, provider: Provider, price: Price | None, process: int, concurrency: int) -> None:
-        limits = Limits(concurrency=concurrency, attempts=60, timeouts=60)
-        super().__init__("m", base_url="http://provider/v1", price=price, limits=limits)
-        self._provider = provider
-        self.owner = f"{this_machine()}/{2**22 + 1}/{process}"  # a number above any process's: it has died
+    provider: Provider | None = None
 
     def connect(self) -> openai.AsyncOpenAI:
-        client = http.AsyncClient(transport=http.MockTransport(self._provider))
+        assert self.provider
+        client = http.AsyncClient(transport=http.MockTransport(self.provider))
         return openai.AsyncOpenAI(api_key="none", base_url=self.base_url, max_retries=0, http_client=client)
 
     def connect_for_batches(self, retries: int) -> openai.OpenAI:
-        client = http.Client(transport=http.MockTransport(self._provider))
+        assert self.provider
+        client = http.Client(transport=http.MockTransport(self.provider))
         return openai.OpenAI(api_key="none", base_url=self.base_url, max_retries=0, http_client=client)
+
+
+def unconnected(provider: Provider, price: Price | None, process: int, concurrency: int) -> OpenAI:
+    """The engine in front of it, in a process of that number."""
+    limits = Limits(concurrency=concurrency, attempts=60, timeouts=60)
+    owner = f"{this_machine()}/{2**22 + 1}/{process}"  # a number above any process's: it has died
+    return OpenAI(Unconnected("m", "http://provider/v1", limits=limits, price=price, owner=owner, provider=provider))
 
 
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -508,7 +516,7 @@ def _replay(history: History) -> None:
 def _go_on(history: History, provider: Provider, path: Path, process: int, run: Run) -> bool:
     """One process, and the laws after it; whether it brought all that was wanted."""
     provider.fate = Fate(run.lives)
-    engine = Unconnected(provider, batched(PRICE) if history.is_batched else PRICE, process, history.concurrency)
+    engine = unconnected(provider, batched(PRICE) if history.is_batched else PRICE, process, history.concurrency)
     before, delivered = _kept(path, engine), Counter(provider.delivered)
     is_over = False
     with contextlib.closing(MortalStore(path, provider.fate)) as store:

@@ -20,9 +20,10 @@ from divcon.lm.ledger import Charge, Lease, is_at_work_elsewhere
 from divcon.lm.openai import OpenAI
 from divcon.lm.prices import Price, Quote, batched
 from divcon.lm.settings import OpenAISettings
+from divcon.lm.spec import ApiSpec
 from divcon.tasks.errors import ConfigError, ModelError
 
-from .histories import Ending, History, Provider, Unconnected
+from .histories import Ending, History, Provider, unconnected
 from .upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving
 
 HALF = batched(Price(PROMPT_PRICE, COMPLETION_PRICE))
@@ -34,7 +35,7 @@ def asked(questions: int, n: int = 1) -> list[Request]:
 
 
 def engine(url: str, **options: Any) -> BatchedOpenAI:
-    return BatchedOpenAI(OpenAI("m", base_url=url, price=HALF), poll=0.01, **options)
+    return BatchedOpenAI(OpenAI(ApiSpec("m", base_url=url, price=HALF)), poll=0.01, **options)
 
 
 def test_a_batch_brings_every_sample_at_half_the_price() -> None:
@@ -148,10 +149,10 @@ def test_a_batch_that_another_process_is_just_submitting_is_left_to_it() -> None
 
 def test_samples_that_a_batch_will_bring_are_not_bought_one_by_one() -> None:
     with Store() as store:
-        direct = OpenAI("m", base_url="http://127.0.0.1:9/v1", price=HALF)
+        direct = OpenAI(ApiSpec("m", base_url="http://127.0.0.1:9/v1", price=HALF))
         model = Model("api", direct, store)
         (draw,) = model.draws(asked(1))[0]
-        store.reserve([draw], direct.name, Lease("token", 60), token="token")
+        store.reserve([draw], direct.spec.name, Lease("token", 60), token="token")
         with pytest.raises(ConfigError, match=r"1 of these samples are in batches .* go on with batch: true"):
             model(asked(2))
 
@@ -161,8 +162,7 @@ def test_an_output_that_is_gone_for_good_is_given_up_after_a_month(tmp_path: Pat
     history = History(True, (), (), (Ending(download="404 for good"),))
     provider = Provider(history)
     with Store(tmp_path / "store.sqlite") as store:
-        unconnected = Unconnected(provider, HALF, 0, 1)
-        model = Model("api", BatchedOpenAI(unconnected, poll=0.0), store)
+        model = Model("api", BatchedOpenAI(unconnected(provider, HALF, 0, 1), poll=0.0), store)
         for _ in range(2):
             with pytest.raises(
                 ModelError, match="does not hand out the output of batch batch-0; nothing of it is lost"

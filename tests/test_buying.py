@@ -30,6 +30,7 @@ from divcon.lm.prices import Price, Quote, listed
 from divcon.lm.reply import read, stated, usage
 from divcon.lm.retry import CallError, asked_to_wait, pause, refusal
 from divcon.lm.settings import ModelSettings, OpenAISettings
+from divcon.lm.spec import ApiSpec
 from divcon.tasks.errors import ConfigError
 
 from .upstream import misbehaving
@@ -212,7 +213,7 @@ def test_the_leases_of_a_process_that_died_are_free_at_once() -> None:
 
 def test_a_failure_elsewhere_ends_the_wait_for_what_another_process_buys(tmp_path: Path) -> None:
     with Store(tmp_path / "s.sqlite") as store, misbehaving() as server:
-        model = Model("m", OpenAI("m", base_url=server.url, price=Price(2.0, 8.0), budget=0.0001), store)
+        model = Model("m", OpenAI(ApiSpec("m", base_url=server.url, price=Price(2.0, 8.0), budget=0.0001)), store)
         (busy,) = model.draws([replace(ASKED, n=1)])[0]
         store.reserve([busy], "m", Lease("another machine/1/x", 600))
         with pytest.raises(BudgetError):
@@ -359,7 +360,7 @@ def test_what_is_sent_with_every_request_is_reserved_for() -> None:
         draws = Model("m", Scripted("x"), store).draws([ASKED])[0]
     tools = [{"type": "function", "function": {"name": "f", "description": "x" * 5_000}}]
     plain, larger = (
-        OpenAI("m", base_url="http://127.0.0.1:9/v1", price=price, extra=extra).quote(draws)
+        ApiSpec("m", base_url="http://127.0.0.1:9/v1", price=price, extra=extra).quote(draws)
         for extra in ({}, {"tools": tools})
     )
     assert plain and larger and larger.dollars > plain.dollars + 5_000
@@ -368,4 +369,4 @@ def test_what_is_sent_with_every_request_is_reserved_for() -> None:
 @pytest.mark.parametrize("name", ["n", "max_tokens", "max_completion_tokens", "best_of", "model"])
 def test_what_a_call_costs_is_not_changed_behind_the_ledger(name: str) -> None:
     with pytest.raises(ConfigError, match=f"extra holds {name}"):
-        OpenAI("m", base_url="http://127.0.0.1:9/v1", extra={name: 8})
+        ApiSpec("m", base_url="http://127.0.0.1:9/v1", extra={name: 8})

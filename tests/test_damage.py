@@ -29,7 +29,8 @@ from divcon.eval.study import load
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, clients
 from divcon.lm.footprint import footprint_of
 from divcon.lm.local import Local
-from divcon.lm.openai import Limits, OpenAI, key
+from divcon.lm.openai import OpenAI
+from divcon.lm.spec import ApiSpec, Limits, key
 from divcon.lm.transformers import Transformers
 from divcon.lm.weights import load_tokenizer, model_directory
 from divcon.serve import keys
@@ -283,7 +284,7 @@ def test_a_key_that_no_header_can_hold_is_one_sentence_that_does_not_show_it(
         pytest.raises(ConfigError, match=r"the key in A_KEY holds .* \(at place \d+ of \d+\)") as raised,
         Store() as store,
     ):
-        Model("m", OpenAI("m", base_url="http://127.0.0.1:9/v1", api_key_env="A_KEY"), store)([HELLO])
+        Model("m", OpenAI(ApiSpec("m", base_url="http://127.0.0.1:9/v1", api_key_env="A_KEY")), store)([HELLO])
     assert "abc" not in str(raised.value) and "ключ" not in str(raised.value)
 
 
@@ -298,7 +299,7 @@ def test_a_proxy_that_cannot_be_asked_is_one_sentence(
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv(variable, proxy)
     with pytest.raises(ConfigError, match=f"the proxy in {variable} cannot be used"), Store() as store:
-        Model("m", OpenAI("m", base_url="http://127.0.0.1:9/v1"), store)([HELLO])
+        Model("m", OpenAI(ApiSpec("m", base_url="http://127.0.0.1:9/v1")), store)([HELLO])
 
 
 @contextmanager
@@ -334,7 +335,7 @@ def test_a_reply_is_read_up_to_a_size_and_never_unpacked(monkeypatch: pytest.Mon
     monkeypatch.setattr(clients, "MOST", 10_000)
     bomb = gzip.compress(b" " * 10_000_000) if packed else b" " * 1_000_000
     with replying(bomb, packed) as url, Store() as store:
-        engine = OpenAI("m", base_url=url, limits=Limits(attempts=1))
+        engine = OpenAI(ApiSpec("m", base_url=url, limits=Limits(attempts=1)))
         with pytest.raises(ModelError, match="failed 1 times"):
             Model("m", engine, store)([HELLO])
 

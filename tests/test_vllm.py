@@ -31,8 +31,8 @@ from divcon.eval.run import Run
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.chat import encode
 from divcon.lm.model import silent
-from divcon.lm.openai import Limits
 from divcon.lm.served import ServedVLLM
+from divcon.lm.spec import Limits
 from divcon.lm.transformers import Transformers
 from divcon.lm.vllm import VLLM
 from divcon.lm.weights import load_model, load_tokenizer, model_directory
