@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from .decompose import Decomposition, none
 from .distill import published, traces
-from .eval import freshness, inputs, methods, reference, results, summary, tables
+from .eval import freshness, methods, reference, results, summary, tables
 from .eval import status as statuses
 from .eval.comparison import Comparison, comparison
 from .eval.compose import Row
@@ -342,7 +342,7 @@ class Diagnosis:
 def _report(run: Path) -> Path:
     """A run's report, made unless it is there and the same again."""
     page = run / "report" / "index.html"
-    if page.is_file() and freshness.is_current(run / freshness.REPORTED, inputs.of_report(run, "flops")):
+    if page.is_file() and freshness.is_current(run / freshness.REPORTED, freshness.of_report(run, "flops")):
         return page
     return report(run)
 

@@ -77,3 +77,20 @@ def is_current(record: Path, inputs: str) -> bool:
     if not isinstance(kept, dict) or kept.get("inputs") != inputs or not isinstance(kept.get("files"), dict):
         return False
     return all(found is not None and hashed(record.parent / name) == found for name, found in kept["files"].items())
+
+
+_READ = frozenset({".json", ".jsonl", ".yaml", ".parquet"})
+"""What a report reads of a run directory."""
+_UNREAD = frozenset({"report", "methods", "checkpoints", "tensorboard", "log.jsonl", EVALUATED, REPORTED})
+
+
+def of_report(run: Path, axis: str) -> str:
+    """Of a run's report against a kind of cost."""
+    files = {path.relative_to(run).as_posix(): path for path in run.rglob("*") if path.suffix in _READ}
+    read = {name: hashed(path) for name, path in files.items() if not _is_unread(name)}
+    return digest(software(), axis, run.resolve().name, read)
+
+
+def _is_unread(name: str) -> bool:
+    first = name.partition("/")[0]
+    return first in _UNREAD or first.startswith((".", "store.sqlite"))

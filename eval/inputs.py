@@ -11,28 +11,24 @@ from ..lm.settings import LocalSettings
 from ..lm.weights import model_directory, weights_hash
 from ..tasks.errors import ConfigError
 from . import phases
-from .freshness import EVALUATED, REPORTED, digest, hashed, software
+from .freshness import digest, hashed, software
 from .study import flat
 
 if TYPE_CHECKING:
     from ..lm import Engine
     from ..tasks import Question
-    from .run import Run
+    from .context import StudyContext
     from .study import Study
 
-_READ = frozenset({".json", ".jsonl", ".yaml", ".parquet"})
-"""What a report reads of a run directory."""
-_UNREAD = frozenset({"report", "methods", "checkpoints", "tensorboard", "log.jsonl", EVALUATED, REPORTED})
 
-
-def of_results(run: Run, engine: Engine | None, decisive: set[str]) -> str:
+def of_results(context: StudyContext, engine: Engine | None, decisive: set[str]) -> str:
     """Of a run's results, but for the samples: the same study asks for the same ones.
 
     `engine` stands for the config's LLM where one was given, `decisive` names the settings that decide results.
     """
-    study = run.study
+    study = context.study
     settings = {key: value for key, value in flat(study).items() if key in decisive}
-    asked = {"train": run.train_questions, **{f"test: {name}": of for name, of in run.tests.items()}}
+    asked = {"train": context.train_questions, **{f"test: {name}": of for name, of in context.tests.items()}}
     own = list(engine.identity(None)) if engine else None
     return digest(
         software(),
@@ -42,8 +38,8 @@ def of_results(run: Run, engine: Engine | None, decisive: set[str]) -> str:
         {name: templates.load(name).sha256 for name in study.prompts.model_dump(exclude={"examples"}).values()},
         _contents(phases.examples(study)),
         {name: _contents(questions) for name, questions in asked.items()},
-        [hashed(run.directory / "traces" / name) for name in ("traces.json", "traces.jsonl")],
-        _students(run.directory),
+        [hashed(context.directory / "traces" / name) for name in ("traces.json", "traces.jsonl")],
+        _students(context.directory),
     )
 
 
@@ -70,15 +66,3 @@ def _students(run: Path) -> dict[str, list[str | None]]:
     """Every student's card and weights, by its folder."""
     found = sorted(path.parent for path in run.glob("*/divcon.json"))
     return {of.name: [weights_hash(of), *(hashed(file) for file in sorted(of.glob("*.json")))] for of in found}
-
-
-def of_report(run: Path, axis: str) -> str:
-    """Of a run's report against a kind of cost."""
-    files = {path.relative_to(run).as_posix(): path for path in run.rglob("*") if path.suffix in _READ}
-    read = {name: hashed(path) for name, path in files.items() if not _is_unread(name)}
-    return digest(software(), axis, run.resolve().name, read)
-
-
-def _is_unread(name: str) -> bool:
-    first = name.partition("/")[0]
-    return first in _UNREAD or first.startswith((".", "store.sqlite"))

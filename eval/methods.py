@@ -14,11 +14,12 @@ from ..tasks.errors import ConfigError
 from ..tasks.replacing import replacing
 from . import results
 from .compose import Decomposing, Row, Solving, compose
+from .context import check_methods
 from .devices import METHODS_RESULTS
 from .stats import Tested, crossed, holm, questions_needed
 from .summary import Rows
 from .table import markdown, points
-from .teaching import check_methods, teach
+from .teaching import teach
 
 if TYPE_CHECKING:
     from .run import Run

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from ..distill import traces
 from ..tasks.errors import ConfigError
 from . import names, results
-from .run import is_operational
-from .study import Study, differences, stored
+from .study import Study, differences, is_operational, stored
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from ..distill import student
 from ..tasks.errors import ConfigError
 from ..tasks.replacing import refilling
-from . import escape, figures, freshness, inputs, page, provenance_report, requests, results, scatter, tables
+from . import escape, figures, freshness, page, provenance_report, requests, results, scatter, tables
 from .browse import Browser
 from .cost_report import Costs
 from .error_report import Errors
@@ -102,7 +102,7 @@ class _Made:
 
 def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
     """All that a report consists of takes its place at once; what an earlier one had beyond it goes."""
-    stands_on = inputs.of_report(run, axis)
+    stands_on = freshness.of_report(run, axis)
     with refilling(out) as part:
         made = _Made.of(run, rows, axis)
         _tables(made, part)

@@ -12,9 +12,8 @@ from . import escape, results
 from .comparison import cell_of
 from .compose import Cell
 from .names import ALL
-from .run import is_operational
 from .stats import Tested, crossed, holm
-from .study import differences, stored
+from .study import differences, is_operational, stored
 from .summary import Rows, by_cell, paired, reference, tests
 from .table import INCOMPLETE, Table, latex, markdown, points, save
 

@@ -386,3 +386,21 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(values, dict):
         return {k: v for key, value in values.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
     return {prefix.rstrip("."): values}
+
+
+OPERATIONAL = frozenset(
+    {
+        *("batch", "device", "at_once", "cache", "context", "concurrency", "requests_per_minute", "tokens_per_minute"),
+        *("timeout", "attempts", "timeouts", "together", "batch", "poll", "api_key_env", "max_usd", "store"),
+        "reproducible",
+    }
+)
+"""Settings that decide how models are run and not what they say; they may change in the middle of a run."""
+
+
+def is_operational(key: str) -> bool:
+    """Whether a setting, by its dotted name, decides only how models are run."""
+    first, _, rest = key.partition(".")
+    if first == "models":
+        rest = rest.partition(".")[2]
+    return (rest or first) in OPERATIONAL

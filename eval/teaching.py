@@ -23,47 +23,47 @@ from ..lm.weights import model_directory, weights_hash
 from ..solve import GRADERS
 from ..solve.grade import classify
 from ..tasks.errors import ConfigError
+from .context import StudyContext, check_methods
 from .vote import learn
 
 if TYPE_CHECKING:
     from ..distill.ranking import Ranked
     from ..distill.units import Labelled, Material
-    from .run import Run
 
 
 def teach(
-    run: Run, role: student.Role, recipe: Training, directory: Path, seed: int, scratch: Path | None = None
+    context: StudyContext, role: student.Role, recipe: Training, directory: Path, seed: int, scratch: Path | None = None
 ) -> dict[str, Any]:
     """A student, distilled unless it is there; what its card says.
 
     `scratch` is kept, for other methods that begin alike; without one the stages are thrown away when all are done.
     """
     if (facts := student.read(directory)) is not None:
-        run.check(directory, facts)
+        context.check(directory, facts)
         return facts
     from ..distill.methods import Course, distil  # TRL takes seconds to import
     from ..distill.telemetry import check_trackers, in_words
 
-    if processes() > 1 and not traces.exist(run.directory / "traces" / "traces.jsonl"):
+    if processes() > 1 and not traces.exist(context.directory / "traces" / "traces.jsonl"):
         raise ConfigError("several processes train together, but one collects: divcon collect first")
     check_methods([recipe.method])
     check_trackers(recipe.report_to)  # before anything is bought
-    base = model_directory(run.study.student.path)
-    collected = run.collect()
-    material = _material(run, recipe, collected)
+    base = model_directory(context.study.student.path)
+    collected = context.collect()
+    material = _material(context, recipe, collected)
     kept = scratch is not None
-    scratch = scratch or run.directory / "checkpoints" / directory.relative_to(run.directory)
+    scratch = scratch or context.directory / "checkpoints" / directory.relative_to(context.directory)
     scratch.mkdir(parents=True, exist_ok=True)
     own: list[Own] = []
-    with run.progress.stage(f"distil: {directory.relative_to(run.directory)}") as stage:
+    with context.progress.stage(f"distil: {directory.relative_to(context.directory)}") as stage:
 
         def ask(of: Path) -> tuple[Labelled, ...]:
-            own.append(_own(run, role, recipe, of, collected))
+            own.append(_own(context, role, recipe, of, collected))
             return own[-1].replies
 
         def log(said: dict[str, Any]) -> None:
             stage.note = in_words(said)
-            run.progress.event("training", student=directory.name, **said)
+            context.progress.event("training", student=directory.name, **said)
 
         course = Course(
             material,
@@ -74,14 +74,14 @@ def teach(
             own=ask,
             advance=stage,
             log=log,
-            board=run.directory / "tensorboard" / scratch.name,
-            device=run.study.student.device,
+            board=context.directory / "tensorboard" / scratch.name,
+            device=context.study.student.device,
         )
         if not is_first():  # it trains with the others, and writes nothing
             distil(recipe.method, course, directory)
             return {}
-        run.remember(stage.name)
-        lesson = _lesson(run, role, recipe, collected, seed)
+        context.remember(stage.name)
+        lesson = _lesson(context, role, recipe, collected, seed)
         made = student.build(
             directory,
             lesson,
@@ -89,13 +89,13 @@ def teach(
         )
     if not kept:
         shutil.rmtree(scratch, ignore_errors=True)
-    run.progress.event("distilled", role=role, method=recipe.method, seed=seed, **made["trained"])
+    context.progress.event("distilled", role=role, method=recipe.method, seed=seed, **made["trained"])
     return made
 
 
-def teach_ranker(run: Run, directory: Path) -> dict[str, Any]:
+def teach_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
     """The ranker, trained on the teacher's traces, then on the student's own samples if its recipe has some."""
-    recipe = run.study.distill.ranker
+    recipe = context.study.distill.ranker
     base = recipe.backbone.path if isinstance(recipe.backbone, Reader) else ""
     base_hash = weights_hash(model_directory(base)) if base else ""
     if (facts := student.read(directory)) is not None:
@@ -106,21 +106,21 @@ def teach_ranker(run: Run, directory: Path) -> dict[str, Any]:
     from ..distill import ranking
     from ..distill.telemetry import in_words
 
-    collected = run.collect()
+    collected = context.collect()
     own: Sequence[Trace] = ()
     asked: list[float | None] = []
     if recipe.own:
-        settings = run.study.collect.model_copy(update={"solutions": recipe.own})
-        solver = run.distilled(run.directory / "solver")
-        own = solved_by(run.solver(solver), collected, settings)
+        settings = context.study.collect.model_copy(update={"solutions": recipe.own})
+        solver = context.distilled(context.directory / "solver")
+        own = solved_by(context.solver(solver), collected, settings)
         asked = [operations(own, Footprint(0), solver.footprint)]
-    scratch = run.directory / "checkpoints" / "ranker"
-    with run.progress.stage("distil: ranker") as stage:
-        run.remember(stage.name)
+    scratch = context.directory / "checkpoints" / "ranker"
+    with context.progress.stage("distil: ranker") as stage:
+        context.remember(stage.name)
 
         def log(said: dict[str, Any]) -> None:
             stage.note = in_words(said)
-            run.progress.event("training", student="ranker", **said)
+            context.progress.event("training", student="ranker", **said)
 
         def train(out: Path) -> student.Trained:
             stages = {"the teacher's traces": collected, "the student's own solutions": own}
@@ -128,19 +128,19 @@ def teach_ranker(run: Run, directory: Path) -> dict[str, Any]:
                 {name: ranking.labelled(some) for name, some in stages.items() if some},
                 recipe,
                 out,
-                seed=run.study.seed,
+                seed=context.study.seed,
                 scratch=scratch,
                 base_hash=base_hash,
                 advance=stage,
                 log=log,
-                device=run.study.student.device,
+                device=context.study.student.device,
             )
             _tell_held_out(ranked, out)
             return _with(ranked.trained, asked)
 
-        made = student.build(directory, _rankers_lesson(run, recipe, collected, base_hash), train)
+        made = student.build(directory, _rankers_lesson(context, recipe, collected, base_hash), train)
     shutil.rmtree(scratch, ignore_errors=True)
-    run.progress.event("distilled", role="ranker", seed=run.study.seed, **made["trained"])
+    context.progress.event("distilled", role="ranker", seed=context.study.seed, **made["trained"])
     return made
 
 
@@ -160,27 +160,20 @@ def _tell_held_out(ranked: Ranked, out: Path) -> None:
     (out / HELD_OUT).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def _rankers_lesson(run: Run, recipe: RankerRecipe, collected: Sequence[Trace], base_hash: str) -> student.Lesson:
+def _rankers_lesson(
+    context: StudyContext, recipe: RankerRecipe, collected: Sequence[Trace], base_hash: str
+) -> student.Lesson:
     return student.Lesson(
         role="ranker",
         base=recipe.backbone.path if isinstance(recipe.backbone, Reader) else "no backbone",
         base_hash=base_hash,
-        teacher=_teacher(run),
+        teacher=_teacher(context),
         data="right and wrong solutions" + (f", then {recipe.own} of the student's own a question" * bool(recipe.own)),
         prompts={},
-        cost={} if isinstance(run.study.train, TracesSource) else _teaching_cost(collected, run.llm),
-        seed=run.study.seed,
+        cost={} if isinstance(context.study.train, TracesSource) else _teaching_cost(collected, context.llm),
+        seed=context.study.seed,
         recipe=recipe.model_dump(mode="json"),
     )
-
-
-def check_methods(names: Sequence[str]) -> None:
-    """Raises ConfigError for a name that is none."""
-    from ..distill.methods import METHODS
-
-    for name in names:
-        if name not in METHODS:
-            raise ConfigError(f"no method {name!r}; there are {', '.join(METHODS)}")
 
 
 def explain() -> str:
@@ -191,13 +184,13 @@ def explain() -> str:
     return "\n".join(f"{name:<{wide}}  {method.line}" for name, method in METHODS.items())
 
 
-def _material(run: Run, recipe: Training, collected: Sequence[Trace]) -> Material:
+def _material(context: StudyContext, recipe: Training, collected: Sequence[Trace]) -> Material:
     from ..distill.material import decomposing, solving
 
     if isinstance(recipe, SolverRecipe):
-        return solving(collected, run.solver(run.base), recipe)
+        return solving(collected, context.solver(context.base), recipe)
     assert isinstance(recipe, DecomposerRecipe)
-    return decomposing(collected, run.decomposer(run.base), recipe)
+    return decomposing(collected, context.decomposer(context.base), recipe)
 
 
 class Own(NamedTuple):
@@ -213,39 +206,43 @@ def _with(trained: student.Trained, asked: Sequence[float | None]) -> student.Tr
     return replace(trained, flops=total([trained.flops, *asked]))
 
 
-def _own(run: Run, role: student.Role, recipe: Training, of: Path, collected: Sequence[Trace]) -> Own:
+def _own(context: StudyContext, role: student.Role, recipe: Training, of: Path, collected: Sequence[Trace]) -> Own:
     """What a student in the making says to the training questions itself.
 
     Its solutions follow the teacher's decompositions; its decompositions are followed by the teacher.
     """
-    settings = run.study.student
+    settings = context.study.student
     # A NAT model is one that vLLM cannot load.
     engine = TransformersSettings(
         engine="transformers", path=settings.path, dtype=settings.dtype, device=settings.device
     ).open()
-    model = Model("own", engine, run.store, run.study.seed, adapter=of)
+    model = Model("own", engine, context.store, context.study.seed, adapter=of)
     if role == "solver":
-        own = solved_by(run.solver(model), collected, run.study.collect)
+        own = solved_by(context.solver(model), collected, context.study.collect)
         flops = operations(own, Footprint(0), model.footprint)
-    elif isinstance(run.study.train, TracesSource):
+    elif isinstance(context.study.train, TracesSource):
         raise ConfigError(
             "a decomposer's own decompositions need a teacher that follows them, and there are traces alone"
         )
     else:
-        own = collect(run.train_questions, run.decomposer(model), run.solver(run.llm), run.study.collect)
-        flops = operations(own, model.footprint, run.llm.footprint)
-    return Own(_material(run, recipe.model_copy(update={"method": "own"}), own).replies, flops)
+        own = collect(
+            context.train_questions, context.decomposer(model), context.solver(context.llm), context.study.collect
+        )
+        flops = operations(own, model.footprint, context.llm.footprint)
+    return Own(_material(context, recipe.model_copy(update={"method": "own"}), own).replies, flops)
 
 
-def _lesson(run: Run, role: student.Role, recipe: Training, collected: Sequence[Trace], seed: int) -> student.Lesson:
+def _lesson(
+    context: StudyContext, role: student.Role, recipe: Training, collected: Sequence[Trace], seed: int
+) -> student.Lesson:
     return student.Lesson(
         role=role,
-        base=run.study.student.path,
-        base_hash=weights_hash(model_directory(run.study.student.path)),
-        teacher=_teacher(run),
+        base=context.study.student.path,
+        base_hash=weights_hash(model_directory(context.study.student.path)),
+        teacher=_teacher(context),
         data=_data(recipe),
-        prompts=run.prompts(role),
-        cost={} if isinstance(run.study.train, TracesSource) else _teaching_cost(collected, run.llm),
+        prompts=context.prompts(role),
+        cost={} if isinstance(context.study.train, TracesSource) else _teaching_cost(collected, context.llm),
         seed=seed,
         recipe=recipe.model_dump(mode="json"),
     )
@@ -260,11 +257,11 @@ def _data(recipe: Training) -> str:
     return ", ".join(said)
 
 
-def _teacher(run: Run) -> str:
-    train = run.study.train
+def _teacher(context: StudyContext) -> str:
+    train = context.study.train
     if isinstance(train, TracesSource):
         return f"traces in {train.path} ({train.fingerprint()[:12]})"
-    identity = run.llm.engine.identity(None)
+    identity = context.llm.engine.identity(None)
     return f"{identity.model} at {identity.host} {identity.revision[:12]}".strip()
 
 

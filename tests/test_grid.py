@@ -22,9 +22,8 @@ from divcon.decompose import Decomposition, controls
 from divcon.eval import names, results, tables
 from divcon.eval.compose import Cell, Changed, Decomposing, Solving, compose
 from divcon.eval.requests import unshared
-from divcon.eval.run import is_operational
 from divcon.eval.stats import difference
-from divcon.eval.study import load
+from divcon.eval.study import is_operational, load
 from divcon.eval.summary import lines, paired, squares
 from divcon.eval.table import INCOMPLETE
 from divcon.lm import Store, Usage

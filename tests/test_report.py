@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import divcon
 from divcon.cli import main
-from divcon.eval import figures, freshness, inputs, page, plots, report, results
+from divcon.eval import figures, freshness, page, plots, report, results
 from divcon.eval.stats import Estimate
 from divcon.eval.table import decimal, markdown, number, percent, points, questions
 from divcon.tasks.errors import ConfigError
@@ -52,7 +52,7 @@ def run(reported: Path, tmp_path: Path) -> Path:
 
 
 def is_current(run: Path, axis: str = "flops") -> bool:
-    return freshness.is_current(run / freshness.REPORTED, inputs.of_report(run, axis))
+    return freshness.is_current(run / freshness.REPORTED, freshness.of_report(run, axis))
 
 
 def test_a_report_stays_what_it_is_however_old_its_files_look(run: Path) -> None:
@@ -101,7 +101,8 @@ def test_a_report_made_again_is_the_same_and_touches_no_file_that_is(run: Path) 
 
 
 def test_another_code_or_library_makes_another_report(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "software", lambda: freshness.software() | {"matplotlib": "0.0"})
+    now = freshness.software()
+    monkeypatch.setattr(freshness, "software", lambda: now | {"matplotlib": "0.0"})
     assert not is_current(run)
 
 
