@@ -15,7 +15,7 @@ import divcon
 
 ROOT = Path(__file__).parent.parent
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-FLOORS = ["configs", "prompts", "tasks", "lm", "decompose", "solve", "distill", "eval", "serve"]
+FLOORS = ["configs", "prompts", "core", "tasks", "lm", "decompose", "solve", "distill", "eval", "study", "serve"]
 """From the ground up: a folder imports from those before it. The CLI stands on top of all."""
 
 
