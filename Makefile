@@ -118,7 +118,7 @@ PYTEST := OMP_NUM_THREADS=1 env $$PROCESSOR $(BIN)/pytest -n auto --dist loadfil
 PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=2
 
 # These start endpoints as processes of their own, and have a target of their own.
-SERVED := $(patsubst %,tests/test_%.py,serve_real serve_faults serve_schema serve_http serve_money serve_fair serve_reload examples)
+SERVED := $(patsubst %,tests/serve/http/test_%.py,real faults schema protocol quotas fairness reload) tests/test_examples.py
 
 test: install
 	$(PYTEST) $(SERVED:%=--ignore=%) -m "not long" $(ARGS)
@@ -150,7 +150,7 @@ test-wheel: install
 	touch $@
 
 test-vllm: .venv-vllm/.installed
-	$(VLLM)/pytest tests/test_vllm.py $(ARGS)
+	$(VLLM)/pytest tests/lm/engines/test_vllm.py $(ARGS)
 
 # Steps of training: make bench-train MODEL=DIR WHAT=nat|nce|lengths TRACES=FOLDER
 bench-train: install

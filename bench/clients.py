@@ -16,7 +16,7 @@ import aiohttp
 import httpx2
 import openai
 
-from tests.chat_upstream import chatting
+from tests.fakes.chat_upstream import chatting
 
 CALLS, AT_ONCE = 2000, 32
 BODY = {"model": "m", "messages": [{"role": "user", "content": "How many pears has Mia? " * 20}]}

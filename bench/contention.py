@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from statistics import median
 
-from divcon.lm import environment
+from divcon.lm.local import environment
 
 SETTINGS = {
     "spin, as by default": {},

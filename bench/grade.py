@@ -22,15 +22,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from divcon.distill import published
+from divcon.distill.traces import importers
 from divcon.lm import Store
 from divcon.solve import Verdict
-from divcon.solve.algebra import _known
-from divcon.solve.checks import CHECKS
-from divcon.solve.grade import MATH
-from divcon.solve.latex import tidy
-from divcon.solve.value import differ, values
-from tests.hostile import hostile
+from divcon.solve.grading.closed_form import differ, values
+from divcon.solve.grading.equivalence import _known
+from divcon.solve.grading.grade import MATH
+from divcon.solve.grading.latex import tidy
+from divcon.solve.grading.sympy_pool import CHECKS
+from tests.fakes.hostile import hostile
 
 Pair = tuple[str, str]
 """An answer and the gold one."""
@@ -71,7 +71,7 @@ def main(folder: Path, count: int = 10_000, rounds: int = 3) -> None:
 
 def sample(folder: Path, count: int) -> list[Pair]:
     """A fixed choice among all answers that were put into a box."""
-    traces = published.read(folder, "hendrycks").traces
+    traces = importers.read(folder, "hendrycks").traces
     boxed = [(trace.answer, trace.question.answer) for trace in traces if trace.answer]
     return random.Random(0).sample(boxed, min(count, len(boxed)))
 

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from divcon.distill import published
-from divcon.distill.traces import Trace
-from divcon.eval.trace_stats import trace_stats
-from divcon.solve.latex import tidy
+from divcon.distill.traces import importers
+from divcon.distill.traces.stats import trace_stats
+from divcon.distill.traces.trace import Trace
+from divcon.solve.grading.latex import tidy
 
 COLUMNS = ["grader", "right", "wrong", "unreadable", "timed out", "majority@8", "oracle@8"]
 EXAMPLES = 4
@@ -61,7 +61,7 @@ def number(gold: str, answer: str) -> bool:
 
 
 def main(folder: Path) -> None:
-    strict, meant = (published.read(folder, grader).traces for grader in ("hendrycks", "math"))
+    strict, meant = (importers.read(folder, grader).traces for grader in ("hendrycks", "math"))
     print(f"# Two graders on 60,000 traces\n\nMade {date.today()} by `make graders TRACES=FOLDER`: GPT-3.5 on MATH.\n")
     print(f"| {' | '.join(COLUMNS)} |\n|---{'|---:' * (len(COLUMNS) - 1)}|")
     for name, labelled in (("`hendrycks`", strict), ("`math`, the default", meant)):

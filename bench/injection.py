@@ -27,17 +27,20 @@ from divcon import prompts
 from divcon.decompose import PromptedDecomposer
 from divcon.decompose.decomposition import listing
 from divcon.distill import student
-from divcon.eval import phases, study
-from divcon.eval.stats import Estimate, accuracy, difference
+from divcon.eval import config
+from divcon.eval.stats.intervals import Estimate, accuracy, difference
 from divcon.lm import Engine, Message, Model, Request, Sampling, Store
-from divcon.lm.chat import control_tokens
-from divcon.lm.local import Local
+from divcon.lm.engines.transformers import Transformers
+from divcon.lm.engines.vllm import VLLM
+from divcon.lm.local.chat_template import control_tokens
+from divcon.lm.local.model_dir import Local
 from divcon.lm.model import Advance
-from divcon.lm.transformers import Transformers
-from divcon.lm.vllm import VLLM
-from divcon.serve.tame import mark, tame
-from divcon.solve import GRADERS, extract
-from divcon.tasks import Question, jsonl
+from divcon.serve.pipeline.sanitize import mark, tame
+from divcon.solve import GRADERS
+from divcon.solve.grading.extract import extract
+from divcon.studies import prompting
+from divcon.tasks import Question
+from divcon.tasks import own as jsonl
 
 SECRET = b"the same every time, for a measurement"
 DEMANDED = (42, 777, 1337, 9001)
@@ -333,13 +336,13 @@ def distilled(run: Path, store: Store, opened: Open) -> PromptedDecomposer:
     facts = student.read(directory)
     if facts is None:
         raise SystemExit(f"no student in {directory}")
-    of, suffix = study.stored(run), student.suffix(facts)
+    of, suffix = config.stored(run), student.suffix(facts)
     name = Path(facts["base"]).name
     if student.is_adapter(directory):
         model = Model(name, opened(facts["base"], 1), store, adapter=directory, suffix=suffix)
     else:
         model = Model(name, opened(str(directory), 0), store, suffix=suffix)
-    return phases.decomposer(of, model)
+    return prompting.decomposer(of, model)
 
 
 # -- what comes of it ------------------------------------------------------------------------------------------------

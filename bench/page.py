@@ -26,8 +26,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from divcon.eval import results
-from divcon.eval.study import dump, load
+from divcon.eval.config import dump, load
+from divcon.eval.grid import results
 
 DECOMPOSERS = ("none", "llm", "distilled", "base")
 SOLVERS = ("llm", "distilled", "base")
@@ -159,7 +159,7 @@ REPORT = """
 import resource, sys, time
 from pathlib import Path
 from divcon.eval import results
-from divcon.eval.report import report
+from divcon.eval.report.report import report
 run = Path(sys.argv[1])
 start = time.process_time()
 rows = results.read(run / "results.parquet")

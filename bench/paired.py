@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from divcon.eval.paired import bootstrap
-from divcon.eval.stats import Estimate
+from divcon.eval.stats.intervals import Estimate
+from divcon.eval.stats.paired import bootstrap
 
 DRAWS = 10_000
 SHARES = {"0, 1": (0, 1), "halves": (0, 0.5, 1), "thirds": (0, 1 / 3, 0.5, 1), "finer": (0, 1 / 7, 1 / 5, 1 / 3, 1)}

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
-from divcon.lm.environment import REPRODUCIBLE
+from divcon.lm.local.environment import REPRODUCIBLE
 
 SETTINGS: tuple[dict[str, str], ...] = (
     {},

@@ -3,7 +3,7 @@
     python -m bench.published_costs [NAME=FILE ...]
 
 With files (gsm8k=test_socratic.jsonl bamboogle=bamboogle.json drop=contrast_sets_test.json) it first counts the words
-of their questions, which `divcon.eval.published_costs.WORDS` holds, and of the gold sub-questions where there are some.
+of their questions, which `divcon.eval.papers.costs.WORDS` holds, and of the gold sub-questions where there are some.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
-from divcon.eval import published_costs
-from divcon.eval.table import markdown
+from divcon.eval.papers import costs
+from divcon.eval.render.table import markdown
 from divcon.tasks import Question
-from divcon.tasks.data_sets import DATA_SETS, NAMES
+from divcon.tasks.registry import DATA_SETS, NAMES
 
 
 def main(files: list[str]) -> None:
@@ -25,7 +25,7 @@ def main(files: list[str]) -> None:
         print(counted(name, DATA_SETS[source].read(Path(path))))
     if files:
         print()
-    for table in (published_costs.of_the_llm(), published_costs.of_students(), published_costs.break_even()):
+    for table in (costs.of_the_llm(), costs.of_students(), costs.break_even()):
         print(markdown(table))
 
 

@@ -19,18 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from divcon.distill import published, ranker
-from divcon.distill.pairs import won
-from divcon.distill.ranker import Group
-from divcon.distill.ranking import Labelled, train
+from divcon.distill.ranker import model as ranker
+from divcon.distill.ranker.model import Group
+from divcon.distill.ranker.pairs import won
+from divcon.distill.ranker.train import Labelled, train
 from divcon.distill.recipes import Features, Lora, RankerRecipe, Reader
-from divcon.eval import figures
-from divcon.eval.ranking import Gain, Worth, baselines, worth
-from divcon.eval.stats import Estimate, accuracy, difference, questions_needed, ratio
-from divcon.eval.vote import RULES, Rule, credit, learn, named, tally
+from divcon.distill.traces import importers
+from divcon.eval.analysis.ranker import Gain, Worth, baselines, worth
+from divcon.eval.report import figures
+from divcon.eval.stats.intervals import Estimate, accuracy, difference, questions_needed, ratio
 from divcon.lm import Usage
 from divcon.solve import GRADERS, Solution
-from divcon.solve.grade import Class, classify
+from divcon.solve.grading.grade import Class, classify
+from divcon.solve.voting.rules import RULES, Rule, credit, learn, named, tally
 
 SIZES = (60, 250, 1000, 10_000)
 HELD = 200
@@ -72,8 +73,8 @@ _READERS = (
 
 def questions(folder: Path) -> list[Labelled]:
     """In an order drawn from seed 0."""
-    of: dict[str, list[published.Trace]] = {}
-    for trace in published.read(folder, GRADER).traces:
+    of: dict[str, list[importers.Trace]] = {}
+    for trace in importers.read(folder, GRADER).traces:
         of.setdefault(trace.question.id, []).append(trace)
     made = [
         Labelled(

@@ -3,7 +3,7 @@
     python -m bench.reliability [faults|money|throughput|kills|processes [COUNT]]...
 
 COUNT is how many calls, histories, kills or processes. `money` needs no socket; everything else runs against
-`tests/upstream.py` on this machine. docs/reliability.md holds the figures.
+`tests/fakes/upstream.py` on this machine. docs/reliability.md holds the figures.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from urllib.parse import urlsplit
 import yaml
 from openai import AsyncOpenAI
 
-from divcon.lm import Message, Model, Request, Sampling, Store, retry
-from divcon.lm.openai import OpenAI
-from divcon.lm.prices import Price
-from divcon.lm.spec import ApiSpec, Limits
-from tests.histories import check, random_history
-from tests.upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving
+from divcon.lm import Message, Model, Request, Sampling, Store
+from divcon.lm.api import retry
+from divcon.lm.api.engine import OpenAI
+from divcon.lm.api.spec import ApiSpec, Limits
+from divcon.lm.cost.prices import Price
+from tests.fakes.histories import check, random_history
+from tests.fakes.upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving
 
 PRICE = Price(PROMPT_PRICE, COMPLETION_PRICE)
 
@@ -188,7 +189,7 @@ def start(config: Path, run: Path) -> subprocess.Popen[bytes]:
 
 def rows(run: Path) -> list[dict[str, object]]:
     """The results without what a clock says."""
-    from divcon.eval import results
+    from divcon.eval.grid import results
 
     return [{k: v for k, v in row.items() if "seconds" not in k} for row in results.read(run / "results.parquet")]
 

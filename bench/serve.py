@@ -2,7 +2,7 @@
 
     python -m bench.serve [latency|throughput|batching|soak] [DECOMPOSER]
 
-Everything runs on this machine, against `tests/chat_upstream.py`, which answers at once; DECOMPOSER is
+Everything runs on this machine, against `tests/fakes/chat_upstream.py`, which answers at once; DECOMPOSER is
 `runs/miniature/decomposer` unless said otherwise. The server has a core to itself, the upstream and the clients share
 the others. What is compared takes turns. docs/serving.md holds the figures.
 """
@@ -26,9 +26,9 @@ from typing import NamedTuple
 import psutil
 
 from divcon.tasks.miniature.splits import problems
-from tests.chat_upstream import chatting
-from tests.serving import Served, chat, request, serving
-from tests.upstream import Server
+from tests.fakes.chat_upstream import chatting
+from tests.fakes.serving import Served, chat, request, serving
+from tests.fakes.upstream import Server
 
 from .load import Load, Send, asking, closed, scheduled
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from divcon.lm import environment
+from divcon.lm.local import environment
 
 TOKENS = 100_000
 
@@ -22,11 +22,11 @@ TOKENS = 100_000
 def train(tokens: int, folder: Path) -> str:
     """Train a decomposer on gold sub-questions; the SHA-256 of its adapter."""
     from divcon import prompts
-    from divcon.distill.examples import Example
+    from divcon.distill.data.examples import Example
     from divcon.distill.recipes import DecomposerRecipe, Lora
-    from divcon.distill.train import train
+    from divcon.distill.training.trainer import train
     from divcon.lm import Message
-    from divcon.lm.weights import model_directory
+    from divcon.lm.local.weights import model_directory
     from divcon.tasks.miniature import splits
 
     prompt = prompts.load("miniature/decompose")
@@ -48,7 +48,7 @@ def main(tokens: int = TOKENS, *, reproducible: bool = False, prepared: bool = T
         environment.prepare(reproducible=reproducible)
     import torch  # noqa: F401  # its loading is no part of the training
 
-    import divcon.distill.train  # noqa: F401
+    import divcon.distill.training.trainer  # noqa: F401
 
     started, used = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from statistics import median
 
 from divcon.lm import Completion, Message, Request, Sampling
-from divcon.lm.completion import Draw
-from divcon.lm.transformers import Transformers
-from divcon.serve.batching import Batcher
+from divcon.lm.engines.transformers import Transformers
+from divcon.lm.types import Draw
+from divcon.serve.backends.batcher import Batcher
 from divcon.tasks import miniature
 
 AT_ONCE = 32

@@ -23,13 +23,13 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from divcon.distill import published
-from divcon.distill.batches import plan
-from divcon.distill.nce import STUDENT, Teacher, enhanced, reply_logits
-from divcon.distill.train import Collate
-from divcon.lm import nat
-from divcon.lm.local import NEGATIVE, POSITIVE
-from divcon.lm.weights import load_model, load_tokenizer
+from divcon.distill.traces import importers
+from divcon.distill.training.batch_plan import plan
+from divcon.distill.training.nce import STUDENT, Teacher, enhanced, reply_logits
+from divcon.distill.training.trainer import Collate
+from divcon.lm.local import nat
+from divcon.lm.local.model_dir import NEGATIVE, POSITIVE
+from divcon.lm.local.weights import load_model, load_tokenizer
 
 ROWS, TIME, REPLY = 4, 128, 96
 Loss = Callable[[], Tensor]
@@ -145,7 +145,7 @@ def nce_steps(path: str, rounds: int) -> None:
 def length_steps(path: str, traces: Path, rounds: int, size: int = 8, longest: int = 1024) -> None:
     """Real tokens a second in batches of like length and in random ones, of published traces."""
     tokenizer = load_tokenizer(Path(path))
-    texts = [f"{t.question.prompt}\n{t.solution}" for t in published.read(traces).traces[:4000]]
+    texts = [f"{t.question.prompt}\n{t.solution}" for t in importers.read(traces).traces[:4000]]
     encoded = [ids for ids in tokenizer(texts)["input_ids"] if len(ids) <= longest]
     lengths = [len(ids) for ids in encoded]
     grouped = plan(lengths, batch=size, micro_batch=size, seed=0, tokens=None, epochs=1)

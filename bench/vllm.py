@@ -18,9 +18,9 @@ from statistics import median
 from vllm import SamplingParams
 
 from divcon.lm import Engine, Message, Model, Request, Sampling, Store
-from divcon.lm.chat import encode
-from divcon.lm.transformers import Transformers
-from divcon.lm.vllm import VLLM
+from divcon.lm.engines.transformers import Transformers
+from divcon.lm.engines.vllm import VLLM
+from divcon.lm.local.chat_template import encode
 from divcon.tasks import miniature
 
 PROMPTS, SAMPLES = 32, 8

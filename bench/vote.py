@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from divcon.distill import published
-from divcon.eval.curves import Pool, curve
-from divcon.eval.vote import RULES
+from divcon.distill.traces import importers
 from divcon.solve import GRADERS
-from divcon.solve.grade import Class, classify
+from divcon.solve.grading.grade import Class, classify
+from divcon.solve.voting.curves import Pool, curve
+from divcon.solve.voting.rules import RULES
 
 
 def loop(name: str, classes: Sequence[Class], right: Sequence[bool], scores: Sequence[float | None]) -> list[float]:
@@ -66,8 +66,8 @@ def credit(name: str, pairs: Sequence[tuple[Class, float | None]], right: Sequen
 
 def main(folder: str, questions: str = "300") -> None:
     few = int(questions)
-    by_question: dict[str, list[published.Trace]] = {}
-    for trace in published.read(Path(folder)).traces:
+    by_question: dict[str, list[importers.Trace]] = {}
+    for trace in importers.read(Path(folder)).traces:
         by_question.setdefault(trace.question.id, []).append(trace)
     of = list(by_question.values())
     classes = classify([[t.answer for t in each] for each in of], [GRADERS["hendrycks"]] * len(of))

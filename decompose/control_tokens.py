@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from ..lm.without import Without
+from ..core.strip import Without
 
 UNSEEN = "\u034f\u115f\u1160\u17b4\u17b5\u2065\u2800\u3164\uffa0"
 """Fillers that no screen shows though Unicode does not call them control or format characters."""

@@ -9,9 +9,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..lm import Usage
-from ..tasks import Question
-from ..tasks.errors import ConfigError
+from ..core.errors import ConfigError
+from ..lm.types import Usage
+from ..tasks.question import Question
 from .decomposition import Decomposition, listing
 
 Change = Callable[[Sequence[Decomposition]], list[Decomposition]]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ..lm import Usage
-from ..tasks import Question
+from ..lm.types import Usage
+from ..tasks.question import Question
 from .control_tokens import drop_control_tokens
 
 Kind = Literal["asked", "not needed", "unreadable", "given", "not tried", "direct", "empty"]

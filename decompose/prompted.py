@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..lm import Message, Model, Request, Sampling, Usage
-from ..lm.model import Advance, silent
+from ..lm.model import Advance, Model, silent
+from ..lm.types import Message, Request, Sampling, Usage
 from ..prompts import Prompt
-from ..tasks import Question
+from ..tasks.question import Question
 from .decomposition import Decomposition, listing, parse
 
 

@@ -1,7 +1,7 @@
 """From a teacher's traces to students: a small decomposer, a small solver."""
 
-from .collect import CollectSettings, collect
 from .recipes import DecomposerRecipe, SolverRecipe
-from .traces import Trace
+from .traces.collect import CollectSettings, collect
+from .traces.trace import Trace
 
 __all__ = ["CollectSettings", "DecomposerRecipe", "SolverRecipe", "Trace", "collect"]

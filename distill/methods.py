@@ -16,22 +16,22 @@ from typing import Any, NamedTuple
 from peft import PeftModel
 from transformers import PreTrainedModel, set_seed
 
-from ..lm import nat
-from ..lm.adapters import load_adapter
-from ..lm.cost import total
-from ..lm.local import NEGATIVE, POSITIVE
+from ..core.errors import ConfigError
+from ..lm.cost.flops import total
+from ..lm.local import nat
+from ..lm.local.adapters import load_adapter
+from ..lm.local.model_dir import NEGATIVE, POSITIVE
+from ..lm.local.weights import load_model, load_tokenizer, weights_hash
 from ..lm.model import Advance, silent
-from ..lm.weights import load_model, load_tokenizer, weights_hash
-from ..tasks.errors import ConfigError
-from .nce import STUDENT, Enhanced, Teacher, Weighting
-from .objectives import OBJECTIVES
-from .preference import PlannedDPO, PlannedKTO
-from .processes import is_first
+from .data.groups import Labelled, Material, Unit, make
 from .recipes import Lora, Training
-from .stages import Stages, Taught, digest
 from .student import TAGGED, Trained
-from .train import Fitted, Log, encoded, fit, lora_config, tunable
-from .units import Labelled, Material, Unit, make
+from .training.distributed import is_first
+from .training.nce import STUDENT, Enhanced, Teacher, Weighting
+from .training.objectives import OBJECTIVES
+from .training.preference import PlannedDPO, PlannedKTO
+from .training.stage_cache import Stages, Taught, digest
+from .training.trainer import Fitted, Log, encoded, fit, lora_config, tunable
 
 _DECIDES = {"tuning", "learning_rate", "warmup", "batch", "micro_batch", "tokens", "epochs", "max_length"}
 _DECIDES |= {"bf16", "gradient_checkpointing"}

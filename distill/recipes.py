@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..tasks.settings import Settings
+from ..core.settings import Settings
 
 DecomposerData = Literal["all", "reached"]
 SolverData = Literal["all", "right", "gold-spliced"]

@@ -15,10 +15,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..lm import environment
-from ..lm.local import is_nat
-from ..tasks import checksums, documents
-from ..tasks.errors import ConfigError
+from ..core import checksums, documents
+from ..core.errors import ConfigError
+from ..lm.local import environment
+from ..lm.local.model_dir import is_nat
 from .recipes import RankerRecipe
 
 FORMAT = "divcon-student/1"
@@ -264,7 +264,9 @@ def _library(recipe: dict[str, Any]) -> str:
 
 def _how_to_load(recipe: dict[str, Any]) -> str:
     if "tuning" not in recipe:
-        return "`divcon.distill.ranker.load` loads it."
+        return "`divcon.distill.ranker.model.load` loads it."
     if recipe["method"] in INTEGRATED:
-        return "`divcon.lm.nat` loads it: a NAT model is two adapters and units that weigh them. It does not merge."
+        return (
+            "`divcon.lm.local.nat` loads it: a NAT model is two adapters and units that weigh them. It does not merge."
+        )
     return f"Load it without divcon: `{_LOADS[recipe['tuning']['kind']]}`."

@@ -11,36 +11,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .decompose import Decomposition, none
-from .distill import published, traces
-from .eval import freshness, methods, reference, results, summary, tables
-from .eval import status as statuses
-from .eval.comparison import Comparison, comparison
-from .eval.compose import Row
-from .eval.frontier import AxisName
-from .eval.pilot import lengths
-from .eval.plan import Plan
-from .eval.plan import plan as planned
-from .eval.run import Run
-from .eval.seeds import Seeds, over_seeds
-from .eval.status import Cost, Status
-from .eval.study import find, load, stored
-from .eval.table import markdown
-from .eval.teaching import explain
-from .eval.trace_stats import TraceStats, trace_stats
-from .lm import Store, environment
-from .serve import keys
-from .serve.keys import Caller, Keys
-from .serve.plug import plug as plug
-from .serve.wrap import wrap as wrap
-from .solve import Solution
-from .solve.checks import CHECKS
-from .tasks import GraderName, Question, sources
-from .tasks.errors import ConfigError
-from .tasks.writing import new_folder
+from .core.errors import ConfigError
+from .core.locks import new_folder
+from .decompose.decomposition import Decomposition, none
+from .distill.traces import importers
+from .distill.traces import trace as traces
+from .distill.traces.stats import TraceStats, trace_stats
+from .eval import freshness
+from .eval.analysis import summary
+from .eval.analysis.compare import Comparison, comparison
+from .eval.analysis.pareto import AxisName
+from .eval.config import find, load, stored
+from .eval.grid import results
+from .eval.grid.evaluate import Row
+from .eval.papers import reference
+from .eval.render.table import markdown
+from .eval.report import tables
+from .lm.local import environment
+from .lm.store.store import Store
+from .serve.client.plug import plug as plug
+from .serve.client.wrap import wrap as wrap
+from .serve.http import keys
+from .serve.http.keys import Caller, Keys
+from .solve.grading.sympy_pool import CHECKS
+from .solve.solution import Solution
+from .studies import compare_methods as methods
+from .studies import status as statuses
+from .studies.across_seeds import Seeds, over_seeds
+from .studies.distil import explain
+from .studies.dry_run import Plan
+from .studies.dry_run import plan as planned
+from .studies.pilot import lengths
+from .studies.run import Run
+from .studies.status import Cost, Status
+from .tasks import sources
+from .tasks.question import GraderName, Question
 
 if TYPE_CHECKING:
-    from .eval.figures import Columns, Style
+    from .eval.report.figures import Columns, Style
 
 RUNS = Path("runs")
 """Where run directories are made when nobody names one."""
@@ -135,7 +143,7 @@ def report(run: Path, axis: AxisName | None = None) -> Path:
     Raises ConfigError when nobody knows that cost of any cell; an earlier report stays as it was then.
     """
     stored(run)
-    from .eval import report as reports  # matplotlib takes a second to import
+    from .eval.report import report as reports  # matplotlib takes a second to import
 
     return reports.report(run, axis)
 
@@ -148,9 +156,9 @@ def plot(
     axis: AxisName = "flops",
     columns: Columns = "two",
 ) -> Path:
-    """One figure of a run, by its name (`divcon.eval.plots.PLOTS`), and its numbers as CSV beside it; its path."""
+    """One figure of a run, by its name in `divcon.eval.report.plots.PLOTS`, with its numbers as CSV; its path."""
     stored(run)
-    from .eval import plots  # matplotlib takes a second to import
+    from .eval.report import plots  # matplotlib takes a second to import
 
     return plots.draw(run, name, out or Path(f"{name}.pdf"), style, axis, columns)
 
@@ -247,7 +255,7 @@ def import_traces(path: Path, out: Path, grader: GraderName | None = None, quest
         raise ConfigError(f"no file or folder {path}")
     with new_folder(out, lambda folder: not any(folder.glob("traces.*"))):
         with _remembering(out):
-            read, failed = published.read(path, grader, questions)
+            read, failed = importers.read(path, grader, questions)
         if not read:
             raise ConfigError(f"no traces in {path}")
         traces.write(read, out / "traces.jsonl", origin=f"imported from {path.name}")
@@ -269,8 +277,10 @@ def doctor() -> Diagnosis:
     now = environment.current()
     import torch
 
-    from .lm import Message, Model, Request, Sampling, Store
-    from .lm.transformers import Transformers
+    from .lm.engines.transformers import Transformers
+    from .lm.model import Model
+    from .lm.store.store import Store
+    from .lm.types import Message, Request, Sampling
 
     packages = ("divcon", "torch", "transformers", "trl", "peft", "datasets", "openai")
     lines = [

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 import click
 
-from .tasks import GraderName
-from .tasks.errors import ConfigError, DivconError
-from .tasks.terminal import echo, echo_json, libraries_visible, visible
+from .core.errors import ConfigError, DivconError
+from .core.terminal import echo, echo_json, libraries_visible, visible
+from .tasks.question import GraderName
 
 if TYPE_CHECKING:
     from .serve.settings import ServeSettings
@@ -330,15 +330,15 @@ def serve(
     The API LLM's key is read from OPENAI_API_KEY, or the variable that upstream.api_key_env names. SIGHUP has keys and
     limits read again.
     """
-    from .serve.reloading import hangup
+    from .serve.http.reload import hangup
 
     def read() -> ServeSettings:
-        from .serve import starting
+        from .serve.http import start
 
-        return starting.settings(config, said, overrides)
+        return start.settings(config, said, overrides)
 
     hangup.catch(read)  # before the libraries are loaded, which takes long
-    from .serve import starting
+    from .serve.http import start
 
     given = {
         "decomposer.path": decomposer,
@@ -351,7 +351,7 @@ def serve(
         "port": port,
     }
     said = {key: value for key, value in given.items() if value is not None}
-    starting.serve(read(), echo)
+    start.serve(read(), echo)
 
 
 @main.group()

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from divcon.cli import main
-from divcon.eval.study import Study
+from divcon.eval.config import Study
 from divcon.serve.settings import ServeSettings
 
 

@@ -1,6 +1,6 @@
 """The composer: every decomposer before every solver, votes, cost, statistics, report."""
 
-from .compose import Cell, Row
-from .study import Study, load
+from .config import Study, load
+from .grid.evaluate import Cell, Row
 
 __all__ = ["Cell", "Row", "Study", "load"]

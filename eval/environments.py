@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..lm.environment import Environment
-from ..tasks import documents
+from ..core import documents
+from ..lm.local.environment import Environment
 
 FILE = "environments.json"
 

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..tasks.replacing import replacing
+from ..core.files import replacing
 
 REPORTED, EVALUATED = "report.json", "evaluated.json"
 """The records of a report and of an evaluated grid, in a run's directory."""

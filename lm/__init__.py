@@ -1,10 +1,10 @@
 """Prompts in, completions out: engines that speak in batches, and a store that keeps everything bought."""
 
-from .completion import Completion, Draw, Message, Request, Sampling, Usage
 from .engine import Engine, Identity
+from .engines.scripted import Scripted
 from .model import Model
-from .scripted import Scripted
-from .store import Store
+from .store.store import Store
+from .types import Completion, Draw, Message, Request, Sampling, Usage
 
 __all__ = [
     "Completion",

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from .completion import Completion, Draw
-from .cost import Footprint
-from .store import Store
+from .cost.flops import Footprint
+from .store.store import Store
+from .types import Completion, Draw
 
 
 class Identity(NamedTuple):

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from .completion import Completion, Draw, Request, with_suffix
-from .cost import Footprint
+from .cost.flops import Footprint
+from .cost.prices import AnyPrice
 from .engine import Engine, Pulse
-from .ledger import Spend
-from .prices import AnyPrice
-from .store import Store
+from .store.ledger import Spend
+from .store.store import Store
+from .types import Completion, Draw, Request, with_suffix
 
 
 class Advance(Protocol):

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from ..tasks.settings import Settings
+from ..core.settings import Settings
+from .cost.prices import AnyPrice, MachinePrice, Price, batched, listed
 from .engine import Engine
-from .prices import AnyPrice, MachinePrice, Price, batched, listed
-from .weights import Dtype
+from .local.weights import Dtype
 
 URL = r"^https?://[^/?#@\s]+(?:/[^?#@\s]*)?$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -93,7 +93,7 @@ class TransformersSettings(LocalSettings):
 
     def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
         """A model of one's own spends no dollars, so that no `budget` binds it; any number of `adapters` fits."""
-        from .transformers import Transformers
+        from .engines.transformers import Transformers
 
         return Transformers(self.path, dtype=self.dtype, batch=self.batch, device=self.device)
 
@@ -120,12 +120,12 @@ class VLLMSettings(LocalSettings):
     def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
         """A model of one's own spends no dollars, so that no `budget` binds it. `adapters` is how many it will have."""
         if self.served is not None:
-            from .served import ServedVLLM
-            from .spec import Limits
+            from .api.spec import Limits
+            from .engines.vllm_server import ServedVLLM
 
             limits = Limits(concurrency=self.at_once, timeout=600.0)
             return ServedVLLM(self.path, self.served, api_key_env=self.api_key_env, limits=limits)
-        from .vllm import VLLM
+        from .engines.vllm import VLLM
 
         return VLLM(
             self.path,
@@ -185,8 +185,8 @@ class OpenAISettings(Settings):
 
     def open(self, budget: float | None = None) -> Engine:
         """`budget` is what all attempts in a store may cost together, in dollars."""
-        from .openai import OpenAI
-        from .spec import ApiSpec, Limits
+        from .api.engine import OpenAI
+        from .api.spec import ApiSpec, Limits
 
         engine = OpenAI(
             ApiSpec(
@@ -210,7 +210,7 @@ class OpenAISettings(Settings):
         )
         if not self.batch:
             return engine
-        from .batches import BatchedOpenAI
+        from .api.batch import BatchedOpenAI
 
         return BatchedOpenAI(engine, poll=self.poll)
 

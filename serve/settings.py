@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from ..lm.prices import Price, listed
+from ..core.settings import Settings
+from ..lm.cost.prices import Price, listed
 from ..lm.settings import URL, VARIABLE, MachinePriceSettings, PriceSettings, StudentSettings
-from ..tasks import GraderName
-from ..tasks.settings import Settings
+from ..tasks.question import GraderName
 
 MOST = 12
 """Sub-questions of a question, whatever is asked for."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..decompose import Decomposition
-from ..decompose.decomposition import Stage, listing
-from ..lm import Message, Model, Request, Sampling
-from ..lm.completion import Completion
-from ..lm.model import Advance, silent
+from ..decompose.decomposition import Decomposition, Stage, listing
+from ..lm.model import Advance, Model, silent
+from ..lm.types import Completion, Message, Request, Sampling
 from ..prompts import Prompt
-from ..tasks import Question
-from .grade import GRADERS
+from ..tasks.question import Question
+from .grading.grade import GRADERS
 from .solution import Solution
 
 

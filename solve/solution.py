@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..decompose import Decomposition
-from ..lm import Usage
-from ..tasks import Question
-from .extract import NUMBER, extract
+from ..decompose.decomposition import Decomposition
+from ..lm.types import Usage
+from ..tasks.question import Question
+from .grading.extract import NUMBER, extract
 
 
 @dataclass(frozen=True)

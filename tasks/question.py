@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 GraderName = Literal["math", "number", "hendrycks", "choice", "yes-no", "phrase", "drop"]
-"""Ways to compare answers (`divcon.solve.grade`): mathematics by what it means; one number, else words; the string rule
-for MATH; a letter A to E; yes or no; a short phrase; DROP's spans."""
+"""Ways to compare answers (`divcon.solve.grading.grade`): mathematics by what it means; one number, else words; the
+string rule for MATH; a letter A to E; yes or no; a short phrase; DROP's spans."""
 MeasureName = Literal["any-token", "substring", "f1"]
-"""Softer scores than a verdict (`divcon.solve.lenient`)."""
+"""Softer scores than a verdict (`divcon.solve.grading.lenient`)."""
 
 
 @dataclass(frozen=True)

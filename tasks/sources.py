@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from . import data_sets, jsonl, miniature
-from .errors import ConfigError
+from ..core.errors import ConfigError
+from ..core.settings import Settings
+from . import miniature, own, registry
 from .question import GraderName, Question
-from .settings import Settings
 
 
 class BaseSource(Settings):
@@ -58,7 +58,7 @@ class MiniatureSource(BaseSource):
 class PublishedSource(BaseSource):
     """A data set that others have published."""
 
-    source: data_sets.Name
+    source: registry.Name
     path: Path | None = None
     """A file of the published shape; None loads the data set from the hub, at a pinned revision."""
     split: Literal["train", "test"] = "test"
@@ -69,7 +69,7 @@ class PublishedSource(BaseSource):
     """The first of them only; None is all of them."""
 
     def load(self) -> list[Question]:
-        data_set = data_sets.DATA_SETS[self.source]
+        data_set = registry.DATA_SETS[self.source]
         questions = data_set.read(self.path) if self.path else data_set.download(self.split)
         found = [q for q in questions if self.only.items() <= q.tags.items()][: self.take]
         if questions and not found:
@@ -79,7 +79,7 @@ class PublishedSource(BaseSource):
         return found
 
     def origin(self) -> dict[str, str]:
-        hub = data_sets.DATA_SETS[self.source].hub
+        hub = registry.DATA_SETS[self.source].hub
         return {} if self.path else {"hub": hub.repository, "revision": hub.revision}
 
 
@@ -93,7 +93,7 @@ class JsonlSource(BaseSource):
     """The first questions only; None is all of them."""
 
     def load(self) -> list[Question]:
-        return jsonl.read(self.path)[: self.take]
+        return own.read(self.path)[: self.take]
 
 
 AnySource = MiniatureSource | PublishedSource | JsonlSource
@@ -102,7 +102,7 @@ Source = Annotated[AnySource, Field(discriminator="source")]
 
 CATALOGUE: dict[str, str] = {
     "miniature": "word problems with facts and structures that are held out; made on the spot",
-    **{name: data_set.about for name, data_set in data_sets.DATA_SETS.items()},
+    **{name: data_set.about for name, data_set in registry.DATA_SETS.items()},
     "jsonl": "questions of your own, from a file",
 }
 """Every source by its name in a config."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from .connections import all_closed
+from .fakes.connections import all_closed
 
 hypothesis.settings.register_profile("divcon", deadline=None)  # how long an example takes is the machine's business
 hypothesis.settings.load_profile("divcon")
@@ -49,7 +49,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from divcon.lm.weights import load_model, model_directory
+    from divcon.lm.local.weights import load_model, model_directory
 
     directory = tmp_path_factory.mktemp("adapter")
     torch.manual_seed(0)

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from divcon.cli import main
-from divcon.eval.run import Run
-from divcon.eval.study import load
+from divcon.eval.config import load
+from divcon.studies.run import Run
 
 
 def fails(*words: str) -> str:

@@ -24,10 +24,11 @@ import yaml
 from click.testing import CliRunner
 
 from divcon.cli import main
-from divcon.serve import starting
+from divcon.serve.http import start as starting
 from divcon.serve.settings import ServeSettings
 
-ROOT = Path(__file__).parent.parent
+from .paths import ROOT
+
 UNIT = (ROOT / "deploy" / "divcon.service").read_text(encoding="utf-8")
 IMAGE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
 PAGES = [ROOT / "README.md", ROOT / "docs" / "how-to" / "serve.md"]

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from divcon.cli import main
-from divcon.eval.study import load
+from divcon.eval.config import load
 
-DOCS = Path(__file__).parent.parent
+from .paths import ROOT
+
+DOCS = ROOT
 PAGES = [DOCS / "README.md", *DOCS.glob("docs/**/*.md"), DOCS / "CONTRIBUTING.md"]
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from divcon.serve.keys import Caller, add
+from divcon.serve.http.keys import Caller, add
 
-from .serving import serving
+from .fakes.serving import serving
+from .paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(ROOT.glob("examples/*.*"))
 Done = subprocess.CompletedProcess[str]
 

@@ -13,9 +13,10 @@ import pytest
 
 import divcon
 
-ROOT = Path(__file__).parent.parent
+from .paths import ROOT
+
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-FLOORS = ["configs", "prompts", "core", "tasks", "lm", "decompose", "solve", "distill", "eval", "study", "serve"]
+FLOORS = ["configs", "prompts", "core", "tasks", "lm", "decompose", "solve", "distill", "eval", "studies", "serve"]
 """From the ground up: a folder imports from those before it. The CLI stands on top of all."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from itertools import islice
 
-from ..errors import ConfigError
+from ...core.errors import ConfigError
 from ..question import Question
 from .chains import KNOWN, NEW, SINGLE
 from .problem import Problem, draw

@@ -1,0 +1,66 @@
+"""From traces to what methods are taught with, for either track: replies with their labels, as students are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from ...decompose.decomposition import listing, parse
+from ...decompose.prompted import PromptedDecomposer
+from ...solve.prompted import PromptedSolver
+from ..recipes import DecomposerRecipe, SolverRecipe
+from ..traces.trace import Trace
+from .examples import Example, for_decomposer, for_solver
+from .groups import Labelled, Material
+
+
+def solving(traces: Sequence[Trace], solver: PromptedSolver, recipe: SolverRecipe) -> Material:
+    """A solution is right when its answer is. A verdict that timed out is no label."""
+    replies = [
+        Labelled(
+            trace.question.id,
+            Example(solver.request(trace.question, trace.subquestions).messages, _solution(trace, recipe.target)),
+            right=trace.verdict == "right",
+            readable=trace.answer is not None,
+        )
+        for trace in traces
+        if trace.verdict != "timed out" and (trace.answer is not None or recipe.target == "sub-answers")
+    ]
+    own = [
+        Labelled(
+            question.id, Example(solver.request(question, question.subquestions).messages, question.solution), True
+        )
+        for question in dict.fromkeys(trace.question for trace in traces)
+        if question.solution
+    ]
+    taught = for_solver(traces, solver, recipe.data, recipe.target) if recipe.method == "kd" else []
+    return Material(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
+
+
+def decomposing(traces: Sequence[Trace], decomposer: PromptedDecomposer, recipe: DecomposerRecipe) -> Material:
+    """A decomposition is right when one of the solutions that followed it reached the gold answer."""
+    reached = {(t.question, t.subquestions) for t in traces if t.verdict == "right"}
+    read = [t for t in traces if t.subquestions or parse(t.decomposition, decomposer.limit)[1] == "not needed"]
+    replies = [
+        Labelled(
+            question.id,
+            Example(decomposer.request(question).messages, listing(asked)),
+            right=(question, asked) in reached,
+        )
+        for question, asked in dict.fromkeys((t.question, t.subquestions) for t in read)
+    ]
+    own = [
+        Labelled(question.id, Example(decomposer.request(question).messages, listing(question.subquestions)), True)
+        for question in dict.fromkeys(trace.question for trace in traces)
+        if question.subquestions
+    ]
+    taught = for_decomposer(traces, decomposer, recipe.data) if recipe.method == "kd" else []
+    return Material(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
+
+
+def _solution(trace: Trace, target: Literal["sub-answers", "direct"]) -> str:
+    return trace.solution if target == "sub-answers" else f"The answer is {trace.answer}."
+
+
+def _distinct(replies: Iterable[Labelled]) -> tuple[Labelled, ...]:
+    return tuple(dict.fromkeys(replies))

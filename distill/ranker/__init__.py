@@ -1,0 +1,1 @@
+"""A model that ranks solutions: its features, its training, its scores."""

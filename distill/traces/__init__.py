@@ -1,0 +1,1 @@
+"""What a teacher said of the training questions: collected, imported, read and described."""

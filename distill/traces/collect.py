@@ -1,0 +1,128 @@
+"""Collecting: the teacher decomposes and solves the training questions, and every solution is labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pydantic import Field
+
+from ...core.settings import Settings
+from ...decompose.decomposition import Decomposition
+from ...decompose.prompted import PromptedDecomposer
+from ...lm.cost.flops import Footprint, total
+from ...lm.types import Sampling, Usage, shared_prompt
+from ...solve.grading.grade import grade
+from ...solve.prompted import PromptedSolver
+from ...solve.solution import Solution
+from ...tasks.question import Question
+from .trace import Trace
+
+
+class CollectSettings(Settings):
+    """How much of the teacher is sampled."""
+
+    decompositions: int = Field(default=1, gt=0)
+    """Decompositions a question."""
+    solutions: int = Field(default=2, gt=0)
+    """Solutions a decomposition. Divide-or-Conquer accepts a decomposition when one of two solutions is right."""
+    temperature: float = Field(default=0.7, ge=0)
+    """Of both phases. At 0 every sample of a prompt is the same, so ask for one."""
+    logprobs: bool = False
+    """Ask how probable each solution is: a ranker can look at it."""
+
+
+def collect(
+    questions: Sequence[Question], decomposer: PromptedDecomposer, solver: PromptedSolver, settings: CollectSettings
+) -> list[Trace]:
+    """One trace for every question, decomposition and solution, in that order."""
+    asker = replace(decomposer, sampling=_at(decomposer.sampling, settings.temperature))
+    solves = _sampling(solver, settings)
+    decompositions = asker.sample(questions, settings.decompositions)
+    asked = [
+        (q, attempt, made)
+        for q, sampled in zip(questions, decompositions, strict=True)
+        for attempt, made in enumerate(sampled)
+    ]
+    solutions = solves([question for question, _, _ in asked], [made for _, _, made in asked])
+    made_of = [(*of, solution) for of, sampled in zip(asked, solutions, strict=True) for solution in sampled]
+    return _labelled(made_of)
+
+
+def solved_by(solver: PromptedSolver, traces: Sequence[Trace], settings: CollectSettings) -> list[Trace]:
+    """The questions and decompositions of traces, solved by another model."""
+    solves = _sampling(solver, settings)
+    first = {(trace.question, trace.attempt): trace for trace in traces}
+    asked = [
+        (
+            question,
+            attempt,
+            Decomposition(
+                trace.subquestions,
+                "asked" if trace.subquestions else "not needed",
+                trace.decomposition,
+                trace.decomposition_usage,
+            ),
+        )
+        for (question, attempt), trace in first.items()
+    ]
+    solutions = solves([question for question, _, _ in asked], [made for _, _, made in asked])
+    return _labelled([(*of, solution) for of, sampled in zip(asked, solutions, strict=True) for solution in sampled])
+
+
+def _labelled(made_of: Sequence[tuple[Question, int, Decomposition, Solution]]) -> list[Trace]:
+    verdicts = grade((solution.answer, question) for question, _, _, solution in made_of)
+    return [
+        Trace(
+            question=question,
+            subquestions=made.subquestions,
+            decomposition=made.text,
+            solution=solution.text,
+            answer=solution.answer,
+            verdict=verdict,
+            attempt=attempt,
+            usage=solution.usage,
+            decomposition_usage=made.usage,
+            logprob=solution.logprob,
+        )
+        for (question, attempt, made, solution), verdict in zip(made_of, verdicts, strict=True)
+    ]
+
+
+def spent(traces: Sequence[Trace]) -> Usage:
+    """What the traces cost: each attempt's decomposition once, and the prompt that its solutions share once."""
+    attempts: dict[tuple[str, int], list[Trace]] = {}
+    for trace in traces:
+        attempts.setdefault((trace.question.id, trace.attempt), []).append(trace)
+    each = [of[0].decomposition_usage + shared_prompt([trace.usage for trace in of]) for of in attempts.values()]
+    return sum(each, Usage())
+
+
+def operations(traces: Sequence[Trace], decomposer: Footprint | None, solver: Footprint | None) -> float | None:
+    """Floating-point operations of what `spent` counts, by the sizes of who wrote it; None where a size is unknown.
+
+    `Footprint(0)` stands for one whose work is counted elsewhere.
+    """
+    attempts: dict[tuple[str, int], list[Trace]] = {}
+    for trace in traces:
+        attempts.setdefault((trace.question.id, trace.attempt), []).append(trace)
+    return total(
+        part
+        for of in attempts.values()
+        for part in (_of(decomposer, [of[0].decomposition_usage]), _of(solver, [trace.usage for trace in of]))
+    )
+
+
+def _of(footprint: Footprint | None, samples: list[Usage]) -> float | None:
+    if not any(usage.prompt_tokens + usage.completion_tokens for usage in samples):
+        return 0.0
+    return footprint.flops(samples) if footprint else None
+
+
+def _sampling(solver: PromptedSolver, settings: CollectSettings) -> PromptedSolver:
+    sampling = _at(solver.sampling, settings.temperature)
+    return replace(solver, sampling=sampling, samples=settings.solutions, logprobs=settings.logprobs)
+
+
+def _at(sampling: Sampling, temperature: float) -> Sampling:
+    return replace(sampling, temperature=temperature)

@@ -1,0 +1,259 @@
+"""Traces made elsewhere, read into the study's own format and labelled by its graders.
+
+Told apart by their keys, a JSON object a line, plain or gzipped:
+
+* `question`, `answer`, `generated_answer` (a list): the traces of Turning Dust into Gold on MATH;
+* `question`, `ground_truth`, and a `{"solution": ...}` a model: the model solutions published with GSM8K;
+* `question`, `answer` with "sub-question ** step" lines: the Socratic files of GSM8K;
+* `messages` (chat turns, the last one the assistant's) with the gold `answer`, optionally `id` and `subquestions`;
+* `custom_id`, `response`: the output of OpenAI's Batch API, whose questions stand in a file of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...core.errors import ConfigError
+from ...core.jsonlines import objects, text, texts
+from ...decompose.decomposition import listing
+from ...lm.types import Usage
+from ...solve.grading.extract import extract
+from ...solve.grading.grade import GRADERS, grade
+from ...tasks import own, word_problems
+from ...tasks.boxed import last_boxed
+from ...tasks.question import GraderName, Question
+from . import trace
+from .trace import Trace
+
+_SUFFIXES = (".jsonl", ".jsonl.gz")
+_SAMPLE = re.compile(r"[-_#:/](?:sample[-_]?)?\d+$")
+"""What a batch request's id may carry behind the question's id: which sample it is."""
+
+
+_UNKNOWN = Usage()
+"""Of traces that do not say what they cost."""
+
+
+class Imported(NamedTuple):
+    """Labelled traces, and how many answers were none."""
+
+    traces: list[Trace]
+    failed: int
+    """Calls, or answers of them, that are none; they are not traces."""
+
+
+def read(path: Path, grader: GraderName | None = None, questions: Path | None = None) -> Imported:
+    """The traces of a file, or of every such file below a folder.
+
+    `grader` replaces each data set's own way of comparing answers; `questions` is a file of one's own questions
+    (`id`, `question`, `answer`), which the output of a batch refers to. Raises ConfigError, naming the line, for an
+    unknown shape.
+    """
+    files = sorted(file for file in path.rglob("*") if file.name.endswith(_SUFFIXES)) if path.is_dir() else [path]
+    files = [file for file in files if not trace.is_one(file)]
+    if not files:
+        raise ConfigError(
+            f"no .jsonl or .jsonl.gz file below {path}" if path.is_dir() else f"no traces to import in {path}"
+        )
+    asked = {question.id: question for question in own.read(questions)} if questions else {}
+    made: list[_Made] = []
+    failed = 0
+    for file in files:
+        ids: dict[str, str] = {}
+        stem = str(file.relative_to(path) if path.is_dir() else file.name).removesuffix(".gz").removesuffix(".jsonl")
+        for number, row in objects(file):
+            line = _Line(row, f"{file}:{number}", f"{stem}/{number}", asked, ids, grader)
+            for solution in _read(line):
+                if solution is None:
+                    failed += 1
+                else:
+                    made.append(solution)
+    _refuse_twins(made)
+    return Imported(_labelled(made), failed)
+
+
+def _read(line: _Line) -> list[_Made | None]:
+    """The solutions of a line; None for each that is none."""
+    try:
+        return list(_shape(line)(line))
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise ConfigError(f"{line.where} is not of the shape that its keys say: {error}") from error
+
+
+def _refuse_twins(made: Sequence[_Made]) -> None:
+    """Raise ConfigError when one id names two questions: their samples would vote together."""
+    texts: dict[str, str] = {}
+    for each in made:
+        if texts.setdefault(each.question.id, each.question.text) != each.question.text:
+            raise ConfigError(f"two different questions have the id {each.question.id!r}")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of a file, and what is known around it."""
+
+    row: dict[str, Any]
+    where: str
+    name: str
+    """An id for the question, where the row has none."""
+    asked: Mapping[str, Question]
+    ids: dict[str, str]
+    """Ids by question text, so that samples of one question are one question's."""
+    grader: GraderName | None
+    """How answers are compared, instead of the data set's own way."""
+
+    def text(self, key: str) -> str:
+        return text(self.row, key, self.where)
+
+    def question(self, question: Question) -> Question:
+        return replace(question, grader=self.grader) if self.grader else question
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A solution before it is labelled."""
+
+    question: Question
+    solution: str
+    attempt: int
+    answer: str | None
+    subquestions: tuple[str, ...] = ()
+    usage: Usage = _UNKNOWN
+
+
+def _shape(line: _Line) -> Callable[[_Line], Iterator[_Made | None]]:
+    row = line.row
+    for known, shape in SHAPES:
+        if known(row):
+            return shape
+    raise ConfigError(f"{line.where} has none of the known shapes; its keys are {', '.join(map(repr, row))}")
+
+
+def _labelled(made: Sequence[_Made]) -> list[Trace]:
+    verdicts = grade((each.answer, each.question) for each in made)
+    return [
+        Trace(
+            question=each.question,
+            subquestions=each.subquestions,
+            decomposition=listing(each.subquestions) if each.subquestions else "",
+            solution=each.solution,
+            answer=each.answer,
+            verdict=verdict,
+            attempt=each.attempt,
+            usage=each.usage,
+            decomposition_usage=Usage(),
+        )
+        for each, verdict in zip(made, verdicts, strict=True)
+    ]
+
+
+def _math(line: _Line) -> Iterator[_Made | None]:
+    gold = _boxed(line.text("answer"))
+    if gold is None:
+        raise ConfigError(f"{line.where}: the answer has no \\boxed answer")
+    question = Question(
+        id=line.name,
+        text=line.text("question").removeprefix("Problem:").strip(),
+        answer=gold,
+        solution=line.text("answer").removeprefix("Solution:").strip(),
+        grader="math",
+        tags={key: str(line.row[key]) for key in ("level", "type") if line.row.get(key)},
+    )
+    for attempt, solution in enumerate(line.row["generated_answer"]):
+        worked = _said(solution).removeprefix("Solution:").strip()
+        yield _Made(line.question(question), worked, attempt, _boxed(worked)) if worked else None
+
+
+def _models(line: _Line) -> Iterator[_Made | None]:
+    gold = extract(line.text("ground_truth"))
+    if gold is None:
+        raise ConfigError(f"{line.where}: 'ground_truth' states no answer")
+    solved = {
+        name: made["solution"] for name, made in line.row.items() if isinstance(made, dict) and "solution" in made
+    }
+    for attempt, (model, solution) in enumerate(solved.items()):
+        question = Question(line.name, line.text("question"), gold, grader="math", tags={"model": model})
+        yield _solved(line.question(question), _said(solution), attempt)
+
+
+def _socratic(line: _Line) -> Iterator[_Made | None]:
+    question = word_problems.gsm8k(line.row, line.where, line.name)
+    solution = f"{question.solution}\nThe answer is {question.answer}."
+    yield _Made(line.question(question), solution, 0, question.answer, question.subquestions)
+
+
+def _chat(line: _Line) -> Iterator[_Made | None]:
+    turns = line.row["messages"]
+    said = [_content(turn) for turn in turns if isinstance(turn, dict) and turn.get("role") == "user"]
+    last = turns[-1] if turns and isinstance(turns[-1], dict) else {}
+    if not said or not said[-1].strip() or last.get("role") != "assistant":
+        raise ConfigError(f"{line.where}: 'messages' does not end in a user's question and an assistant's solution")
+    name = line.text("id") if line.row.get("id") is not None else line.ids.setdefault(said[-1], line.name)
+    question = line.question(Question(name, said[-1], line.text("answer"), grader="math"))
+    yield _solved(question, _content(last), 0, texts(line.row, "subquestions", line.where))
+
+
+def _batch(line: _Line) -> Iterator[_Made | None]:
+    """One trace a choice."""
+    name = line.text("custom_id")
+    question = line.asked.get(name) or line.asked.get(_SAMPLE.sub("", name))
+    if question is None:
+        raise ConfigError(f"{line.where}: no question {name!r}; name the file that has it with --questions")
+    response = line.row["response"] or {}
+    body = response.get("body") or {}
+    choices = [] if line.row.get("error") or response.get("status_code") != 200 else body.get("choices") or []
+    used = body.get("usage") or {}
+    usage = Usage(int(used.get("prompt_tokens") or 0), int(used.get("completion_tokens") or 0) // max(1, len(choices)))
+    if not choices:
+        yield None
+    for choice in choices:
+        cut = choice.get("finish_reason") == "length"
+        made = _solved(line.question(question), _content(choice.get("message") or {}), 0, cut=cut)
+        yield replace(made, usage=usage) if made else None
+
+
+def _solved(
+    question: Question, solution: str, attempt: int, subquestions: tuple[str, ...] = (), *, cut: bool = False
+) -> _Made | None:
+    """A solution with its answer; None when nothing was said."""
+    if not solution.strip():
+        return None
+    answer = extract(solution, seek=GRADERS[question.grader].seek, cut=cut)
+    return _Made(question, solution, attempt, answer, subquestions)
+
+
+def _content(turn: Mapping[str, Any]) -> str:
+    """A turn's text, whole or in parts."""
+    content = turn.get("content")
+    if isinstance(content, list):
+        return _said("".join(str(part.get("text") or "") for part in content if isinstance(part, dict)))
+    return _said(content)
+
+
+def _said(value: object) -> str:
+    """A text; empty for null. Half a character in it is replaced, since no file can hold it."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value.encode("utf-8", "replace").decode()
+
+
+def _boxed(solution: str) -> str | None:
+    """The published labels count a solution without a box as unreadable, whatever else it says."""
+    box = last_boxed(solution)
+    return solution[slice(*box)] if box else None
+
+
+SHAPES: list[tuple[Callable[[dict[str, Any]], bool], Callable[[_Line], Iterator[_Made | None]]]] = [
+    (lambda row: isinstance(row.get("generated_answer"), list), _math),
+    (lambda row: "ground_truth" in row, _models),
+    (lambda row: isinstance(row.get("messages"), list), _chat),
+    (lambda row: "custom_id" in row and "response" in row, _batch),
+    (lambda row: " ** " in str(row.get("answer")), _socratic),
+]
+"""How a line is told, and how it is read; the first that fits."""

@@ -1,0 +1,1 @@
+"""Training a student: objectives, batches, checkpoints, what it costs."""

@@ -1,0 +1,1 @@
+"""What a grid's rows come to: summaries, errors, votes, costs, comparisons."""

@@ -1,0 +1,121 @@
+"""When distilling pays: what is paid once for a cell's students, over what each question then costs less.
+
+With C paid once and d saved a question, N questions cost C + c N, and N* = C / d of them pay it back. C is a known sum,
+d a mean over questions, so that the interval of N* is that of d turned over: Fieller's (1954), where only the
+denominator varies. It covers the choice of questions, not another draw of traces or another training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, sqrt
+from typing import NamedTuple
+
+from ...solve.voting import rules
+from .. import grid_spec
+from ..grid.evaluate import Cell
+from ..stats.intervals import Estimate, difference
+from .summary import Rows, by_cell
+from .training_cost import Currency, Outlays
+
+NEVER = inf
+"""Questions, of a cell that costs no less."""
+_PHASES = ("decompose", "solve", "rank")
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """With Student's 95 % interval; of one value it is everything."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    if not n:
+        return Estimate(float("nan"), -inf, inf)
+    middle = sum(values) / n
+    if n == 1:
+        return Estimate(middle, -inf, inf)
+    half = float(stdtrit(n - 1, 0.975)) * sqrt(sum((value - middle) ** 2 for value in values) / (n - 1) / n)
+    return Estimate(middle, middle - half, middle + half)
+
+
+def break_even(outlay: float, saved: Estimate) -> Estimate:
+    """Questions after which an outlay is paid back, by what each saves; NEVER where nothing is saved.
+
+    The interval is that of `saved` turned over, and reaches to NEVER where it reaches 0.
+    """
+    return Estimate(*(outlay / each if each > 0 else NEVER for each in (saved.value, saved.high, saved.low)))
+
+
+class Repaid(NamedTuple):
+    """A cell with students beside one that asks the LLM alone."""
+
+    cell: Cell
+    beside: Cell
+    outlay: float | None
+    """Paid once for the cell's students; None is unknown, here and below."""
+    query: float | None
+    """What a question costs the cell."""
+    query_beside: float | None
+    saved: Estimate | None
+    """A question: what the other cell costs, less what this one does, on the same questions."""
+    queries: Estimate | None
+    """Until the outlay is paid back; NEVER where nothing is saved."""
+    accuracy: Estimate
+    """Of the cell, less that of the other."""
+
+
+def repaid(rows: Rows, outlays: Outlays, currency: Currency) -> list[Repaid]:
+    """Every cell that could be put to work and has a student, beside every cell of its vote that asks the LLM alone."""
+    cells = by_cell(rows)
+    found: list[Repaid] = []
+    for cell, of_cell in cells.items():
+        if not outlays.students(cell) or not grid_spec.is_of_use(cell.decomposer):
+            continue
+        found += [
+            _beside(cell, beside, _sorted(of_cell), _sorted(cells[beside]), outlays, currency)
+            for beside in references(cell, list(cells))
+        ]
+    return found
+
+
+def references(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that ask one LLM alone, by the same vote; by a vote over as many samples where it needs a ranker.
+
+    It is the cell's own solver where that is no student, else the teacher; it decomposes for itself, or nobody does.
+    """
+    alone = "llm" if grid_spec.is_student(cell.solver) or cell.solver == "base" else cell.solver
+    asks_llm = [c for name in (alone, "none") for c in cells if (c.decomposer, c.solver) == (name, alone)]
+    plain = list(dict.fromkeys(c.vote for c in asks_llm if rules.labelled(c.vote).score != "rank"))
+    alike = [v for v in plain if v == cell.vote] or [v for v in plain if _samples(v) == _samples(cell.vote)]
+    return [c for c in asks_llm if c.vote in alike[:1]]
+
+
+def _samples(label: str) -> str:
+    return label.partition("@")[2]
+
+
+def _beside(cell: Cell, beside: Cell, own: Rows, other: Rows, outlays: Outlays, currency: Currency) -> Repaid:
+    outlay = outlays.cell(cell).of(currency)
+    costs, costs_beside = _costs(own, currency), _costs(other, currency)
+    saved = None
+    if costs is not None and costs_beside is not None:
+        saved = mean([b - a for a, b in zip(costs, costs_beside, strict=True)])
+    return Repaid(
+        cell,
+        beside,
+        outlay,
+        None if costs is None else sum(costs) / len(costs),
+        None if costs_beside is None else sum(costs_beside) / len(costs_beside),
+        saved,
+        None if outlay is None or saved is None else break_even(outlay, saved),
+        difference(*([row["credit"] for row in of] for of in (own, other))),
+    )
+
+
+def _costs(rows: Rows, currency: Currency) -> list[float] | None:
+    """Of each question; None where one is unknown."""
+    each = [[row[f"{phase}_{currency}"] for phase in _PHASES] for row in rows]
+    return None if any(None in parts for parts in each) else [float(sum(parts)) for parts in each]
+
+
+def _sorted(rows: Rows) -> Rows:
+    return sorted(rows, key=lambda row: (row["test"], row["id"]))

@@ -1,0 +1,132 @@
+"""Two cells of a run on the same questions: by how much they differ, how sure that is, and which questions flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import ConfigError
+from ..grid import results
+from ..grid.evaluate import Cell
+from ..stats.intervals import Estimate, accuracy, difference, questions_needed
+from ..stats.paired import bootstrap, tested
+from .summary import Rows, by_cell
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A question on which the credits of two cells differ."""
+
+    test: str
+    id: str
+    question: str
+    gold: str
+    answers: tuple[str | None, str | None]
+    credits: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Cell A less cell B."""
+
+    a: str
+    b: str
+    questions: int
+    accuracies: tuple[Estimate, Estimate]
+    difference: Estimate
+    """With the interval of Bonett and Price, which every table has."""
+    bootstrap: Estimate
+    """The same with the percentile bootstrap's."""
+    p: float
+    """McNemar's exact, or the sign-flip test's where credit was shared."""
+    test: str
+    """Which of them."""
+    needed: float
+    """About how many questions would show two points."""
+    flips: tuple[Flip, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        def said(of: Estimate, sign: str = "") -> str:
+            value, low, high = (f"{100 * part:{sign}.1f}" for part in of)
+            return f"{value} [{low}, {high}]"
+
+        up, down = (sum(flip.credits[i] > flip.credits[1 - i] for flip in self.flips) for i in (0, 1))
+        lines = [
+            f"A  {self.a}: {said(self.accuracies[0])} % of {self.questions} questions",
+            f"B  {self.b}: {said(self.accuracies[1])} %",
+            f"A - B  {said(self.difference, '+')} points (bootstrap {said(self.bootstrap, '+')}), "
+            f"p = {self.p:.3g} ({self.test})",
+            f"two points would need about {self.needed:,.0f} questions",
+            f"{len(self.flips)} questions flipped: {up} for A, {down} for B",
+        ]
+        return "\n".join([*lines, *map(_line, self.flips)])
+
+
+def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison:
+    """Two cells by their labels, `decomposer:solver:vote`, on all tests or one of them.
+
+    Raises ConfigError for a cell or test that is not there, and for cells on different questions.
+    """
+    rows = results.read(run / "results.parquet")
+    if test is not None and not (rows := [row for row in rows if row["test"] == test]):
+        raise ConfigError(f"{run} has no test {test!r}")
+    of_a, of_b = (_of(rows, label) for label in (a, b))
+    if [_key(row) for row in of_a] != [_key(row) for row in of_b]:
+        raise ConfigError(f"{a} and {b} were asked different questions, and cannot be compared{_common(of_a, of_b)}")
+    x, y = ([float(row["credit"]) for row in of] for of in (of_a, of_b))
+    flips = tuple(_flip(one, other) for one, other in zip(of_a, of_b, strict=True) if one["credit"] != other["credit"])
+    return Comparison(
+        a,
+        b,
+        len(x),
+        (accuracy(x), accuracy(y)),
+        difference(x, y),
+        bootstrap(x, y),
+        *tested(x, y),
+        questions_needed(x, y, 2.0),
+        flips,
+    )
+
+
+def _of(rows: Rows, label: str) -> list[dict[str, Any]]:
+    cells = by_cell(rows)
+    return sorted(cells[cell_of(label, cells)], key=_key)
+
+
+def cell_of(label: str, cells: Collection[Cell]) -> Cell:
+    """The cell of a label, `decomposer:solver:vote`. Raises ConfigError where it is none of these."""
+    parts = label.split(":")
+    if len(parts) == len(Cell._fields) and (cell := Cell(*parts)) in cells:
+        return cell
+    raise ConfigError(f"no cell {label!r}; there are {', '.join(':'.join(cell) for cell in cells)}")
+
+
+def _common(a: Rows, b: Rows) -> str:
+    """The tests on which they can."""
+    asked = [
+        {test: [row["id"] for row in of if row["test"] == test] for test in dict.fromkeys(row["test"] for row in of)}
+        for of in (a, b)
+    ]
+    same = [test for test, ids in asked[0].items() if asked[1].get(test) == ids]
+    return f" but on {', '.join(f'--test {test!r}' for test in same)}" if same else ""
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str]:
+    return row["test"], row["id"]
+
+
+def _flip(a: dict[str, Any], b: dict[str, Any]) -> Flip:
+    answers, credits = (a["answer"], b["answer"]), (a["credit"], b["credit"])
+    return Flip(a["test"], a["id"], a["question"], a["gold"], answers, credits)
+
+
+def _line(flip: Flip) -> str:
+    (one, other), (x, y) = flip.answers, flip.credits
+    text = " ".join(flip.question.split())
+    short = text if len(text) <= 80 else f"{text[:77]}..."
+    return f"  {'A' if x > y else 'B'}  {flip.id} ({flip.test}): {one} | {other}, gold {flip.gold}  {short}"

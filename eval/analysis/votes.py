@@ -1,0 +1,138 @@
+"""What the rules of the vote make of one run's samples: side by side, and against the number of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from ...solve.voting.curves import Pool, curve
+from ...solve.voting.rules import Score, Tally, credit, labelled, scores_by_kind, tally
+from ...solve.voting.stopping import Vote, bought, read
+from ..stats.intervals import Estimate, accuracy, difference, questions_needed
+from .summary import Rows
+
+
+class Composition(NamedTuple):
+    """Whose samples vote."""
+
+    decomposer: str
+    solver: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.decomposer} \N{RIGHTWARDS ARROW} {self.solver}"
+
+
+@dataclass(frozen=True)
+class RuleLine:
+    """One rule on all questions, beside the first."""
+
+    composition: Composition
+    vote: str
+    accuracy: Estimate
+    beside: Estimate | None
+    """Accuracy less the first rule's, on the same questions; None for the first."""
+    needed: float | None
+    """About how many questions would show one point of difference to the first."""
+
+
+def rule_lines(rows: Rows) -> list[RuleLine]:
+    """For each composition whose samples vote by several rules."""
+    found = []
+    for composition, by_vote in voting(rows).items():
+        first = _credits(next(iter(by_vote.values())))
+        for i, (vote, of_vote) in enumerate(by_vote.items()):
+            own = _credits(of_vote)
+            beside = (difference(own, first), questions_needed(first, own, 1.0)) if i else (None, None)
+            found.append(RuleLine(composition, vote, accuracy(own), *beside))
+    return found
+
+
+@dataclass(frozen=True)
+class RuleCurve:
+    """A rule's expected accuracy over 1, 2, ... of the samples."""
+
+    composition: Composition
+    vote: str
+    accuracies: tuple[Estimate, ...]
+
+
+def rule_curves(rows: Rows, whole_only: Sequence[Score] = ()) -> list[RuleCurve]:
+    """For each composition and rule. Scores in `whole_only` belong to all samples together, and have no curve."""
+    found = []
+    for composition, by_vote in voting(rows, least=1).items():
+        pool = _pool(next(iter(by_vote.values())))
+        for vote in by_vote:
+            rule = labelled(vote)
+            if rule.score not in whole_only:
+                means = tuple(accuracy(credits.tolist()) for credits in curve(pool, rule))
+                found.append(RuleCurve(composition, vote, means))
+    return found
+
+
+@dataclass(frozen=True)
+class StopLine:
+    """One rule to stop by, replayed on the samples in the order in which they were drawn."""
+
+    composition: Composition
+    stop: str
+    samples: float
+    """That it would have bought, a question."""
+    accuracy: Estimate
+    """Of the count over these."""
+    beside: Estimate
+    """Less that of the count over all samples, on the same questions."""
+
+
+def stop_lines(rows: Rows, stops: Sequence[str]) -> list[StopLine]:
+    """For each composition whose samples vote, and each rule in words."""
+    found = []
+    for composition, by_vote in voting(rows, least=1).items():
+        of = next(iter(by_vote.values()))
+        whole = [_count_of(row, len(row["classes"])) for row in of]
+        for said in stops:
+            stop = read(said)
+            taken = [bought([Vote(answer) for answer in row["classes"]], stop) for row in of]
+            credits = [_count_of(row, n) for row, n in zip(of, taken, strict=True)]
+            mean = sum(taken) / len(taken)
+            found.append(StopLine(composition, said, mean, accuracy(credits), difference(credits, whole)))
+    return found
+
+
+def _count_of(row: Mapping[str, Any], samples: int) -> float:
+    """The credit of the count over the first samples."""
+    right = [verdict == "right" for verdict in row["verdicts"]]
+    return credit(tally(row["classes"][:samples]), right)
+
+
+def tally_of(row: Mapping[str, Any]) -> Tally:
+    """What each answer of a row weighs under the row's own vote."""
+    rule = labelled(row["vote"])
+    return tally(row["classes"], rule, scores_of(row)[rule.score] if rule.score else None)
+
+
+def voting(rows: Rows, least: int = 2) -> dict[Composition, dict[str, list[dict[str, Any]]]]:
+    """The rows of sampled votes, by composition and vote; compositions with fewer rules than `least` are left out."""
+    found: dict[Composition, dict[str, list[dict[str, Any]]]] = {}
+    sampled = [row for row in rows if "@" in row["vote"]]
+    for (decomposer, solver, vote), group in groupby(sampled, key=lambda r: (r["decomposer"], r["solver"], r["vote"])):
+        found.setdefault(Composition(decomposer, solver), {})[vote] = list(group)
+    return {composition: by_vote for composition, by_vote in found.items() if len(by_vote) >= least}
+
+
+def _pool(rows: Rows) -> Pool:
+    each = [scores_of(row) for row in rows]
+    right = [[verdict == "right" for verdict in row["verdicts"]] for row in rows]
+    names: tuple[Score, ...] = ("rank", "probability", "certainty")
+    return Pool.of([row["classes"] for row in rows], right, {name: [of[name] for of in each] for name in names})
+
+
+def scores_of(row: Mapping[str, Any]) -> dict[Score, list[float | None]]:
+    """Every kind of score of a row's solutions."""
+    return scores_by_kind(row["logprobs"], row["certainties"], row["scores"])
+
+
+def _credits(rows: Rows) -> list[float]:
+    return [row["credit"] for row in rows]

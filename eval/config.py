@@ -1,0 +1,407 @@
+"""The config of a study: one YAML file, one frozen value, every key checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from .. import configs, prompts
+from ..core import config as strict
+from ..core.errors import ConfigError
+from ..core.settings import Settings
+from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
+from ..distill.student import INTEGRATED
+from ..distill.traces.collect import CollectSettings
+from ..distill.traces.source import TracesSource
+from ..lm.settings import (
+    LocalSettings,
+    MachinePriceSettings,
+    ModelSettings,
+    SharePriceSettings,
+    StudentSettings,
+    VLLMSettings,
+)
+from ..solve.voting import rules, stopping
+from ..tasks.registry import NAMES
+from ..tasks.sources import AnySource, Source
+from . import grid_spec
+from .grid_spec import ALL
+
+_PLACES = {
+    "decompose": ("question",),
+    "solve": ("question", "subquestions"),
+    "single_stage": ("question",),
+    "direct": ("question",),
+    "next": ("question", "answered"),
+    "step": ("question", "answered", "subquestion"),
+    "finish": ("question", "answered"),
+}
+
+
+class PromptNames(Settings):
+    """Which prompt templates are used: shipped names, or paths of `.md` files."""
+
+    decompose: str = "decompose"
+    """Asks for sub-questions."""
+    solve: str = "solve"
+    """Asks for an answer with the help of sub-questions."""
+    single_stage: str = "cot"
+    """For questions without sub-questions: `cot` thinks step by step, `direct` may not."""
+    direct: str = "direct"
+    """For the decomposer `none-direct`: the solver answers at once."""
+    next: str = "next"
+    """One sub-question at a time: asks for the next one, after the first answer."""
+    step: str = "step"
+    """One sub-question at a time: asks for the answer to one."""
+    finish: str = "finish"
+    """One sub-question at a time: asks for the answer to the question, in the end."""
+    examples: str | None = None
+    """Worked examples to show first in every stage: `gsm8k`, or the path of a JSON Lines file (questions with
+    `subquestions` and `solution`); None shows none."""
+
+    @model_validator(mode="after")
+    def _have_their_places(self) -> Self:
+        for role, places in _PLACES.items():
+            prompt = prompts.load(getattr(self, role))
+            if missing := [place for place in places if f"{{{place}}}" not in prompt.text]:
+                raise ValueError(f"prompt {prompt.name!r} cannot be {role}: it has no place for {{{missing[0]}}}")
+            if role in ("single_stage", "direct") and "{subquestions}" in prompt.text:
+                raise ValueError(f"prompt {prompt.name!r} asks for sub-questions; a single stage has none")
+        return self
+
+
+class DecomposeSettings(Settings):
+    """The decomposing phase."""
+
+    limit: int = Field(default=3, gt=0)
+    """Sub-questions asked for, and kept, at most."""
+    max_tokens: int = Field(default=256, gt=0)
+    """Of one decomposition."""
+
+
+class SolveSettings(Settings):
+    """The solving phase."""
+
+    max_tokens: int = Field(default=512, gt=0)
+    """Of one solution. One that is cut off has no answer unless it stated one."""
+
+
+class DistillSettings(Settings):
+    """The two tracks."""
+
+    decomposer: DecomposerRecipe = DecomposerRecipe()
+    """The student that writes sub-questions."""
+    solver: SolverRecipe = SolverRecipe()
+    """The student that answers them."""
+    ranker: RankerRecipe = RankerRecipe()
+    """The model that says how likely a solution is right, for votes that weigh by it."""
+
+
+class GridSettings(Settings):
+    """The combinations to evaluate, each greedily and by a vote over samples."""
+
+    decomposers: tuple[str, ...] = Field(default=("none", "llm", "distilled"), min_length=1)
+    """Who writes the sub-questions: `none` leaves the question whole for a single stage, `none-direct` does so and asks
+    for the answer at once; `base`, `distilled`, `distilled-all`, `distilled-rejection`, `llm`, `gold`; the controls
+    `shuffled` (another question's), `empty`, `truncated-N`; `interactive-NAME` asks one sub-question at a time; a name
+    of `models` (docs/how-to/grid.md)."""
+    solvers: tuple[str, ...] = Field(default=("llm", "distilled"), min_length=1)
+    """Who answers: `base`, `distilled`, `distilled-direct`, `distilled-METHOD`, `llm`, a name of `models`."""
+    interactive: tuple[str, ...] = ("llm",)
+    """The solvers that are asked one sub-question at a time, where a decomposer `interactive-NAME` asks so."""
+    samples: int = Field(default=4, ge=0)
+    """Sampled solutions a question for self-consistency; 0 leaves only greedy decoding."""
+    temperature: float = Field(default=0.7, gt=0)
+    """Of those samples; decompositions are greedy and shared by all cells that use them."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Samples come from the most likely tokens that together have this probability."""
+    votes: tuple[str, ...] = Field(default=("sc",), min_length=1)
+    """Rules of the vote over these samples: `sc`, `ws`, `asc`, or a formula's name (docs/how-to/votes.md). Those that
+    weigh by rank distil a ranker first."""
+    stops: tuple[str, ...] = ()
+    """Rules to stop sampling by, replayed on these samples: `lead 3`, `confident 0.95 or fixed 6`
+    (docs/how-to/votes.md)."""
+    reader: str | None = None
+    """A local model that says how well a question can be rebuilt from its sub-questions, in float32: a directory,
+    `miniature/llm`, or a name on the hub (docs/how-to/errors.md). None asks nobody."""
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for key in ("decomposers", "solvers", "interactive"):
+            listed = getattr(self, key)
+            if twice := [name for i, name in enumerate(listed) if name in listed[:i]]:
+                raise ValueError(f"{twice[0]} is listed twice in {key}")
+        asking = [name for name in self.decomposers if grid_spec.interactive(name)]
+        if asking and not set(self.interactive) & set(self.solvers):
+            raise ValueError(f"nobody answers {asking[0]}: interactive names none of the solvers")
+        try:
+            for name in self.votes:
+                rules.score_of(name)
+            for said in self.stops:
+                stopping.read(said)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def asks(self, *scores: rules.Score) -> bool:
+        """Whether a vote weighs by one of these."""
+        return self.samples > 0 and any(rules.score_of(name) in scores for name in self.votes)
+
+
+class MethodsSettings(Settings):
+    """Methods to compare: each distils a student for every seed, in front of the same partner."""
+
+    names: tuple[str, ...] = ()
+    """Of `divcon distill solver --method list`; the first is what the others are compared with. None compares none."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """A seed redraws the training order, the adapters' initial values and what controls draw at random."""
+    role: Literal["solver", "decomposer"] = "solver"
+    """Which half the students take; the recipe is that half's."""
+    partner: Literal["llm", "none"] = "llm"
+    """Who takes the other half: the LLM, or (for solvers) nobody, in a single stage."""
+
+    @model_validator(mode="after")
+    def _decomposers_need_a_solver(self) -> Self:
+        if self.role == "decomposer" and self.partner == "none":
+            raise ValueError("a decomposer needs a partner that solves: llm")
+        return self
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        for kind, listed in (("method", self.names), ("seed", self.seeds)):
+            if twice := [one for i, one in enumerate(listed) if one in listed[:i]]:
+                raise ValueError(f"{kind} {twice[0]} is listed twice")
+        return self
+
+
+class Study(Settings):
+    """Everything that decides a study's numbers, and how its models are reached."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Redraws the training order, the adapters' initial values and the samples."""
+    train: Annotated[AnySource | TracesSource, Field(discriminator="source")]
+    """The questions that the teacher's traces are collected on, or traces that are there already."""
+    tests: dict[str, Source] = Field(min_length=1)
+    """The questions that cells are compared on, by name."""
+    reproducible: bool = False
+    """Generate and train with kernels that give the same bytes on every x86-64 processor and with any number of threads
+    (`lm/local/environment.py`); docs/reliability.md measures how much longer it takes. Only for models that
+    `transformers` runs here, on the processor; `--reproducible` sets it."""
+    allow_overlap: bool = False
+    """Go on although test questions stand among the training questions, word for word."""
+    max_usd: float | None = Field(default=None, gt=0)
+    """Dollars that may be spent, on all that the store holds; a run stops before it might pass it, and goes on where it
+    stopped under a larger one. None is no limit."""
+    store: Path | None = None
+    """A store that several runs share, so that none of them buys what another has; None is the run's own."""
+    llm: ModelSettings
+    """The large model: the teacher, and the LLM of the grid."""
+    student: StudentSettings
+    """The small base model that is distilled, once for each phase."""
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    """More models for the grid, by a name of your own: one decomposer before several LLMs, say."""
+    prompts: PromptNames = PromptNames()
+    """What the models are asked with."""
+    decompose: DecomposeSettings = DecomposeSettings()
+    """The phase that writes sub-questions."""
+    solve: SolveSettings = SolveSettings()
+    """The phase that answers them."""
+    collect: CollectSettings = CollectSettings()
+    """The teacher's traces."""
+    distill: DistillSettings = DistillSettings()
+    """The two students."""
+    grid: GridSettings = GridSettings()
+    """What is evaluated."""
+    methods: MethodsSettings = MethodsSettings()
+    """Methods that are compared."""
+
+    def model(self, name: str) -> ModelSettings | StudentSettings:
+        """How a model of the grid is reached: the LLM, one of `models`, or whatever stands on the student's base."""
+        return self.llm if name == "llm" else self.models.get(name, self.student)
+
+    @property
+    def asks_logprobs(self) -> bool:
+        """Whether a vote needs to know how probable a sample is."""
+        return self.grid.asks("probability", "certainty") or (self.grid.asks("rank") and self._ranker_weighs_logprobs)
+
+    @property
+    def _ranker_weighs_logprobs(self) -> bool:
+        backbone = self.distill.ranker.backbone
+        return isinstance(backbone, Features) and "log-probability" in backbone.names
+
+    @model_validator(mode="after")
+    def _grid_names_are_known(self) -> Self:
+        if ALL in self.tests:
+            raise ValueError(f"a test cannot be called {ALL!r}: tables call all tests together so")
+        try:
+            for name in self.models:
+                grid_spec.check_model(name)
+            for name in self.grid.decomposers:
+                grid_spec.check_decomposer(name, self.models)
+            for name in (*self.grid.solvers, *self.grid.interactive):
+                grid_spec.check_solver(name, self.models)
+        except ConfigError as error:
+            raise ValueError(f"grid: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _logprobs_are_there_to_learn_from(self) -> Self:
+        if self._ranker_weighs_logprobs and (self.train.source == "traces" or not self.collect.logprobs):
+            raise ValueError("the ranker looks at log-probability, which only a collecting with logprobs: true knows")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_student_is_priced_by_its_share(self) -> Self:
+        if isinstance(self.llm.price, SharePriceSettings):
+            raise ValueError("llm.price cannot be like the LLM's own; give its rates")
+        for name, model in self.models.items():
+            if isinstance(model.price, SharePriceSettings):
+                raise ValueError(f"models.{name}.price: only a student is priced {{like: llm}}; give its rates")
+        if isinstance(self.student.price, SharePriceSettings) and isinstance(self.llm.price, MachinePriceSettings):
+            raise ValueError("student.price {like: llm} is a share of a price by tokens; llm.price is a machine's")
+        return self
+
+    @model_validator(mode="after")
+    def _certainty_is_offered(self) -> Self:
+        for solver in self.grid.solvers:
+            engine = self.model(solver).engine
+            if self.grid.asks("certainty") and engine != "transformers":
+                raise ValueError(
+                    f"votes by certainty need whole predictions, which the engine of the {solver} solver ({engine}) "
+                    "does not give; leave them out of grid.votes"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _reproducible_models_run_here(self) -> Self:
+        for name, model in {"llm": self.llm, "student": self.student, **self.models}.items():
+            if self.reproducible and isinstance(model, VLLMSettings):
+                raise ValueError(f"reproducible: true needs engine transformers, and {name}.engine is vllm")
+            if self.reproducible and isinstance(model, LocalSettings) and model.device not in ("auto", "cpu"):
+                raise ValueError(f"reproducible: true needs the processor, and {name}.device is {model.device!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _vllm_can_load_the_students(self) -> Self:
+        if not isinstance(self.student, VLLMSettings):
+            return self
+        for role, recipe in (("decomposer", self.distill.decomposer), ("solver", self.distill.solver)):
+            tuning = recipe.tuning
+            listed = [*(self.methods.names if role == self.methods.role else ())]
+            listed += [name.removeprefix("distilled-") for name in self.grid.solvers] if role == "solver" else []
+            if INTEGRATED & {recipe.method, *listed}:
+                raise ValueError(f"vLLM cannot serve a NAT student, which the {role} is to be; distil by nce instead")
+            if isinstance(tuning, Full) and self.student.served:
+                raise ValueError(f"student.served holds adapters, and the {role} is to be a whole model (tuning: full)")
+            if isinstance(tuning, Lora) and tuning.rank > self.student.rank:
+                raise ValueError(f"student.rank is {self.student.rank}, and the {role}'s adapter has {tuning.rank}")
+        return self
+
+    def limited(self, questions: int | None) -> Study:
+        """The same study with at most so many training questions, and as many of each test."""
+        if questions is None:
+            return self
+
+        def cut(source: Any) -> Any:
+            return source.model_copy(update={"take": min(questions, source.take or questions)})
+
+        return self.model_copy(
+            update={"train": cut(self.train), "tests": {name: cut(source) for name, source in self.tests.items()}}
+        )
+
+
+def find(config: str) -> Path:
+    """The file of a config given by path or by the name of a shipped one."""
+    path = Path(config)
+    try:
+        if path.is_file():
+            return path
+        if shipped := configs.path(config):
+            return shipped
+    except OSError as error:  # a name too long, say
+        raise ConfigError(f"cannot read the config {config[:60]}: {error.strerror}") from error
+    raise ConfigError(f"no config {config}; give a file, or one of {', '.join(configs.names())}")
+
+
+def load(config: str, overrides: Sequence[str] = ()) -> Study:
+    """The study in a file, with dotted overrides (`grid.samples=8`) put over it."""
+    path = find(config)
+    return parse(strict.read(path, overrides), str(path))
+
+
+def stored(run: Path) -> Study:
+    """The study that a run directory was begun with. Raises ConfigError when there is none."""
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{run} is not a run directory: it has no config.yaml")
+    return load(str(path))
+
+
+def parse(values: Any, where: str) -> Study:
+    """The study that these values describe. Raises ConfigError for the first thing wrong with them."""
+    return strict.check(Study, values, where, _is_tag)
+
+
+def differences(old: Study, new: Study) -> list[str]:
+    """The dotted names of the settings in which two studies differ."""
+    a, b = flat(old), flat(new)
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def flat(study: Study) -> dict[str, Any]:
+    """Every setting by its dotted name."""
+    return _flat(study.model_dump(mode="json"))
+
+
+def dump(study: Study) -> str:
+    """The study as YAML, defaults and all."""
+    return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+_TAGS = {
+    "miniature",
+    "jsonl",
+    "traces",
+    *NAMES,
+    "transformers",
+    "vllm",
+    "openai",
+    "lora",
+    "full",
+    "tokens",
+    "machine",
+    "share",
+}
+
+
+def _is_tag(keys: Sequence[str], i: int) -> bool:
+    behind_name = i == 2 and keys[0] in ("tests", "models")  # a test may be called like a source
+    return keys[i] in _TAGS and i > 0 and (behind_name or keys[i - 1] in ("train", "llm", "student", "tuning", "price"))
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(values, dict):
+        return {k: v for key, value in values.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): values}
+
+
+OPERATIONAL = frozenset(
+    {
+        *("batch", "device", "at_once", "cache", "context", "concurrency", "requests_per_minute", "tokens_per_minute"),
+        *("timeout", "attempts", "timeouts", "together", "batch", "poll", "api_key_env", "max_usd", "store"),
+        "reproducible",
+    }
+)
+"""Settings that decide how models are run and not what they say; they may change in the middle of a run."""
+
+
+def is_operational(key: str) -> bool:
+    """Whether a setting, by its dotted name, decides only how models are run."""
+    first, _, rest = key.partition(".")
+    if first == "models":
+        rest = rest.partition(".")[2]
+    return (rest or first) in OPERATIONAL

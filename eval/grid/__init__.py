@@ -1,0 +1,1 @@
+"""Every decomposer before every solver: the grid, its rows and what they lack."""

@@ -1,0 +1,346 @@
+"""The composer: every decomposer before every solver, on the same questions.
+
+Each decomposition is made once and shared by all cells that use it; a row still carries what its cell would cost
+alone, so that two cells can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+from ...core.errors import ConfigError
+from ...decompose.controls import Change
+from ...decompose.decomposition import Decomposer, Decomposition
+from ...lm.cost.flops import Footprint, total
+from ...lm.cost.prices import AnyPrice
+from ...lm.store.store import Scored
+from ...lm.types import Usage, shared_prompt
+from ...solve.grading.grade import Verdict
+from ...solve.grading.lenient import MEASURES
+from ...solve.policy import Asker, Calls, Listed, Worked
+from ...solve.solution import Solution, Solver
+from ...solve.voting import rules
+from ...solve.voting.rules import Outcome
+from ...tasks.question import Question
+
+
+class Cell(NamedTuple):
+    """One combination that is evaluated."""
+
+    decomposer: str
+    solver: str
+    vote: str
+    """`greedy`, or `RULE@k`: a rule's vote over k samples (`vote.RULES`)."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.decomposer} \N{RIGHTWARDS ARROW} {self.solver}, {self.vote}"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What answers in one phase: how it is called, and what it costs."""
+
+    name: str
+    footprint: Footprint | None
+    """None where nobody says how large the model is."""
+    price: AnyPrice | None
+    """None where nobody says what a token costs."""
+
+
+@dataclass(frozen=True)
+class Decomposing(Phase):
+    """A decomposer of the grid."""
+
+    decomposer: Decomposer
+    tests: frozenset[str] | None = None
+    """The tests that it has decompositions for; None is all. Its cells lack the others."""
+
+
+@dataclass(frozen=True)
+class Changed(Phase):
+    """A control: another decomposer's decompositions, changed test by test. It costs what they cost."""
+
+    of: Decomposing
+    change: Change
+
+
+@dataclass(frozen=True)
+class Asking(Phase):
+    """A decomposer that asks one sub-question at a time, and hears the answer before the next."""
+
+    asker: Asker | Decomposing
+    """Who asks turn by turn, or whose decompositions are asked one after the other."""
+
+
+AnyDecomposing = Decomposing | Changed | Asking
+Interactive = Callable[[Sequence[Question], Asker], list[Worked]]
+"""A solver that works questions one sub-question at a time."""
+Scorer = Callable[[Sequence[Question], Sequence[Sequence[Solution]]], list[list[Scored]]]
+"""A ranker: scores every solution of every question."""
+
+
+@dataclass(frozen=True)
+class Ranking(Phase):
+    """A ranker that weighs votes."""
+
+    scorer: Scorer
+
+
+@dataclass(frozen=True)
+class Solving(Phase):
+    """A solver of the grid, and the votes over its samples."""
+
+    votes: tuple[str, ...]
+    """Labels of cells: all votes share the samples."""
+    solver: Solver
+    ranking: Ranking | None = None
+    """Needed by votes that a ranker weighs."""
+    interactive: Interactive | None = None
+    """The same solver, one sub-question at a time; None keeps it from decomposers that ask so."""
+
+
+class PhaseCost(NamedTuple):
+    """What one phase of one cell costs for one question."""
+
+    calls: int
+    """Samples that were drawn for it."""
+    prompt_tokens: int
+    cached_tokens: int
+    """Of the prompt's, those that the server read from its cache."""
+    completion_tokens: int
+    reasoning_tokens: int
+    """Of the completion's, those that the model thought with and did not show."""
+    seconds: float
+    flops: float | None
+    dollars: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one cell made of one question."""
+
+    cell: Cell
+    test: str
+    question: Question
+    decomposition: Decomposition
+    decomposition_right: bool | None
+    """Whether the sub-questions are the right ones; None where nobody can say."""
+    solutions: tuple[Solution, ...]
+    judged: rules.Judged
+    """Which of the answers are one, and each one's verdict."""
+    scores: tuple[float | None, ...] | None
+    """The ranker's, of each solution; None where no ranker was asked."""
+    answer: str | None
+    """The answer that won the vote; None when no sample could be read."""
+    verdict: Verdict
+    """Of the winning answer."""
+    credit: float
+    """What counts in the accuracy: 1, 0, or a share when right and wrong answers tie."""
+    lenient: float | None
+    """The data set's softer score of the winning solution; None where it has none."""
+    decompose: PhaseCost
+    solve: PhaseCost
+    rank: PhaseCost
+    """What the vote's ranker reads; nothing for votes without one."""
+
+
+Judge = Callable[[str, Question, Sequence[str]], bool | None]
+"""Whether sub-questions are right, from the test's name, the question and the sub-questions; None is unknown."""
+
+
+def _nobody(test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
+    return None
+
+
+def compose(
+    tests: Mapping[str, Sequence[Question]],
+    decomposers: Sequence[AnyDecomposing],
+    solvers: Sequence[Solving],
+    judge: Judge = _nobody,
+) -> list[Row]:
+    """A row for every cell and question, cell by cell."""
+    asked = [(test, question) for test, questions in tests.items() for question in questions]
+    decompositions = _decompositions(tests, decomposers)
+    rows: list[Row] = []
+    for decomposing, solving in product(decomposers, solvers):
+        if isinstance(decomposing, Asking):
+            answered = _worked(asked, decomposing, solving, decompositions) if solving.interactive else []
+        else:
+            answered = _solved(asked, decompositions[decomposing.name], solving)
+        for label in solving.votes if answered else ():
+            cell, rule = Cell(decomposing.name, solving.name, label), rules.labelled(label)
+            given = [_weighed_by(rule, one) for one in answered]
+            if rule.score and not any(score is not None for scores in given for score in scores):
+                raise ConfigError(
+                    f"no sample of the {solving.name} solver has a {rule.score}; leave the vote {label} out"
+                )
+            rows += [
+                _row(cell, one, judge, one.judged.vote(rule, scores), rule, decomposing, solving)
+                for one, scores in zip(answered, given, strict=True)
+            ]
+    return rows
+
+
+Asked = tuple[str, Question]
+"""A question and its test."""
+Made = Mapping[Asked, Decomposition]
+
+
+def _decompositions(tests: Mapping[str, Sequence[Question]], decomposers: Sequence[AnyDecomposing]) -> dict[str, Made]:
+    """Every decomposer's, by its name; who decomposes for several names is asked once."""
+    asking = {of.name: of for d in decomposers if (of := _whose(d))}
+    made: dict[str, Made] = {}
+    for name, of in asking.items():
+        asked = [(test, q) for test, qs in tests.items() if of.tests is None or test in of.tests for q in qs]
+        made[name] = dict(zip(asked, of.decomposer([q for _, q in asked]), strict=True))
+    for d in decomposers:
+        if isinstance(d, Changed):
+            made[d.name] = {}
+            for test, questions in tests.items():
+                keys = [key for q in questions if (key := (test, q)) in made[d.of.name]]
+                changed = d.change([made[d.of.name][key] for key in keys])
+                made[d.name] = {**made[d.name], **dict(zip(keys, changed, strict=True))}
+    return made
+
+
+def _whose(decomposing: AnyDecomposing) -> Decomposing | None:
+    """Who decomposes for it, all at once; None where sub-questions are asked turn by turn."""
+    if isinstance(decomposing, Changed):
+        return decomposing.of
+    if isinstance(decomposing, Asking):
+        return decomposing.asker if isinstance(decomposing.asker, Decomposing) else None
+    return decomposing
+
+
+class _Answered(NamedTuple):
+    """One question as one decomposer and one solver answer it, before any vote."""
+
+    test: str
+    question: Question
+    decomposition: Decomposition
+    solutions: tuple[Solution, ...]
+    asking: Calls
+    """What each prompt's samples took of the decomposer."""
+    solving: Calls
+    judged: rules.Judged
+    scored: Sequence[Scored] | None
+    """By the ranker; None where there is none."""
+
+
+def _solved(every: Sequence[Asked], made: Made, solving: Solving) -> list[_Answered]:
+    """The questions that have a decomposition, solved with it."""
+    asked = [one for one in every if one in made]
+    solved = solving.solver([question for _, question in asked], [made[one] for one in asked])
+    asking = [((d.usage,),) if d.was_tried else () for d in map(made.__getitem__, asked)]
+    calls = [(tuple(solution.usage for solution in solutions),) for solutions in solved]
+    return _judged(asked, [made[one] for one in asked], solved, asking, calls, solving)
+
+
+def _worked(
+    every: Sequence[Asked], decomposing: Asking, solving: Solving, decompositions: Mapping[str, Made]
+) -> list[_Answered]:
+    """The questions, worked one sub-question at a time."""
+    assert solving.interactive
+    asked, asker = every, decomposing.asker
+    if isinstance(asker, Decomposing):
+        made = decompositions[asker.name]
+        asked = [one for one in every if one in made]
+        asker = Listed({question: made[test, question].subquestions for test, question in asked})
+    worked = solving.interactive([question for _, question in asked], asker)
+    asking, calls = [one.asking for one in worked], [one.solving for one in worked]
+    return _judged(asked, [w.decomposition for w in worked], [w.solutions for w in worked], asking, calls, solving)
+
+
+def _judged(
+    asked: Sequence[Asked],
+    made: Sequence[Decomposition],
+    solved: Sequence[Sequence[Solution]],
+    asking: Sequence[Calls],
+    calls: Sequence[Calls],
+    solving: Solving,
+) -> list[_Answered]:
+    questions = [question for _, question in asked]
+    judged = rules.judge(questions, [[solution.answer for solution in solutions] for solutions in solved])
+    ranked = solving.ranking.scorer(questions, solved) if solving.ranking else [None] * len(solved)
+    each = zip(asked, made, solved, asking, calls, judged, ranked, strict=True)
+    return [
+        _Answered(test, question, decomposition, tuple(solutions), asks, solves, compared, scored)
+        for (test, question), decomposition, solutions, asks, solves, compared, scored in each
+    ]
+
+
+def _weighed_by(rule: rules.Rule, answered: _Answered) -> Sequence[float | None]:
+    """A score of each solution, of the kind that the rule weighs by."""
+    if rule.score is None:
+        return [None] * len(answered.solutions)
+    ranks = [one.score for one in answered.scored] if answered.scored else None
+    logprobs, certainties = ([getattr(s, of) for s in answered.solutions] for of in ("logprob", "certainty"))
+    return rules.scores_by_kind(logprobs, certainties, ranks)[rule.score]
+
+
+def _row(
+    cell: Cell,
+    answered: _Answered,
+    judge: Judge,
+    outcome: Outcome,
+    rule: rules.Rule,
+    decomposing: Phase,
+    solving: Solving,
+) -> Row:
+    test, question, decomposition, solutions, asking, solved, judged, scored = answered
+    winner = None if outcome.winner is None else solutions[outcome.winner]
+    read = [(one.usage,) for one in scored] if scored and rule.score == "rank" else []  # each is read from its start
+    return Row(
+        cell=cell,
+        test=test,
+        question=question,
+        decomposition=decomposition,
+        decomposition_right=_right(judge, test, question, decomposition),
+        solutions=solutions,
+        judged=judged,
+        scores=None if scored is None else tuple(one.score for one in scored),
+        answer=winner.answer if winner else None,
+        verdict=outcome.verdict,
+        credit=outcome.credit,
+        lenient=_lenient(question, winner or next(iter(solutions), None)),
+        decompose=_cost(decomposing, asking),
+        solve=_cost(solving, solved),
+        rank=_cost(solving.ranking or solving, read),
+    )
+
+
+def _lenient(question: Question, solution: Solution | None) -> float | None:
+    """Of an unreadable solution too: a lenient rule may see an answer where a strict one does not."""
+    if question.measure is None:
+        return None
+    return MEASURES[question.measure](solution.text, solution.answer, question) if solution else 0.0
+
+
+def _right(judge: Judge, test: str, question: Question, decomposition: Decomposition) -> bool | None:
+    if not decomposition.was_tried:
+        return None
+    right = judge(test, question, decomposition.subquestions)
+    return right and decomposition.kind != "unreadable"
+
+
+def _cost(phase: Phase, calls: Sequence[Sequence[Usage]]) -> PhaseCost:
+    """Of samples, prompt by prompt. A phase without any (no decomposition was made) costs nothing, whoever would have
+    made it."""
+    usages = [shared_prompt(list(samples)) for samples in calls]
+    flops = [phase.footprint.flops(samples) if phase.footprint else None for samples in calls]
+    dollars = [phase.price.dollars(*each) if phase.price else None for each in zip(usages, flops, strict=True)]
+    usage = sum(usages, Usage())
+    return PhaseCost(
+        sum(map(len, calls)),
+        usage.prompt_tokens,
+        usage.cached_tokens,
+        usage.completion_tokens,
+        usage.reasoning_tokens,
+        usage.seconds,
+        total(flops),
+        total(dollars),
+    )

@@ -1,0 +1,1 @@
+"""Published results beside a run's own."""

@@ -1,0 +1,298 @@
+"""The report of a run, made from its directory alone: no model, no network."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...core.errors import ConfigError
+from ...core.files import refilling
+from ...distill import student
+from .. import freshness
+from ..analysis.summary import (
+    Contrast,
+    Line,
+    Rows,
+    Square,
+    Swap,
+    clean,
+    contrasts,
+    decomposed,
+    lenient,
+    lines,
+    shared,
+    squares,
+    swaps,
+    verdicts,
+)
+from ..config import stored
+from ..grid import results, sample_counts
+from ..papers.reference import Papers
+from ..render import escape, page
+from ..render.table import Table, markdown, save
+from . import figures, provenance, scatter, tables
+from .browser import Browser
+from .costs import Costs
+from .errors import Errors
+from .plots import PLOTS, Drawn, draw_all
+from .votes import Votes
+
+
+def report(run: Path, axis: figures.AxisName | None = None) -> Path:
+    """Write `report/` in a run directory: tables, figures, and one HTML page; the page's path.
+
+    `axis` is the kind of cost that accuracy is drawn against; None is FLOPs, where they are known. Raises ConfigError
+    when the run has no results, nobody knows that cost of any cell, or the report cannot be written; an earlier
+    report is then left as it was.
+    """
+    rows = results.read(run / "results.parquet")
+    if not rows:
+        raise ConfigError(f"the results of {run} are empty")
+    if axis and not any(figures.AXES[axis].cost(line) is not None for line in lines(rows)):
+        remedy = "; give its models a price" if axis == "dollars" else ""
+        raise ConfigError(f"{run} has no cell whose cost in {axis} is known: draw it against another --axis{remedy}")
+    try:
+        return _write(run, run / "report", rows, axis or "flops")
+    except OSError as error:
+        raise ConfigError(f"cannot write the report of {run}: {error.strerror}") from error
+
+
+class Part(Protocol):
+    """What one subject comes to in a run; all of it is empty where the run has nothing for it."""
+
+    def tables(self) -> list[Table]:
+        """For `table.md`."""
+        ...
+
+    def sections(self, figures: page.Figures) -> list[str]:
+        """For the page."""
+        ...
+
+
+PARTS: tuple[Callable[[Path, Rows], Part], ...] = (Errors.of, Votes.of, Costs.of, Papers.of)
+"""The subjects of a report, in order, each from a run's directory and rows. Adding one is a class and a name here."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a report is made of."""
+
+    run: Path
+    rows: list[dict[str, Any]]
+    axis: figures.AxisName
+    parts: list[Part]
+    lines: list[Line]
+    squares: list[Square]
+    """Of every vote."""
+    swaps: list[Swap]
+
+    @classmethod
+    def of(cls, run: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> _Made:
+        summary = lines(rows)
+        squared = [
+            square for vote in dict.fromkeys(line.cell.vote for line in summary) for square in squares(rows, vote)
+        ]
+        return cls(run, rows, axis, [part(run, rows) for part in PARTS], summary, squared, swaps(rows))
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands below the main table."""
+        return [sample_counts.said(self.run), _footnote(self.run), tables.marks(self.squares)]
+
+
+def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
+    """All that a report consists of takes its place at once; what an earlier one had beyond it goes."""
+    stands_on = freshness.of_report(run, axis)
+    with refilling(out) as part:
+        made = _Made.of(run, rows, axis)
+        _tables(made, part)
+        drawn = page.Figures(part, draw_all(Drawn(run, rows, axis), part))
+        (part / "index.html").write_text(_page(made, drawn), encoding="utf-8", errors="replace")
+        left = [out / file.name for file in sorted(part.iterdir())]
+    _remove_stale(out, drawn.drawn)
+    freshness.write(run / freshness.REPORTED, stands_on, left)
+    return out / "index.html"
+
+
+def _tables(made: _Made, out: Path) -> None:
+    """All tables as Markdown; the main one as LaTeX and, unrounded, as CSV and Parquet."""
+    main, best, rows = tables.main(made.lines, made.squares), tables.best(made.lines), made.rows
+    others = [
+        *([tables.changes(made.swaps)] if made.swaps else []),
+        *([tables.decompositions(found)] if (found := decomposed(rows)) else []),
+    ]
+    others += [table for part in made.parts for table in part.tables()]
+    others += [tables.verdicts(verdicts(rows)), *([tables.lenient(soft)] if (soft := lenient(rows)) else [])]
+    others += [tables.overlap(shared(rows)), tables.cleaned(clean(rows))]
+    shown = [
+        markdown(main, best),
+        *map(markdown, others),
+        *(f"{escape.markdown(note)}\n" for note in made.notes),
+    ]
+    (out / "table.md").write_text("\n".join(shown), encoding="utf-8")
+    latex = tables.for_print(made.lines, made.squares, " ".join(made.notes))
+    (out / "table.tex").write_text(latex, encoding="utf-8")
+    save(tables.records(made.lines, made.squares), out / "table.csv", out / "table.parquet")
+
+
+def _remove_stale(out: Path, drawn: Sequence[str]) -> None:
+    """What an earlier report drew, and this one had nothing for."""
+    for name in PLOTS.keys() - set(drawn):
+        for kind in (*figures.KINDS, "csv"):
+            (out / f"{name}.{kind}").unlink(missing_ok=True)
+
+
+def _footnote(run: Path) -> str:
+    return (
+        "Accuracy in per cent with 95 % intervals (Wilson; ties in a vote share credit). "
+        f"Seed {stored(run).seed}, one run: a seed redraws the training order, the adapters' initial values and the "
+        f"samples; intervals cover the choice of questions, not of seeds. {_budgets(run)}"
+        "Costs are means over all questions, each cell counted as if it ran alone: its decomposition, its "
+        "solutions, their prompt once, and what the vote's ranker reads. FLOPs are 2 x parameters x tokens plus "
+        "attention. Seconds are each sample's share of its batch, on the machine that made it."
+    )
+
+
+def _budgets(run: Path) -> str:
+    """What the two tracks were trained on, and whether it was as much."""
+    taught = [facts["trained"]["tokens"] for role in ("decomposer", "solver") if (facts := student.read(run / role))]
+    if len(taught) < 2:
+        return ""
+    matched = "matched to a step" if abs(taught[0] - taught[1]) < max(taught) / 100 else "not matched"
+    return f"Training tokens, decomposer and solver: {taught[0]:,} and {taught[1]:,} ({matched}). "
+
+
+def _page(made: _Made, drawn: page.Figures) -> str:
+    rows, title = made.rows, f"divcon study: {made.run.resolve().name}"
+    browser = Browser.of(rows)
+    sections = [
+        f"<h1>{html.escape(title)}</h1>",
+        *_says(made),
+        "<h2>Accuracy against cost</h2>",
+        *scatter.sections(
+            made.lines,
+            made.axis,
+            drawn("accuracy_cost", "Accuracy against inference cost; the line is the Pareto front, controls aside."),
+        ),
+        "<h2>Every decomposer before every solver</h2>",
+        *drawn("heat_map", _HEAT),
+        *_changes(made),
+        "<h2>Test by test</h2>",
+        *drawn("by_test", "Accuracy of every decomposer before each solver, test by test."),
+        *drawn("slopes", "Accuracy from test to test, without controls, gold and the untrained student."),
+        *_decompositions(rows),
+        *(section for part in made.parts for section in part.sections(drawn)),
+        "<h2>Verdicts</h2>",
+        "<p>How the winning answers were graded. An unreadable answer is no answer; timed out is a comparison that "
+        "passed its limit of time or size. Neither counts as right.</p>",
+        page.table(tables.verdicts(verdicts(rows))),
+        *_lenient(rows),
+        "<h2>Contamination</h2>",
+        "<p>Test questions that stand among the training questions, wholly or in part; each cell's accuracy on those "
+        "that share no run of 13 words with any; and leaks: decompositions that hold the gold answer where the "
+        "question does not.</p>",
+        page.table(tables.overlap(shared(rows))),
+        page.table(tables.cleaned(clean(rows))),
+        "<h2>Every cell</h2>",
+        page.table(tables.main(made.lines, made.squares), tables.best(made.lines)),
+        f"<p class=note>{html.escape(' '.join(made.notes))}</p>",
+        "<h2>Students</h2>",
+        page.table(_students(made.run)),
+        *drawn("training", "The students' trainings."),
+        *provenance.sections(made.run),
+        *browser.sections(),
+    ]
+    return page.document(title, sections, browser.blocks())
+
+
+def _changes(made: _Made) -> list[str]:
+    few = list(dict.fromkeys(swap.vote for swap in made.swaps))[:2]  # the rules of one set of samples differ little
+    shown = [swap for swap in made.swaps if swap.vote in few]
+    if not shown:
+        return []
+    return [
+        "<h2>What the student changes</h2>",
+        "<p>A student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on the "
+        "same questions, in points, with 95 % intervals (Bonett and Price).</p>",
+        page.table(tables.changes(shown)),
+    ]
+
+
+_HEAT = (
+    "Accuracy on all questions; in small print the difference to the reference, the cell called so. A star: told from "
+    "it at the 5 % level (Holm, over all cells of the vote); a dagger: not over every question."
+)
+
+
+def _decompositions(rows: list[dict[str, Any]]) -> list[str]:
+    found = decomposed(rows)
+    if not found:
+        return []
+    return ["<h2>Decompositions that are right</h2>", page.table(tables.decompositions(found))]
+
+
+def _lenient(rows: list[dict[str, Any]]) -> list[str]:
+    found = lenient(rows)
+    if not found:
+        return []
+    return [
+        "<h2>Strict beside lenient</h2>",
+        "<p>The same outputs under the softer rule that papers report for the data set: the gold number anywhere in "
+        "the output (any-token), the gold phrase behind the answer's mark (substring), or DROP's F1.</p>",
+        page.table(tables.lenient(found)),
+    ]
+
+
+def _says(made: _Made) -> list[str]:
+    """The study's answer in words that follow from its numbers; nothing where the LLM's place was never taken."""
+    first = made.lines[0]
+    changed = [swap for swap in made.swaps if (swap.test, swap.vote) == (first.test, first.cell.vote)]
+    sentences = [_sentence(swap) for swap in changed] if len(changed) < 3 else []  # of more, the table says it
+    sentences += _verdict([contrast for contrast in contrasts(made.rows) if contrast.vote == first.cell.vote])
+    return [f"<p class=lead>{html.escape(' '.join(sentences))}</p>"] if sentences else []
+
+
+def _verdict(found: Sequence[Contrast]) -> list[str]:
+    """Which half to distil, where all pairs of students say the same."""
+    if not found:
+        return []
+    measured = "; ".join(map(_measured, found))
+    if all(contrast.change.low > 0 for contrast in found) or all(contrast.change.high < 0 for contrast in found):
+        half = "decomposer" if found[0].change.low > 0 else "solver"
+        return [f"In this run the {half} is the half to distil: {measured}."]
+    return [f"This run does not tell which half to distil: {measured}."]
+
+
+def _measured(contrast: Contrast) -> str:
+    value, low, high = (100 * part for part in contrast.change)
+    return (
+        f"distilling the decomposer{_which(contrast.decomposer)} keeps {value:+.1f} points [{low:+.1f}, {high:+.1f}] "
+        f"against distilling the solver{_which(contrast.solver)}"
+    )
+
+
+def _which(student: str) -> str:
+    return "" if student == "distilled" else f" ({student})"
+
+
+def _sentence(swap: Swap) -> str:
+    value, low, high = (100 * part for part in swap.change)
+    sure = "" if low > 0 or high < 0 else ", which this many questions cannot tell from no change"
+    return (
+        f"With a distilled {swap.phase}{_which(swap.student)} in the LLM's place ({swap.vote}, {swap.questions} "
+        f"questions) accuracy changes by {value:+.1f} points [{low:+.1f}, {high:+.1f}]{sure}."
+    )
+
+
+def _students(run: Path) -> Table:
+    header = ["student", "data", "teacher", "examples", "steps", "training tokens", "weights trained", "last loss"]
+    rows = []
+    for name in sorted(path.parent.name for path in run.glob("*/divcon.json")):
+        if facts := student.read(run / name):
+            t = facts["trained"]
+            amounts = [f"{t[key]:,}" for key in ("examples", "steps", "tokens", "parameters")]
+            rows.append([name, facts["data"], facts["teacher"], *amounts, f"{t['loss']:.4f}"])
+    return header, rows

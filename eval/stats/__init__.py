@@ -1,0 +1,1 @@
+"""Intervals and paired tests; they know of numbers alone."""

@@ -1,0 +1,104 @@
+"""A line of a batch's output: the sample in it, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ...core.jsonlines import Row, readable
+from ..store.ledger import Charge
+from ..types import Completion, Draw, Message, Request, Sampling, Usage
+from .response import Reply, read, stated
+from .retry import CallError, refusal
+from .spec import ApiSpec
+from .token_estimate import estimated
+
+
+class Line(NamedTuple):
+    """What a line says."""
+
+    sample: Completion | None
+    """None where none can be read."""
+    charge: Charge
+
+
+def rows(text: str) -> Iterator[Row]:
+    """The lines of a file. Of one that is broken, whose it is and the tokens that it speaks of."""
+    for line in text.split("\n"):
+        found = next(readable(line), None)
+        if found is not None:
+            yield found
+        elif key := _KEY.search(line):
+            usage = stated(line) or Usage()
+            tokens = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+            yield {"custom_id": key[1], "usage": tokens}
+
+
+_KEY = re.compile(r'"custom_id"\s*:\s*"([^"\\]+)"')
+
+
+def readable_lines(text: str) -> int:
+    """How many lines of a file can be read."""
+    return sum(1 for _ in readable(text))
+
+
+def read_line(line: Row, draw: Draw, spec: ApiSpec) -> Line:
+    """A line of the output, or of the file of errors. What a server may have worked on is never free."""
+    response = line.get("response")
+    response = response if isinstance(response, dict) else {}
+    status = response.get("status_code")
+    request = draw.request
+    if status in (None, 200, "200") and "body" in response:
+        try:
+            reply = read(_content(response["body"]), 1, estimated(request.messages), request.sampling.max_tokens, 0.0)
+        except CallError as error:
+            return Line(None, Charge(None, spec.worst([draw], error.stated)))
+        return Line(reply.completions[0], _charge(reply, draw, spec))
+    if isinstance(status, int) and refusal(status, _code(response.get("body")), "", {}).billed == "no":
+        return Line(None, free(spec))
+    return Line(None, Charge(None, spec.worst([draw], stated(json.dumps(line)))))
+
+
+def free(spec: ApiSpec) -> Charge:
+    """Of what was certainly not worked on."""
+    return Charge(None if spec.price is None else 0.0)
+
+
+def together(charges: Sequence[Charge]) -> Charge:
+    """Of all lines that speak of one request: a server that answers twice may have worked twice."""
+    billed = [charge for charge in charges if charge.dollars != 0.0]
+    if len(billed) < 2:
+        return [*billed, *charges][0]
+    return Charge(None, sum(charge.worst if charge.dollars is None else charge.dollars for charge in billed))
+
+
+def submitted(line: Row) -> Draw | None:
+    """What a line of a batch's input asks for; None where it does not say."""
+    body: Any = line.get("body")
+    try:
+        messages = tuple(Message(turn["role"], turn["content"]) for turn in body["messages"])
+        limit = body.get("max_tokens", body.get("max_completion_tokens"))
+        how = Sampling(body["temperature"], body["top_p"], int(limit), tuple(body.get("stop", ())))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return Draw(Request(messages, how), 0, str(line.get("custom_id")))
+
+
+def _charge(reply: Reply, draw: Draw, spec: ApiSpec) -> Charge:
+    if spec.price is not None and reply.is_known:
+        return Charge(spec.price.dollars(reply.billed[0]))
+    return Charge(None, spec.worst([draw], reply.stated, reply.beyond))
+
+
+def _content(body: object) -> str:
+    """A body as JSON; some servers send it as a text."""
+    return body if isinstance(body, str) else json.dumps(body)
+
+
+def _code(body: object) -> str | None:
+    """The code of an error, where there is one."""
+    error = body.get("error") if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, str) else None

@@ -1,0 +1,235 @@
+"""Buying samples: one call of the OpenAI engine, with its event loop, and what became of every draw.
+
+A call is written down before it is sent and settled after it; a failure is judged in one place (`retry`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ...core.errors import ConfigError, DivconError, ModelError
+from ..engine import Finished
+from ..store.ledger import Lease, Reserved
+from ..store.store import Store
+from ..types import Draw, Request
+from .rate_limit import Crowd, Rate
+from .response import Reply, read, stated
+from .retry import CallError, pause, refusal
+from .spec import ApiSpec
+from .token_estimate import estimated
+
+_POLL = 0.2
+"""Seconds between two looks at a sample that another process is buying."""
+_LOOK = 0.5
+"""Seconds of a pause after which it is looked whether all is over."""
+_AHEAD = 8
+"""Calls that are written down before there is a place for them."""
+_APART = 0.002
+"""Seconds between the first calls. Answers to calls that were sent at once arrive at once, and wait for one another."""
+_GRACE = 30.0
+"""Seconds that a lease outlasts the call it is for."""
+
+
+@dataclass
+class Traffic:
+    """What an engine's calls add up to while they run, for those who watch."""
+
+    at_once: int = 0
+    """Requests in flight."""
+    retries: Counter[str] = field(default_factory=Counter)
+    """Failed calls by cause."""
+
+
+class Buying:
+    """One call of `generate`: its event loop, its client, and what became of every draw."""
+
+    def __init__(
+        self,
+        spec: ApiSpec,
+        traffic: Traffic,
+        store: Store,
+        arrived: queue.SimpleQueue[Finished | BaseException | None],
+    ) -> None:
+        self._spec = spec
+        self._traffic = traffic
+        self._limits = spec.limits
+        self._store = store
+        self._arrived = arrived
+        self._stopped = threading.Event()
+        self._failure: DivconError | None = None
+
+    def run(self, wanted: Sequence[Draw]) -> None:
+        """Buy, and say when it is over: with the failure that ended it, or None."""
+        try:
+            asyncio.run(self._run(wanted))
+        except BaseExceptionGroup as errors:  # it belongs to the thread that waits for it
+            self._arrived.put(errors.exceptions[0])
+        except BaseException as error:  # noqa: BLE001
+            self._arrived.put(error)
+        else:
+            self._arrived.put(self._failure)
+
+    def stop(self) -> None:
+        """Send nothing new."""
+        self._stopped.set()
+
+    async def _run(self, wanted: Sequence[Draw]) -> None:
+        self._crowd = Crowd(self._limits.concurrency)
+        self._requests, self._tokens = Rate(self._limits.requests_per_minute), Rate(self._limits.tokens_per_minute)
+        self._client = self._spec.connect()
+        waiting = iter(_calls(wanted, together=self._spec.together))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                # A few more than may be in flight, so that the next call is written down when a place becomes free.
+                for i in range(min(self._limits.concurrency + _AHEAD, len(wanted))):
+                    tasks.create_task(self._work(waiting, i * _APART))
+        finally:
+            await self._client.close()
+
+    async def _work(self, waiting: Iterator[list[Draw]], delay: float) -> None:
+        """Take one call after another until there are none, or something has failed for good."""
+        await asyncio.sleep(delay)
+        for draws in waiting:
+            if self._is_over():
+                return
+            try:
+                await self._buy(draws)
+            except DivconError as error:
+                self._failure = self._failure or error
+
+    def _is_over(self) -> bool:
+        return self._failure is not None or self._stopped.is_set()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but not past the end."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._is_over():
+            await asyncio.sleep(min(left, _LOOK))
+
+    async def _buy(self, draws: list[Draw]) -> None:
+        """Buy these samples of one request, or find that others have."""
+        failures: Counter[str] = Counter()
+        while draws and not self._is_over():
+            try:
+                draws = await self._attempt(draws)
+            except CallError as error:
+                failures[str(error)] += 1
+                self._traffic.retries[self._spec.scrubbed(str(error))] += 1
+                self._judge(error, failures)
+                await self._sleep(pause(failures.total(), error.wait))
+
+    def _judge(self, error: CallError, failures: Counter[str]) -> None:
+        """Raise what ends the run, when this failure does."""
+        if error.crowded:
+            self._crowd.crowded()
+        name = f"{self._spec.model} at {_without_credentials(self._spec.base_url)}"
+        if not error.again:
+            raise ConfigError(f"{name} refused the request: {self._spec.scrubbed(str(error))}")
+        if failures.total() >= self._limits.attempts or failures[_TIMED_OUT] >= self._limits.timeouts:
+            raise ModelError(
+                f"{name} failed {failures.total()} times; the last time: {self._spec.scrubbed(str(error))}"
+            )
+
+    async def _attempt(self, draws: list[Draw]) -> list[Draw]:
+        """One call for these samples; the samples that are still wanted after it."""
+        request = draws[0].request
+        prompt = estimated(request.messages)
+        await self._requests()
+        await self._tokens(prompt + request.sampling.max_tokens * len(draws))
+        reserved = self._reserve(draws)
+        if reserved.stored:
+            found = self._store.get(reserved.stored)
+            self._arrived.put([(draw, found[draw.key]) for draw in draws if draw.key in found])
+        ours = [draw for draw in draws if draw.key in reserved.attempts]
+        left = await self._send(ours, reserved.attempts) if ours else []
+        others = [draw for draw in draws if draw.key in reserved.busy]
+        if others and not left:
+            await self._sleep(_POLL)
+        return left + others
+
+    def _reserve(self, draws: list[Draw]) -> Reserved:
+        lease = Lease(self._spec.owner, 2 * self._limits.timeout + _GRACE)  # to wait for a place, and for an answer
+        return self._store.reserve(draws, self._spec.name, lease, self._spec.quote(draws[:1]), self._spec.budget)
+
+    async def _send(self, draws: list[Draw], attempts: dict[str, int]) -> list[Draw]:
+        """Send one call and settle its attempts; the draws that it brought no sample for."""
+        rows = [attempts[draw.key] for draw in draws]
+        try:
+            async with self._crowd.place():
+                self._traffic.at_once = self._crowd.running
+                if self._is_over():
+                    self._fail(draws, rows, CallError("not sent", billed="no"))
+                    return []
+                reply = await self._ask(draws)
+        except CallError as error:
+            self._fail(draws, rows, error)
+            raise
+        self._crowd.served()
+        return self._settle(draws, rows, reply)
+
+    def _fail(self, draws: list[Draw], rows: list[int], error: CallError) -> None:
+        may_be_billed = error.billed != "no"
+        dollars = None if may_be_billed or self._spec.price is None else 0.0
+        worst = self._spec.worst(draws, error.stated) / len(rows) if may_be_billed else 0.0
+        cause = self._spec.scrubbed(str(error))
+        self._store.fail(rows, cause, [dollars] * len(rows), [draw.key for draw in draws], worst)
+
+    def _settle(self, draws: list[Draw], rows: list[int], reply: Reply) -> list[Draw]:
+        """Keep what came. A usage that can be believed is of the whole call: what did not come adds nothing to it."""
+        got = list(zip(draws, reply.completions, strict=False))
+        price = self._spec.price if reply.is_known else None
+        worst = 0.0 if reply.is_known else self._spec.worst(draws, reply.stated, reply.beyond) / len(got)
+        self._store.settle(
+            rows[: len(got)], got, [price.dollars(usage) if price else None for usage in reply.billed], worst
+        )
+        self._arrived.put(got)
+        if left := draws[len(got) :]:
+            # It may be a server that does not know `n`: the others are asked for one by one.
+            self._store.fail(rows[len(got) :], "fewer choices than asked", [0.0 if price else None] * len(left))
+        return left
+
+    async def _ask(self, draws: list[Draw]) -> Reply:
+        import openai
+
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._limits.timeout):
+                # Not `chat.completions.create`, which spends a fifth of its time on rewriting what is JSON already.
+                content = await self._client.post("/chat/completions", cast_to=str, body=self._spec.body(draws))
+        except TimeoutError as error:
+            raise CallError(_TIMED_OUT, billed="perhaps", crowded=True) from error
+        except openai.APIStatusError as error:
+            spoken_of = stated(error.response.text)
+            raise refusal(error.status_code, error.code, error.message, error.response.headers, spoken_of) from None
+        except openai.APIConnectionError as error:
+            refused = "Connect" in type(error.__cause__).__name__
+            cause = "no connection" if refused else "the connection broke"
+            raise CallError(cause, billed="no" if refused else "perhaps") from error
+        except openai.APIError as error:
+            raise CallError("an unreadable reply", billed="perhaps") from error
+        request = draws[0].request
+        seconds = time.perf_counter() - started
+        return read(content, len(draws), estimated(request.messages), request.sampling.max_tokens, seconds)
+
+
+_TIMED_OUT = "timed out"
+
+
+def _calls(draws: Sequence[Draw], *, together: bool) -> Iterator[list[Draw]]:
+    """The draws that are asked for in one call each: samples of one request, unless it is greedy."""
+    calls: dict[Request | str, list[Draw]] = {}
+    for draw in draws:
+        joined = together and draw.request.sampling.temperature > 0
+        calls.setdefault(draw.request if joined else draw.key, []).append(draw)
+    yield from calls.values()
+
+
+def _without_credentials(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url)

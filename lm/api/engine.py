@@ -1,0 +1,68 @@
+"""The engine behind a URL: any server that speaks the OpenAI chat-completions API.
+
+The SDK's own retries are off, since nobody could count them: every attempt is in the ledger before it is sent
+(`ledger`), what is tried again is decided in one place (`retry`), and so is how much is asked at once (`pace`).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence, Set
+from pathlib import Path
+
+from ...core.errors import ConfigError
+from ..cost.flops import Footprint
+from ..engine import Finished, Identity, Pulse
+from ..store.store import Store
+from ..types import Draw
+from .dispatch import Buying, Traffic
+from .spec import ApiSpec, host
+
+
+class OpenAI:
+    """A model at an OpenAI-compatible endpoint."""
+
+    def __init__(self, spec: ApiSpec, parameters: int | None = None) -> None:
+        """`parameters` is the size that floating-point operations are counted with; None leaves them unknown."""
+        self.spec = spec
+        self._parameters = parameters
+        self._traffic = Traffic()
+
+    def identity(self, adapter: Path | None) -> Identity:
+        if adapter is not None:
+            raise ConfigError(
+                f"{self.spec.model} runs behind {self.spec.base_url}: an adapter cannot be loaded into it"
+            )
+        return Identity(host(self.spec.base_url), self.spec.model, "")
+
+    def footprint(self, adapter: Path | None) -> Footprint | None:
+        return Footprint(self._parameters) if self._parameters else None
+
+    def pulse(self) -> Pulse:
+        return Pulse(self._traffic.at_once, dict(self._traffic.retries))
+
+    def generate(
+        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+    ) -> Iterator[Finished]:
+        """Yield completions when they arrive. After a failure nothing new is sent, but what is in flight is kept."""
+        wanted = [draw for draw in draws if draw.key in missing]
+        submitted = {key for batch in store.batches(self.spec.name) for key in batch.attempts}
+        if waiting := sum(draw.key in submitted for draw in wanted):
+            raise ConfigError(
+                f"{waiting:,} of these samples are in batches that were submitted to {self.spec.name}, and would be "
+                "bought twice; go on with batch: true until they have come"
+            )
+        arrived: queue.SimpleQueue[Finished | BaseException | None] = queue.SimpleQueue()
+        buying = Buying(self.spec, self._traffic, store, arrived)
+        # A thread of its own, since the caller's may run an event loop already (a notebook's does).
+        thread = threading.Thread(target=buying.run, args=(wanted,), name=f"buying from {self.spec.model}", daemon=True)
+        thread.start()
+        try:
+            while (item := arrived.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            buying.stop()
+            thread.join()

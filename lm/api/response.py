@@ -1,0 +1,201 @@
+"""What a chat-completions server sends back, read without trust: any field may be absent, absurd or of another type."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+from ..types import Completion, Usage
+from .retry import CallError
+
+_HALF = re.compile("[\ud800-\udfff]")
+_ABSURD = 10**9
+_UNPAYABLE = 1e15
+"""Tokens above which a statement is noise, and no bound of a bill."""
+_LONGEST_THOUGHT = 10**6
+"""Tokens of reasoning in one call at most."""
+_FILTERED = "content_filter"
+_DENSE = 16
+"""Characters that the tokens of a text have at most on average; four are usual."""
+_STATED = re.compile(
+    r'"(prompt|input|completion|output|reasoning|total)_tokens"\s*:\s*"?(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)'
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The samples that one call brought, and what is billed for them."""
+
+    completions: list[Completion]
+    billed: list[Usage]
+    """What each sample is billed: its own completion, and its share of the prompt that they have in common."""
+    is_known: bool
+    """Whether the server said how many tokens it billed, and can be believed; estimated otherwise."""
+    stated: Usage | None = None
+    """The most tokens that the server speaks of, where it cannot be believed."""
+    beyond: int = 0
+    """Completion tokens that were made beyond those that were asked for, at most; counted where `is_known` is not."""
+
+
+def read(content: str | bytes, asked: int, prompt: int, max_tokens: int, seconds: float) -> Reply:
+    """A reply from a body with status 200 to a call for so many samples.
+
+    `prompt` is about how many tokens were sent, for a server that does not say. Raises CallError when there is no
+    sample in it.
+    """
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise CallError("an unreadable reply", billed="perhaps", stated=stated(content)) from error
+    found = body.get("choices") if isinstance(body, dict) else None
+    made = [choice for choice in found if _text(choice) is not None] if isinstance(found, list) else []
+    if not made:
+        raise CallError("the reply held no text", billed="perhaps", stated=stated(content))
+    choices = made[:asked]
+    texts = [_text(choice) or "" for choice in choices]
+    logprobs = [_logprobs(choice) for choice in choices]
+    count = max(asked, len(found or []))
+    said = usage(body.get("usage"), max_tokens * count, prompt)
+    if said and _is_too_few(said.completion_tokens, sum(len(_text(choice) or "") for choice in made)):
+        said = None
+    shares = _shares(texts, logprobs, said.completion_tokens) if said else [len(text) // 4 + 1 for text in texts]
+    whole = said or Usage(prompt)
+    samples = [
+        replace(whole, completion_tokens=share, seconds=seconds / len(choices), reasoning_tokens=thought)
+        for share, thought in zip(shares, _split(whole.reasoning_tokens, shares), strict=True)
+    ]
+    return Reply(
+        [
+            Completion(text, str(choice.get("finish_reason") or "stop"), sample, log)
+            for text, choice, sample, log in zip(texts, choices, samples, logprobs, strict=True)
+        ],
+        _billed(samples, whole),
+        said is not None,
+        None if said else stated(content),
+        max_tokens * (count - asked) + sum(_overlong(_text(choice) or "", max_tokens) for choice in made),
+    )
+
+
+def _text(choice: Any) -> str | None:
+    """The text of a choice; a filtered one is an empty text, for it will be filtered again."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return None
+    content = message.get("content")
+    if content is None and choice.get("finish_reason") == _FILTERED:
+        return ""
+    return _HALF.sub("\N{REPLACEMENT CHARACTER}", content) if isinstance(content, str) else None
+
+
+def usage(found: Any, most: int = _ABSURD, prompt: int | None = None) -> Usage | None:
+    """The tokens of a whole call; None when they are absent or cannot be true.
+
+    `most` is how many completion tokens were asked for, which reasoning may pass; `prompt` is about how many were sent.
+    """
+    if not isinstance(found, dict):
+        return None
+    sent, written = _count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))
+    cached = _optional(_part(found, "prompt_tokens_details"), "cached_tokens")
+    thought = _optional(_part(found, "completion_tokens_details"), "reasoning_tokens")
+    total = _optional(found, "total_tokens")
+    if sent is None or written is None or cached is None or thought is None or total is None:
+        return None
+    if thought and total == sent + written + thought:
+        written += thought  # of a server that counts reasoning beside the completion, and bills both
+    if cached > sent or thought > written or total > sent + written:
+        return None
+    if written - thought > 2 * most + 1024 or thought > _LONGEST_THOUGHT:
+        return None
+    if prompt is not None and not _is_about(sent, prompt):
+        return None
+    return Usage(sent, written, cached, reasoning_tokens=thought)
+
+
+def stated(content: str | bytes) -> Usage | None:
+    """The most tokens that a body speaks of, wherever it does, and whether or not they can be true.
+
+    What a model wrote does not count: quotes inside a text are escaped. A stream repeats itself, other bodies add up.
+    """
+    text = content if isinstance(content, str) else content.decode(errors="replace")
+    parts = [_spoken_of(part) for part in text.split("\ndata:")]
+    prompt, completion = (max(part[i] for part in parts) for i in (0, 1))
+    return Usage(prompt, completion) if prompt or completion else None
+
+
+def _spoken_of(text: str) -> tuple[int, int]:
+    """The prompt and completion tokens in a text that need not be JSON."""
+    counts: Counter[str] = Counter()
+    for kind, value in _STATED.findall(text):
+        if (tokens := float(value)) <= _UNPAYABLE:
+            counts[kind] += ceil(tokens)
+    prompt = max(counts["prompt"], counts["input"])
+    written = max(counts["completion"], counts["output"]) + counts["reasoning"]
+    return prompt, max(written, counts["total"] - prompt)
+
+
+def _is_about(sent: int, prompt: int) -> bool:
+    """Whether so many tokens may have been counted of a prompt that is estimated by four characters a token."""
+    return max(1, (prompt - 8) // (_DENSE // 4)) <= sent <= 32 * prompt + 1024
+
+
+def _is_too_few(tokens: int, characters: int) -> bool:
+    return tokens * _DENSE < characters
+
+
+def _overlong(text: str, max_tokens: int) -> int:
+    """Tokens above the limit in a text that cannot have kept to it, at most: one a byte."""
+    size = len(text.encode())
+    return max(0, size - max_tokens) if _is_too_few(max_tokens, size) else 0
+
+
+def _part(found: dict[str, Any], name: str) -> dict[str, Any]:
+    part = found.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _optional(found: dict[str, Any], name: str) -> int | None:
+    """A count that may be absent; None when it is there and makes no sense."""
+    value = found.get(name)
+    return 0 if value is None else _count(value)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _ABSURD else None
+
+
+def _logprobs(choice: dict[str, Any]) -> tuple[float, ...] | None:
+    content = (choice.get("logprobs") or {}).get("content")
+    if not isinstance(content, list):
+        return None
+    values = [token.get("logprob") if isinstance(token, dict) else None for token in content]
+    found = tuple(float(value) for value in values if isinstance(value, int | float))
+    return found if len(found) == len(values) else None
+
+
+def _shares(texts: Sequence[str], logprobs: Sequence[tuple[float, ...] | None], tokens: int) -> list[int]:
+    """The tokens of each sample: counted where their log-probabilities came along, else by length of text."""
+    counted = [len(log) if log is not None else 0 for log in logprobs]
+    if sum(counted) == tokens and all(log is not None for log in logprobs):
+        return counted
+    return _split(tokens, [len(text) + 1 for text in texts])
+
+
+def _split(amount: int, weights: Sequence[int]) -> list[int]:
+    """An amount in whole parts as the weights are, which together are the amount."""
+    total = sum(weights) or 1
+    bounds = [amount * sum(weights[:i]) // total for i in range(len(weights))]
+    return [high - low for low, high in zip(bounds, [*bounds[1:], amount], strict=True)]
+
+
+def _billed(samples: Sequence[Usage], whole: Usage) -> list[Usage]:
+    prompts = _split(whole.prompt_tokens, [1] * len(samples))
+    cached = _split(whole.cached_tokens, [1] * len(samples))
+    return [
+        replace(sample, prompt_tokens=prompt, cached_tokens=from_cache)
+        for sample, prompt, from_cache in zip(samples, prompts, cached, strict=True)
+    ]

@@ -1,0 +1,169 @@
+"""What is asked of a model behind a URL, and what it may cost: everything but the calls themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from ...core.errors import ConfigError
+from ...core.redact import redactor
+from ..cost.prices import Price, Quote
+from ..store.ledger import this_process
+from ..types import Draw, Usage
+from .clients import MOST_OF_A_FILE, opened, opened_async
+from .token_estimate import at_most
+
+if TYPE_CHECKING:
+    import openai
+
+TokensKey = Literal["max_tokens", "max_completion_tokens"]
+_SHORT = 4
+"""Characters of a key that is no secret, but a word such as `none`."""
+_FIXED = frozenset(
+    {"model", "models", "messages", "n", "best_of", "max_tokens", "max_completion_tokens", "stream", "use_beam_search"}
+)
+"""What a request's cost is computed from."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How hard a server may be asked."""
+
+    concurrency: int = 16
+    """Requests in flight at most; fewer while the server says that it is crowded."""
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    """Of prompts (estimated) and completions (at their limit)."""
+    timeout: float = 120.0
+    """Seconds for one attempt, to the last byte of its answer."""
+    attempts: int = 6
+    """How often a failed request is sent before the run stops."""
+    timeouts: int = 2
+    """How often a request that timed out is sent: each time it may have been billed."""
+
+
+@dataclass(frozen=True)
+class ApiSpec:
+    """A model at an OpenAI-compatible endpoint, and how it is asked."""
+
+    model: str
+    base_url: str
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key; it is read when the first request is sent."""
+    limits: Limits = Limits()
+    price: Price | None = None
+    budget: float | None = None
+    """What the store's attempts may cost together, in dollars; needs a price."""
+    together: bool = True
+    """Ask for the samples of a prompt in one request."""
+    tokens_key: TokensKey = "max_tokens"
+    """What the server calls the limit of a completion."""
+    clean: Callable[[str], str] = str
+    """Done to every message."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Sent with every request, for servers that want it."""
+    owner: str = field(default_factory=this_process)
+    """Who reserves what is bought."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a request whose cost could not be computed, and for a budget without a price."""
+        if fixed := sorted(_FIXED & self.extra.keys()):
+            raise ConfigError(
+                f"extra holds {', '.join(fixed)}, which the engine decides on: what a call costs depends on it"
+            )
+        if self.budget is not None and self.price is None:
+            raise ConfigError(f"max_usd cannot be kept: the price of {self.model} is unknown; give it under price")
+
+    @property
+    def name(self) -> str:
+        """The model and where it runs, as the ledger has it."""
+        return f"{self.model} at {host(self.base_url)}"
+
+    def key(self) -> str:
+        """The key, from the environment."""
+        return key(self.api_key_env)
+
+    def connect(self) -> openai.AsyncOpenAI:
+        """A client that makes no call twice by itself: nobody could count it."""
+        return opened_async(self.key(), self.base_url, timeout=None, max_retries=0)
+
+    def connect_for_batches(self, retries: int) -> openai.OpenAI:
+        """A client for calls that are not billed, which it may repeat."""
+        return opened(self.key(), self.base_url, MOST_OF_A_FILE, timeout=120.0, max_retries=retries)
+
+    def scrubbed(self, text: str) -> str:
+        """A server's words without the key, should it repeat it."""
+        return redact_key(text, self.key())
+
+    def body(self, draws: Sequence[Draw]) -> dict[str, Any]:
+        """What is asked for samples of one request."""
+        request = draws[0].request
+        sampling = request.sampling
+        options: dict[str, Any] = {self.tokens_key: sampling.max_tokens}
+        if sampling.stop:
+            options["stop"] = list(sampling.stop)
+        if len(draws) > 1:
+            options["n"] = len(draws)
+        if request.logprobs:
+            options["logprobs"] = True
+        return {
+            "model": self.model,
+            "messages": [{"role": m.role, "content": self.clean(m.content)} for m in request.messages],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": draws[0].seed % 2**31,
+            **options,
+            **self.extra,
+        }
+
+    def quote(self, draws: Sequence[Draw]) -> Quote | None:
+        """What each of these samples may cost at most; None without a price."""
+        if self.price is None:
+            return None
+        extra = len(json.dumps(dict(self.extra))) if self.extra else 0
+        cleaned = {draw.request.messages: None for draw in draws}
+        prompt = max(at_most([m._replace(content=self.clean(m.content)) for m in messages]) for messages in cleaned)
+        return self.price.quote(prompt + extra, max(draw.request.sampling.max_tokens for draw in draws))
+
+    def worst(self, draws: Sequence[Draw], stated: Usage | None, beyond: int = 0) -> float:
+        """Dollars that a call for these samples may have cost, when nobody knows: what was reserved for it and `beyond`
+        more completion tokens, or what the server has `stated`, should that be more.
+        """
+        if self.price is None:
+            return 0.0
+        reserved = sum(quote.dollars for draw in draws if (quote := self.quote([draw])))
+        return max(reserved + self.price.at_most(Usage(0, beyond)), self.price.at_most(stated or Usage()))
+
+
+def host(url: str) -> str:
+    """Where a server is, without what a URL may hold besides."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def key(variable: str) -> str:
+    """The key in an environment variable; a local server wants none, and the client insists on one."""
+    return secret(variable) or "none"
+
+
+def redact_key(text: str, key: str) -> str:
+    """A text without a key in any spelling."""
+    return redactor(key)(text) if len(key) > _SHORT else text
+
+
+def secret(variable: str) -> str:
+    """The API key in an environment variable, without the blanks around it; empty where there is none.
+
+    Raises ConfigError, without showing the key, when it holds what no header can.
+    """
+    found = os.environ.get(variable, "").strip()
+    wrong = next((i for i, character in enumerate(found) if not "!" <= character <= "~"), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"the key in {variable} holds a blank, a typographic sign or another character that no key has (at place "
+            f"{wrong + 1} of {len(found)}); copy it anew"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""What generates: `transformers`, vLLM in this process or served, and a scripted double for tests."""

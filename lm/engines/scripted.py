@@ -1,0 +1,49 @@
+"""A model that answers from a script and remembers what it was asked: for tests, never for a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence, Set
+from pathlib import Path
+
+from ..cost.flops import Footprint
+from ..engine import Finished, Identity, Pulse
+from ..store.store import Store
+from ..types import Completion, Draw, Message, Usage
+
+Reply = Callable[[tuple[Message, ...], int], str]
+"""From the conversation and the sample's index to the answer."""
+
+
+class Scripted:
+    """Answers in turn from a list of replies, or from a function of the conversation and the sample's index."""
+
+    def __init__(self, *replies: str, answer: Reply | None = None, parameters: int | None = None) -> None:
+        self._replies = list(replies)
+        self._answer = answer
+        self._parameters = parameters
+        self.asked: list[tuple[Message, ...]] = []
+        """Every conversation that reached the engine, in order."""
+
+    def identity(self, adapter: Path | None) -> Identity:
+        return Identity("scripted", "scripted", str(adapter or ""))
+
+    def footprint(self, adapter: Path | None) -> Footprint | None:
+        return Footprint(self._parameters) if self._parameters else None
+
+    def pulse(self) -> Pulse:
+        return Pulse()
+
+    def generate(
+        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+    ) -> Iterator[Finished]:
+        for draw in draws:
+            if draw.key not in missing:
+                continue
+            attempts = store.begin([draw])
+            messages = draw.request.messages
+            self.asked.append(messages)
+            text = self._answer(messages, draw.index) if self._answer else self._replies.pop(0)
+            words = sum(len(message.content.split()) for message in messages)
+            finished = [(draw, Completion(text, "stop", Usage(words, len(text.split()))))]
+            store.settle(attempts, finished)
+            yield finished

@@ -1,0 +1,302 @@
+"""The engine for many samples: vLLM in this process, and any number of LoRA adapters on its one base.
+
+Every sample is a request of its own with a seed of its own, as it is for `n` inside vLLM; the prefix cache reads their
+common prompt once. Samples repeat as estimates, not bit by bit: a batch's neighbours change the last digits.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence, Set
+from functools import cached_property
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from safetensors import SafetensorError
+
+from ...core.errors import ConfigError, ModelError
+from ..cost.flops import Footprint
+from ..engine import Finished, Identity, Pulse
+from ..local.adapters import adapter_config
+from ..local.chat_template import encode
+from ..local.model_dir import Local, is_nat
+from ..local.untrusted import check_model
+from ..local.weights import Dtype, resolved
+from ..store.store import Store
+from ..types import Completion, Draw, Message, Usage
+
+if TYPE_CHECKING:
+    from vllm import LLM, RequestOutput, SamplingParams
+    from vllm.lora.request import LoRARequest
+
+_QUIET = {
+    "VLLM_NO_USAGE_STATS": "1",  # nothing phones home
+    "VLLM_HOST_IP": "127.0.0.1",  # nor listens outside this machine
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process: it ends with this one, and its schedule repeats
+}
+_BLOCK = 32
+"""Tokens of a prompt that are cached together. On a processor vLLM would take 128, and short prompts share nothing."""
+_TOGETHER = 64
+"""Attempts that are written down, and completions that are kept, in one transaction."""
+_HOLD = 0.5
+"""Seconds that a finished completion waits for others before it is kept."""
+_SHARE_OF_A_GPU = 0.05
+"""What must be free for vLLM to start. The cache is given in bytes, so that this decides nothing else."""
+
+
+class VLLM:
+    """A model directory (or hub name), loaded when the first completion is asked for."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        dtype: Dtype = "auto",
+        at_once: int = 256,
+        cache: float = 4.0,
+        context: int | None = None,
+        adapters: int = 0,
+        rank: int = 16,
+    ) -> None:
+        """Up to `at_once` samples are generated together, with `cache` GiB for their keys and values.
+
+        `context` is the longest prompt and completion together, in tokens; None is the model's own limit. `adapters`
+        is how many will be used, `rank` the largest of them. Raises ConfigError when vLLM is not installed.
+        """
+        if find_spec("vllm") is None:
+            raise ConfigError("vLLM is not installed: pip install 'divcon[vllm]'; docs/how-to/vllm.md has more")
+        self.local = Local(path, context)
+        """Its directory and its tokenizer."""
+        self._dtype = dtype
+        self._at_once = at_once
+        self._cache = cache
+        self._context = context
+        self._slots = adapters
+        self._rank = rank
+        self._adapters: dict[Path, LoRARequest] = {}
+        self._running = 0
+
+    def identity(self, adapter: Path | None) -> Identity:
+        if adapter:
+            servable(adapter)
+        return self.local.identity("vllm", f"{self.local.directory.name}:{self._dtype}", adapter)
+
+    def footprint(self, adapter: Path | None) -> Footprint:
+        return self.local.footprint(adapter)
+
+    def pulse(self) -> Pulse:
+        return Pulse(self._running)
+
+    def generate(
+        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+    ) -> Iterator[Finished]:
+        self.engine.reset_prefix_cache()  # what came before is no part of what these samples cost
+        lora = self._lora(adapter) if adapter else None
+        asking = _Asking(self.engine, [draw for draw in draws if draw.key in missing], store, self.local, lora)
+        try:
+            while asking.fill(self._at_once):
+                self._running = len(asking.running)
+                if finished := asking.step():
+                    yield finished
+        finally:
+            self._running = 0
+            asking.stop()
+
+    @cached_property
+    def engine(self) -> LLM:
+        """vLLM itself, with the model in it. Raises ConfigError when it cannot be had."""
+        os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+        import torch
+        from vllm import LLM
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        adapters: dict[str, Any] = {}
+        if self._slots:
+            # One more than there are adapters: with all places taken, a row of the bare base gets an adapter's.
+            adapters = {"enable_lora": True, "max_loras": self._slots + 1, "max_lora_rank": lora_rank(self._rank)}
+        check_model(self.local.directory)
+        try:
+            return LLM(
+                str(self.local.directory),
+                trust_remote_code=False,
+                load_format="safetensors",
+                dtype=resolved(self._dtype, device),
+                generation_config="vllm",  # the model's own may hold a repetition penalty or a top-k
+                max_num_seqs=self._at_once,
+                max_model_len=self._context,
+                kv_cache_memory_bytes=int(self._cache * 2**30),
+                gpu_memory_utilization=_SHARE_OF_A_GPU,
+                block_size=_BLOCK,
+                enable_prefix_caching=True,
+                # On a processor, vLLM fails where a prompt is read in parts and its sample has a seed.
+                enable_chunked_prefill=device != "cpu",
+                use_tqdm_on_load=False,
+                disable_log_stats=True,
+                seed=0,
+                **adapters,
+            )
+        except Exception as error:  # what vLLM raises over a model has no class in common
+            raise ConfigError(
+                f"vLLM cannot load {self.local.directory} with cache {self._cache:g} (GiB) and context "
+                f"{self._context or 'of the model'}: {_sentence(error)}"
+            ) from error
+
+    def _lora(self, adapter: Path) -> LoRARequest:
+        from vllm.lora.request import LoRARequest
+
+        if adapter not in self._adapters:
+            rank = servable(adapter).get("r", 0)
+            if rank > self._rank:
+                raise ConfigError(f"the adapter in {adapter} has rank {rank}, and vLLM was opened for {self._rank}")
+            number = len(self._adapters) + 1
+            if number > self._slots:
+                raise ConfigError(f"vLLM was opened for {self._slots} adapters, and {adapter} is one more")
+            self._adapters[adapter] = LoRARequest(f"adapter{number}", number, str(adapter.resolve()))
+        return self._adapters[adapter]
+
+
+class _Row(NamedTuple):
+    draw: Draw
+    attempt: int
+    started: float
+    """What a sample that ran from the beginning would have had of the machine by then, in seconds."""
+
+
+class _Asking:
+    """One call of `generate`: what waits, what runs, and what is finished and not yet kept."""
+
+    def __init__(self, llm: LLM, wanted: Sequence[Draw], store: Store, local: Local, lora: LoRARequest | None) -> None:
+        self.running: dict[str, _Row] = {}
+        self._engine = llm.llm_engine
+        self._context: int = llm.llm_engine.model_config.max_model_len
+        self._store = store
+        self._local = local
+        self._lora = lora
+        self._waiting = deque(wanted)
+        self._begun: deque[tuple[Draw, int]] = deque()
+        self._prompts: dict[tuple[Message, ...], list[int]] = {}
+        self._done: list[tuple[_Row, Completion]] = []
+        self._kept = time.perf_counter()
+        self._share = 0.0  # the sum over steps of seconds / samples that ran: each sample's equal share of the machine
+
+    def fill(self, places: int) -> bool:
+        """Start as many as there is room for; whether anything is left to do."""
+        while len(self.running) < places and (self._begun or self._waiting):
+            if not self._begun:
+                some = list(islice(self._waiting, _TOGETHER))
+                attempts = self._store.begin(some)
+                self._begun.extend(zip(some, attempts, strict=True))
+                for _ in some:
+                    self._waiting.popleft()
+            self._start(*self._begun.popleft())
+        return bool(self.running or self._done)
+
+    def step(self) -> Finished:
+        """Let every running sample grow by a token; what is kept after it, if it is time to keep any."""
+        if self.running:
+            started = time.perf_counter()
+            try:
+                outputs = self._engine.step()
+            except (OSError, ValueError, SafetensorError) as error:  # an adapter is read when it is first used
+                raise ConfigError(f"vLLM failed{self._with()}: {_sentence(error)}") from error
+            except RuntimeError as error:
+                raise ModelError(f"vLLM failed{self._with()}: {_sentence(error)}") from error
+            self._share += (time.perf_counter() - started) / len(self.running)
+            self._done += [self._finish(output) for output in outputs if output.finished]
+        is_time = len(self._done) >= _TOGETHER or time.perf_counter() - self._kept > _HOLD
+        return self._keep() if self._done and (is_time or not self.running) else []
+
+    def _with(self) -> str:
+        return f" with the adapter in {self._lora.lora_path}" if self._lora else ""
+
+    def stop(self) -> None:
+        """Keep what is finished, and give up what is not."""
+        if self.running:
+            self._engine.abort_request(list(self.running))
+        self._keep()
+        left = [*(row.attempt for row in self.running.values()), *(attempt for _, attempt in self._begun)]
+        self._store.fail(left, "given up")
+
+    def _start(self, draw: Draw, attempt: int) -> None:
+        messages = draw.request.messages
+        if messages not in self._prompts:
+            self._prompts[messages] = encode(self._local.tokenizer, messages)
+        prompt = self._prompts[messages]
+        limit = draw.request.sampling.max_tokens
+        if len(prompt) + limit > self._context:
+            self._store.fail([attempt], "not sent")
+            raise ConfigError(
+                f"a prompt of {len(prompt)} tokens and a completion of {limit} do not fit into the context of "
+                f"{self._context}; lower max_tokens, or raise `context` where the model allows it"
+            )
+        self.running[draw.key] = _Row(draw, attempt, self._share)
+        try:
+            sampling = _sampling(draw, self._local.stop_tokens)
+            self._engine.add_request(draw.key, {"prompt_token_ids": prompt}, sampling, lora_request=self._lora)
+        except Exception as error:  # vLLM's refusals have no class in common
+            del self.running[draw.key]
+            self._store.fail([attempt], "refused")
+            raise ConfigError(f"vLLM refused a request{self._with()}: {_sentence(error)}") from error
+
+    def _finish(self, output: RequestOutput) -> tuple[_Row, Completion]:
+        row = self.running.pop(output.request_id)
+        (best,) = output.outputs
+        usage = Usage(
+            prompt_tokens=len(output.prompt_token_ids),
+            completion_tokens=len(best.token_ids),
+            cached_tokens=output.num_cached_tokens or 0,
+            seconds=self._share - row.started,
+        )
+        logprobs = None
+        if row.draw.request.logprobs:
+            chosen = zip(best.token_ids, best.logprobs, strict=True)
+            logprobs = tuple(float(scores[token].logprob) for token, scores in chosen)
+        return row, Completion(best.text, best.finish_reason or "stop", usage, logprobs)
+
+    def _keep(self) -> Finished:
+        finished = [(row.draw, completion) for row, completion in self._done]
+        self._store.settle([row.attempt for row, _ in self._done], finished)
+        self._done = []
+        self._kept = time.perf_counter()
+        return finished
+
+
+def lora_rank(rank: int) -> int:
+    """What vLLM is to be told for adapters of a rank: it knows powers of two, from 8."""
+    return max(8, 1 << (rank - 1).bit_length())
+
+
+def servable(adapter: Path) -> dict[str, Any]:
+    """An adapter's config. Raises ConfigError when vLLM cannot serve the adapter."""
+    if is_nat(adapter):
+        raise ConfigError(
+            f"{adapter} is a NAT student, and vLLM cannot serve one: a gate mixes its two adapters in every layer. "
+            "Distil the NCE student from it (--method nce), which is a plain adapter"
+        )
+    return adapter_config(adapter)
+
+
+def _sampling(draw: Draw, stops: Sequence[int]) -> SamplingParams:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    sampling = draw.request.sampling
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        stop=list(sampling.stop),
+        stop_token_ids=list(stops),
+        seed=draw.seed if sampling.temperature else None,
+        logprobs=0 if draw.request.logprobs else None,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,1 @@
+"""Models whose weights are on this machine: loading, chat templates, sampling, streaming, NAT."""

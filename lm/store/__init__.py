@@ -1,0 +1,1 @@
+"""What was bought: samples, and the ledger of what they cost."""

@@ -1,0 +1,465 @@
+"""Everything bought is kept: one SQLite file, a row a sample, and a row an attempt written before it is sent.
+
+A sample is committed before it is reported, together with the attempt that made it, so a killed run loses nothing it
+has paid for, and the next one buys only what is missing. An attempt without an outcome was in flight when the process
+died: nobody knows whether it was billed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from ...core.errors import ConfigError
+from ..cost.prices import Quote
+from ..types import Completion, Draw, Message, Request, Sampling, Usage
+from . import ledger
+from .ledger import Batch, Charge, Lease, Ledger, Reserved, Spend
+from .sqlite import write_ahead
+
+FORMAT = 5
+"""The version of the tables. 1 had no table `checked`, 2 no money, 3 no scores, 4 no requests of batches; they are
+brought up to date. Others are refused."""
+
+_SAMPLES = """
+CREATE TABLE request (
+  id    INTEGER PRIMARY KEY,
+  body  TEXT NOT NULL UNIQUE            -- JSON: messages and sampling parameters, as asked
+);
+CREATE TABLE sample (
+  key                TEXT PRIMARY KEY,
+  request            INTEGER NOT NULL REFERENCES request,
+  text               TEXT NOT NULL,
+  finish             TEXT NOT NULL,
+  prompt_tokens      INTEGER NOT NULL,
+  completion_tokens  INTEGER NOT NULL,
+  cached_tokens      INTEGER NOT NULL,
+  seconds            REAL NOT NULL,
+  logprobs           TEXT,              -- JSON array, or NULL
+  reasoning_tokens   INTEGER NOT NULL DEFAULT 0,
+  certainty          REAL
+) WITHOUT ROWID;
+"""
+_CHECKED = """
+CREATE TABLE checked (
+  key   TEXT PRIMARY KEY,
+  same  INTEGER                         -- whether two expressions are equal; NULL when the check hit its limit
+) WITHOUT ROWID;
+"""
+_SCORES = """
+CREATE TABLE score (
+  key    TEXT PRIMARY KEY,
+  score  REAL,                          -- a ranker's, of a solution; NULL when it was too long
+  tokens INTEGER NOT NULL,              -- that it read
+  seconds REAL NOT NULL
+) WITHOUT ROWID;
+"""
+_THINKING = "ALTER TABLE sample ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;\n"
+_SCORED = "ALTER TABLE sample ADD COLUMN certainty REAL;\n" + _SCORES
+_UPGRADES = {
+    0: _SAMPLES + ledger.TABLES + _CHECKED + _SCORES,
+    1: _CHECKED + ledger.UPGRADE + _THINKING + _SCORED + ledger.REQUESTS,
+    2: ledger.UPGRADE + _THINKING + _SCORED + ledger.REQUESTS,
+    3: _SCORED + ledger.REQUESTS,
+    4: ledger.REQUESTS,
+}
+"""What brings a store up to date, by the version it has; 0 is an empty file."""
+
+
+class Scored(NamedTuple):
+    """What a ranker says to a solution, and what reading it took."""
+
+    score: float | None
+    """In (0, 1); None of one that is too long for it."""
+    usage: Usage
+
+
+_KEYS_A_QUERY = 500
+_WAIT = 60.0
+"""Seconds to wait for another process that is writing."""
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a file is a store that nothing was ever kept in."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            return not any(db.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone() for name in tables)
+    except sqlite3.Error:
+        return False
+
+
+class Store:
+    """An open store. Several processes may have it open: one writes at a time, others read meanwhile (WAL)."""
+
+    def __init__(self, path: Path | str = ":memory:", read_only: str | None = None) -> None:
+        """Open, or create, the store at `path`. Raises ConfigError when it cannot be opened or is something else.
+
+        `read_only` is an SQLite address of the same file, by which nothing is written.
+        """
+        self._path = path
+        try:
+            if read_only is None and path != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                read_only or path,
+                isolation_level=None,
+                timeout=_WAIT,
+                check_same_thread=False,
+                uri=read_only is not None,
+            )
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise ConfigError(f"cannot open the store {path}: {error}") from error
+        try:
+            if read_only is None:
+                self._prepare()
+            elif self._version() != FORMAT:
+                raise sqlite3.DatabaseError("it has an older format, and may not be written")
+        except BaseException as error:
+            self._db.close()
+            if not isinstance(error, sqlite3.DatabaseError | OSError | ConfigError):
+                raise
+            raise ConfigError(f"cannot open the store {path}: {error.__cause__ or error}") from error
+        self.ledger = Ledger(self._db)
+        self._wanted: set[str] | None = None
+
+    def _prepare(self) -> None:
+        """Make the file ready to be written by several processes, with the tables of this format."""
+        write_ahead(self._db, _WAIT)
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._create()
+
+    def _version(self) -> int:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    @classmethod
+    @contextmanager
+    def reading(cls, path: Path) -> Iterator[Self]:
+        """The store at `path`, to be looked at, also where nothing can be written."""
+        with ExitStack() as kept:
+            store = cls._looked_at(path, kept)
+            kept.callback(store.close)
+            yield store
+
+    @classmethod
+    def _looked_at(cls, path: Path, kept: ExitStack) -> Self:
+        """Opened as usual; else for reading alone; else a copy, which `kept` removes.
+
+        SQLite writes where it reads a log without its index, and we do to bring old tables up to date.
+        """
+        log = path.with_name(f"{path.name}-wal")
+        try:
+            return cls(path)
+        except ConfigError as error:
+            refused = error
+        try:
+            unlogged = "&immutable=1" if not log.exists() or not log.stat().st_size else ""
+            return cls(path, f"{path.resolve().as_uri()}?mode=ro{unlogged}")
+        except (ConfigError, OSError):
+            pass
+        try:
+            folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="divcon-")))
+            for file in filter(Path.exists, (path, log)):
+                shutil.copyfile(file, folder / file.name)
+            return cls(folder / path.name)
+        except (ConfigError, OSError):
+            raise refused from None
+
+    @contextmanager
+    def watching(self) -> Iterator[set[str]]:
+        """The key of every sample that is looked for within, whether or not it is here yet."""
+        wanted: set[str] = set()
+        self._wanted = wanted
+        try:
+            yield wanted
+        finally:
+            self._wanted = None
+
+    def _create(self) -> None:
+        with self._transaction():  # another process may be creating it too
+            version = self._version()
+            if version == FORMAT:
+                return
+            empty = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if version not in _UPGRADES or (version == 0 and not empty):
+                raise sqlite3.DatabaseError(f"it has format {version}, this divcon writes format {FORMAT}")
+            for statement in _UPGRADES[version].split(";\n"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version={FORMAT}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __len__(self) -> int:
+        count: int = self._db.execute("SELECT count(*) FROM sample").fetchone()[0]
+        return count
+
+    def get(self, keys: Sequence[str]) -> dict[str, Completion]:
+        """The samples that are here, by key."""
+        if self._wanted is not None:
+            self._wanted.update(keys)
+        found: dict[str, Completion] = {}
+        for some in _portions(keys):
+            rows = self._db.execute(
+                "SELECT key, text, finish, prompt_tokens, completion_tokens, cached_tokens, seconds, reasoning_tokens, "
+                f"logprobs, certainty FROM sample WHERE key IN ({','.join('?' * len(some))})",
+                some,
+            )
+            for key, text, finish, *usage, listed, certainty in rows:
+                logprobs = tuple(json.loads(listed)) if listed else None
+                found[key] = Completion(text, finish, Usage(*usage), logprobs, certainty)
+        return found
+
+    def begin(self, draws: Sequence[Draw], model: str = "") -> list[int]:
+        """Write down that these draws are about to be generated; the attempts' ids, in order."""
+        with self._transaction():
+            return self.ledger.begin([draw.key for draw in draws], model, None)
+
+    def reserve(
+        self,
+        draws: Sequence[Draw],
+        model: str,
+        lease: Lease,
+        quote: Quote | None = None,
+        budget: float | None = None,
+        token: str | None = None,
+    ) -> Reserved:
+        """Write down that these draws are about to be bought, but for those that somebody else has, or is buying.
+
+        `quote` is what each may cost, `budget` what all attempts in the store may cost together. Raises BudgetError
+        when that might be passed; nothing is written then. `token` says that they will be sent as a batch.
+        """
+        keys = [draw.key for draw in draws]
+        with self._transaction():
+            stored = [key for some in _portions(keys) for key, *_ in self._stored(some)]
+            wanted = list(dict.fromkeys(key for key in keys if key not in set(stored)))
+            busy = self.ledger.claim(wanted, lease)
+            free = [key for key in wanted if key not in set(busy)]
+            if quote and budget is not None and free:
+                self.ledger.afford(quote.dollars * len(free), budget)
+            attempts = dict(zip(free, self.ledger.begin(free, model, quote), strict=True))
+            if token and attempts:
+                requests = self._requests([draw for draw in draws if draw.key in attempts])
+                self.ledger.open_batch(token, model, attempts, requests)
+            return Reserved(attempts, stored, busy)
+
+    def batches(self, model: str) -> list[Batch]:
+        """The batches of a model that have not been collected."""
+        return self.ledger.batches(model)
+
+    def name_batch(self, token: str, number: str) -> None:
+        """Write down the server's number of a batch."""
+        with self._transaction():
+            self.ledger.name_batch(token, number)
+
+    def batch_draws(self, batch: Batch) -> dict[str, Draw]:
+        """What a batch asked for, by key, as far as it is kept: the messages and the sampling."""
+        bodies = "SELECT id, body FROM request WHERE id IN (SELECT value FROM json_each(?))"
+        rows = self._db.execute(bodies, (json.dumps(list(set(batch.requests.values()))),))
+        found = {number: _request(body) for number, body in rows}
+        return {key: Draw(found[number], 0, key) for key, number in batch.requests.items() if number in found}
+
+    def close_batch(
+        self, batch: Batch, got: Sequence[tuple[Draw, Completion]], charges: Mapping[str, Charge], outcome: str
+    ) -> None:
+        """Keep what a batch brought, close all its attempts and give up their leases, all or nothing.
+
+        `charges` are by key, `outcome` is that of attempts that brought nothing. A batch that another process has
+        closed meanwhile stays as it is.
+        """
+        stored = {draw.key for draw, _ in got}
+        with self._transaction():
+            if not self.ledger.close_batch(batch.token):
+                return
+            for draw, completion in got:
+                self._keep(draw, completion)
+            for ended, keys in (("stored", stored), (outcome, batch.attempts.keys() - stored)):
+                self.ledger.close([batch.attempts[key] for key in keys], ended, [charges[key] for key in keys])
+            self.ledger.release(list(batch.attempts))
+
+    def settle(
+        self,
+        attempts: Sequence[int],
+        finished: Sequence[tuple[Draw, Completion]],
+        dollars: Sequence[float | None] | None = None,
+        worst: float = 0.0,
+    ) -> None:
+        """Keep what came back, close its attempts and give up its leases, all or nothing.
+
+        `dollars` is what each attempt cost; None where nobody knows, and then `worst` is what each may have cost,
+        should that be more than was reserved.
+        """
+        with self._transaction():
+            for draw, completion in finished:
+                self._keep(draw, completion)
+            self.ledger.close(attempts, "stored", _charges(attempts, dollars, worst))
+            self.ledger.release([draw.key for draw, _ in finished])
+
+    def fail(
+        self,
+        attempts: Sequence[int],
+        outcome: str,
+        dollars: Sequence[float | None] | None = None,
+        keys: Sequence[str] = (),
+        worst: float = 0.0,
+    ) -> None:
+        """Close attempts that brought nothing, and say why; `keys` are given up for others to buy.
+
+        `dollars` and `worst` are as in `settle`.
+        """
+        with self._transaction():
+            self.ledger.close(attempts, outcome, _charges(attempts, dollars, worst))
+            self.ledger.release(keys)
+
+    def unsettled(self) -> int:
+        """How many attempts have an unknown outcome."""
+        return self.ledger.unsettled()
+
+    def spend(self) -> Spend:
+        """The dollars of all attempts."""
+        return self.ledger.spend()
+
+    def verify(self) -> None:
+        """Raise ConfigError when the file is damaged."""
+        try:
+            (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        if found != "ok":
+            raise ConfigError(f"the store {self._path} is damaged ({found}); restore it, or move it away to begin anew")
+
+    def checked(self, keys: Sequence[str]) -> dict[str, bool | None]:
+        """The comparisons of answers that are here, by key; None is one that hit its limit."""
+        found: dict[str, bool | None] = {}
+        for some in _portions(keys):
+            rows = self._db.execute(f"SELECT key, same FROM checked WHERE key IN ({','.join('?' * len(some))})", some)
+            found |= {key: None if same is None else bool(same) for key, same in rows}
+        return found
+
+    def keep_checked(self, found: Mapping[str, bool | None]) -> None:
+        """Keep comparisons of answers."""
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO checked VALUES (?, ?)", found.items())
+
+    def scores(self, keys: Sequence[str]) -> dict[str, Scored]:
+        """The rankers' scores that are here, by key."""
+        found: dict[str, Scored] = {}
+        for some in _portions(keys):
+            marks = ",".join("?" * len(some))
+            rows = self._db.execute(f"SELECT key, score, tokens, seconds FROM score WHERE key IN ({marks})", some)
+            found |= {key: Scored(score, Usage(tokens, seconds=seconds)) for key, score, tokens, seconds in rows}
+        return found
+
+    def keep_scores(self, found: Mapping[str, Scored]) -> None:
+        """Keep rankers' scores."""
+        rows = [(key, of.score, of.usage.prompt_tokens, of.usage.seconds) for key, of in found.items()]
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO score VALUES (?, ?, ?, ?)", rows)
+
+    def _requests(self, draws: Sequence[Draw]) -> dict[str, int]:
+        """The numbers of what is asked for, by key; what is new is written down."""
+        numbers: dict[Request, int] = {}
+        for request in dict.fromkeys(draw.request for draw in draws):
+            body = _body(request)
+            self._db.execute("INSERT OR IGNORE INTO request (body) VALUES (?)", (body,))
+            (numbers[request],) = self._db.execute("SELECT id FROM request WHERE body = ?", (body,)).fetchone()
+        return {draw.key: numbers[draw.request] for draw in draws}
+
+    def _keep(self, draw: Draw, completion: Completion) -> None:
+        body = _body(draw.request)
+        self._db.execute("INSERT OR IGNORE INTO request (body) VALUES (?)", (body,))
+        usage = completion.usage
+        self._db.execute(
+            "INSERT OR IGNORE INTO sample SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM request WHERE body = ?",
+            (
+                draw.key,
+                completion.text,
+                completion.finish,
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                usage.cached_tokens,
+                usage.seconds,
+                json.dumps(completion.logprobs) if completion.logprobs is not None else None,
+                usage.reasoning_tokens,
+                completion.certainty,
+                body,
+            ),
+        )
+
+    def _stored(self, keys: Sequence[str]) -> list[tuple[str]]:
+        marks = ",".join("?" * len(keys))
+        return self._db.execute(f"SELECT key FROM sample WHERE key IN ({marks})", keys).fetchall()
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._db, self._path)
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK when the block raises."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path | str) -> None:
+        self._db = db
+        self._path = path
+
+    def __enter__(self) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            raise self._refusal(error) from error
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._db.execute("COMMIT")
+            elif self._db.in_transaction:  # a full disk may have ended it already
+                self._db.execute("ROLLBACK")
+        except sqlite3.DatabaseError as failed:
+            raise self._refusal(failed) from failed
+        if isinstance(error, sqlite3.DatabaseError):
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: sqlite3.DatabaseError) -> ConfigError:
+        return ConfigError(f"cannot write to the store {self._path}: {error}; what it holds is kept")
+
+
+def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + _KEYS_A_QUERY] for start in range(0, len(keys), _KEYS_A_QUERY))
+
+
+def _charges(attempts: Sequence[int], dollars: Sequence[float | None] | None, worst: float) -> list[Charge]:
+    return [Charge(cost, worst if cost is None else 0.0) for cost in dollars or [None] * len(attempts)]
+
+
+def _body(request: Request) -> str:
+    sampling = request.sampling
+    return json.dumps(
+        {
+            "messages": [{"role": role, "content": content} for role, content in request.messages],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "stop": list(sampling.stop),
+        },
+        ensure_ascii=False,
+    )
+
+
+def _request(body: str) -> Request:
+    """The request of a body, without its template and whether log-probabilities were asked for."""
+    found = json.loads(body)
+    messages = tuple(Message(message["role"], message["content"]) for message in found["messages"])
+    stop = tuple(found["stop"])
+    return Request(messages, Sampling(found["temperature"], found["top_p"], found["max_tokens"], stop))

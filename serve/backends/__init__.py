@@ -1,0 +1,1 @@
+"""Who answers: the upstream, a local model, a decomposer, a ranker."""

@@ -1,0 +1,251 @@
+"""A model of one's own behind chat-completions bodies: many requests at once, as whole answers or as streams."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...core.errors import ConfigError
+from ...lm.engine import Engine, Heard, Speaker
+from ...lm.local.chat_template import encode, without_system
+from ...lm.local.model_dir import Here, Local
+from ...lm.local.streaming import UNHEARD
+from ...lm.store.store import Store
+from ...lm.types import Completion, Draw, Message, Sampling, Usage, shared_prompt, with_suffix
+from ..pipeline.errors import Refused
+from .batcher import Batcher, OnBatch, unmeasured
+from .local_request import Asked, read
+
+_HELLO = Asked((Message("user", "?"),), Sampling(max_tokens=1), 1, logprobs=False, seed=0)
+
+
+class _Row(NamedTuple):
+    """A sample to be generated, and who listens to it."""
+
+    draw: Draw
+    heard: Heard
+
+
+class LocalModel:
+    """Answers chat-completions bodies with an engine on this machine; to be used from one event loop.
+
+    An engine that can be heard streams as it writes, and what nobody waits for any more is not written to its end.
+    Other engines answer in one piece. The tokens in an answer's `logprobs` have no text: nobody keeps it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        adapter: Path | None,
+        name: str,
+        *,
+        most: int,
+        waiting: int,
+        suffix: str = "",
+        on_batch: OnBatch = unmeasured,
+    ) -> None:
+        """`suffix` is a sentence that the model was taught to be asked with.
+
+        `most` samples are generated together, and `waiting` wait at most; more are refused.
+        Only `lm.transformers` lets several of these share one engine.
+        """
+        self.name = name
+        self._engine = engine
+        self._adapter = adapter
+        self._suffix = suffix
+        self._places = most + waiting
+        self._batcher = Batcher(self._generate, most, waiting, on_batch)
+
+    @property
+    def queued(self) -> int:
+        """Samples that wait."""
+        return self._batcher.queued
+
+    async def warm(self) -> None:
+        """Load the model, and let it write one token."""
+        here = _Listener()
+        await self._batcher.put([_Row(draw, here.heard) for draw in _HELLO.draws()])
+
+    async def close(self) -> None:
+        """Finish what is being generated, and fail what waits."""
+        await self._batcher.close()
+
+    async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A `chat.completion`. Raises Refused for what cannot be answered."""
+        asked = await self._asked(body)
+        listener = _Listener()
+        try:
+            made = await self._batcher.put([_Row(draw, listener.heard) for draw in asked.draws()])
+        finally:
+            listener.gone = True
+        choices = [
+            {
+                "index": i,
+                "message": {"role": "assistant", "content": one.text, "refusal": None},
+                "logprobs": tokens_of(one),
+                "finish_reason": one.finish,
+            }
+            for i, one in enumerate(made)
+        ]
+        return {**self._head("chat.completion"), "choices": choices, "usage": _usage(made)}
+
+    async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """The chunks of a `chat.completion`, the last of them `usage` without choices.
+
+        What `complete` raises is raised before the first chunk, except for what befalls the model later. Closed early,
+        it stops the generation.
+        """
+        asked = await self._asked(body)
+        listener = _Streaming(asked.n)
+        answer = self._batcher.put([_Row(draw, listener.heard) for draw in asked.draws()])
+        answer.add_done_callback(listener.end)
+        head = self._head("chat.completion.chunk")
+        try:
+            for i in range(asked.n):
+                yield {**head, "choices": [_change(i, {"role": "assistant", "content": "", "refusal": None})]}
+            while not listener.over:
+                for i, piece in await listener.news():
+                    yield {**head, "choices": [_change(i, {"content": piece})]}
+            made = await answer
+            for i, one in enumerate(made):
+                if piece := one.text[listener.told[i] :]:
+                    yield {**head, "choices": [_change(i, {"content": piece})]}
+                yield {**head, "choices": [_change(i, {}) | {"logprobs": tokens_of(one), "finish_reason": one.finish}]}
+            yield {**head, "choices": [], "usage": _usage(made)}
+        finally:
+            listener.gone = True
+            answer.cancel()
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "object": kind,
+            "created": int(time.time()),
+            "model": self.name,
+        }
+
+    async def _asked(self, body: Mapping[str, Any]) -> Asked:
+        asked = read(body)
+        if self._suffix:
+            asked = asked._replace(messages=with_suffix(asked.messages, self._suffix))
+        if asked.n > self._places:
+            raise Refused(400, f"n must be at most {self._places} here", param="n")
+        return await asyncio.to_thread(self._fitted, asked)
+
+    def _fitted(self, asked: Asked) -> Asked:
+        """As the model can read it, and with no more to write than there is room for."""
+        if not isinstance(self._engine, Here):
+            return asked
+        local = self._engine.local
+        if not local.takes_system:
+            asked = asked._replace(messages=without_system(asked.messages))
+        prompt = _length(local, asked.messages)
+        if local.context is None:
+            return asked
+        if prompt >= local.context:
+            raise Refused(
+                400,
+                f"this model's context is {local.context} tokens, and the messages have {prompt}",
+                code="context_length_exceeded",
+                param="messages",
+            )
+        limit = min(asked.sampling.max_tokens, local.context - prompt)
+        return asked._replace(sampling=replace(asked.sampling, max_tokens=limit))
+
+    def _generate(self, rows: list[_Row]) -> list[Completion]:
+        listeners = {row.draw.key: row.heard for row in rows}
+        draws = [row.draw for row in rows]
+        if isinstance(self._engine, Speaker):
+            return self._engine.speak(draws, self._adapter, lambda draw, text: listeners[draw.key](draw, text))
+        wanted = [row.draw for row in rows if row.heard(row.draw, "")]
+        made = {draw.key: Completion("", UNHEARD, Usage()) for draw in draws}
+        with Store() as scratch:
+            for finished in self._engine.generate(wanted, {draw.key for draw in wanted}, scratch, self._adapter):
+                made |= {draw.key: completion for draw, completion in finished}
+        return [made[draw.key] for draw in draws]
+
+
+class _Listener:
+    """Waits for whole answers."""
+
+    def __init__(self) -> None:
+        self.gone = False
+
+    def heard(self, draw: Draw, text: str) -> bool:
+        return not self.gone
+
+
+class _Streaming(_Listener):
+    """Hands what is heard in the generating thread to the event loop: always the latest text, however slow it reads."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._texts = [""] * n
+        self.over = False
+        self.told = [0] * n
+        """By sample, how many characters of it were given out."""
+
+    def heard(self, draw: Draw, text: str) -> bool:
+        if text != self._texts[draw.index] and not self.gone:
+            self._texts[draw.index] = text
+            with suppress(RuntimeError):  # a loop that is closed has nobody in it
+                self._loop.call_soon_threadsafe(self._news.set)
+        return not self.gone
+
+    def end(self, answer: asyncio.Future[list[Completion]]) -> None:
+        """Nothing will be heard any more."""
+        if not answer.cancelled():
+            answer.exception()  # taken note of, should nobody come to ask
+        self.over = True
+        self._news.set()
+
+    async def news(self) -> list[tuple[int, str]]:
+        """Wait for something new, or for the end; what is new, by sample."""
+        await self._news.wait()
+        self._news.clear()
+        pieces = [(i, text[told:]) for i, (text, told) in enumerate(zip(self._texts, self.told, strict=True))]
+        self.told = [told + len(piece) for told, (_, piece) in zip(self.told, pieces, strict=True)]
+        return [(i, piece) for i, piece in pieces if piece]
+
+
+def _length(local: Local, messages: Sequence[Message]) -> int:
+    """Tokens of a prompt."""
+    tokenizer = local.tokenizer
+    try:
+        return len(encode(tokenizer, messages))
+    except ConfigError as error:
+        why = error.__cause__ or error  # without the model's path, which is no client's business
+        raise Refused(400, f"this model's chat template refuses the messages: {why}", param="messages") from error
+
+
+def _change(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+
+
+def tokens_of(completion: Completion) -> dict[str, Any] | None:
+    """What is known of a completion's tokens: their log-probabilities. Their texts are left empty."""
+    if completion.logprobs is None:
+        return None
+    content: list[dict[str, Any]] = [
+        {"token": "", "logprob": one, "bytes": None, "top_logprobs": []} for one in completion.logprobs
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _usage(made: Sequence[Completion]) -> dict[str, float]:
+    """The prompt once, and all completions; and their seconds of this machine, which a price may be for."""
+    total = shared_prompt([one.usage for one in made])
+    return {
+        "prompt_tokens": total.prompt_tokens,
+        "completion_tokens": total.completion_tokens,
+        "total_tokens": total.prompt_tokens + total.completion_tokens,
+        "seconds": total.seconds,
+    }

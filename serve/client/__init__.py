@@ -1,0 +1,1 @@
+"""A distilled decomposer in front of an API LLM, in Python."""

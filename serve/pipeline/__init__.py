@@ -1,0 +1,1 @@
+"""A request from its text to a reply, without I/O: steps that others carry out."""

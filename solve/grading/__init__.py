@@ -1,0 +1,1 @@
+"""Whether an answer is right: reading it out of a text, and comparing it with the gold one."""

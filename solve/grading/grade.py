@@ -1,0 +1,162 @@
+"""Whether an answer is the gold answer, and which of several answers are one."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal
+
+from ...core.errors import ConfigError
+from ...tasks.question import GraderName, Question
+from . import drop_spans, latex, math_string, words
+from .equivalence import equal, plainly
+from .extract import NUMBER
+from .limits import refused
+from .numbers import canonical
+from .sympy_pool import Pair
+
+Verdict = Literal["right", "wrong", "unreadable", "timed out"]
+"""`unreadable`: there is no answer, or none that a grader should be asked to read. `timed out`: the check of an answer
+against the gold one passed its limit of time or size."""
+
+Class = int | None
+"""Which of a question's answers are one: the place of the answer that stands for them; None for an unreadable one."""
+
+
+@dataclass(frozen=True)
+class Grader:
+    """A rule for when two answers are one: in verdicts, and in votes."""
+
+    spell: Callable[[str], str]
+    """One spelling for answers that are plainly equal; empty for one that says nothing in terms of the rule."""
+    check: Callable[[Sequence[Pair]], list[bool | None]] | None = None
+    """Whether answers of different spellings are equal all the same, pair by pair; None is past its limit. Absent
+    where different spellings are different answers."""
+    seek: re.Pattern[str] | None = NUMBER
+    """What an answer looks like in a text that does not mark it; None where only a marked answer can be told."""
+
+    def spelling(self, answer: str | None) -> str:
+        """Empty for no answer, and for a text that is no answer to anything."""
+        return "" if answer is None or refused(answer) else self.spell(answer)
+
+    def __call__(self, answer: str | None, gold: str) -> Verdict:
+        """The verdict of one answer."""
+        return self.verdicts([(answer, (gold,))])[0]
+
+    def verdicts(self, asked: Sequence[tuple[str | None, Sequence[str]]]) -> list[Verdict]:
+        """The verdict of each answer, given the gold answers any of which makes it right."""
+        compared = [(i, answer, gold) for i, (answer, golds) in enumerate(asked) if answer for gold in golds]
+        found: dict[int, list[bool | None]] = {}
+        same = self.same([(answer, gold) for _, answer, gold in compared])
+        for (i, _, _), is_same in zip(compared, same, strict=True):
+            found.setdefault(i, []).append(is_same)
+        return [
+            _verdict(found.get(i, [])) if self.spelling(answer) else "unreadable" for i, (answer, _) in enumerate(asked)
+        ]
+
+    def same(self, pairs: Sequence[Pair]) -> list[bool | None]:
+        """Whether the two answers of each pair are one; None where the check hit its limit. Symmetric."""
+        spelled = [(self.spelling(one), self.spelling(other)) for one, other in pairs]
+        found: list[bool | None] = [bool(one) and one == other for one, other in spelled]
+        if self.check:
+            differ = [i for i, (one, other) in enumerate(spelled) if one and other and one != other]
+            for i, same in zip(differ, self.check([pairs[i] for i in differ]), strict=True):
+                found[i] = same
+        return found
+
+
+def _verdict(compared: Sequence[bool | None]) -> Verdict:
+    """Right when any gold answer is matched; an open comparison leaves it open."""
+    return "right" if True in compared else "timed out" if None in compared else "wrong"
+
+
+MATH = Grader(latex.tidy, equal)
+"""Mathematics by what it means."""
+
+PLAIN_MATH = replace(MATH, check=plainly)
+"""Mathematics by what it plainly means: for votes that nobody may hold up by an answer made for it."""
+
+GRADERS: dict[GraderName, Grader] = {
+    "math": MATH,
+    "number": Grader(canonical),
+    "hendrycks": Grader(math_string.tidy),
+    "choice": Grader(words.choice, seek=re.compile(r"\([A-E]\)")),
+    "yes-no": Grader(words.yes_no, seek=words.SAID),
+    "phrase": Grader(words.phrase, seek=None),
+    "drop": Grader(drop_spans.spans, drop_spans.listed, seek=None),
+}
+
+
+def grade(asked: Iterable[tuple[str | None, Question]]) -> list[Verdict]:
+    """The verdict of each answer. All are graded together, because checks that take long run side by side.
+
+    Where a gold answer says nothing in terms of its grader, nobody can tell, and the answers are unreadable. Raises
+    ConfigError when that is so of every question of a grader: it is the wrong one.
+    """
+    asked = list(asked)
+    verdicts: dict[int, Verdict] = dict.fromkeys(range(len(asked)), "unreadable")
+    for name, grader in GRADERS.items():
+        of_grader = [i for i, (_, question) in enumerate(asked) if question.grader == name]
+        at = [i for i in of_grader if grader.spelling(asked[i][1].answer)]
+        if of_grader and not at:
+            gold = asked[of_grader[0]][1]
+            raise ConfigError(f"no gold answer says anything to grader {name!r}: that of {gold.id} is {gold.answer!r}")
+        golds = [(asked[i][0], (asked[i][1].answer, *asked[i][1].aliases)) for i in at]
+        verdicts |= zip(at, grader.verdicts(golds), strict=True)
+    return [verdicts[i] for i in range(len(asked))]
+
+
+def classify(samples: Sequence[Sequence[str | None]], graders: Sequence[Grader]) -> list[list[Class]]:
+    """For each question's answers, which of them are one.
+
+    Each class is the answers that equal the one which stands for it, the most frequent first. Equality is not quite
+    transitive (`5%` is both 5 and 0.05), so answers that only have a third in common do not vote together.
+    """
+    as_written = [_written(answers, grader) for answers, grader in zip(samples, graders, strict=True)]
+    same = _compared([list(written) for written in as_written], graders)
+    classed = [_classes(written, pairs) for written, pairs in zip(as_written, same, strict=True)]
+    return [
+        [of.get(answer or "") if answer else None for answer in answers]
+        for of, answers in zip(classed, samples, strict=True)
+    ]
+
+
+def _written(answers: Sequence[str | None], grader: Grader) -> dict[str, int]:
+    """The readable answers as they are written, the most frequent first, and where each is first seen.
+
+    Answers of one frequency stand in the order of their letters, so that the order of samples does not matter.
+    """
+    counts = Counter(answer for answer in answers if answer and grader.spelling(answer))
+    ordered = sorted(counts, key=lambda answer: (-counts[answer], answer))
+    return {answer: answers.index(answer) for answer in ordered}
+
+
+def _compared(questions: Sequence[Sequence[str]], graders: Sequence[Grader]) -> list[set[Pair]]:
+    """The pairs of each question's answers that are one, compared together."""
+    found: list[set[Pair]] = [set() for _ in questions]
+    for grader in {id(grader): grader for grader in graders}.values():
+        pairs = [
+            (i, pair)
+            for i, written in enumerate(questions)
+            if graders[i] is grader
+            for pair in combinations(written, 2)
+        ]
+        for (i, pair), same in zip(pairs, grader.same([pair for _, pair in pairs]), strict=True):
+            if same:
+                found[i] |= {pair, pair[::-1]}
+    return found
+
+
+def _classes(written: Mapping[str, int], same: set[Pair]) -> dict[str, int]:
+    """The class of each answer as it is written: where the one that stands for it is first seen."""
+    standing: list[str] = []
+    found: dict[str, int] = {}
+    for answer in written:
+        leader = next((other for other in standing if (other, answer) in same), None)
+        if leader is None:
+            standing.append(leader := answer)
+        found[answer] = written[leader]
+    return found

@@ -1,0 +1,173 @@
+"""Several seeds of one study as a level of their own: means of cells, and differences over seeds and questions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import ConfigError
+from ..core.files import replacing
+from ..eval.analysis.compare import cell_of
+from ..eval.analysis.summary import Rows, by_cell, paired, reference, tests
+from ..eval.config import differences, is_operational, stored
+from ..eval.grid import results
+from ..eval.grid.evaluate import Cell
+from ..eval.grid_spec import ALL
+from ..eval.render import escape
+from ..eval.render.table import INCOMPLETE, Table, latex, markdown, points, save
+from ..eval.stats.intervals import Tested, crossed, holm
+
+
+@dataclass(frozen=True)
+class Mean:
+    """One cell on one test, over seeds."""
+
+    cell: Cell
+    test: str
+    questions: int
+    accuracy: float
+    lowest: float
+    """Of the seeds' accuracies."""
+    highest: float
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One study under several seeds."""
+
+    seeds: tuple[int, ...]
+    means: tuple[Mean, ...]
+    beside: dict[Cell, Tested]
+    """On all questions less the reference of the same vote, for other seeds and questions; p is Holm's over the cells
+    of the vote. A reference has none."""
+    references: tuple[Cell, ...]
+    """Of each vote."""
+    left_out: tuple[Cell, ...]
+    """Cells that not every run has; a vote whose slope is learned is called differently under each seed."""
+
+    def __str__(self) -> str:
+        return f"{markdown(self.table())}\n{escape.markdown(self.note())}"
+
+    def table(self) -> Table:
+        """A row a cell: means over seeds with the lowest and the highest, and the difference to the reference."""
+        asked = dict.fromkeys(mean.test for mean in self.means)
+        n = {test: max(mean.questions for mean in self.means if mean.test == test) for test in asked}
+        header = ["decomposer", "solver", "vote", *(f"{test} (n={n[test]})" for test in asked)]
+        rows = []
+        for cell in dict.fromkeys(mean.cell for mean in self.means):
+            of_cell = {mean.test: mean for mean in self.means if mean.cell == cell}
+            beside = self.beside.get(cell)
+            star = "*" if beside and beside.p < 0.05 else ""
+            shown = [_spread(of_cell.get(test), n[test]) for test in asked]
+            shown.append(points(beside.estimate) + star if beside else "reference" * (cell in self.references))
+            rows.append([*cell, *shown])
+        return [*header, "beside the reference (points)"], rows
+
+    def records(self) -> tuple[list[str], list[list[object]]]:
+        """The same as numbers, unrounded: a row a cell and test."""
+        header = ["decomposer", "solver", "vote", "test", "questions", "seeds", "accuracy", "lowest", "highest"]
+        rows: list[list[object]] = []
+        first = self.means[0].test
+        for mean in self.means:
+            beside = self.beside.get(mean.cell) if mean.test == first else None
+            tested = [*beside.estimate, beside.p] if beside else [None] * 4
+            own = [mean.questions, len(self.seeds), mean.accuracy, mean.lowest, mean.highest]
+            rows.append([*mean.cell, mean.test, *own, *tested])
+        return [*header, "beside", "beside_low", "beside_high", "p_holm"], rows
+
+    def note(self) -> str:
+        """What stands in the table."""
+        missing = ", ".join(cell.label for cell in self.left_out)
+        held = ", ".join(cell.label for cell in self.references)
+        return (
+            f"Means over the seeds {', '.join(map(str, self.seeds))} in per cent, with the lowest and the highest. A "
+            "seed redraws the training order, the adapters' initial values and the samples. Differences to the "
+            f"reference of the same vote ({held}), on the questions that both were asked, have 95 % intervals over "
+            "seeds and questions, which are crossed; * marks those below 5 % after Holm's adjustment over the cells of "
+            "the vote. "
+            f"{INCOMPLETE} not every question was asked."
+            + (f" Not in every run, and left out: {missing}." if missing else "")
+        )
+
+    def save(self, stem: Path) -> None:
+        """As STEM.md, STEM.tex, STEM.csv and STEM.parquet."""
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        printed = latex(self.table(), "Accuracy over seeds.", note=self.note())
+        with replacing(*(Path(f"{stem}{kind}") for kind in (".md", ".tex", ".csv", ".parquet"))) as parts:
+            parts[0].write_text(f"{self}\n", encoding="utf-8")
+            parts[1].write_text(printed, encoding="utf-8")
+            save(self.records(), *parts[2:])
+
+
+def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
+    """Runs of one study that differ in their seed alone.
+
+    `beside` is a cell, `decomposer:solver:vote`, to hold the others of its vote against. Raises ConfigError where the
+    runs differ otherwise, share a seed or were asked different questions, and for a cell that they do not all have.
+    """
+    seeds = _seeds(runs)
+    results_of = [by_cell(results.read(run / "results.parquet")) for run in runs]
+    cells = [cell for cell in results_of[0] if all(cell in of for of in results_of)]
+    for cell in cells:
+        if len({frozenset(_asked(of[cell])) for of in results_of}) > 1:
+            raise ConfigError(f"the runs were asked different questions in {cell.label}, and have no common mean")
+    every = list(dict.fromkeys(cell for of in results_of for cell in of))
+    asked = tests([row for cell in cells for row in results_of[0][cell]])
+    means = [mean for cell in cells for test in asked if (mean := _mean(cell, test, [of[cell] for of in results_of]))]
+    held = cell_of(beside, cells) if beside else None
+    tested: dict[Cell, Tested] = {}
+    references = []
+    for vote in dict.fromkeys(cell.vote for cell in cells):
+        of_vote = [cell for cell in cells if cell.vote == vote]
+        usual = reference({cell: results_of[0][cell] for cell in of_vote})
+        references.append(held if held in of_vote and held else usual)
+        tested |= _beside(of_vote, references[-1], results_of)
+    return Seeds(seeds, tuple(means), tested, tuple(references), tuple(c for c in every if c not in cells))
+
+
+_MAY_DIFFER = ("seed", "grid.stops", "grid.reader")
+"""What says nothing about the samples."""
+
+
+def _seeds(runs: Sequence[Path]) -> tuple[int, ...]:
+    if len(runs) < 2:
+        raise ConfigError("seeds are compared between two runs at least")
+    studies = [stored(run) for run in runs]
+    for run, study in zip(runs[1:], studies[1:], strict=True):
+        if unlike := [k for k in differences(studies[0], study) if k not in _MAY_DIFFER and not is_operational(k)]:
+            raise ConfigError(f"{runs[0]} and {run} differ in more than their seed: {', '.join(unlike)}")
+    seeds = tuple(study.seed for study in studies)
+    if twice := [seed for i, seed in enumerate(seeds) if seed in seeds[:i]]:
+        raise ConfigError(f"two of these runs have the seed {twice[0]}")
+    return seeds
+
+
+def _asked(rows: Rows) -> list[tuple[str, str]]:
+    return [(row["test"], row["id"]) for row in rows]
+
+
+def _mean(cell: Cell, test: str, by_seed: Sequence[Rows]) -> Mean | None:
+    credits = [[float(row["credit"]) for row in rows if test in (ALL, row["test"])] for rows in by_seed]
+    if not credits[0]:
+        return None
+    each = [sum(of) / len(of) for of in credits]
+    return Mean(cell, test, len(credits[0]), sum(each) / len(each), min(each), max(each))
+
+
+def _beside(cells: Sequence[Cell], held: Cell, results_of: Sequence[Mapping[Cell, Rows]]) -> dict[Cell, Tested]:
+    """The cells of one vote against its reference, on the questions that both were asked."""
+    tested: dict[Cell, Tested] = {}
+    for cell in cells:
+        pairs = [paired(of[cell], of[held]) for of in results_of]
+        if cell != held and pairs[0][0]:
+            tested[cell] = crossed([[x - y for x, y in zip(a, b, strict=True)] for a, b in pairs])
+    adjusted = holm([one.p for one in tested.values()])
+    return {cell: Tested(one.estimate, p) for (cell, one), p in zip(tested.items(), adjusted, strict=True)}
+
+
+def _spread(mean: Mean | None, asked: int) -> str:
+    if mean is None:
+        return "not asked"
+    value, low, high = (100 * part for part in (mean.accuracy, mean.lowest, mean.highest))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]" + (f" {INCOMPLETE}" if mean.questions < asked else "")

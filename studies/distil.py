@@ -1,0 +1,278 @@
+"""A run's students: distilled from its traces, by a method, into a directory with a card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..core.errors import ConfigError
+from ..distill import student
+from ..distill.ranker.held_out import HELD_OUT
+from ..distill.recipes import DecomposerRecipe, RankerRecipe, Reader, SolverRecipe, Training
+from ..distill.traces import trace
+from ..distill.traces.collect import collect, operations, solved_by, spent
+from ..distill.traces.source import TracesSource
+from ..distill.traces.trace import Trace
+from ..distill.training.distributed import is_first, processes
+from ..lm.cost.flops import Footprint, total
+from ..lm.local.weights import model_directory, weights_hash
+from ..lm.model import Model
+from ..lm.settings import TransformersSettings
+from ..solve.grading.grade import GRADERS, classify
+from ..solve.voting.rules import learn
+from .context import StudyContext, check_methods
+
+if TYPE_CHECKING:
+    from ..distill.data.groups import Labelled, Material
+    from ..distill.ranker.train import Ranked
+
+
+def teach(
+    context: StudyContext, role: student.Role, recipe: Training, directory: Path, seed: int, scratch: Path | None = None
+) -> dict[str, Any]:
+    """A student, distilled unless it is there; what its card says.
+
+    `scratch` is kept, for other methods that begin alike; without one the stages are thrown away when all are done.
+    """
+    if (facts := student.read(directory)) is not None:
+        context.check(directory, facts)
+        return facts
+    from ..distill.methods import Course, distil
+    from ..distill.training.telemetry import check_trackers, in_words
+
+    if processes() > 1 and not trace.exist(context.directory / "traces" / "traces.jsonl"):
+        raise ConfigError("several processes train together, but one collects: divcon collect first")
+    check_methods([recipe.method])
+    check_trackers(recipe.report_to)  # before anything is bought
+    base = model_directory(context.study.student.path)
+    collected = context.collect()
+    material = _material(context, recipe, collected)
+    kept = scratch is not None
+    scratch = scratch or context.directory / "checkpoints" / directory.relative_to(context.directory)
+    scratch.mkdir(parents=True, exist_ok=True)
+    own: list[Own] = []
+    with context.progress.stage(f"distil: {directory.relative_to(context.directory)}") as stage:
+
+        def ask(of: Path) -> tuple[Labelled, ...]:
+            own.append(_own(context, role, recipe, of, collected))
+            return own[-1].replies
+
+        def log(said: dict[str, Any]) -> None:
+            stage.note = in_words(said)
+            context.progress.event("training", student=directory.name, **said)
+
+        course = Course(
+            material,
+            base,
+            recipe,
+            seed=seed,
+            scratch=scratch,
+            own=ask,
+            advance=stage,
+            log=log,
+            board=context.directory / "tensorboard" / scratch.name,
+            device=context.study.student.device,
+        )
+        if not is_first():  # it trains with the others, and writes nothing
+            distil(recipe.method, course, directory)
+            return {}
+        context.remember(stage.name)
+        lesson = _lesson(context, role, recipe, collected, seed)
+        made = student.build(
+            directory,
+            lesson,
+            lambda out: _with(distil(recipe.method, course, out), [said.flops for said in own]),
+        )
+    if not kept:
+        shutil.rmtree(scratch, ignore_errors=True)
+    context.progress.event("distilled", role=role, method=recipe.method, seed=seed, **made["trained"])
+    return made
+
+
+def teach_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
+    """The ranker, trained on the teacher's traces, then on the student's own samples if its recipe has some."""
+    recipe = context.study.distill.ranker
+    base = recipe.backbone.path if isinstance(recipe.backbone, Reader) else ""
+    base_hash = weights_hash(model_directory(base)) if base else ""
+    if (facts := student.read(directory)) is not None:
+        student.check(directory, facts, base_hash)
+        return facts
+    if processes() > 1:
+        raise ConfigError("a ranker is trained by one process: divcon distill ranker, without a launcher")
+    from ..distill.ranker import train as ranking
+    from ..distill.training.telemetry import in_words
+
+    collected = context.collect()
+    own: Sequence[Trace] = ()
+    asked: list[float | None] = []
+    if recipe.own:
+        settings = context.study.collect.model_copy(update={"solutions": recipe.own})
+        solver = context.distilled(context.directory / "solver")
+        own = solved_by(context.solver(solver), collected, settings)
+        asked = [operations(own, Footprint(0), solver.footprint)]
+    scratch = context.directory / "checkpoints" / "ranker"
+    with context.progress.stage("distil: ranker") as stage:
+        context.remember(stage.name)
+
+        def log(said: dict[str, Any]) -> None:
+            stage.note = in_words(said)
+            context.progress.event("training", student="ranker", **said)
+
+        def train(out: Path) -> student.Trained:
+            stages = {"the teacher's traces": collected, "the student's own solutions": own}
+            ranked = ranking.course(
+                {name: ranking.labelled(some) for name, some in stages.items() if some},
+                recipe,
+                out,
+                seed=context.study.seed,
+                scratch=scratch,
+                base_hash=base_hash,
+                advance=stage,
+                log=log,
+                device=context.study.student.device,
+            )
+            _tell_held_out(ranked, out)
+            return _with(ranked.trained, asked)
+
+        made = student.build(directory, _rankers_lesson(context, recipe, collected, base_hash), train)
+    shutil.rmtree(scratch, ignore_errors=True)
+    context.progress.event("distilled", role="ranker", seed=context.study.seed, **made["trained"])
+    return made
+
+
+def _tell_held_out(ranked: Ranked, out: Path) -> None:
+    """What the held-out questions say of a ranker in `out`: its pairs, and which slope of the vote does best there."""
+    from ..distill.ranker import model as ranker
+
+    groups = [one.group for one in ranked.held_out]
+    graders = [GRADERS[group.question.grader] for group in groups]
+    classes = classify([[s.answer for s in group.solutions] for group in groups], graders)
+    facts = {
+        "questions": len(groups),
+        "pair accuracy": ranked.best["accuracy"],
+        "epoch": ranked.best["epoch"],
+        "slope": learn(classes, [one.right for one in ranked.held_out], ranker.load(out).score(groups)),
+    }
+    (out / HELD_OUT).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _rankers_lesson(
+    context: StudyContext, recipe: RankerRecipe, collected: Sequence[Trace], base_hash: str
+) -> student.Lesson:
+    return student.Lesson(
+        role="ranker",
+        base=recipe.backbone.path if isinstance(recipe.backbone, Reader) else "no backbone",
+        base_hash=base_hash,
+        teacher=_teacher(context),
+        data="right and wrong solutions" + (f", then {recipe.own} of the student's own a question" * bool(recipe.own)),
+        prompts={},
+        cost={} if isinstance(context.study.train, TracesSource) else _teaching_cost(collected, context.llm),
+        seed=context.study.seed,
+        recipe=recipe.model_dump(mode="json"),
+    )
+
+
+def explain() -> str:
+    """Every method in a line."""
+    from ..distill.methods import METHODS
+
+    wide = max(map(len, METHODS))
+    return "\n".join(f"{name:<{wide}}  {method.line}" for name, method in METHODS.items())
+
+
+def _material(context: StudyContext, recipe: Training, collected: Sequence[Trace]) -> Material:
+    from ..distill.data.labelled import decomposing, solving
+
+    if isinstance(recipe, SolverRecipe):
+        return solving(collected, context.solver(context.base), recipe)
+    assert isinstance(recipe, DecomposerRecipe)
+    return decomposing(collected, context.decomposer(context.base), recipe)
+
+
+class Own(NamedTuple):
+    """What a student in the making says itself."""
+
+    replies: tuple[Labelled, ...]
+    flops: float | None
+    """Of asking it, and whoever follows it; None where a size is unknown."""
+
+
+def _with(trained: student.Trained, asked: Sequence[float | None]) -> student.Trained:
+    """What a training cost, with the operations of asking on the way."""
+    return replace(trained, flops=total([trained.flops, *asked]))
+
+
+def _own(context: StudyContext, role: student.Role, recipe: Training, of: Path, collected: Sequence[Trace]) -> Own:
+    """What a student in the making says to the training questions itself.
+
+    Its solutions follow the teacher's decompositions; its decompositions are followed by the teacher.
+    """
+    settings = context.study.student
+    # A NAT model is one that vLLM cannot load.
+    engine = TransformersSettings(
+        engine="transformers", path=settings.path, dtype=settings.dtype, device=settings.device
+    ).open()
+    model = Model("own", engine, context.store, context.study.seed, adapter=of)
+    if role == "solver":
+        own = solved_by(context.solver(model), collected, context.study.collect)
+        flops = operations(own, Footprint(0), model.footprint)
+    elif isinstance(context.study.train, TracesSource):
+        raise ConfigError(
+            "a decomposer's own decompositions need a teacher that follows them, and there are traces alone"
+        )
+    else:
+        own = collect(
+            context.train_questions, context.decomposer(model), context.solver(context.llm), context.study.collect
+        )
+        flops = operations(own, model.footprint, context.llm.footprint)
+    return Own(_material(context, recipe.model_copy(update={"method": "own"}), own).replies, flops)
+
+
+def _lesson(
+    context: StudyContext, role: student.Role, recipe: Training, collected: Sequence[Trace], seed: int
+) -> student.Lesson:
+    return student.Lesson(
+        role=role,
+        base=context.study.student.path,
+        base_hash=weights_hash(model_directory(context.study.student.path)),
+        teacher=_teacher(context),
+        data=_data(recipe),
+        prompts=context.prompts(role),
+        cost={} if isinstance(context.study.train, TracesSource) else _teaching_cost(collected, context.llm),
+        seed=seed,
+        recipe=recipe.model_dump(mode="json"),
+    )
+
+
+def _data(recipe: Training) -> str:
+    said = [f"method {recipe.method}"]
+    if isinstance(recipe, SolverRecipe):
+        said += [f"solutions: {recipe.data}"] * (recipe.method == "kd") + [f"target {recipe.target}"]
+    if isinstance(recipe, DecomposerRecipe) and recipe.method == "kd":
+        said.append(f"decompositions: {recipe.data}")
+    return ", ".join(said)
+
+
+def _teacher(context: StudyContext) -> str:
+    train = context.study.train
+    if isinstance(train, TracesSource):
+        return f"traces in {train.path} ({train.fingerprint()[:12]})"
+    identity = context.llm.engine.identity(None)
+    return f"{identity.model} at {identity.host} {identity.revision[:12]}".strip()
+
+
+def _teaching_cost(collected: Sequence[Trace], teacher: Model) -> dict[str, float]:
+    both = spent(collected)
+    cost: dict[str, float] = {
+        "prompt tokens": both.prompt_tokens,
+        "completion tokens": both.completion_tokens,
+        "seconds": round(both.seconds, 3),
+    }
+    flops = operations(collected, teacher.footprint, teacher.footprint)
+    dollars = teacher.price.dollars(both, flops) if teacher.price else None
+    known = {"flops": flops, "dollars": dollars}
+    return cost | {name: amount for name, amount in known.items() if amount is not None}

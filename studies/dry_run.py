@@ -1,0 +1,258 @@
+"""What a study would ask of its models, and what that may cost, counted before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from math import isfinite
+from pathlib import Path
+
+from ..eval import grid_spec
+from ..eval.config import Study
+from ..eval.grid.evaluate import Cell
+from ..eval.grid.gold_coverage import with_gold
+from ..eval.grid.sample_counts import Naive, unshared
+from ..lm.api.token_estimate import estimated
+from ..lm.cost.prices import MachinePrice, Price
+from ..lm.engines.scripted import Scripted
+from ..lm.local.chat_template import encode
+from ..lm.local.model_dir import Local
+from ..lm.model import Model
+from ..lm.settings import LocalSettings, OpenAISettings
+from ..lm.store.store import Store
+from ..lm.types import Message, Usage
+from ..tasks.question import Question
+from . import prompting
+from .pilot import Lengths
+
+_SUBQUESTION = "x" * 60
+"""About as long as a sub-question that is yet to be written."""
+_LOOKED_AT = 200
+"""Questions whose prompts are counted; the others are taken to be alike."""
+
+Count = Callable[[Sequence[Message]], int]
+"""From a conversation to its tokens."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a study: who is asked, for how much."""
+
+    name: str
+    model: str
+    requests: int
+    """Prompts; samples that are asked for together share one."""
+    samples: int
+    prompt_tokens: int
+    """About."""
+    tokens: tuple[int, int]
+    """Completion tokens, at least and at most: of a pilot, two standard errors about what it measured; else nothing,
+    and every sample as long as its limit allows."""
+    price: Price | None
+    """None where it is unknown, or costs nothing but time."""
+
+    @property
+    def dollars(self) -> tuple[float, float] | None:
+        """With as few completion tokens as may be, and with as many."""
+        if self.price is None:
+            return None
+        least, most = (self.price.dollars(Usage(self.prompt_tokens, tokens)) for tokens in self.tokens)
+        return least, most
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's stages in order."""
+
+    stages: tuple[Stage, ...]
+    unshared: Naive
+    """What the grid alone would ask for if its cells shared nothing."""
+    is_priced: bool
+    """Whether all that is bought has a price."""
+    is_measured: bool
+    """Whether all lengths come from a pilot."""
+    is_timed: bool = False
+    """Whether a model is paid for by its machine, which is not planned."""
+
+    def __str__(self) -> str:
+        wide, models = (max(len(getattr(stage, of)) for stage in self.stages) for of in ("name", "model"))
+        lines = [f"{stage.name:<{wide}}  {stage.model:<{models}}  {_line(stage)}" for stage in self.stages]
+        total = sum(stage.samples for stage in self.stages)
+        grid = sum(stage.samples for stage in self.stages if not stage.name.startswith("collect: "))
+        lines.append(f"{total:,} samples in all at most; a run asks for those that its store does not have")
+        lines.append(
+            f"{grid:,} of them for the grid, each different one once; cells and votes that share nothing would ask for "
+            f"{self.unshared.each_vote:,}, and every k for samples of its own for {self.unshared.each_k:,}"
+        )
+        priced = [stage.dollars for stage in self.stages if stage.dollars is not None]
+        if priced:
+            low, high = (_money(sum(bound)) for bound in zip(*priced, strict=True))
+            measured = f"{low} to {high} (two standard errors about what the pilot measured)"
+            lines.append(measured if self.is_measured else f"{low} (the prompts alone) to {high} (all at their limits)")
+        if self.is_timed:
+            lines.append("what a machine's time or operations cost is not in it")
+        if not self.is_priced:
+            lines.append("what the LLM costs is unknown: give it a price")
+        return "\n".join(lines)
+
+
+def plan(
+    study: Study,
+    train: Sequence[Question],
+    tests: Mapping[str, Sequence[Question]],
+    measured: Mapping[str, Lengths] | None = None,
+) -> Plan:
+    """The stages of a study over these training and test questions; `measured` is what a pilot found.
+
+    Raises ConfigError where the tests cannot be asked what the grid asks.
+    """
+    planner = _Planner(study, tests, measured or {})
+    stages: list[Stage] = []
+    collect, grid = study.collect, study.grid
+    if study.train.source != "traces":
+        each = collect.decompositions * collect.solutions
+        stages.append(planner.decomposing("collect: decompositions", "llm", train, collect.decompositions))
+        prompts = collect.decompositions if planner.shares("llm") else each
+        stages.append(planner.solving("collect: solutions", "llm", train, prompts, each, is_decomposed=True))
+    if grid.asks("rank") and (own := study.distill.ranker.own):
+        each, name = collect.decompositions * own, "collect: the student's own solutions"
+        stages.append(planner.solving(name, "distilled", train, collect.decompositions, each, is_decomposed=True))
+    decomposing = dict.fromkeys(by for name in grid.decomposers if (by := grid_spec.asked(name)))
+    stages += [planner.decomposing(f"decompose: {by}", by, planner.every, 1) for by in decomposing]
+    for solver in grid.solvers:
+        for by in grid.decomposers:
+            stages += planner.cell(by, solver)
+    used = [study.llm, *(study.model(stage.model) for stage in stages)]
+    is_priced = all(not isinstance(settings, OpenAISettings) or settings.rates() is not None for settings in used)
+    is_measured = all(stage.name in planner.measured for stage in stages)
+    is_timed = any(isinstance(settings.rates(), MachinePrice) for settings in used)
+    return Plan(tuple(stages), planner.unshared(), is_priced, is_measured, is_timed)
+
+
+class _Planner:
+    """Counts the stages of one study."""
+
+    def __init__(self, study: Study, tests: Mapping[str, Sequence[Question]], measured: Mapping[str, Lengths]) -> None:
+        self._study = study
+        self.every = [question for asked in tests.values() for question in asked]
+        of_gold = with_gold(tests, study.grid.decomposers)
+        self._gold = [question for test in tests if test in of_gold for question in tests[test]]
+        self.measured = {name: lengths for name, lengths in measured.items() if isfinite(lengths.error)}
+        self._count = cache(lambda model: _counter(study.model(model)))
+        with Store() as closed:  # requests are made as the run makes them, and never sent
+            asker = Model("nobody", Scripted(), closed)
+        self._decomposer, self._solver = prompting.decomposer(study, asker), prompting.solver(study, asker)
+
+    def _price(self, model: str) -> Price | None:
+        rates = self._study.model(model).rates()
+        return rates if isinstance(rates, Price) else None
+
+    def shares(self, model: str) -> bool:
+        """Whether samples of a prompt are asked for together."""
+        settings = self._study.model(model)
+        return not isinstance(settings, OpenAISettings) or (settings.together and not settings.batch)
+
+    def decomposing(
+        self, name: str, model: str, questions: Sequence[Question], samples: float, times: float | None = None
+    ) -> Stage:
+        """A stage of so many decompositions a question, each prompt sent once where its samples share it."""
+        prompts = [self._decomposer.request(question).messages for question in _some(questions)]
+        times = times or (1 if self.shares(model) else samples)
+        return self._stage(name, model, len(questions), prompts, times, samples, self._study.decompose.max_tokens)
+
+    def _asked(self, by: str) -> list[Question]:
+        """The questions that a decomposer is asked."""
+        return self._gold if (grid_spec.interactive(by) or by) == "gold" else self.every
+
+    def cell(self, by: str, solver: str) -> list[Stage]:
+        """What a decomposer and a solver take together, beyond the decompositions that others share."""
+        grid, name, questions = self._study.grid, f"solve: {by} -> {solver}", self._asked(by)
+        ways = 1 + grid.samples
+        if not grid_spec.interactive(by):
+            times = 1 + (min(grid.samples, 1) if self.shares(solver) else grid.samples)
+            return [self.solving(name, solver, questions, times, ways, is_decomposed=not by.startswith("none"))]
+        if solver not in grid.interactive:
+            return []
+        limit = self._study.decompose.limit
+        answers = ways * self._calls(name, limit + 1)  # each sample may go a way of its own
+        stages = [self.solving(name, solver, questions, answers, answers, is_decomposed=True)]
+        if asker := grid_spec.asked(by):
+            asking = f"ask: {by} -> {solver}"
+            asks = ways * self._calls(asking, limit)
+            stages.insert(0, self.decomposing(asking, asker, questions, asks, asks))
+        return stages
+
+    def _calls(self, stage: str, most: float) -> float:
+        """Turns of a sample: as a pilot measured, or as many as there may be."""
+        return self.measured[stage].calls if stage in self.measured else most
+
+    def unshared(self) -> Naive:
+        """Samples of a grid whose cells share nothing; of interactive ones at most."""
+        grid, limit = self._study.grid, self._study.decompose.limit
+        votes = ["greedy", *(f"{vote}@{grid.samples}" for vote in dict.fromkeys(grid.votes) if grid.samples)]
+        cells = []
+        for by, solver, vote in product(grid.decomposers, grid.solvers, votes):
+            k, asks = (1 if vote == "greedy" else grid.samples), bool(grid_spec.asked(by))
+            if not grid_spec.interactive(by):
+                each = int(asks), k
+            elif solver in grid.interactive:
+                each = k * limit * asks, k * (limit + 1)
+            else:
+                continue
+            cells += [(Cell(by, solver, vote), *each)] * len(self._asked(by))
+        return unshared(cells)
+
+    def solving(
+        self, name: str, model: str, questions: Sequence[Question], times: float, samples: float, *, is_decomposed: bool
+    ) -> Stage:
+        """A stage in which each prompt is sent so many `times`, for so many samples of each question in all."""
+        made = [_SUBQUESTION] * self._study.decompose.limit if is_decomposed else []
+        prompts = [
+            self._solver.request(question, made and (question.subquestions or made)).messages
+            for question in _some(questions)
+        ]
+        return self._stage(name, model, len(questions), prompts, times, samples, self._study.solve.max_tokens)
+
+    def _stage(
+        self,
+        name: str,
+        model: str,
+        questions: int,
+        prompts: Sequence[Sequence[Message]],
+        times: float,
+        samples: float,
+        limit: int,
+    ) -> Stage:
+        wanted, sent = round(questions * samples), round(questions * times)
+        known = self.measured.get(name)
+        prompt = known.prompt if known else sum(map(self._count(model), prompts)) / max(1, len(prompts))
+        error = 2 * known.error if known else float("inf")
+        least, most = (known.completion - error, known.completion + error) if known else (0.0, float(limit))
+        tokens = round(wanted * max(0.0, least)), round(wanted * min(float(limit), most))
+        return Stage(name, model, sent, wanted, round(prompt * sent), tokens, self._price(model))
+
+
+def _counter(settings: LocalSettings | OpenAISettings) -> Count:
+    """A tokenizer where there is one on this machine; it is not downloaded for this."""
+    if isinstance(settings, LocalSettings) and (settings.path.startswith("miniature/") or Path(settings.path).is_dir()):
+        tokenizer = Local(settings.path).tokenizer
+        return lambda messages: len(encode(tokenizer, messages))
+    return estimated
+
+
+def _some(questions: Sequence[Question]) -> Sequence[Question]:
+    return questions[:: max(1, len(questions) // _LOOKED_AT)]
+
+
+def _line(stage: Stage) -> str:
+    least, most = stage.tokens
+    tokens = f"{least:,} to {most:,} tokens" if least else f"at most {most:,} tokens"
+    counts = f"{stage.requests:>7,} prompts (about {stage.prompt_tokens:,} tokens)  "
+    counts += f"{stage.samples:>7,} samples, {tokens}"
+    return counts if stage.dollars is None else f"{counts}, {' to '.join(map(_money, stage.dollars))}"
+
+
+def _money(dollars: float) -> str:
+    return f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:.4f}"

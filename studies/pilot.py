@@ -1,0 +1,121 @@
+"""What a small run of a study has measured, so that what a large one will cost can be told beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from ..core.errors import ConfigError
+from ..distill.traces import trace as traces
+from ..eval import grid_spec
+from ..eval.config import Study, differences, is_operational, stored
+from ..eval.grid import results
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of a stage's prompts and completions: means over questions."""
+
+    prompt: float
+    completion: float
+    error: float
+    """Standard error of `completion`; infinite with a single question."""
+    calls: float = 1.0
+    """Samples for each solution: more than one where sub-questions are asked one at a time."""
+
+
+class _Asked(NamedTuple):
+    stage: str
+    question: str
+    prompt: float
+    completion: float
+    """A sample's, where several share the prompt."""
+    weight: float = 1.0
+    """How many samples of the planned study it stands for."""
+    calls: float = 1.0
+    """Samples for each solution."""
+
+
+def lengths(run: Path, study: Study) -> dict[str, Lengths]:
+    """By stage of a study, named as in its plan.
+
+    Raises ConfigError when the run has not come to its end, or is of a study that asks for something else.
+    """
+    unlike = [key for key in differences(stored(run), study) if not _may_differ(key)]
+    if unlike:
+        raise ConfigError(f"{run} is no pilot of this study: they differ in {', '.join(unlike)}")
+    imported = study.train.source == "traces"
+    asked = [*(() if imported else _collected(run / "traces" / "traces.jsonl"))]
+    asked += _evaluated(run / "results.parquet", study.grid.samples)
+    stages: dict[str, list[_Asked]] = {}
+    for one in asked:
+        stages.setdefault(one.stage, []).append(one)
+    return {stage: _lengths(of_stage) for stage, of_stage in stages.items()}
+
+
+def _may_differ(key: str) -> bool:
+    """Whether a setting says nothing about how long a prompt or a completion is."""
+    parts = key.split(".")
+    if parts[0] in ("train", "tests"):
+        return parts[-1] in ("take", "seed")
+    return key in _HOW_MANY or parts[0] in _ELSEWHERE or "price" in parts or is_operational(key)
+
+
+_ELSEWHERE = {"seed", "distill", "allow_overlap"}
+_HOW_MANY = {"collect.decompositions", "collect.solutions"}
+_HOW_MANY |= {f"grid.{key}" for key in ("samples", "decomposers", "solvers", "interactive", "votes", "stops", "reader")}
+
+
+def _collected(path: Path) -> Iterator[_Asked]:
+    if not traces.exist(path):
+        raise ConfigError(f"no traces in {path.parent}; run the pilot to its end first")
+    attempts = set()
+    for trace in traces.read(path):
+        question, usage, before = trace.question.id, trace.usage, trace.decomposition_usage
+        if (question, trace.attempt) not in attempts:
+            attempts.add((question, trace.attempt))
+            yield _Asked("collect: decompositions", question, before.prompt_tokens, before.completion_tokens)
+        yield _Asked("collect: solutions", question, usage.prompt_tokens, usage.completion_tokens)
+
+
+def _evaluated(path: Path, samples: int) -> Iterator[_Asked]:
+    """Of a question, one greedy completion and so many samples will be asked for."""
+    decomposed = set()
+    for row in results.read(path):
+        question, by, cell = f"{row['test']}: {row['id']}", row["decomposer"], f"{row['decomposer']} -> {row['solver']}"
+        stage = f"ask: {cell}" if grid_spec.interactive(by) else f"decompose: {by}"
+        if row["decompose_calls"] and (question, stage) not in decomposed:
+            decomposed.add((question, stage))
+            yield _each(stage, question, row, "decompose", 1.0)
+        weight = 1.0 if row["vote"] == "greedy" else float(samples)
+        yield _each(f"solve: {cell}", question, row, "solve", weight)
+
+
+def _each(stage: str, question: str, row: Mapping[str, Any], phase: str, weight: float) -> _Asked:
+    """A call of a phase, on average; what is asked turn by turn has a prompt for each."""
+    calls = row[f"{phase}_calls"]
+    prompts = calls if grid_spec.interactive(row["decomposer"]) else 1
+    prompt, completion = row[f"{phase}_prompt_tokens"] / prompts, row[f"{phase}_completion_tokens"] / calls
+    return _Asked(stage, question, prompt, completion, weight, _turns(row, calls))
+
+
+def _turns(row: Mapping[str, Any], calls: int) -> float:
+    return calls / len(row["solutions"]) if grid_spec.interactive(row["decomposer"]) else 1.0
+
+
+def _lengths(asked: Iterable[_Asked]) -> Lengths:
+    """Samples of one question are alike, so that it is questions that count for the error."""
+    asked = list(asked)
+    questions: dict[str, list[_Asked]] = {}
+    for one in asked:
+        questions.setdefault(one.question, []).append(one)
+    prompts = [fmean(one.prompt for one in of_question) for of_question in questions.values()]
+    completions = [
+        fmean((one.completion for one in of_question), weights=[one.weight for one in of_question])
+        for of_question in questions.values()
+    ]
+    error = stdev(completions) / len(completions) ** 0.5 if len(completions) > 1 else float("inf")
+    return Lengths(fmean(prompts), fmean(completions), error, fmean(one.calls for one in asked))

@@ -1,0 +1,156 @@
+"""Showing how far a run is: a live panel on a terminal, plain lines otherwise, and every step in `log.jsonl`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from ..core.terminal import echo, json_text, visible
+from ..lm.model import Vitals
+
+_EVERY = 10.0
+"""Seconds between two plain lines of one stage."""
+_LOGGED = 2.0
+"""Seconds between two lines of one stage in the log, and two looks at what was spent."""
+
+Watch = Callable[[], Vitals]
+
+
+def _nothing() -> None:
+    """Before a stage whose beginning concerns nobody."""
+
+
+class Progress:
+    """Tells a person, and a log file, what a run is doing."""
+
+    def __init__(self, log: Path | None = None, out: TextIO | None = None) -> None:
+        """Without `log` nothing is written; `out` is standard error."""
+        self._log = log
+        self._out = out or sys.stderr
+
+    def event(self, name: str, **facts: object) -> None:
+        """Add a line to the log."""
+        if self._log is not None:
+            line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": name, **facts}
+            with self._log.open("a", encoding="utf-8") as out:
+                out.write(json_text(line) + "\n")
+
+    def say(self, text: str) -> None:
+        """Tell the person something that is no progress."""
+        echo(text, file=self._out)
+
+    @contextmanager
+    def stage(self, name: str, watch: Watch | None = None, begin: Callable[[], None] = _nothing) -> Iterator[Stage]:
+        """A part of the run: yields what its worker calls as work is done; `watch` tells how its buying goes.
+
+        `begin` is called once, before the first work that is not there already.
+        """
+        state = Stage(name, watch, self, begin)
+        self.event("start", stage=name)
+        with self._bar(state) if self._out.isatty() else self._lines(state) as shown:
+            state.show = shown
+            yield state
+        self.event("end", stage=name, **state.facts(), seconds=round(state.seconds, 3))
+
+    @contextmanager
+    def _bar(self, state: Stage) -> Iterator[Callable[[], None]]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn("{task.description:<36}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn())
+        ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[told]}", markup=False))
+        with Bars(*columns, *ends, console=Console(file=self._out)) as bars:
+            task = bars.add_task(visible(state.name), total=None, told="")
+            yield lambda: bars.update(task, completed=state.done, total=state.wanted, told=visible(state.told()))
+
+    @contextmanager
+    def _lines(self, state: Stage) -> Iterator[Callable[[], None]]:
+        last = time.perf_counter()
+
+        def show() -> None:
+            nonlocal last
+            if time.perf_counter() - last >= _EVERY:
+                last = time.perf_counter()
+                self.say(", ".join(filter(None, [f"{state.name}: {state.done} of {state.wanted}", state.told()])))
+
+        yield show
+        kept = f", {state.kept} kept from before" if state.kept else ""
+        self.say(f"{state.name}: {state.done} of {state.wanted}{kept}, {state.seconds:.1f} s")
+
+
+@dataclass
+class Stage:
+    """How far one stage is."""
+
+    name: str
+    watch: Watch | None
+    progress: Progress
+    begin: Callable[[], None] = _nothing
+    show: Callable[[], None] = lambda: None
+    done: int = 0
+    wanted: int = 0
+    kept: int = 0
+    """Done before the stage began."""
+    tokens: int = 0
+    """Generated in it."""
+    note: str = ""
+    """What it is like at the moment, in its own words."""
+
+    def __post_init__(self) -> None:
+        self._started = self._logged = time.perf_counter()
+        self._seen = self._begun = False
+        self._vitals = self._before = self.watch() if self.watch else None
+
+    def __call__(self, finished: int, wanted: int, tokens: int = 0) -> None:
+        self.done, self.wanted, self.tokens = finished, wanted, tokens
+        if not self._seen:
+            self.kept, self._seen = finished, True
+        if finished < wanted and not self._begun:
+            self._begun = True
+            self.begin()
+        if time.perf_counter() - self._logged >= _LOGGED:
+            self._logged = time.perf_counter()
+            self._vitals = self.watch() if self.watch else None
+            self.progress.event("progress", stage=self.name, **self.facts())
+        self.show()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started
+
+    @property
+    def projected(self) -> float | None:
+        """Dollars at the end of the stage, if the rest costs what this part did."""
+        if not (self._vitals and self._before) or self.done <= self.kept:
+            return None
+        each = (self._vitals.spend.known - self._before.spend.known) / (self.done - self.kept)
+        return self._vitals.spend.known + each * (self.wanted - self.done)
+
+    def facts(self) -> dict[str, object]:
+        """What the log says."""
+        facts: dict[str, object] = {"done": self.done, "wanted": self.wanted, "kept": self.kept, "tokens": self.tokens}
+        if self._vitals:
+            spend, pulse = self._vitals
+            facts |= {"dollars": [spend.known, spend.most], "projected": self.projected}
+            facts |= {"at_once": pulse.at_once, "retries": dict(pulse.retries)}
+        return facts
+
+    def told(self) -> str:
+        """What a person reads beside how far it is."""
+        parts = [self.note] if self.note else []
+        parts += [f"{self.tokens / self.seconds:,.0f} tokens/s"] if self.tokens else []
+        if self._vitals and self._vitals.spend.most:
+            parts.append(str(self._vitals.spend))
+            parts += [f"about ${self.projected:.4f} in the end"] if self.projected is not None else []
+        if self._vitals and self._vitals.pulse.at_once:
+            parts.append(f"{self._vitals.pulse.at_once} at once")
+        if self._vitals:
+            parts += [f"{cause}: {count} times" for cause, count in self._vitals.pulse.retries.items()]
+        return ", ".join(parts)

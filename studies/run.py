@@ -1,0 +1,259 @@
+"""Running a study: collect, distil both phases, evaluate every cell; each stage goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from .. import prompts as templates
+from ..decompose.controls import direct, empty, gold, shuffled, truncated
+from ..decompose.decomposition import Decomposition, none
+from ..decompose.prompted import PromptedDecomposer
+from ..distill import student
+from ..distill.data.examples import decompositions, solutions
+from ..distill.ranker.held_out import held_out
+from ..distill.traces import trace
+from ..eval import freshness, grid_spec
+from ..eval.analysis import reconstruction
+from ..eval.config import flat, is_operational
+from ..eval.grid import results, sample_counts
+from ..eval.grid.evaluate import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
+from ..lm.types import Sampling
+from ..solve.policy import Asker, InteractiveSolver, Worked
+from ..solve.prompted import PromptedSolver
+from ..solve.solution import Solution
+from ..solve.voting import rules
+from ..tasks.contamination import fingerprint
+from ..tasks.question import Question
+from . import inputs, prompting, provenance
+from .context import StudyContext
+from .distil import teach, teach_ranker
+from .progress import Stage
+
+
+class Run(StudyContext):
+    """The stages of a study."""
+
+    def distill_decomposer(self) -> dict[str, Any]:
+        """The decomposer's student, trained unless it is there; what its card says."""
+        return teach(self, "decomposer", self.study.distill.decomposer, self.directory / "decomposer", self.study.seed)
+
+    def distill_solver(self) -> dict[str, Any]:
+        """The solver's student, trained unless it is there; what its card says."""
+        return teach(self, "solver", self.study.distill.solver, self.directory / "solver", self.study.seed)
+
+    def distill_ranker(self) -> dict[str, Any]:
+        """The ranker, trained unless it is there; what its card says."""
+        return teach_ranker(self, self.directory / "ranker")
+
+    def evaluate(self) -> list[Row]:
+        """Every cell of the grid on every test, and `results.parquet`."""
+        reader = self.reader()
+        self.check_tests()
+        self._distil_variants()
+        if self.study.grid.asks("rank"):
+            self.distill_ranker()
+        with self.store.watching() as wanted:
+            rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
+        shared = self.overlaps()  # raises for damaged traces, before a file is replaced
+        self.keep_devices("llm", "student", *self.study.models)
+        sample_counts.write(len(wanted), rows, self.directory)
+        self._write_data()
+        provenance.write(self._provenance(), self.directory)
+        results.write(rows, self.directory / "results.parquet", shared)
+        if reader:
+            with self.progress.stage(f"read: {reader.path}", begin=partial(self.remember, "read")) as advance:
+                kept = results.read(self.directory / "results.parquet")
+                reconstruction.keep(kept, replace(reader, advance=advance), self.directory / reconstruction.FILE)
+        files = [*_EVALUATED, *([reconstruction.FILE] if reader else [])]
+        freshness.write(self.directory / freshness.EVALUATED, self._inputs(), [self.directory / name for name in files])
+        return rows
+
+    def is_evaluated(self) -> bool:
+        """Whether the results are those that `evaluate` would write again."""
+        record = self.directory / freshness.EVALUATED
+        return record.is_file() and freshness.is_current(record, self._inputs())
+
+    def _inputs(self) -> str:
+        decisive = {key for key in flat(self.study) if not is_operational(key)}
+        return inputs.of_results(self, self.llm_engine, decisive)
+
+    def _distil_variants(self) -> None:
+        roles: tuple[student.Role, ...] = ("decomposer", "solver")
+        for role in roles:
+            recipe = self.recipe(role)
+            for name, own in self.variants(role).items():
+                of_its_own = type(recipe).model_validate(recipe.model_dump() | own)
+                teach(self, role, of_its_own, self.directory / grid_spec.folder(role, name), self.study.seed)
+
+    def overlaps(self) -> results.Overlaps:
+        """What each test question shares with the questions that each student has learned from."""
+        by_role = {role: self.shared_with(questions) for role, questions in self._taught().items()}
+        return {key: {role: found[key] for role, found in by_role.items()} for key in by_role["solver"]}
+
+    def _taught(self) -> dict[student.Role, list[Question]]:
+        """The questions that each student has learned from; all training questions as long as there are no traces."""
+        path = self.directory / "traces" / "traces.jsonl"
+        if not trace.exist(path):
+            return {"decomposer": self.train_questions, "solver": self.train_questions}
+        collected, recipes = trace.read(path), self.study.distill
+        asked, solved = collected, collected
+        if recipes.decomposer.method == "kd":
+            asked = decompositions(collected, self.study.decompose.limit, recipes.decomposer.data)
+        if recipes.solver.method == "kd":
+            solved = solutions(collected, recipes.solver.data)
+        return {"decomposer": [t.question for t in asked], "solver": [t.question for t in solved]}
+
+    def _data(self) -> dict[str, dict[str, Any]]:
+        """Which questions the results stand on: where they came from, how many, and a hash of their contents."""
+        asked = {"train": (self.study.train, self.train_questions)}
+        asked |= {f"test: {name}": (self.study.tests[name], questions) for name, questions in self.tests.items()}
+        return {
+            name: {
+                **source.model_dump(mode="json", exclude_none=True),
+                **source.origin(),
+                "questions": len(questions),
+                "sha256": fingerprint(questions),
+            }
+            for name, (source, questions) in asked.items()
+        }
+
+    def _write_data(self) -> None:
+        part = self.directory / "data.part"
+        part.write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
+        part.replace(self.directory / "data.json")
+
+    def _provenance(self) -> dict[str, Any]:
+        """What the results were made with."""
+        asked = {*map(grid_spec.asked, self.study.grid.decomposers), *self.study.grid.solvers} - {None}
+        models = {"llm": self.llm} if "llm" in asked else {}
+        models |= {name: model for name, model in self.own_models.items() if name in asked} if asked - {"llm"} else {}
+        if asked - {"llm", *self.study.models}:
+            models["student"] = replace(self.base, price=self.student_price)
+        return provenance.record(
+            {name: templates.load(name).sha256 for name in self._prompts},
+            {name: model.engine.identity(None)._asdict() for name, model in models.items()},
+            {name: model.price for name, model in models.items()},
+        )
+
+    @property
+    def _prompts(self) -> list[str]:
+        """The templates that the grid is asked with."""
+        of, decomposers = self.study.prompts, self.study.grid.decomposers
+        used = [of.decompose, of.solve, of.single_stage] + [of.direct] * ("none-direct" in decomposers)
+        return used + [of.next, of.step, of.finish] * any(grid_spec.interactive(name) for name in decomposers)
+
+    def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
+        return self.study.tests[test].judge(question, subquestions)
+
+    def _decomposings(self) -> list[AnyDecomposing]:
+        return [self._decomposing(name) for name in self.study.grid.decomposers]
+
+    def _decomposing(self, name: str) -> AnyDecomposing:
+        if asks := grid_spec.interactive(name):
+            return self._interactive(name, asks)
+        if name == "gold":
+            return Decomposing(name, None, None, gold, self.with_gold)
+        if name in _FREE:
+            return Decomposing(name, None, None, _FREE[name])
+        if control := grid_spec.control(name):
+            of = self._asking("llm")
+            change = shuffled(self.study.seed) if control.change == "shuffled" else truncated(control.most)
+            return Changed(name, of.footprint, of.price, of, change)
+        return self._asking(name)
+
+    def _asking(self, name: str) -> Decomposing:
+        """A decomposer that is a model."""
+        model = self.model(name, "decomposer")
+        watched = _WatchedDecomposer(self.decomposer(model), partial(self.stage, f"decompose: {name}", model))
+        return Decomposing(name, model.footprint, model.price, watched)
+
+    def _interactive(self, name: str, asks: str) -> Asking:
+        """A decomposer that hears each answer before it asks on; gold sub-questions come one after the other."""
+        if asks == "gold":
+            return Asking(name, None, None, Decomposing("gold", None, None, gold, self.with_gold))
+        model = self.model(asks, "decomposer")
+        return Asking(name, model.footprint, model.price, prompting.asker(self.study, model))
+
+    def _solvings(self) -> list[Solving]:
+        grid = self.study.grid
+        found = []
+        for name in grid.solvers:
+            model = self.model(name, "solver")
+            greedy = self.solver(model)
+            sampled = Sampling(grid.temperature, grid.top_p, self.study.solve.max_tokens)
+            voting = replace(greedy, sampling=sampled, samples=grid.samples, logprobs=self.study.asks_logprobs)
+            labels = tuple(dict.fromkeys(f"{self._rule(name)}@{grid.samples}" for name in grid.votes))
+            for votes, solver in [(("greedy",), greedy), *([(labels, voting)] if grid.samples else [])]:
+                title = f"solve: {name}, {_called(votes)}"
+                watched = _WatchedSolver(solver, partial(self.stage, title, model))
+                stepwise = prompting.interactive(self.study, solver) if name in grid.interactive else None
+                ranking = self._ranking() if "@" in votes[0] and grid.asks("rank") else None
+                one_by_one = None
+                if stepwise:
+                    one_by_one = _WatchedInteractive(stepwise, partial(self.stage, f"{title}, one by one", model))
+                found.append(Solving(name, model.footprint, model.price, votes, watched, ranking, one_by_one))
+        return found
+
+    def _rule(self, name: str) -> str:
+        """The formula's name where one was learned."""
+        if name != rules.LEARNED:
+            return name
+        return f"rank_1_plus_{held_out(self.directory / 'ranker').slope:g}"
+
+    def _ranking(self) -> Ranking:
+        from ..distill.ranker.score import Scorer  # torch takes seconds to import
+
+        scorer = Scorer(self.directory / "ranker", self.store, self.study.student.device)
+        return Ranking("ranker", scorer.footprint, self.student_price, scorer)
+
+
+_Stage = Callable[[], AbstractContextManager[Stage]]
+"""Begins a part of a run."""
+
+
+@dataclass(frozen=True)
+class _WatchedDecomposer:
+    decomposer: PromptedDecomposer
+    stage: _Stage
+
+    def __call__(self, questions: Sequence[Question]) -> list[Decomposition]:
+        with self.stage() as advance:
+            return replace(self.decomposer, advance=advance)(questions)
+
+
+@dataclass(frozen=True)
+class _WatchedSolver:
+    solver: PromptedSolver
+    stage: _Stage
+
+    def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
+        with self.stage() as advance:
+            return replace(self.solver, advance=advance)(questions, decompositions)
+
+
+@dataclass(frozen=True)
+class _WatchedInteractive:
+    solver: InteractiveSolver
+    stage: _Stage
+
+    def __call__(self, questions: Sequence[Question], asker: Asker) -> list[Worked]:
+        with self.stage() as advance:
+            watched = replace(self.solver, solver=replace(self.solver.solver, advance=advance))
+            return watched(questions, asker)
+
+
+def _called(votes: Sequence[str]) -> str:
+    """What a stage that samples for these votes is called."""
+    return votes[0] if len(votes) == 1 else f"{votes[0]} and {len(votes) - 1} other votes"
+
+
+_EVALUATED = ("results.parquet", "data.json", "devices.json", "provenance.json", sample_counts.REQUESTS)
+"""What an evaluation writes."""
+
+_FREE = {"none": none, "none-direct": direct, "empty": empty}
+"""Decomposers that ask nobody, on every test."""

@@ -1,0 +1,260 @@
+"""What is paid once, and after how many questions it is paid back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from math import inf, isinf
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
+
+import divcon
+from divcon.core.errors import ConfigError
+from divcon.eval import grid_spec, run_dir
+from divcon.eval.analysis.break_even import NEVER, Repaid, break_even, mean, references, repaid
+from divcon.eval.analysis.training_cost import UNKNOWN, Item, Outlay, Outlays
+from divcon.eval.grid import results
+from divcon.eval.grid.evaluate import Cell
+from divcon.eval.render import page
+from divcon.eval.render.table import questions
+from divcon.eval.report import plots, tables
+from divcon.eval.report.costs import Costs
+from divcon.eval.stats.intervals import Estimate
+from divcon.lm.local.footprint import footprint_of
+from divcon.lm.local.weights import gpus, model_directory
+from divcon.lm.settings import OpenAISettings, TransformersSettings
+
+amounts = st.floats(1e-6, 1e6)
+
+
+def test_an_outlay_is_repaid_by_what_each_question_saves() -> None:
+    assert break_even(1000.0, Estimate(2.0, 1.0, 4.0)) == Estimate(500.0, 250.0, 1000.0)
+    assert break_even(1000.0, Estimate(2.0, -1.0, 4.0)) == Estimate(500.0, 250.0, NEVER)
+    assert break_even(1000.0, Estimate(-2.0, -3.0, -1.0)) == Estimate(NEVER, NEVER, NEVER)
+    assert break_even(1000.0, Estimate(-1.0, -3.0, 1.0)) == Estimate(NEVER, 1000.0, NEVER)
+
+
+@given(amounts, st.tuples(st.floats(-10, 10), st.floats(0, 10), st.floats(0, 10)), amounts)
+def test_the_interval_holds_its_value_and_no_unit_matters(
+    outlay: float, saved: tuple[float, float, float], unit: float
+) -> None:
+    value, below, above = saved
+    d = Estimate(value, value - below, value + above)
+    found = break_even(outlay, d)
+    assert found.low <= found.value <= found.high
+    assert break_even(outlay * unit, Estimate(*(each * unit for each in d))) == pytest.approx(found)
+
+
+@given(amounts, amounts, amounts)
+def test_after_as_many_questions_both_cost_the_same(outlay: float, query: float, saved: float) -> None:
+    n = break_even(outlay, Estimate(saved, saved, saved)).value
+    assert outlay + query * n == pytest.approx((query + saved) * n)
+
+
+def test_a_mean_has_students_interval() -> None:
+    a, b = [5.0, 7.0, 6.5, 9.0, 4.0], [4.0, 6.5, 6.0, 7.0, 4.5]
+    stock = ttest_rel(a, b).confidence_interval(0.95)
+    assert mean([x - y for x, y in zip(a, b, strict=True)])[1:] == pytest.approx([stock.low, stock.high])
+    assert mean([3.0]) == Estimate(3.0, -inf, inf)
+
+
+def test_an_unknown_part_makes_a_sum_unknown() -> None:
+    assert Outlay(1.0, 2.0, None) + Outlay(3.0, 4.0, 5.0) == Outlay(4.0, 6.0, None)
+    assert Outlay() + UNKNOWN == UNKNOWN
+
+
+CONFIG = {"distill": {"decomposer": {"data": "reached"}, "solver": {"method": "kd", "target": "sub-answers"}}}
+
+
+def outlays(*trained: str, teaching: bool = True) -> Outlays:
+    items = {name: Item(name, 10, Outlay(100.0, 1.0, None), "cpu") for name in trained}
+    return Outlays(CONFIG, Item("traces", 5, Outlay(7.0, 1.0, 2.0), "cpu") if teaching else None, items)
+
+
+def test_a_cell_pays_for_the_traces_once_and_for_each_of_its_students() -> None:
+    of = outlays("decomposer", "decomposer-all", "solver", "ranker")
+    assert of.cell(Cell("llm", "llm", "greedy")) == Outlay()
+    assert of.cell(Cell("distilled", "llm", "greedy")).flops == 107
+    assert of.cell(Cell("distilled", "distilled", "greedy")).flops == 207
+    assert of.cell(Cell("distilled", "distilled", "asc@4")).flops == 307
+    assert of.students(Cell("llm", "llm", "rank_1_plus_2.5@4")) == ["ranker"]
+
+
+def test_a_name_that_asks_for_the_recipes_own_shares_its_student() -> None:
+    of = outlays("decomposer", "decomposer-all")
+    assert of.students(Cell("distilled-rejection", "distilled-kd", "greedy")) == ["decomposer", "solver"]
+    assert of.students(Cell("distilled-all", "distilled-direct", "greedy")) == ["decomposer-all", "solver-direct"]
+
+
+def test_a_student_without_a_card_costs_what_nobody_knows() -> None:
+    assert outlays("decomposer").cell(Cell("llm", "distilled", "greedy")) == UNKNOWN
+
+
+def test_cells_are_held_against_the_llm_alone_by_the_same_vote() -> None:
+    cells = [
+        Cell(d, s, v) for d in ("none", "llm", "gold") for s in ("llm", "base") for v in ("greedy", "sc@4", "asc@4")
+    ]
+    alone = [Cell("llm", "llm", "sc@4"), Cell("none", "llm", "sc@4")]
+    assert references(Cell("distilled", "llm", "sc@4"), cells) == alone
+    assert references(Cell("distilled", "llm", "asc@4"), cells) == alone  # the ranker is a student too
+    assert references(Cell("distilled", "llm", "asc@8"), cells) == []
+    assert not any(map(grid_spec.is_of_use, ("gold", "truncated-2", "shuffled", "interactive-gold")))
+    assert all(map(grid_spec.is_of_use, ("none", "llm", "interactive-llm", "distilled-all")))
+
+
+def row(cell: Cell, i: int, flops: float | None, credit: float = 1.0) -> dict[str, Any]:
+    costs = {f"{phase}_flops": 0.0 for phase in ("decompose", "rank")} | {"solve_flops": flops}
+    return {**cell._asdict(), "test": "t", "id": str(i), "credit": credit, **costs}
+
+
+def one(student: list[float | None], llm: list[float | None]) -> Repaid:
+    a, b = Cell("none", "distilled", "greedy"), Cell("none", "llm", "greedy")
+    rows = [row(a, i, flops, 0.0) for i, flops in enumerate(student)]
+    rows += [row(b, i, flops) for i, flops in reversed(list(enumerate(llm)))]
+    (found,) = repaid(rows, outlays("solver"), "flops")
+    return found
+
+
+def test_savings_are_paired_by_question() -> None:
+    found = one([1.0, 5.0, 9.0], [3.0, 7.0, 11.0])  # each question saves 2, however much they differ
+    assert found.saved == pytest.approx(Estimate(2.0, 2.0, 2.0)) and found.queries
+    assert found.queries.value == pytest.approx(53.5) and found.accuracy.value == -1
+
+
+def test_a_cell_that_costs_as_much_never_pays() -> None:
+    found = one([3.0, 7.0], [3.0, 7.0])
+    assert found.queries and isinf(found.queries.value)
+    assert questions(found.queries) == "never" and questions(None) == "unknown"
+    assert questions(Estimate(12345.0, 11900.0, NEVER)) == "12,300 [11,900, never]"
+
+
+def test_one_unknown_cost_leaves_the_break_even_unknown() -> None:
+    found = one([1.0, None], [3.0, 7.0])
+    assert (found.queries, found.saved, found.query, found.query_beside) == (None, None, None, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("device", "count"),
+    [("cuda: H200", 1), ("4 x cuda: H200", 4), ("cpu", 0), ("", 0), ("cpu, cuda: H200", 0), ("a server", 0)],
+)
+def test_seconds_are_a_gpus_only_where_all_were(device: str, count: int) -> None:
+    assert gpus(device) == count
+    item = Item("solver", 1, Outlay(1.0, 10.0, None), device)
+    assert item.gpu_seconds == (10.0 * count if count else None)
+    header, _ = tables.costs([item])
+    assert ("GPU-seconds" in header) == bool(count)
+
+
+def test_a_run_remembers_every_device_that_its_models_answered_on(tmp_path: Path) -> None:
+    assert run_dir.read(tmp_path) == {}
+    local = TransformersSettings(engine="transformers", path="miniature/base", device="cpu")
+    run_dir.remember(tmp_path, {"llm": OpenAISettings(engine="openai", model="m"), "student": local})
+    run_dir.remember(tmp_path, {"llm": None, "student": local})
+    assert run_dir.read(tmp_path) == {"llm": ["a server", "unknown"], "student": ["cpu"]}
+
+
+SMALL = [
+    *(f"distill.{role}.{setting}" for role in ("decomposer", "solver") for setting in ("tokens=3000", "data=all")),
+    "grid.samples=0",
+    "llm.price={prompt: 1, completion: 2}",
+    "student.price={like: llm}",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "cost"
+    divcon.study("miniature", overrides=SMALL, limit=4, run=directory)
+    return directory
+
+
+def test_a_student_is_priced_by_its_share_of_the_parameters(run: Path) -> None:
+    rows = results.read(run / "results.parquet")
+    spent = {
+        name: [
+            (r["solve_dollars"], r["solve_prompt_tokens"] + 2 * r["solve_completion_tokens"])
+            for r in rows
+            if r["solver"] == name
+        ]
+        for name in ("llm", "distilled")
+    }
+    rates = {name: sum(d for d, _ in some) / sum(t for _, t in some) for name, some in spent.items()}
+    assert rates["llm"] == pytest.approx(1e-6)
+    base, llm = (footprint_of(model_directory(f"miniature/{name}")).parameters for name in ("base", "llm"))
+    assert rates["distilled"] / rates["llm"] == pytest.approx(base / llm)
+
+
+def test_a_run_says_what_its_students_took(run: Path) -> None:
+    of = Outlays.of(run)
+    assert [item.name for item in of.items] == ["the teacher's traces", "decomposer", "solver"]
+    assert all(item.outlay.flops and item.outlay.seconds and item.device for item in of.items)
+    assert of.teaching and of.teaching.outlay.dollars and of.trainings["solver"].outlay.dollars is None
+
+
+def test_an_old_run_is_counted_from_what_lies_there(run: Path, tmp_path: Path) -> None:
+    new, old = Outlays.of(run), tmp_path / "old"
+    shutil.copytree(run, old)
+    (old / run_dir.FILE).unlink()
+    for card in old.glob("*/divcon.json"):
+        facts = json.loads(card.read_text(encoding="utf-8"))
+        del facts["trained"]["flops"], facts["trained"]["device"], facts["cost"]["flops"], facts["sha256"]
+        card.write_text(json.dumps(facts), encoding="utf-8")
+    found = Outlays.of(old)
+    assert [item.outlay.flops for item in found.items] == pytest.approx([i.outlay.flops for i in new.items], rel=0.01)
+    assert {item.device for item in found.items} == {""}
+    shutil.rmtree(old / "traces")
+    gone = Outlays.of(old)
+    assert gone.teaching and gone.teaching.outlay.flops is None
+
+
+def test_an_old_run_on_other_weights_is_not_guessed_at(run: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    card = old / "solver" / "divcon.json"
+    facts = json.loads(card.read_text(encoding="utf-8"))
+    del facts["trained"]["flops"], facts["sha256"]
+    facts["base_hash"] = "0" * 64
+    card.write_text(json.dumps(facts), encoding="utf-8")
+    assert Outlays.of(old).trainings["solver"].outlay.flops is None
+
+
+def test_a_machines_price_pays_for_trainings_too(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    config = yaml.safe_load((copy / "config.yaml").read_text(encoding="utf-8"))
+    config["student"]["price"] = {"second": 2.0, "exaflop": 1e6}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    spent = Outlays.of(copy).trainings["solver"].outlay
+    assert spent.seconds and spent.flops and spent.dollars == pytest.approx(2 * spent.seconds + spent.flops / 1e12)
+
+
+def test_the_report_says_when_it_pays(run: Path, tmp_path: Path) -> None:
+    rows = results.read(run / "results.parquet")
+    costs = Costs.of(run, rows)
+    assert list(costs.repaid) == ["flops"]  # trainings have no price, so that dollars are never repaid
+    assert costs.devices == {"llm": ["cpu"], "student": ["cpu"]}
+    whole = "\n".join(costs.sections(page.Figures(tmp_path, [])))
+    for said in ("What distilling took", "When distilling pays", "What can be had for a cost", "the llm on cpu"):
+        assert said in whole
+    assert len(costs.tables()) == 5
+
+
+def test_what_nobody_knows_is_said_aloud(run: Path, tmp_path: Path) -> None:
+    rows = [{**r, "solve_flops": None} for r in results.read(run / "results.parquet")]
+    whole = "\n".join(Costs.of(run, rows).sections(page.Figures(tmp_path, [])))
+    assert "<td>unknown</td>" in whole and "In dollars it is unknown" in whole
+    assert "Area under the front by flops" not in whole
+
+
+def test_the_figure_has_its_numbers_beside_it(run: Path, tmp_path: Path) -> None:
+    plots.draw(run, "break_even", tmp_path / "f.svg")
+    header, *numbers = (tmp_path / "f.csv").read_text(encoding="utf-8").splitlines()
+    assert header.startswith("decomposer,solver,vote,beside decomposer") and len(numbers) == 4 * 2
+    with pytest.raises(ConfigError, match="nothing for the figure 'break_even'"):
+        plots.draw(run, "break_even", tmp_path / "g.svg", axis="dollars")

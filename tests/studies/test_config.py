@@ -1,0 +1,144 @@
+"""A study's config: strict, with a helpful word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from divcon import configs
+from divcon.core.errors import ConfigError
+from divcon.eval.config import differences, dump, find, load, parse
+from divcon.lm import Model, Store
+from divcon.studies import prompting
+from divcon.studies.dry_run import plan
+from divcon.tasks import Question, miniature
+
+
+@pytest.mark.parametrize("name", configs.names())
+def test_every_shipped_config_loads(name: str) -> None:
+    study = load(name)
+    assert load(name).model_dump() == study.model_dump()
+
+
+def test_a_config_survives_being_written_out(tmp_path: Path) -> None:
+    import yaml
+
+    study = load("miniature")
+    assert parse(yaml.safe_load(dump(study)), "again") == study
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("gird.samples=4", "unknown key 'gird'; did you mean 'grid'?"),
+        ("grid.sample=4", "unknown key 'sample' under grid; did you mean 'samples'?"),
+        ("llm.pth=x", "unknown key 'pth' under llm; did you mean 'path'?"),
+        ("train.spilt=x", "unknown key 'spilt' under train; did you mean 'split'?"),
+        ("distill.solver.tuning.rnk=2", "unknown key 'rnk' under distill.solver.tuning; did you mean 'rank'?"),
+        ("distill.solver.learning_rat=2", "unknown key 'learning_rat' under distill.solver; did you mean 'learning"),
+        ("tests.gsm8k={source: gsm8k, pth: x}", "unknown key 'pth' under tests.gsm8k; did you mean 'path'?"),
+        ("grid.samples=many", "grid.samples: Input should be a valid integer"),
+        ("llm.batch=0", "llm.batch: Input should be greater than 0"),
+        ("llm.engine=vlm", "llm: Input tag 'vlm'"),
+        ("grid.solvers=[lmm]", "no solver 'lmm'; there are base, distilled"),
+        ("seed=-1", "seed: Input should be greater than or equal to 0"),
+        ("seed=2020-13-45", "not YAML"),
+        ("distill.solver.micro_batch=3", "micro_batch 3 does not divide batch 32"),
+        ("grid.solvers=[]", "grid.solvers: Tuple should have at least 1 item"),
+        ("prompts.solve=cot", "prompt 'cot' cannot be solve: it has no place for {subquestions}"),
+        ("prompts.single_stage=solve", "a single stage has none"),
+        ("prompts.decompose=nonsense", "no prompt 'nonsense'"),
+        ("llm={engine: openai, model: m, base_url: 'localhost:9'}", "llm.base_url: String should match"),
+        ("seed", "not of the form key.key=value"),
+        ("seed.x=1", "holds no keys"),
+        ("seed=[", "not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load("miniature", [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_override_reaches_any_depth() -> None:
+    study = load("miniature", ["distill.solver.tuning.rank=3", "seed=7"])
+    assert study.distill.solver.tuning.model_dump()["rank"] == 3 and study.seed == 7
+
+
+def test_differences_are_named() -> None:
+    assert differences(load("miniature"), load("miniature", ["grid.samples=9", "seed=1"])) == ["grid.samples", "seed"]
+
+
+def test_a_limit_cuts_every_data_set() -> None:
+    study = load("miniature").limited(5)
+    assert study.train.take == 5 and {source.take for source in study.tests.values()} == {5}
+
+
+def test_an_unknown_config_names_the_shipped_ones() -> None:
+    with pytest.raises(ConfigError, match="miniature"):
+        find("nonsense")
+
+
+def test_an_empty_file_is_no_config(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds no settings"):
+        load(str(tmp_path / "empty.yaml"))
+
+
+def test_a_plan_counts_what_will_be_asked() -> None:
+    asked = [Question(str(i), "How many?", "7") for i in range(20)]
+    planned = plan(load("miniature"), asked[:10], {"t": asked})
+    samples = {stage.name: stage.samples for stage in planned.stages}
+    assert samples["collect: solutions"] == 2 * samples["collect: decompositions"] == 20
+    assert samples["decompose: distilled"] == 20
+    assert samples["solve: llm -> distilled"] == 20 * 5
+    assert "samples in all" in str(planned) and "$" not in str(planned)
+
+
+def test_a_plan_counts_prompts_as_they_are_sent(tmp_path: Path) -> None:
+    asked = miniature.questions("train", 5)
+    with Store() as store:
+        study = load("miniature")
+        model = Model("llm", study.llm.open(), store)
+        replies = model([prompting.decomposer(study, model).request(question) for question in asked])
+    planned = plan(study, asked, {"t": asked}).stages[0]
+    assert planned.prompt_tokens == sum(reply.usage.prompt_tokens for (reply,) in replies)
+    (tmp_path / "examples.jsonl").write_text(
+        '{"question": "How many pears?", "answer": "7", "subquestions": ["How many?"], "solution": "The answer is 7."}',
+        encoding="utf-8",
+    )
+    shown = load("miniature", [f"prompts.examples={tmp_path / 'examples.jsonl'}"])
+    assert plan(shown, asked, {"t": asked}).stages[0].prompt_tokens > planned.prompt_tokens
+
+
+def test_a_plan_counts_turns_and_what_sharing_saves() -> None:
+    asked = [Question(str(i), "How many?", "7") for i in range(10)]
+    grid = ["grid.decomposers=[llm, interactive-llm]", "grid.solvers=[llm]", "grid.votes=[sc, prob_sum]"]
+    planned = plan(load("miniature", grid), asked, {"t": asked})
+    samples = {stage.name: stage.samples for stage in planned.stages}
+    turns, ways = 4, 1 + 4  # decompose.limit; greedy and four samples
+    assert samples["ask: interactive-llm -> llm"] == 10 * turns * ways
+    assert samples["solve: interactive-llm -> llm"] == 10 * (turns + 1) * ways
+    static = 10 * ((1 + 1) + 2 * (1 + 4))
+    interactive = 10 * (turns + turns + 1) * (1 + 2 * 4)
+    assert planned.unshared.each_vote == static + interactive
+    assert f"{planned.unshared.each_vote:,}" in str(planned)
+
+
+def test_a_plan_says_what_it_may_cost_where_there_is_a_price() -> None:
+    asked = [Question(str(i), "How many?" * 40, "7") for i in range(10)]
+    api = "llm={engine: openai, model: gpt-4o-mini, base_url: %s}"
+    priced = plan(load("miniature", [api % "'https://api.openai.com/v1'"]), asked, {"t": asked})
+    collecting = next(stage for stage in priced.stages if stage.name == "collect: solutions")
+    least, most = collecting.dollars or (0, 0)
+    assert 0 < least == pytest.approx(collecting.prompt_tokens * 0.15e-6)
+    assert most - least == pytest.approx(collecting.tokens[1] * 0.6e-6) and collecting.tokens[0] == 0
+    assert "(all at their limits)" in str(priced)
+    apart = plan(load("miniature", [api % "'https://api.openai.com/v1', together: false"]), asked, {"t": asked})
+    batched = plan(load("miniature", [api % "'https://api.openai.com/v1', batch: true"]), asked, {"t": asked})
+    for each in (apart, batched):  # a batch has a request a sample
+        assert each.stages[1].requests == 2 * priced.stages[1].requests == 20
+    local = plan(load("miniature", [api % "'http://127.0.0.1:8000/v1'"]), asked, {"t": asked})
+    assert "what the LLM costs is unknown: give it a price" in str(local)
