@@ -170,6 +170,7 @@ docs: install
 check: lint types test
 
 lint: install
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 

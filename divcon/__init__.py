@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         papers,
         plan,
         plot,
-        plug,
         remove_key,
         report,
         seeds,
@@ -37,10 +36,14 @@ if TYPE_CHECKING:
         stats_of_traces,
         status,
         study,
-        wrap,
     )
+    from .serve.client.plug import plug
+    from .serve.client.wrap import wrap
+
+    __version__: str
 
 __all__ = [
+    "__version__",
     "add_key",
     "ask",
     "collect",
@@ -71,8 +74,18 @@ __all__ = [
 ]
 
 
+_ELSEWHERE = {"plug": ".serve.client.plug", "wrap": ".serve.client.wrap"}
+"""Calls that need nothing of the study, and do not load what it needs."""
+
+
 def __getattr__(name: str) -> Any:
     """The calls are imported when they are used: importing divcon stays fast."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("divcon")
     if name in __all__:
-        return getattr(import_module(".api", __name__), name)
+        return getattr(import_module(_ELSEWHERE.get(name, ".api"), __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

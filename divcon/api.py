@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from .eval import freshness
 from .eval.analysis import summary
 from .eval.analysis.compare import Comparison, comparison
 from .eval.analysis.pareto import AxisName
-from .eval.config import find, load, stored
+from .eval.config import AnyConfig, find, load, stored
 from .eval.grid import results
 from .eval.grid.evaluate import Row
 from .eval.papers import reference
@@ -29,8 +29,6 @@ from .eval.render.table import markdown
 from .eval.report import tables
 from .lm.local import environment
 from .lm.store.store import Store
-from .serve.client.plug import plug as plug
-from .serve.client.wrap import wrap as wrap
 from .serve.http import keys
 from .serve.http.keys import Caller, Keys
 from .solve.grading.sympy_pool import CHECKS
@@ -50,16 +48,20 @@ from .tasks.question import GraderName, Question
 if TYPE_CHECKING:
     from .eval.report.figures import Columns, Style
 
+AnyPath = str | os.PathLike[str]
+"""How a call takes a path."""
 RUNS = Path("runs")
 """Where run directories are made when nobody names one."""
 
 
-def study(config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None) -> Path:
+def study(
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
+) -> Path:
     """Run a whole study; the path of its report. A stage that is finished is not done again, nor is the report.
 
-    `config` is a YAML file or a shipped study's name, `overrides` are `key.key=value`, `limit` caps the questions of
-    each data set, `run` is the run directory. Raises ConfigError when something must be changed, ModelError when a
-    model cannot be reached.
+    `config` is a YAML file, a shipped study's name, or settings as they stand in such a file; `overrides` are
+    `key.key=value`, `limit` caps the questions of each data set, `run` is the run directory. Raises ConfigError when
+    something must be changed, ModelError when a model cannot be reached.
     """
     with _open(config, overrides, limit, run) as opened:
         opened.distill_decomposer()
@@ -69,7 +71,9 @@ def study(config: str, *, overrides: Sequence[str] = (), limit: int | None = Non
         return _report(opened.directory)
 
 
-def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None, pilot: Path | None = None) -> Plan:
+def plan(
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, pilot: AnyPath | None = None
+) -> Plan:
     """What a study would ask of its models; asks nothing and writes nothing.
 
     `pilot` is the directory of a run of the same study with a limit: how long its prompts and completions were
@@ -77,11 +81,11 @@ def plan(config: str, *, overrides: Sequence[str] = (), limit: int | None = None
     """
     settings = load(config, overrides).limited(limit)
     tests = {name: sources.load(source) for name, source in settings.tests.items()}
-    return planned(settings, sources.load(settings.train), tests, lengths(pilot, settings) if pilot else None)
+    return planned(settings, sources.load(settings.train), tests, lengths(Path(pilot), settings) if pilot else None)
 
 
 def collect(
-    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
 ) -> Collected:
     """The teacher's traces."""
     with _open(config, overrides, limit, run) as opened:
@@ -90,7 +94,7 @@ def collect(
 
 
 def distill_decomposer(
-    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
 ) -> Path:
     """Train the student that decomposes; its directory."""
     with _open(config, overrides, limit, run) as opened:
@@ -99,7 +103,7 @@ def distill_decomposer(
 
 
 def distill_solver(
-    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
 ) -> Path:
     """Train the student that solves; its directory."""
     with _open(config, overrides, limit, run) as opened:
@@ -108,7 +112,7 @@ def distill_solver(
 
 
 def distill_ranker(
-    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
 ) -> Path:
     """Train the model that says how likely a solution is right; its directory."""
     with _open(config, overrides, limit, run) as opened:
@@ -117,7 +121,7 @@ def distill_ranker(
 
 
 def compare_methods(
-    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
 ) -> Path:
     """Distil by every method and seed that the config lists, and ask all students; the path of the table."""
     with _open(config, overrides, limit, run) as opened:
@@ -130,18 +134,19 @@ def list_methods() -> str:
 
 
 def evaluate(
-    config: str, *, overrides: Sequence[str] = (), limit: int | None = None, run: Path | None = None
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
 ) -> Evaluated:
     """Every cell of the grid; the students it needs must have been distilled."""
     with _open(config, overrides, limit, run) as opened:
         return Evaluated(opened.directory / "results.parquet", opened.evaluate())
 
 
-def report(run: Path, axis: AxisName | None = None) -> Path:
+def report(run: AnyPath, axis: AxisName | None = None) -> Path:
     """Rebuild a run's report, accuracy drawn against a kind of cost (FLOPs where none is named); the path of its page.
 
     Raises ConfigError when nobody knows that cost of any cell; an earlier report stays as it was then.
     """
+    run = Path(run)
     stored(run)
     from .eval.report import report as reports  # matplotlib takes a second to import
 
@@ -149,60 +154,66 @@ def report(run: Path, axis: AxisName | None = None) -> Path:
 
 
 def plot(
-    run: Path,
+    run: AnyPath,
     name: str,
-    out: Path | None = None,
+    out: AnyPath | None = None,
     style: Style = "paper",
     axis: AxisName = "flops",
     columns: Columns = "two",
 ) -> Path:
     """One figure of a run, by its name in `divcon.eval.report.plots.PLOTS`, with its numbers as CSV; its path."""
+    run = Path(run)
     stored(run)
     from .eval.report import plots  # matplotlib takes a second to import
 
-    return plots.draw(run, name, out or Path(f"{name}.pdf"), style, axis, columns)
+    return plots.draw(run, name, Path(out or f"{name}.pdf"), style, axis, columns)
 
 
-def compare(run: Path, a: str, b: str, test: str | None = None) -> Comparison:
+def compare(run: AnyPath, a: str, b: str, test: str | None = None) -> Comparison:
     """Two cells of a run, `decomposer:solver:vote` each, on the same questions."""
+    run = Path(run)
     stored(run)
     return comparison(run, a, b, test)
 
 
-def seeds(runs: Sequence[Path], out: Path | None = None, beside: str | None = None) -> Seeds:
+def seeds(runs: Sequence[AnyPath], out: AnyPath | None = None, beside: str | None = None) -> Seeds:
     """Runs of one study that differ in their seed alone, against `beside` (`decomposer:solver:vote`) or the LLM alone.
 
     Written to `out` as Markdown, LaTeX, CSV and Parquet, where it is given.
     """
-    found = over_seeds(runs, beside)
+    found = over_seeds([Path(run) for run in runs], beside)
     if out:
-        found.save(out)
+        found.save(Path(out))
     return found
 
 
-def papers(name: str | None = None, run: Path | None = None) -> str:
+def papers(name: str | None = None, run: AnyPath | None = None) -> str:
     """What the papers printed, as Markdown: one of them by its name, or both; with `run`, beside that run's cells."""
     if run is None:
         return "\n".join(markdown(reference.printed(each)) for each in ([name] if name else reference.TITLES))
+    run = Path(run)
     found = reference.of_run(run, stored(run), name)
     return f"{markdown(reference.table(found))}\n{reference.CAUTION}"
 
 
-def status(run: Path) -> Status:
+def status(run: AnyPath) -> Status:
     """How a run stands; it may be at work meanwhile."""
-    return statuses.status(run)
+    return statuses.status(Path(run))
 
 
-def cost(run: Path) -> Cost:
+def cost(run: AnyPath) -> Cost:
     """What a run has spent; it may be at work meanwhile."""
-    return statuses.cost(run)
+    return statuses.cost(Path(run))
 
 
-def ask(question: str, *, run: Path = RUNS / "miniature", decomposer: str = "distilled", solver: str = "llm") -> Asked:
+def ask(
+    question: str, *, run: AnyPath = RUNS / "miniature", decomposer: str = "distilled", solver: str = "llm"
+) -> Asked:
     """One question through one composition of a run."""
     if not question.strip():
         raise ConfigError("the question is empty")
     asked = Question("asked", question, answer="")
+    run = Path(run)
     with Run(stored(run), run) as opened:
         makes = none if decomposer == "none" else opened.decomposer(opened.model(decomposer, "decomposer"))
         (made,) = makes([asked])
@@ -212,25 +223,25 @@ def ask(question: str, *, run: Path = RUNS / "miniature", decomposer: str = "dis
 
 
 def add_key(
-    path: Path,
+    path: AnyPath,
     name: str,
     requests_per_minute: float | None = None,
     dollars_per_day: float | None = None,
     metrics: bool = False,
 ) -> str:
     """A new key for who asks the endpoint, and its limits. The file gets its hash; nothing else ever shows the key."""
-    return keys.add(path, Caller(name, requests_per_minute, dollars_per_day, metrics))
+    return keys.add(Path(path), Caller(name, requests_per_minute, dollars_per_day, metrics))
 
 
-def list_keys(path: Path) -> Keys:
+def list_keys(path: AnyPath) -> Keys:
     """Who has a key, and how much they may."""
-    return Keys.read(path)
+    return Keys.read(Path(path))
 
 
-def remove_key(path: Path, name: str) -> Keys:
+def remove_key(path: AnyPath, name: str) -> Keys:
     """Take a key away, from a running endpoint too; the keys that are left."""
-    keys.remove(path, name)
-    return Keys.read(path)
+    keys.remove(Path(path), name)
+    return Keys.read(Path(path))
 
 
 def list_data() -> str:
@@ -239,31 +250,35 @@ def list_data() -> str:
     return "\n".join(f"{name:<{wide}}  {what}" for name, what in sources.CATALOGUE.items())
 
 
-def show_data(name: str, path: Path | None = None, n: int = 3) -> str:
+def show_data(name: str, path: AnyPath | None = None, n: int = 3) -> str:
     """The first `n` questions of a data set, as they are read."""
-    questions = sources.load(sources.named(name, path, n))
+    questions = sources.load(sources.named(name, Path(path) if path else None, n))
     return "\n\n".join(_shown(question) for question in questions)
 
 
-def import_traces(path: Path, out: Path, grader: GraderName | None = None, questions: Path | None = None) -> Collected:
+def import_traces(
+    path: AnyPath, out: AnyPath, grader: GraderName | None = None, questions: AnyPath | None = None
+) -> Collected:
     """Traces made elsewhere, labelled and written to `out/traces.jsonl`.
 
     `grader` replaces each data set's own; `questions` is the file that the output of a batch refers to. Slow
     comparisons are remembered in `out/store.sqlite`.
     """
+    path, out = Path(path), Path(out)
     if not path.exists():
         raise ConfigError(f"no file or folder {path}")
     with new_folder(out, lambda folder: not any(folder.glob("traces.*"))):
         with _remembering(out):
-            read, failed = importers.read(path, grader, questions)
+            read, failed = importers.read(path, grader, Path(questions) if questions else None)
         if not read:
             raise ConfigError(f"no traces in {path}")
         traces.write(read, out / "traces.jsonl", origin=f"imported from {path.name}")
     return Collected(out / "traces.jsonl", len(read), sum(trace.verdict == "right" for trace in read), failed)
 
 
-def stats_of_traces(folder: Path) -> TraceStats:
+def stats_of_traces(folder: AnyPath) -> TraceStats:
     """What the traces in a folder are worth."""
+    folder = Path(folder)
     read = traces.read(folder / "traces.jsonl")
     if not read:
         raise ConfigError(f"no traces in {folder}")
@@ -376,7 +391,9 @@ def _shown(question: Question) -> str:
     return "\n".join(lines)
 
 
-def _open(config: str, overrides: Sequence[str], limit: int | None, run: Path | None) -> Run:
+def _open(config: AnyConfig, overrides: Sequence[str], limit: int | None, run: AnyPath | None) -> Run:
     """A run cut short has a directory of its own, so that it never stands in the way of the whole one."""
-    name = find(config).stem + (f"-limit{limit}" if limit else "")
-    return Run(load(config, overrides).limited(limit), run or RUNS / name)
+    study = load(config, overrides).limited(limit)
+    if run is None and isinstance(config, Mapping):
+        raise ConfigError("settings that come from no file have no name: give run, the directory of the run")
+    return Run(study, Path(run) if run else RUNS / (find(config).stem + (f"-limit{limit}" if limit else "")))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -314,8 +316,15 @@ class Study(Settings):
         )
 
 
-def find(config: str) -> Path:
-    """The file of a config given by path or by the name of a shipped one."""
+AnyConfig = str | os.PathLike[str] | Mapping[str, Any]
+"""A file, the name of a shipped study, or the settings themselves."""
+
+
+def find(config: AnyConfig) -> Path:
+    """The file of a config given by path or by the name of a shipped one. Raises ConfigError when there is none."""
+    if isinstance(config, Mapping):
+        raise ConfigError("settings that are given as they are lie in no file")
+    config = os.fspath(config)
     path = Path(config)
     try:
         if path.is_file():
@@ -327,8 +336,13 @@ def find(config: str) -> Path:
     raise ConfigError(f"no config {config}; give a file, or one of {', '.join(configs.names())}")
 
 
-def load(config: str, overrides: Sequence[str] = ()) -> Study:
-    """The study in a file, with dotted overrides (`grid.samples=8`) put over it."""
+def load(config: AnyConfig, overrides: Sequence[str] = ()) -> Study:
+    """The study in a file, or of settings as they are, with dotted overrides (`grid.samples=8`) put over it."""
+    if isinstance(config, Mapping):
+        values = copy.deepcopy(dict(config))
+        for each in overrides:
+            strict.override(values, each)
+        return parse(values, "the config")
     path = find(config)
     return parse(strict.read(path, overrides), str(path))
 
@@ -338,7 +352,7 @@ def stored(run: Path) -> Study:
     path = run / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{run} is not a run directory: it has no config.yaml")
-    return load(str(path))
+    return load(path)
 
 
 def parse(values: Any, where: str) -> Study:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
+import divcon
+from divcon import configs
 from divcon.cli import main
+from divcon.core.errors import ConfigError
 from divcon.eval.config import load
 from divcon.studies.run import Run
 
@@ -108,3 +113,20 @@ def test_a_prompt_that_is_not_there(config: Path, tmp_path: Path) -> None:
 
 def test_an_empty_question(tmp_path: Path) -> None:
     assert "the question is empty" in fails("ask", " ", "--run", str(tmp_path))
+
+
+def test_paths_are_strings_too_and_settings_need_no_file(tmp_path: Path) -> None:
+    values = yaml.safe_load(Path(configs.path("miniature") or "").read_text(encoding="utf-8"))
+    run = str(tmp_path / "run")
+    collected = divcon.collect(values, overrides=["collect.solutions=1"], limit=2, run=run)
+    assert collected.path == tmp_path / "run" / "traces" / "traces.jsonl" and collected.traces == 2
+    assert values["collect"]["solutions"] == 2, "what was given was changed"
+    assert divcon.status(run) and divcon.stats_of_traces(f"{run}/traces")
+    with pytest.raises(ConfigError, match="give run"):
+        divcon.collect(values, limit=2)
+    with pytest.raises(ConfigError, match="tests.new.split"):
+        divcon.plan({**values, "tests": {"new": {"source": "miniature", "split": "nowhere"}}})
+
+
+def test_it_knows_its_version() -> None:
+    assert divcon.__version__ == importlib.metadata.version("divcon") and "study" in dir(divcon)

@@ -1,4 +1,4 @@
-"""The folders, the links and the packaging agree with one another."""
+"""The folders, the links, the floors and the packaging agree with one another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,13 +17,14 @@ import divcon
 
 from .paths import ROOT
 
-SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-FLOORS = ["configs", "prompts", "core", "tasks", "lm", "decompose", "solve", "distill", "eval", "studies", "serve"]
-"""From the ground up: a folder imports from those before it. The CLI stands on top of all."""
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+SETUPTOOLS = PROJECT["setuptools"]
+FOLDERS = sorted(path.name for path in (ROOT / "divcon").iterdir() if path.is_symlink())
+CONTRACTS = {contract["name"]: contract for contract in PROJECT["importlinter"]["contracts"]}
 
 
 def test_every_folder_of_code_is_a_listed_package() -> None:
-    folders = {path.parent.relative_to(ROOT) for name in FLOORS for path in (ROOT / name).rglob("*.py")}
+    folders = {path.parent.relative_to(ROOT) for name in FOLDERS for path in (ROOT / name).rglob("*.py")}
     listed = {Path(folder) for package, folder in SETUPTOOLS["package-dir"].items() if package != "divcon"}
     assert folders == listed
     assert set(SETUPTOOLS["packages"]) == SETUPTOOLS["package-dir"].keys()
@@ -29,18 +32,50 @@ def test_every_folder_of_code_is_a_listed_package() -> None:
 
 def test_every_link_points_home() -> None:
     links = {path.name: path.resolve() for path in (ROOT / "divcon").iterdir() if path.is_symlink()}
-    assert links == {name: (ROOT / name).resolve() for name in FLOORS}
+    assert links == {name: (ROOT / name).resolve() for name in FOLDERS}
 
 
-@pytest.mark.parametrize("floor", FLOORS)
-def test_imports_run_downwards_only(floor: str) -> None:
-    below = set(FLOORS[: FLOORS.index(floor) + 1])
-    for file in (ROOT / floor).rglob("*.py"):
-        depth = len(file.relative_to(ROOT).parts) - 1
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level == depth + 1:
-                reached = {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
-                assert reached <= below, f"{file.relative_to(ROOT)} imports {reached} from above"
+def test_every_package_stands_on_a_floor() -> None:
+    """The contract of floors cannot be exhaustive over folders within folders: a new one must be listed by hand."""
+    listed = {name.strip() for floor in CONTRACTS["floors"]["layers"] for name in floor.split(":")}
+    parents = {name.rpartition(".")[0] for name in listed if name.count(".") == 2}
+    packages = {name for name in SETUPTOOLS["packages"] if not name.startswith("divcon.tasks.")}
+    assert packages - {"divcon"} <= listed | parents
+    assert {name for name in parents if name != "divcon"} <= {f"divcon.{name}" for name in _with_own_floors()}
+
+
+def _with_own_floors() -> Iterator[str]:
+    for contract in CONTRACTS.values():
+        for container in contract.get("containers", ()):
+            assert contract["exhaustive"], contract["name"]
+            yield container.removeprefix("divcon.")
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    modules = {_name(file): file for name in ("divcon", *FOLDERS) for file in (ROOT / name).rglob("*.py")}
+    imports = {name: set(_imported(file, name, modules)) - {name} for name, file in modules.items()}
+    assert sum(map(len, imports.values())) > 500
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as circle:
+        pytest.fail(" -> ".join(circle.args[1]))
+
+
+def _name(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "divcon" else ("divcon", *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imported(file: Path, name: str, modules: dict[str, Path]) -> Iterator[str]:
+    """The modules that a module imports, wherever in it, also for its types alone."""
+    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = [*package[: len(package) - node.level + 1], *(node.module.split(".") if node.module else ())]
+            for alias in node.names:
+                found = ".".join([*above, alias.name])
+                yield found if found in modules else ".".join(above)
 
 
 @pytest.mark.skipif(
@@ -50,12 +85,20 @@ def test_the_wheel_is_what_is_tested() -> None:
     assert Path(divcon.__file__).is_relative_to(Path(os.environ["DIVCON_INSTALLED"]).resolve())
 
 
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that some code loads in a process of its own."""
+    told = "import sys\n" + code + "\nprint(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", told], check=True, cwd=ROOT, capture_output=True, text=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
 def test_help_needs_no_heavy_library() -> None:
-    code = (
-        "import sys\n"
-        "from click.testing import CliRunner\n"
-        "from divcon.cli import main\n"
-        "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
-        "assert not {'torch', 'openai', 'sympy', 'transformers', 'pydantic', 'numpy'} & sys.modules.keys()\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    asked = "from click.testing import CliRunner\nfrom divcon.cli import main\n"
+    loaded = loaded_by(asked + "assert CliRunner().invoke(main, ['--help']).exit_code == 0")
+    assert not {"torch", "openai", "sympy", "transformers", "pydantic", "numpy"} & loaded
+
+
+def test_a_call_loads_what_it_needs_and_no_more() -> None:
+    """What draws reports, and what reads their tables, is not loaded to serve."""
+    assert not {"matplotlib", "pyarrow"} & loaded_by("import divcon\ndivcon.plug")
+    assert not {"matplotlib", "pyarrow"} & loaded_by("import divcon.serve.http.start")
