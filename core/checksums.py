@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import files
 from .errors import ConfigError
+from .files import atomic_write
 
 FILE = "SHA256SUMS"
 _SEAL = "sha256"
@@ -31,10 +33,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A kill in between leaves the old file or the new one, perhaps without a hash, never with another file's.
     """
-    part = path.with_suffix(".part")
-    yield part
-    forget(path)
-    part.replace(path)
+    with files.replacing(path) as (part,):
+        yield part
+        forget(path)
     keep(path)
 
 
@@ -112,6 +113,4 @@ def _read(folder: Path) -> dict[str, str]:
 
 
 def _write(folder: Path, kept: Mapping[str, str]) -> None:
-    part = folder / f".{FILE}.part"
-    part.write_text("".join(f"{value}  {name}\n" for name, value in sorted(kept.items())), encoding="utf-8")
-    part.replace(folder / FILE)
+    atomic_write(folder / FILE, "".join(f"{value}  {name}\n" for name, value in sorted(kept.items())))

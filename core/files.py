@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,23 @@ def replacing(*files: Path) -> Iterator[tuple[Path, ...]]:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+
+
+def atomic_write(file: Path, content: str | bytes, *, sync: bool = False) -> None:
+    """Write a file at once or not at all, text as UTF-8. With `sync` it is on the disk before it takes the place."""
+    with replacing(file) as (part,), part.open("wb") as out:
+        out.write(content.encode() if isinstance(content, str) else content)
+        if sync:
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of this name is what a killed process left of a write."""
+    return _UNFINISHED.match(name) is not None
+
+
+_UNFINISHED = re.compile(r"\.\d+\.part\.")
 
 
 @contextmanager

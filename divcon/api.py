@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .core.errors import ConfigError
-from .core.locks import new_folder
+from .core.write_failures import new_folder
 from .decompose.decomposition import Decomposition, none
 from .distill.traces import importers
 from .distill.traces import trace as traces

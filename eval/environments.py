@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..core import documents
+from ..core.files import atomic_write
 from ..lm.local.environment import Environment
 
 FILE = "environments.json"
@@ -61,6 +62,4 @@ def _with(known: Sequence[Used], stage: str, now: Environment) -> tuple[Used, ..
 
 
 def _write(run: Path, used: tuple[Used, ...]) -> None:
-    part = (run / FILE).with_suffix(".part")
-    part.write_text(json.dumps([asdict(each) for each in used], indent=2) + "\n", encoding="utf-8")
-    part.replace(run / FILE)
+    atomic_write(run / FILE, json.dumps([asdict(each) for each in used], indent=2) + "\n")

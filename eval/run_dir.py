@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..core import documents
+from ..core.files import atomic_write
 from ..lm.local.weights import device_name, resolved_device
 from ..lm.settings import LocalSettings, OpenAISettings, VLLMSettings
 
@@ -25,9 +26,7 @@ def remember(run: Path, ran: Mapping[str, LocalSettings | OpenAISettings | None]
     known = read(run)
     for name, settings in ran.items():
         known[name] = list(dict.fromkeys([*known.get(name, []), _device(settings)]))
-    part = (run / FILE).with_suffix(".part")
-    part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-    part.replace(run / FILE)
+    atomic_write(run / FILE, json.dumps(known, indent=2) + "\n")
 
 
 def read(run: Path) -> dict[str, list[str]]:

@@ -22,7 +22,8 @@ from typing import IO, Any, Self, get_args
 
 from .. import prompts as templates
 from ..core.errors import ConfigError, DivconError
-from ..core.locks import missing, reason_not_written, remove_made
+from ..core.files import atomic_write, is_unfinished
+from ..core.write_failures import missing, reason_not_written, remove_made
 from ..decompose.prompted import PromptedDecomposer
 from ..distill import student
 from ..distill.recipes import Training
@@ -316,7 +317,7 @@ class StudyContext:
         """Keep the resolved config. Another one is taken over only where nothing was made under the old one yet."""
         path = self.directory / "config.yaml"
         if not path.is_file():
-            if {entry.name for entry in self.directory.iterdir()} - {".lock"}:
+            if any(entry.name != ".lock" and not is_unfinished(entry.name) for entry in self.directory.iterdir()):
                 raise ConfigError(
                     f"{self.directory} is neither empty nor a run directory; give another --run directory"
                 )
@@ -327,9 +328,7 @@ class StudyContext:
             )
         text = dump(self.study)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            part = path.with_suffix(".part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            atomic_write(path, text)
 
     def _is_fixed(self, key: str) -> bool:
         """Whether something that follows from a setting was made already."""
@@ -376,8 +375,8 @@ def _is_worthless(directory: Path) -> bool:
     """Whether a run's directory holds nothing that was collected, trained or measured."""
     files = [path for path in directory.rglob("*") if not path.is_dir()]
     stores = [path for path in files if path.name == "store.sqlite"]
-    rest = {path.name for path in files} - {".lock", "config.yaml", "config.part", "log.jsonl"}
-    return all(name.startswith("store.sqlite") for name in rest) and all(map(is_empty, stores))
+    rest = {path.name for path in files} - {".lock", "config.yaml", "log.jsonl"}
+    return all(name.startswith("store.sqlite") or is_unfinished(name) for name in rest) and all(map(is_empty, stores))
 
 
 def _lock(file: IO[str], directory: Path) -> None:

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..core.files import atomic_write
 from ..eval.run_dir import PROVENANCE
 from ..lm.cost.prices import AnyPrice
 
@@ -49,9 +50,7 @@ def record(
 
 def write(told: Mapping[str, Any], run: Path) -> None:
     """Replace a run's file, at once or not at all."""
-    part = run / f"{PROVENANCE}.part"
-    part.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    part.replace(run / PROVENANCE)
+    atomic_write(run / PROVENANCE, json.dumps(told, indent=2) + "\n")
 
 
 def commit(folder: Path) -> str | None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from .. import prompts as templates
+from ..core.files import atomic_write
 from ..decompose.controls import direct, empty, gold, shuffled, truncated
 from ..decompose.decomposition import Decomposition, none
 from ..decompose.prompted import PromptedDecomposer
@@ -123,9 +124,7 @@ class Run(StudyContext):
         }
 
     def _write_data(self) -> None:
-        part = self.directory / "data.part"
-        part.write_text(json.dumps(self._data(), indent=2) + "\n", encoding="utf-8")
-        part.replace(self.directory / "data.json")
+        atomic_write(self.directory / "data.json", json.dumps(self._data(), indent=2) + "\n")
 
     def _provenance(self) -> dict[str, Any]:
         """What the results were made with."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TypeVar, get_args
 
 from ...core import documents
 from ...core.errors import ConfigError
+from ...core.files import atomic_write
 from ...core.jsonlines import contents, objects
 from ...lm.types import Usage
 from ...solve.grading.grade import GRADERS, Verdict
@@ -61,12 +61,7 @@ def write(traces: Sequence[Trace], path: Path, origin: str = "") -> None:
     digest = hashlib.sha256(text.encode()).hexdigest()
     said = {"format": FORMAT, "traces": len(traces), "origin": origin, "sha256": digest}
     for file, whole in ((path, text), (facts, json.dumps(said, indent=2) + "\n")):
-        part = file.with_suffix(file.suffix + ".part")
-        with part.open("w", encoding="utf-8") as out:
-            out.write(whole)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(file)
+        atomic_write(file, whole, sync=True)
 
 
 def exist(path: Path) -> bool:

@@ -23,7 +23,8 @@ from transformers.trainer import safe_globals
 
 from ...core import checksums, documents
 from ...core.errors import ConfigError, DivconError
-from ...core.locks import reason_not_written
+from ...core.files import atomic_write
+from ...core.write_failures import reason_not_written
 
 WEIGHTS = "trained.safetensors"
 """What a checkpoint holds of an adapter's training: all that is trained, and nothing else."""
@@ -79,9 +80,7 @@ def seconds_before(checkpoint: str | None) -> float:
 
 def write_seconds(seconds: float, checkpoint: Path) -> None:
     """Keep what the training took, at once or not at all."""
-    part = checkpoint / f"{_SECONDS}.part"
-    part.write_text(str(seconds), encoding="utf-8")
-    part.replace(checkpoint / _SECONDS)
+    atomic_write(checkpoint / _SECONDS, str(seconds))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core import documents
+from ...core.files import atomic_write
 from .. import grid_spec
 from .evaluate import Cell, Row
 
@@ -45,9 +46,7 @@ def unshared(cells: Iterable[tuple[Cell, int, int]]) -> Naive:
 
 def write(asked: int, rows: Iterable[Row], run: Path) -> None:
     """Replace a run's file, at once or not at all."""
-    part = (run / REQUESTS).with_suffix(".part")
-    part.write_text(json.dumps({"asked": asked, **naive(rows)._asdict()}) + "\n", encoding="utf-8")
-    part.replace(run / REQUESTS)
+    atomic_write(run / REQUESTS, json.dumps({"asked": asked, **naive(rows)._asdict()}) + "\n")
 
 
 def said(run: Path) -> str:
