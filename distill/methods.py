@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from peft import PeftModel
 from transformers import PreTrainedModel, set_seed
@@ -23,9 +23,10 @@ from ..lm.local.adapters import load_adapter
 from ..lm.local.model_dir import NEGATIVE, POSITIVE
 from ..lm.local.weights import load_model, load_tokenizer, weights_hash
 from ..lm.model import Advance, silent
+from .catalogue import METHODS, check_methods
 from .data.groups import Labelled, Material, Unit, make
 from .recipes import Lora, Training
-from .student import TAGGED, Trained
+from .student import Trained
 from .training.distributed import is_first
 from .training.nce import STUDENT, Enhanced, Teacher, Weighting
 from .training.objectives import OBJECTIVES
@@ -85,7 +86,7 @@ class Course:
 
     def units(self, kind: str) -> list[Unit]:
         """What a stage is taught with. Raises ConfigError when there is nothing, or two tags are one to the base."""
-        if kind in TAGGED:
+        if kind in METHODS and METHODS[kind].suffix:
             right, wrong = (self._tokenizer(tag)["input_ids"] for tag in self.material.tags)
             if right == wrong:
                 raise ConfigError(f"to this base the tags {self.material.tags} are the same; set other `tags`")
@@ -368,51 +369,35 @@ def _kd_longer(times: int) -> Callable[[Course], Path]:
     return teach
 
 
-class Method(NamedTuple):
-    """A way to distil a student."""
-
-    line: str
-    """What it is, in a line."""
-    teach: Callable[[Course], Path]
-    """Trains the student; the directory of its last stage."""
-
-
-METHODS = {
-    "kd": Method("the teacher's replies that `data` names, by likelihood (CoT-KD)", _alone("taught")),
-    "ft": Method("the questions' own solutions, by likelihood", _alone("human")),
-    "mix": Method("right and wrong replies alike, by likelihood", _alone("mixed")),
-    "cl": Method("a question's right replies against its wrong ones: InfoNCE and likelihood", _alone("sessions", "cl")),
-    "nt": Method("right replies up, wrong ones down by 0.05: negative training", _alone("labelled", "nt")),
-    "ul": Method("right replies up, wrong tokens' complements up by 0.05: unlikelihood", _alone("labelled", "ul")),
-    "ul-literal": Method(
-        "unlikelihood of whole replies, as written: no different from kd", _alone("labelled", "ul-literal")
-    ),
-    "nat": Method("two adapters, of right and of wrong replies, integrated token by token", _nat()),
-    "nce": Method("a plain adapter from the NAT model, by how far that one moved from the wrong", _nce()),
-    "redi": Method("kd, then pairs: right up, wrong down by 0.8, length-normalised", _after_kd("pairs", "redi")),
-    "dpo": Method("kd, then pairs: direct preference optimization", _preferred("pairs", PlannedDPO)),
-    "kto": Method("kd, then labelled replies: Kahneman-Tversky optimization", _preferred("labelled", PlannedKTO)),
-    "tagged": Method("all replies, the question told to be answered rightly or wrongly", _alone("tagged")),
-    "tagged-random": Method("control of tagged: told one or the other, whatever the reply", _alone("tagged-random")),
-    "self-augment": Method("right replies and the NAT model's own right ones, by likelihood", _self_augment),
-    "self-distill": Method("a plain adapter from the NAT model, all replies alike", _nce("none")),
-    "negative": Method("control: wrong replies, by likelihood", _alone("wrong")),
-    "nat-positive": Method("control of nat: both adapters learn right replies", _nat("right")),
-    "nat-random": Method(
-        "control of nat: the negative adapter learns replies drawn whatever their label", _nat("random")
-    ),
-    "kd-wide": Method("control of nat: kd, as many weights on all linear layers", _kd_wide),
-    "kd-longer": Method("control of methods with two stages: kd, twice the tokens", _kd_longer(2)),
-    "kd-longest": Method(
-        "control of nce and other methods with three stages: kd, three times the tokens", _kd_longer(3)
-    ),
-    "nce-shuffled": Method("control of nce: the same weights, dealt out at random", _nce(shuffled=True)),
+TRAIN: dict[str, Callable[[Course], Path]] = {
+    "kd": _alone("taught"),
+    "ft": _alone("human"),
+    "mix": _alone("mixed"),
+    "cl": _alone("sessions", "cl"),
+    "nt": _alone("labelled", "nt"),
+    "ul": _alone("labelled", "ul"),
+    "ul-literal": _alone("labelled", "ul-literal"),
+    "nat": _nat(),
+    "nce": _nce(),
+    "redi": _after_kd("pairs", "redi"),
+    "dpo": _preferred("pairs", PlannedDPO),
+    "kto": _preferred("labelled", PlannedKTO),
+    "tagged": _alone("tagged"),
+    "tagged-random": _alone("tagged-random"),
+    "self-augment": _self_augment,
+    "self-distill": _nce("none"),
+    "negative": _alone("wrong"),
+    "nat-positive": _nat("right"),
+    "nat-random": _nat("random"),
+    "kd-wide": _kd_wide,
+    "kd-longer": _kd_longer(2),
+    "kd-longest": _kd_longer(3),
+    "nce-shuffled": _nce(shuffled=True),
 }
-"""By the names that a config and `--method` know them by."""
+"""Trains a student by a method of `catalogue.METHODS`; the directory of its last stage."""
 
 
 def distil(name: str, course: Course, out: Path) -> Trained:
     """Distil a student by a method and leave it in `out`. Raises ConfigError for a name that is none."""
-    if name not in METHODS:
-        raise ConfigError(f"no method {name!r}; there are {', '.join(METHODS)}")
-    return course.finish(METHODS[name].teach(course), out)
+    check_methods([name])
+    return course.finish(TRAIN[name](course), out)

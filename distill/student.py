@@ -19,15 +19,12 @@ from ..core import checksums, documents
 from ..core.errors import ConfigError
 from ..lm.local import environment
 from ..lm.local.model_dir import is_nat
+from .catalogue import METHODS, Method
 from .recipes import RankerRecipe
 
 FORMAT = "divcon-student/1"
 Role = Literal["decomposer", "solver"]
 TaughtRole = Literal["decomposer", "solver", "ranker"]
-INTEGRATED = frozenset({"nat", "nat-positive", "nat-random"})
-"""The methods whose student is a NAT model."""
-TAGGED = frozenset({"tagged", "tagged-random"})
-"""The methods whose students are told, and so must be asked."""
 _FACTS = "divcon.json"
 _CARD = "README.md"
 """For people, who may write into it."""
@@ -141,7 +138,7 @@ def rankers_recipe(facts: dict[str, Any], directory: Path) -> RankerRecipe:
 def suffix(facts: dict[str, Any]) -> str:
     """The sentence that a student was taught to be asked with, behind every request; most have none."""
     recipe = facts["recipe"]
-    return str(recipe["tags"][0]) if recipe.get("method") in TAGGED else ""
+    return str(recipe["tags"][0]) if _method(recipe.get("method")).suffix else ""
 
 
 class _Training(documents.Shape):
@@ -152,15 +149,15 @@ class _Training(documents.Shape):
     parameters: int = Field(ge=0)
     seconds: float = Field(ge=0)
     loss: float = Field(allow_inf_nan=True)
-    peak_gib: float = 0.0
-    flops: float | None = None
-    device: str = ""
+    peak_gib: float
+    flops: float | None
+    device: str
 
 
 class _Card(documents.Shape):
-    """What is read of a card; old ones lack some of what may be absent here."""
+    """What is read of a card."""
 
-    date: str = ""
+    date: str
     role: TaughtRole
     base: str
     base_hash: str
@@ -186,7 +183,7 @@ class _Recipe(documents.Shape):
 
     @model_validator(mode="after")
     def _has_tags_if_tagged(self) -> Self:
-        if self.method in TAGGED and "tags" not in self.model_fields_set:
+        if _method(self.method).suffix and "tags" not in self.model_fields_set:
             raise ValueError("it lacks tags")
         return self
 
@@ -265,8 +262,13 @@ def _library(recipe: dict[str, Any]) -> str:
 def _how_to_load(recipe: dict[str, Any]) -> str:
     if "tuning" not in recipe:
         return "`divcon.distill.ranker.model.load` loads it."
-    if recipe["method"] in INTEGRATED:
+    if _method(recipe["method"]).output == "nat":
         return (
             "`divcon.lm.local.nat` loads it: a NAT model is two adapters and units that weigh them. It does not merge."
         )
     return f"Load it without divcon: `{_LOADS[recipe['tuning']['kind']]}`."
+
+
+def _method(name: object) -> Method:
+    """What is known of a method by its name; of one that this divcon has not, nothing."""
+    return METHODS.get(str(name), Method(""))

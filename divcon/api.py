@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from .core.errors import ConfigError
 from .core.write_failures import new_folder
 from .decompose.decomposition import Decomposition, none
+from .distill.catalogue import explain
 from .distill.traces import importers
 from .distill.traces import trace as traces
 from .distill.traces.stats import TraceStats, trace_stats
@@ -36,7 +37,6 @@ from .solve.solution import Solution
 from .studies import compare_methods as methods
 from .studies import status as statuses
 from .studies.across_seeds import Seeds, over_seeds
-from .studies.distil import explain
 from .studies.dry_run import Plan
 from .studies.dry_run import plan as planned
 from .studies.pilot import lengths

@@ -15,8 +15,8 @@ from .. import configs, prompts
 from ..core import config as strict
 from ..core.errors import ConfigError
 from ..core.settings import Settings
+from ..distill.catalogue import METHODS
 from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
-from ..distill.student import INTEGRATED
 from ..distill.traces.collect import CollectSettings
 from ..distill.traces.source import TracesSource
 from ..lm.settings import (
@@ -295,7 +295,7 @@ class Study(Settings):
             tuning = recipe.tuning
             listed = [*(self.methods.names if role == self.methods.role else ())]
             listed += [name.removeprefix("distilled-") for name in self.grid.solvers] if role == "solver" else []
-            if INTEGRATED & {recipe.method, *listed}:
+            if any(METHODS[name].output == "nat" for name in METHODS.keys() & {recipe.method, *listed}):
                 raise ValueError(f"vLLM cannot serve a NAT student, which the {role} is to be; distil by nce instead")
             if isinstance(tuning, Full) and self.student.served:
                 raise ValueError(f"student.served holds adapters, and the {role} is to be a whole model (tuning: full)")

@@ -12,13 +12,13 @@ from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..decompose.decomposition import none
 from ..distill import student
+from ..distill.catalogue import check_methods
 from ..eval.analysis.summary import Rows
 from ..eval.grid import results
 from ..eval.grid.evaluate import Decomposing, Row, Solving, compose
 from ..eval.render.table import markdown, points
 from ..eval.run_dir import METHODS_RESULTS
 from ..eval.stats.intervals import Tested, crossed, holm, questions_needed
-from .context import check_methods
 from .distil import teach
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from ..core.files import atomic_write, is_unfinished
 from ..core.write_failures import missing, reason_not_written, remove_made
 from ..decompose.prompted import PromptedDecomposer
 from ..distill import student
+from ..distill.catalogue import check_methods
 from ..distill.recipes import Training
 from ..distill.traces import trace as traces
 from ..distill.traces.collect import collect
@@ -352,15 +353,6 @@ class StudyContext:
         """What is made by a setting of a recipe."""
         made = [f"{role}*"] if setting == "method" or role == "ranker" else [f"{role}*", "methods"]
         return [*made, "ranker"] if role == "solver" and self.study.distill.ranker.own else made
-
-
-def check_methods(names: Sequence[str]) -> None:
-    """Raises ConfigError for a name that is none."""
-    from ..distill.methods import METHODS
-
-    for name in names:
-        if name not in METHODS:
-            raise ConfigError(f"no method {name!r}; there are {', '.join(METHODS)}")
 
 
 def _nothing() -> None:

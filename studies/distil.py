@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import ConfigError
 from ..distill import student
+from ..distill.catalogue import check_methods
 from ..distill.ranker.held_out import HELD_OUT
 from ..distill.recipes import DecomposerRecipe, RankerRecipe, Reader, SolverRecipe, Training
 from ..distill.traces import trace
@@ -24,7 +25,7 @@ from ..lm.model import Model
 from ..lm.settings import TransformersSettings
 from ..solve.grading.grade import GRADERS, classify
 from ..solve.voting.rules import learn
-from .context import StudyContext, check_methods
+from .context import StudyContext
 
 if TYPE_CHECKING:
     from ..distill.data.groups import Labelled, Material
@@ -174,14 +175,6 @@ def _rankers_lesson(
         seed=context.study.seed,
         recipe=recipe.model_dump(mode="json"),
     )
-
-
-def explain() -> str:
-    """Every method in a line."""
-    from ..distill.methods import METHODS
-
-    wide = max(map(len, METHODS))
-    return "\n".join(f"{name:<{wide}}  {method.line}" for name, method in METHODS.items())
 
 
 def _material(context: StudyContext, recipe: Training, collected: Sequence[Trace]) -> Material:

@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 from pydantic import TypeAdapter
 
 from ...core.errors import ConfigError
+from ...distill.catalogue import METHODS
 from ...distill.recipes import DecomposerData, SolverData
 from ...tasks.sources import BaseSource, PublishedSource
 from ..analysis.summary import Rows, by_cell
@@ -200,7 +201,6 @@ _ASKED = {"none": "none", "none-direct": "none", "llm": "GPT-3.5", "base": "base
 _DECOMPOSERS: Mapping[DecomposerData, str] = {"all": "S_D-T", "reached": "S_D-R"}
 _VARIANTS: Mapping[str, DecomposerData] = {"distilled-all": "all", "distilled-rejection": "reached"}
 _SOLVERS: Mapping[SolverData, str] = {"all": "S_E-T", "gold-spliced": "S_E-A", "right": "S_E-T"}
-_METHODS = {"kd": "CoT KD", "ft": "FT", "mix": "MIX", "cl": "CL", "nt": "NT", "ul": "UL", "nat": "NAT"}
 
 
 def _told(paper: Paper, cell: Cell, study: Study) -> _Told | None:
@@ -227,7 +227,8 @@ def _turned(cell: Cell, study: Study) -> _Told | None:
         return None
     recipe = study.distill.solver
     method = recipe.method if cell.solver == "distilled" else re.sub(r"^distilled-| \d+$", "", cell.solver)
-    return _Told("none", _METHODS[method]) if method in _METHODS else None
+    known = METHODS.get(method)
+    return _Told("none", known.paper_name) if known and known.paper_name else None
 
 
 def _matches(each: Reported, told: _Told, test: BaseSource, train: BaseSource) -> bool:

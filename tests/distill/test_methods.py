@@ -25,11 +25,11 @@ import divcon
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.distill import methods, student
+from divcon.distill.catalogue import METHODS
 from divcon.distill.data.examples import Example
 from divcon.distill.data.groups import Labelled, Material, make
-from divcon.distill.methods import METHODS, Course, distil
+from divcon.distill.methods import TRAIN, Course, distil
 from divcon.distill.recipes import Full, Lora, NatSettings, NceSettings, Training
-from divcon.distill.student import INTEGRATED
 from divcon.distill.training import telemetry
 from divcon.distill.training.objectives import OBJECTIVES, Objective, likelihood
 from divcon.distill.training.trainer import Fitted, fit
@@ -75,7 +75,7 @@ def test_every_method_makes_a_student_that_answers(name: str, tmp_path: Path) ->
     recipe = RECIPE.model_copy(update={"method": name})
     trained = distil(name, course(tmp_path / "scratch", recipe), tmp_path / "out")
     assert trained.tokens >= 700 and trained.parameters > 0 and trained.loss == trained.loss and trained.peak_gib > 0
-    assert is_nat(tmp_path / "out") == (name in INTEGRATED)
+    assert is_nat(tmp_path / "out") == (METHODS[name].output == "nat")
     curves = json.loads((tmp_path / "out" / "training.json").read_text(encoding="utf-8"))
     assert all(curve and all("loss" in step for step in curve) for curve in curves.values())
     with Store() as store:
@@ -517,3 +517,12 @@ def test_a_small_difference_needs_many_questions() -> None:
 
 def test_students_that_solve_the_same_overlap() -> None:
     assert iou({("t", "a"), ("t", "b")}, {("t", "b")}) == 0.5 and iou(set(), set()) == 0.0
+
+
+def test_every_method_of_the_catalogue_trains() -> None:
+    assert TRAIN.keys() == METHODS.keys()
+
+
+def test_what_a_method_is_called_is_listed_without_loading_what_trains() -> None:
+    code = "import sys, divcon\nassert 'nat-random' in divcon.list_methods()\nassert 'trl' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from math import inf, isinf
 from pathlib import Path
@@ -195,33 +194,6 @@ def test_a_run_says_what_its_students_took(run: Path) -> None:
     assert [item.name for item in of.items] == ["the teacher's traces", "decomposer", "solver"]
     assert all(item.outlay.flops and item.outlay.seconds and item.device for item in of.items)
     assert of.teaching and of.teaching.outlay.dollars and of.trainings["solver"].outlay.dollars is None
-
-
-def test_an_old_run_is_counted_from_what_lies_there(run: Path, tmp_path: Path) -> None:
-    new, old = Outlays.of(run), tmp_path / "old"
-    shutil.copytree(run, old)
-    (old / run_dir.FILE).unlink()
-    for card in old.glob("*/divcon.json"):
-        facts = json.loads(card.read_text(encoding="utf-8"))
-        del facts["trained"]["flops"], facts["trained"]["device"], facts["cost"]["flops"], facts["sha256"]
-        card.write_text(json.dumps(facts), encoding="utf-8")
-    found = Outlays.of(old)
-    assert [item.outlay.flops for item in found.items] == pytest.approx([i.outlay.flops for i in new.items], rel=0.01)
-    assert {item.device for item in found.items} == {""}
-    shutil.rmtree(old / "traces")
-    gone = Outlays.of(old)
-    assert gone.teaching and gone.teaching.outlay.flops is None
-
-
-def test_an_old_run_on_other_weights_is_not_guessed_at(run: Path, tmp_path: Path) -> None:
-    old = tmp_path / "old"
-    shutil.copytree(run, old)
-    card = old / "solver" / "divcon.json"
-    facts = json.loads(card.read_text(encoding="utf-8"))
-    del facts["trained"]["flops"], facts["sha256"]
-    facts["base_hash"] = "0" * 64
-    card.write_text(json.dumps(facts), encoding="utf-8")
-    assert Outlays.of(old).trainings["solver"].outlay.flops is None
 
 
 def test_a_machines_price_pays_for_trainings_too(run: Path, tmp_path: Path) -> None:
