@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import ConfigError, ModelError
-from ...core.jsonlines import Row, readable
+from ...core.jsonlines import Row
 from ..cost.flops import Footprint
 from ..engine import Finished, Identity, Pulse
 from ..store.ledger import Batch, Charge, Lease, is_at_work_elsewhere
 from ..store.store import Store
 from ..types import Completion, Draw, Request
-from .batch_lines import free, read_line, readable_lines, rows, submitted, together
+from .batch_lines import free, read_line, readable_lines, rows, together
 from .engine import OpenAI
 
 if TYPE_CHECKING:
@@ -150,9 +150,7 @@ class BatchedOpenAI:
         self._submitted = 0
         status = ended.status if ended else "gone"
         lines = self._output(client, ended, batch) if ended else []
-        draws = self._requested(client, store, batch, ended) | {
-            k: wanted[k] for k in batch.attempts.keys() & wanted.keys()
-        }
+        draws = store.batch_draws(batch) | {k: wanted[k] for k in batch.attempts.keys() & wanted.keys()}
         got, charges = self._read(lines, batch, draws)
         for key in batch.attempts.keys() - charges.keys():  # nothing says that the server did not work on it
             charges[key] = free(self._spec) if ended and _never_began(ended) else Charge(None)
@@ -175,20 +173,6 @@ class BatchedOpenAI:
             if sample and key in draws:
                 got.setdefault(key, (draws[key], sample))
         return got, {key: together(each) for key, each in charges.items()}
-
-    def _requested(
-        self, client: openai.OpenAI, store: Store, batch: Batch, ended: types.Batch | None
-    ) -> dict[str, Draw]:
-        """What was asked for, by key: from the store, or from what was uploaded, where the store is an older one."""
-        import openai
-
-        if batch.requests or ended is None:
-            return store.batch_draws(batch)
-        try:
-            lines = readable(client.files.content(ended.input_file_id).text)
-        except openai.NotFoundError:
-            return {}
-        return {draw.key: draw for draw in map(submitted, lines) if draw}
 
     def _wait(self, client: openai.OpenAI, number: str, batch: Batch) -> types.Batch | None:
         """The batch when it has ended; None when the server has forgotten it."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...core.jsonlines import Row, readable
 from ..store.ledger import Charge
-from ..types import Completion, Draw, Message, Request, Sampling, Usage
+from ..types import Completion, Draw, Usage
 from .response import Reply, read, stated
 from .retry import CallError, refusal
 from .spec import ApiSpec
@@ -72,18 +72,6 @@ def together(charges: Sequence[Charge]) -> Charge:
     if len(billed) < 2:
         return [*billed, *charges][0]
     return Charge(None, sum(charge.worst if charge.dollars is None else charge.dollars for charge in billed))
-
-
-def submitted(line: Row) -> Draw | None:
-    """What a line of a batch's input asks for; None where it does not say."""
-    body: Any = line.get("body")
-    try:
-        messages = tuple(Message(turn["role"], turn["content"]) for turn in body["messages"])
-        limit = body.get("max_tokens", body.get("max_completion_tokens"))
-        how = Sampling(body["temperature"], body["top_p"], int(limit), tuple(body.get("stop", ())))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-    return Draw(Request(messages, how), 0, str(line.get("custom_id")))
 
 
 def _charge(reply: Reply, draw: Draw, spec: ApiSpec) -> Charge:

@@ -37,9 +37,9 @@ CREATE TABLE batch (
   model     TEXT NOT NULL,
   number    TEXT,                       -- the server's; NULL while nobody knows
   attempts  TEXT NOT NULL,              -- JSON: attempts by key
-  requests  TEXT,                       -- JSON: rows of `request` by key; NULL in a store that did not know them
-  started   REAL,                       -- Unix time; NULL likewise
-  owner     TEXT                        -- the process that submits it; NULL likewise
+  requests  TEXT,                       -- JSON: rows of `request` by key
+  started   REAL,                       -- Unix time
+  owner     TEXT                        -- the process that submits it
 );
 CREATE TABLE lease (
   key      TEXT PRIMARY KEY,
@@ -47,21 +47,6 @@ CREATE TABLE lease (
   expires  REAL NOT NULL                -- Unix time
 ) WITHOUT ROWID;
 """
-UPGRADE = """
-ALTER TABLE attempt ADD COLUMN model TEXT NOT NULL DEFAULT '';
-ALTER TABLE attempt ADD COLUMN reserved REAL;
-ALTER TABLE attempt ADD COLUMN dollars REAL;
-ALTER TABLE attempt ADD COLUMN price TEXT;
-CREATE TABLE lease (key TEXT PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE batch (token TEXT PRIMARY KEY, model TEXT NOT NULL, number TEXT, attempts TEXT NOT NULL);
-"""
-"""From the tables of stores that had no money in them."""
-REQUESTS = """
-ALTER TABLE batch ADD COLUMN requests TEXT;
-ALTER TABLE batch ADD COLUMN started REAL;
-ALTER TABLE batch ADD COLUMN owner TEXT;
-"""
-"""From the tables of stores whose batches did not know what they had asked for."""
 
 
 _KEYS_A_QUERY = 500

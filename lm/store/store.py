@@ -24,9 +24,7 @@ from .ledger import Batch, Charge, Lease, Ledger, Reserved, Spend
 from .sqlite import write_ahead
 
 FORMAT = 5
-"""The version of the tables. 1 had no table `checked`, 2 no money, 3 no scores, 4 no requests of batches; they are
-brought up to date. Others are refused."""
-
+"""The version of the tables; stores of others are refused."""
 _SAMPLES = """
 CREATE TABLE request (
   id    INTEGER PRIMARY KEY,
@@ -60,16 +58,6 @@ CREATE TABLE score (
   seconds REAL NOT NULL
 ) WITHOUT ROWID;
 """
-_THINKING = "ALTER TABLE sample ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;\n"
-_SCORED = "ALTER TABLE sample ADD COLUMN certainty REAL;\n" + _SCORES
-_UPGRADES = {
-    0: _SAMPLES + ledger.TABLES + _CHECKED + _SCORES,
-    1: _CHECKED + ledger.UPGRADE + _THINKING + _SCORED + ledger.REQUESTS,
-    2: ledger.UPGRADE + _THINKING + _SCORED + ledger.REQUESTS,
-    3: _SCORED + ledger.REQUESTS,
-    4: ledger.REQUESTS,
-}
-"""What brings a store up to date, by the version it has; 0 is an empty file."""
 
 
 class Scored(NamedTuple):
@@ -120,7 +108,7 @@ class Store:
             if read_only is None:
                 self._prepare()
             elif self._version() != FORMAT:
-                raise sqlite3.DatabaseError("it has an older format, and may not be written")
+                raise sqlite3.DatabaseError("it has another format")
         except BaseException as error:
             self._db.close()
             if not isinstance(error, sqlite3.DatabaseError | OSError | ConfigError):
@@ -131,6 +119,8 @@ class Store:
 
     def _prepare(self) -> None:
         """Make the file ready to be written by several processes, with the tables of this format."""
+        if (version := self._version()) not in (0, FORMAT):
+            raise sqlite3.DatabaseError(f"it has format {version}, this divcon writes format {FORMAT}")
         write_ahead(self._db, _WAIT)
         self._db.execute("PRAGMA synchronous=FULL")
         self._create()
@@ -152,7 +142,7 @@ class Store:
     def _looked_at(cls, path: Path, kept: ExitStack) -> Self:
         """Opened as usual; else for reading alone; else a copy, which `kept` removes.
 
-        SQLite writes where it reads a log without its index, and we do to bring old tables up to date.
+        SQLite writes where it reads a log without its index, and we do where there are no tables yet.
         """
         log = path.with_name(f"{path.name}-wal")
         try:
@@ -188,9 +178,9 @@ class Store:
             if version == FORMAT:
                 return
             empty = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if version not in _UPGRADES or (version == 0 and not empty):
-                raise sqlite3.DatabaseError(f"it has format {version}, this divcon writes format {FORMAT}")
-            for statement in _UPGRADES[version].split(";\n"):
+            if version or not empty:
+                raise sqlite3.DatabaseError("it is the database of another program")
+            for statement in (_SAMPLES + ledger.TABLES + _CHECKED + _SCORES).split(";\n"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version={FORMAT}")
 

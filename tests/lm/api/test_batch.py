@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -100,30 +98,6 @@ def test_a_batch_cut_short_keeps_every_line_that_can_be_read(tmp_path: Path, mon
                 assert len(store) == 40 and store.spend().unknown == 0
                 assert store.spend().known == pytest.approx(server.bill()["said"])
         assert server.bill()["requests"] == 40
-
-
-def test_a_batch_that_an_older_store_submitted_is_kept_whole_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stores of format 4 did not keep what a batch had asked for; what was uploaded says it."""
-    import openai.resources
-
-    path = tmp_path / "store.sqlite"
-    with misbehaving() as server:
-        with monkeypatch.context() as patched, Store(path) as store:
-            patched.setattr(openai.resources.Batches, "retrieve", None)
-            with pytest.raises(TypeError):
-                Model("api", engine(server.url), store)(asked(8))
-        with contextlib.closing(sqlite3.connect(path)) as old:
-            old.executescript(
-                "ALTER TABLE batch DROP COLUMN requests; ALTER TABLE batch DROP COLUMN started;"
-                "ALTER TABLE batch DROP COLUMN owner; PRAGMA user_version=4;"
-            )
-        with Store(path) as store:
-            Model("api", engine(server.url), store)(asked(2))
-            assert len(store) == 8 and store.spend().unknown == 0
-            assert store.spend().known == pytest.approx(server.bill()["said"])
-        assert server.bill()["requests"] == 8
 
 
 def test_a_batch_is_booked_once_when_two_processes_wait_for_it(tmp_path: Path) -> None:

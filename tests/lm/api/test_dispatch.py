@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import sqlite3
@@ -32,6 +33,7 @@ from divcon.lm.api.token_estimate import at_most
 from divcon.lm.cost.prices import Price, Quote, listed
 from divcon.lm.settings import ModelSettings, OpenAISettings
 from divcon.lm.store.ledger import BudgetError, Lease, Spend
+from divcon.lm.store.store import FORMAT
 from divcon.lm.types import Completion
 
 from ...fakes.upstream import misbehaving
@@ -248,23 +250,15 @@ def test_several_processes_may_create_a_store_at_once(tmp_path: Path) -> None:
     assert failed == []
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_store_of_an_older_format_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
+@pytest.mark.parametrize("version", [1, FORMAT - 1, FORMAT + 1])
+def test_a_store_of_another_format_is_refused_and_left_alone(tmp_path: Path, version: int) -> None:
     path = tmp_path / "store.sqlite"
-    old = sqlite3.connect(path)
-    old.executescript(
-        "CREATE TABLE request (id INTEGER PRIMARY KEY, body TEXT NOT NULL UNIQUE);"
-        "CREATE TABLE sample (key TEXT PRIMARY KEY, request INTEGER, text TEXT, finish TEXT, prompt_tokens INTEGER,"
-        " completion_tokens INTEGER, cached_tokens INTEGER, seconds REAL, logprobs TEXT) WITHOUT ROWID;"
-        "CREATE TABLE attempt (id INTEGER PRIMARY KEY, key TEXT, started REAL, finished REAL, outcome TEXT);"
-        "INSERT INTO sample VALUES ('k', 1, 'kept', 'stop', 1, 1, 0, 0.5, NULL);"
-        + ("CREATE TABLE checked (key TEXT PRIMARY KEY, same INTEGER) WITHOUT ROWID;" if version == 2 else "")
-        + f"PRAGMA user_version={version};"
-    )
-    old.close()
-    with Store(path) as store:
-        assert store.get(["k"])["k"].text == "kept" and store.spend() == Spend(0.0, 0.0)
-        store.keep_checked({"x": True})
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.executescript(f"CREATE TABLE sample (key TEXT PRIMARY KEY); PRAGMA user_version={version};")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=f"it has format {version}, this divcon writes format {FORMAT}"):
+        Store(path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

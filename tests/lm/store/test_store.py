@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from divcon.core.errors import ConfigError
 from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
-from divcon.lm.store.store import FORMAT
 
 from ...fakes.connections import all_closed
 from ...fakes.read_only import read_only
@@ -64,19 +63,11 @@ def test_a_store_that_nobody_may_write_is_read_with_all_that_was_written_last(tm
         assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
-def test_an_empty_store_and_one_of_an_older_format_are_read_where_nothing_can_be_written(tmp_path: Path) -> None:
-    for name, format in (("new", FORMAT), ("old", 3)):
-        folder = tmp_path / name
-        folder.mkdir()
-        with Store(folder / "store.sqlite"):
-            pass
-        with closing(sqlite3.connect(folder / "store.sqlite")) as db:
-            db.execute(f"PRAGMA user_version={format}")
-            if format == 3:
-                later = "".join(f"ALTER TABLE batch DROP COLUMN {name};" for name in ("requests", "started", "owner"))
-                db.executescript(f"{later} ALTER TABLE sample DROP COLUMN certainty; DROP TABLE score")
-        with read_only(folder), Store.reading(folder / "store.sqlite") as store:
-            assert len(store) == 0 and not store.ledger.accounts()
+def test_an_empty_store_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.sqlite"):
+        pass
+    with read_only(tmp_path), Store.reading(tmp_path / "store.sqlite") as store:
+        assert len(store) == 0 and not store.ledger.accounts()
 
 
 def test_what_is_no_store_is_refused_by_its_own_name(tmp_path: Path) -> None:
