@@ -336,7 +336,7 @@ def distilled(run: Path, store: Store, opened: Open) -> PromptedDecomposer:
     facts = student.read(directory)
     if facts is None:
         raise SystemExit(f"no student in {directory}")
-    of, suffix = config.stored(run), student.suffix(facts)
+    of, suffix = config.RunDirectory(run).study, student.suffix(facts)
     name = Path(facts["base"]).name
     if student.is_adapter(directory):
         model = Model(name, opened(facts["base"], 1), store, adapter=directory, suffix=suffix)

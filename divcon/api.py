@@ -22,12 +22,13 @@ from .eval import freshness
 from .eval.analysis import summary
 from .eval.analysis.compare import Comparison, comparison
 from .eval.analysis.pareto import AxisName
-from .eval.config import AnyConfig, find, load, stored
+from .eval.config import AnyConfig, find, load
 from .eval.grid import results
 from .eval.grid.evaluate import Row
 from .eval.papers import reference
 from .eval.render.table import markdown
 from .eval.report import tables
+from .eval.run_dir import RunDirectory
 from .lm.local import environment
 from .lm.store.store import Store
 from .serve.http import keys
@@ -90,7 +91,7 @@ def collect(
     """The teacher's traces."""
     with _open(config, overrides, limit, run) as opened:
         verdicts = [trace.verdict for trace in opened.collect()]
-        return Collected(opened.directory / "traces" / "traces.jsonl", len(verdicts), verdicts.count("right"))
+        return Collected(opened.files.traces, len(verdicts), verdicts.count("right"))
 
 
 def distill_decomposer(
@@ -99,7 +100,7 @@ def distill_decomposer(
     """Train the student that decomposes; its directory."""
     with _open(config, overrides, limit, run) as opened:
         opened.distill_decomposer()
-        return opened.directory / "decomposer"
+        return opened.files.decomposer
 
 
 def distill_solver(
@@ -108,7 +109,7 @@ def distill_solver(
     """Train the student that solves; its directory."""
     with _open(config, overrides, limit, run) as opened:
         opened.distill_solver()
-        return opened.directory / "solver"
+        return opened.files.solver
 
 
 def distill_ranker(
@@ -117,7 +118,7 @@ def distill_ranker(
     """Train the model that says how likely a solution is right; its directory."""
     with _open(config, overrides, limit, run) as opened:
         opened.distill_ranker()
-        return opened.directory / "ranker"
+        return opened.files.ranker
 
 
 def compare_methods(
@@ -138,7 +139,7 @@ def evaluate(
 ) -> Evaluated:
     """Every cell of the grid; the students it needs must have been distilled."""
     with _open(config, overrides, limit, run) as opened:
-        return Evaluated(opened.directory / "results.parquet", opened.evaluate())
+        return Evaluated(opened.files.results, opened.evaluate())
 
 
 def report(run: AnyPath, axis: AxisName | None = None) -> Path:
@@ -147,7 +148,7 @@ def report(run: AnyPath, axis: AxisName | None = None) -> Path:
     Raises ConfigError when nobody knows that cost of any cell; an earlier report stays as it was then.
     """
     run = Path(run)
-    stored(run)
+    RunDirectory(run).check()
     from .eval.report import report as reports  # matplotlib takes a second to import
 
     return reports.report(run, axis)
@@ -163,7 +164,7 @@ def plot(
 ) -> Path:
     """One figure of a run, by its name in `divcon.eval.report.plots.PLOTS`, with its numbers as CSV; its path."""
     run = Path(run)
-    stored(run)
+    RunDirectory(run).check()
     from .eval.report import plots  # matplotlib takes a second to import
 
     return plots.draw(run, name, Path(out or f"{name}.pdf"), style, axis, columns)
@@ -172,7 +173,7 @@ def plot(
 def compare(run: AnyPath, a: str, b: str, test: str | None = None) -> Comparison:
     """Two cells of a run, `decomposer:solver:vote` each, on the same questions."""
     run = Path(run)
-    stored(run)
+    RunDirectory(run).check()
     return comparison(run, a, b, test)
 
 
@@ -192,7 +193,7 @@ def papers(name: str | None = None, run: AnyPath | None = None) -> str:
     if run is None:
         return "\n".join(markdown(reference.printed(each)) for each in ([name] if name else reference.TITLES))
     run = Path(run)
-    found = reference.of_run(run, stored(run), name)
+    found = reference.of_run(run, RunDirectory(run).study, name)
     return f"{markdown(reference.table(found))}\n{reference.CAUTION}"
 
 
@@ -214,7 +215,7 @@ def ask(
         raise ConfigError("the question is empty")
     asked = Question("asked", question, answer="")
     run = Path(run)
-    with Run(stored(run), run) as opened:
+    with Run(RunDirectory(run).study, run) as opened:
         makes = none if decomposer == "none" else opened.decomposer(opened.model(decomposer, "decomposer"))
         (made,) = makes([asked])
         solves = opened.solver(opened.model(solver, "solver"))
@@ -366,8 +367,8 @@ class Diagnosis:
 
 def _report(run: Path) -> Path:
     """A run's report, made unless it is there and the same again."""
-    page = run / "report" / "index.html"
-    if page.is_file() and freshness.is_current(run / freshness.REPORTED, freshness.of_report(run, "flops")):
+    page = RunDirectory(run).page
+    if page.is_file() and freshness.is_current(RunDirectory(run).reported, freshness.of_report(run, "flops")):
         return page
     return report(run)
 
@@ -379,7 +380,7 @@ def _remembering(folder: Path) -> Iterator[None]:
     Where nothing can be written they are forgotten.
     """
     home = folder.parent if (folder.parent / "config.yaml").is_file() else folder
-    path = home / "store.sqlite"
+    path = RunDirectory(home).store
     with Store(path if os.access(home, os.W_OK) else ":memory:") as store, CHECKS.remembering(store):
         yield
 

@@ -347,14 +347,6 @@ def load(config: AnyConfig, overrides: Sequence[str] = ()) -> Study:
     return parse(strict.read(path, overrides), str(path))
 
 
-def stored(run: Path) -> Study:
-    """The study that a run directory was begun with. Raises ConfigError when there is none."""
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(f"{run} is not a run directory: it has no config.yaml")
-    return load(path)
-
-
 def parse(values: Any, where: str) -> Study:
     """The study that these values describe. Raises ConfigError for the first thing wrong with them."""
     return strict.check(Study, values, where, _is_tag)

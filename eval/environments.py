@@ -10,8 +10,7 @@ from pathlib import Path
 from ..core import documents
 from ..core.files import atomic_write
 from ..lm.local.environment import Environment
-
-FILE = "environments.json"
+from .run_dir import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ def read(run: Path) -> tuple[Used, ...]:
 
     Raises ConfigError when the file holds something else.
     """
-    kept: list[Used] | None = documents.found(list[Used], run / FILE, "remove it, and go on without what it said")
+    file = RunDirectory(run).environments
+    kept: list[Used] | None = documents.found(list[Used], file, "remove it, and go on without what it said")
     return tuple(kept or ())
 
 
@@ -62,4 +62,4 @@ def _with(known: Sequence[Used], stage: str, now: Environment) -> tuple[Used, ..
 
 
 def _write(run: Path, used: tuple[Used, ...]) -> None:
-    atomic_write(run / FILE, json.dumps([asdict(each) for each in used], indent=2) + "\n")
+    atomic_write(RunDirectory(run).environments, json.dumps([asdict(each) for each in used], indent=2) + "\n")

@@ -15,10 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..core.files import replacing
-
-REPORTED, EVALUATED = "report.json", "evaluated.json"
-"""The records of a report and of an evaluated grid, in a run's directory."""
+from ..core.files import atomic_write
+from .run_dir import RunDirectory
 
 _LIBRARIES = ("divcon", "matplotlib", "numpy", "scipy", "pyarrow", "math-verify", "sympy", "genai-prices")
 _CODE = frozenset({".py", ".md", ".yaml", ".js", ".css", ".csv", ".json", ".jsonl"})
@@ -64,8 +62,7 @@ def write(record: Path, inputs: str, files: Iterable[Path]) -> None:
     """Keep what a stage was made from, and hashes of the files that it left below the record's folder."""
     made = {file.relative_to(record.parent).as_posix(): hashed(file) for file in files}
     text = json.dumps({"inputs": inputs, "files": made}, indent=1) + "\n"
-    with replacing(record) as (part,):
-        part.write_text(text, encoding="utf-8")
+    atomic_write(record, text)
 
 
 def is_current(record: Path, inputs: str) -> bool:
@@ -81,7 +78,13 @@ def is_current(record: Path, inputs: str) -> bool:
 
 _READ = frozenset({".json", ".jsonl", ".yaml", ".parquet"})
 """What a report reads of a run directory."""
-_UNREAD = frozenset({"report", "methods", "checkpoints", "tensorboard", "log.jsonl", EVALUATED, REPORTED})
+_UNREAD = frozenset(
+    artifact.name
+    for artifact in (
+        *(RunDirectory.report, RunDirectory.methods, RunDirectory.checkpoints, RunDirectory.tensorboard),
+        *(RunDirectory.log, RunDirectory.evaluated, RunDirectory.reported),
+    )
+)
 
 
 def of_report(run: Path, axis: str) -> str:

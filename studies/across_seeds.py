@@ -10,12 +10,13 @@ from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..eval.analysis.compare import cell_of
 from ..eval.analysis.summary import Rows, by_cell, paired, reference, tests
-from ..eval.config import differences, is_operational, stored
+from ..eval.config import differences, is_operational
 from ..eval.grid import results
 from ..eval.grid.evaluate import Cell
 from ..eval.grid_spec import ALL
 from ..eval.render import escape
 from ..eval.render.table import INCOMPLETE, Table, latex, markdown, points, save
+from ..eval.run_dir import RunDirectory
 from ..eval.stats.intervals import Tested, crossed, holm
 
 
@@ -107,7 +108,7 @@ def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
     runs differ otherwise, share a seed or were asked different questions, and for a cell that they do not all have.
     """
     seeds = _seeds(runs)
-    results_of = [by_cell(results.read(run / "results.parquet")) for run in runs]
+    results_of = [by_cell(results.read(RunDirectory(run).results)) for run in runs]
     cells = [cell for cell in results_of[0] if all(cell in of for of in results_of)]
     for cell in cells:
         if len({frozenset(_asked(of[cell])) for of in results_of}) > 1:
@@ -133,7 +134,7 @@ _MAY_DIFFER = ("seed", "grid.stops", "grid.reader")
 def _seeds(runs: Sequence[Path]) -> tuple[int, ...]:
     if len(runs) < 2:
         raise ConfigError("seeds are compared between two runs at least")
-    studies = [stored(run) for run in runs]
+    studies = [RunDirectory(run).study for run in runs]
     for run, study in zip(runs[1:], studies[1:], strict=True):
         if unlike := [k for k in differences(studies[0], study) if k not in _MAY_DIFFER and not is_operational(k)]:
             raise ConfigError(f"{runs[0]} and {run} differ in more than their seed: {', '.join(unlike)}")

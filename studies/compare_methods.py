@@ -17,7 +17,7 @@ from ..eval.analysis.summary import Rows
 from ..eval.grid import results
 from ..eval.grid.evaluate import Decomposing, Row, Solving, compose
 from ..eval.render.table import markdown, points
-from ..eval.run_dir import METHODS_RESULTS
+from ..eval.run_dir import RunDirectory
 from ..eval.stats.intervals import Tested, crossed, holm, questions_needed
 from .distil import teach
 
@@ -48,17 +48,15 @@ def compare(run: Run) -> Path:
     check_methods(settings.names)
     recipe = getattr(run.study.distill, settings.role)
     students = [
-        Taught(name, seed, run.directory / "methods" / f"{name}-{seed}")
-        for seed in settings.seeds
-        for name in settings.names
+        Taught(name, seed, run.files.methods / f"{name}-{seed}") for seed in settings.seeds for name in settings.names
     ]
     for each in students:
-        stages = run.directory / "methods" / f"stages-{each.seed}"
+        stages = run.files.methods / f"stages-{each.seed}"
         of_method = recipe.model_copy(update={"method": each.method})
         teach(run, settings.role, of_method, each.directory, each.seed, stages)
     rows = [row for each in students for row in _asked(run, each)]
     overlaps = run.overlaps()
-    with replacing(run.directory / METHODS_RESULTS, run.directory / TABLE) as (asked, table):
+    with replacing(run.files.method_results, run.directory / TABLE) as (asked, table):
         results.write(rows, asked, overlaps)
         table.write_text(_described(run.directory, results.read(asked), run.study.methods.names), encoding="utf-8")
     return run.directory / TABLE
@@ -85,7 +83,7 @@ def _asked(run: Run, of: Taught) -> list[Row]:
 
 def describe(directory: Path, names: Sequence[str]) -> str:
     """The tables of a comparison, from its results and its students' cards."""
-    return _described(directory, results.read(directory / METHODS_RESULTS), names)
+    return _described(directory, results.read(RunDirectory(directory).method_results), names)
 
 
 def _described(directory: Path, rows: Rows, names: Sequence[str]) -> str:
@@ -167,7 +165,9 @@ def _mean(credits: dict[tuple[str, str], float], test: str | None) -> float:
 
 
 def _costs(directory: Path, name: str, seeds: Sequence[int]) -> list[str]:
-    cards: list[dict[str, Any]] = [student.read(directory / "methods" / f"{name}-{seed}") or {} for seed in seeds]
+    cards: list[dict[str, Any]] = [
+        student.read(RunDirectory(directory).methods / f"{name}-{seed}") or {} for seed in seeds
+    ]
     trained = [card["trained"] for card in cards]
     seconds = fmean(each["seconds"] for each in trained)
     tokens, steps = (fmean(each[name] for each in trained) for name in ("tokens", "steps"))

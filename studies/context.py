@@ -33,10 +33,11 @@ from ..distill.traces.collect import collect
 from ..distill.traces.source import TracesSource
 from ..distill.traces.trace import Trace
 from ..distill.training.distributed import is_first
-from ..eval import environments, grid_spec, run_dir
+from ..eval import devices, environments, grid_spec
 from ..eval.analysis import reconstruction
-from ..eval.config import Study, differences, dump, is_operational, stored
+from ..eval.config import Study, differences, dump
 from ..eval.grid.gold_coverage import with_gold
+from ..eval.run_dir import RunDirectory
 from ..lm.cost.prices import AnyPrice, by_share
 from ..lm.engine import Engine
 from ..lm.local.environment import current, prepare
@@ -68,7 +69,8 @@ class StudyContext:
         """`llm` takes the place of the engine that the config names (an engine of your own, or a scripted one)."""
         self.study = study
         self.directory = directory
-        self.progress = progress or Progress(directory / "log.jsonl")
+        self.files = RunDirectory(directory)
+        self.progress = progress or Progress(self.files.log)
         self.llm_engine = llm
         self._opened = ExitStack()
         self._made: list[Path] = []
@@ -86,7 +88,7 @@ class StudyContext:
                 self._made_store = missing(self.study.store) if self.study.store else []
                 self.directory.mkdir(parents=True, exist_ok=True)
                 if is_first():  # of several processes that train together, the first
-                    _lock(opened.enter_context((self.directory / ".lock").open("w")), self.directory)
+                    _lock(opened.enter_context((self.files.lock).open("w")), self.directory)
                     self._remember()
                 self.reader()
                 self.base  # noqa: B018  # an engine that is not installed is found now, and not after the training
@@ -124,7 +126,7 @@ class StudyContext:
     @cached_property
     def store(self) -> Store:
         """Open from its first use until the run is left, or cannot be entered."""
-        return self._opened.enter_context(Store(self.study.store or self.directory / "store.sqlite"))
+        return self._opened.enter_context(Store(self.study.store or self.files.store))
 
     @cached_property
     def train_questions(self) -> list[Question]:
@@ -136,7 +138,7 @@ class StudyContext:
 
     def collect(self) -> list[Trace]:
         """The teacher's traces on the training questions; those already there are read."""
-        path = self.directory / "traces" / "traces.jsonl"
+        path = self.files.traces
         if traces.exist(path):
             return traces.read(path, self._origin())
         self.check_tests()
@@ -182,7 +184,7 @@ class StudyContext:
         """Keep what these models ran on: their seconds are that device's."""
         given = {"llm"} if self.llm_engine else set()
         ran = {name: None if name in given else self.study.model(name) for name in models}
-        run_dir.remember(self.directory, ran)
+        devices.remember(self.directory, ran)
 
     def reader(self) -> reconstruction.Reader | None:
         """The model that rebuilds questions, where the config names one. Raises ConfigError when it is not there."""
@@ -316,13 +318,13 @@ class StudyContext:
 
     def _remember(self) -> None:
         """Keep the resolved config. Another one is taken over only where nothing was made under the old one yet."""
-        path = self.directory / "config.yaml"
+        path = self.files.config
         if not path.is_file():
             if any(entry.name != ".lock" and not is_unfinished(entry.name) for entry in self.directory.iterdir()):
                 raise ConfigError(
                     f"{self.directory} is neither empty nor a run directory; give another --run directory"
                 )
-        elif fixed := [key for key in differences(stored(self.directory), self.study) if self._is_fixed(key)]:
+        elif fixed := [k for k in differences(self.files.study, self.study) if self.files.made_from(k, self.study)]:
             raise ConfigError(
                 f"{self.directory} was begun under another config (it differs in {', '.join(fixed)}); "
                 "give another --run directory, or the old settings"
@@ -331,36 +333,9 @@ class StudyContext:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             atomic_write(path, text)
 
-    def _is_fixed(self, key: str) -> bool:
-        """Whether something that follows from a setting was made already."""
-        if is_operational(key):
-            return False
-        first, _, rest = key.partition(".")
-        role, _, setting = rest.partition(".")
-        if key in _OF_THE_GRID:
-            first = "grid"
-        made = {
-            # Methods that are compared have a recipe in common, and each a method of its own.
-            "distill": self._follow(role, setting),
-            "methods": ["methods"] if rest == "role" else [],
-            "grid": [] if rest in ("stops", "reader") else ["results.parquet"],
-            "tests": ["results.parquet"],
-            "models": ["results.parquet"],
-        }.get(first, ["traces/traces.json", "decomposer*", "solver*", "ranker", "results.parquet"])
-        return any(any(self.directory.glob(name)) for name in made)
-
-    def _follow(self, role: str, setting: str) -> list[str]:
-        """What is made by a setting of a recipe."""
-        made = [f"{role}*"] if setting == "method" or role == "ranker" else [f"{role}*", "methods"]
-        return [*made, "ranker"] if role == "solver" and self.study.distill.ranker.own else made
-
 
 def _nothing() -> None:
     """Of a model that works elsewhere, nobody here knows what it works under."""
-
-
-_OF_THE_GRID = frozenset(f"prompts.{name}" for name in ("direct", "next", "step", "finish"))
-"""Prompts that neither the teacher nor a student is asked with before the grid is."""
 
 
 def _is_worthless(directory: Path) -> bool:

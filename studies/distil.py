@@ -45,7 +45,7 @@ def teach(
     from ..distill.methods import Course, distil
     from ..distill.training.telemetry import check_trackers, in_words
 
-    if processes() > 1 and not trace.exist(context.directory / "traces" / "traces.jsonl"):
+    if processes() > 1 and not trace.exist(context.files.traces):
         raise ConfigError("several processes train together, but one collects: divcon collect first")
     check_methods([recipe.method])
     check_trackers(recipe.report_to)  # before anything is bought
@@ -53,7 +53,7 @@ def teach(
     collected = context.collect()
     material = _material(context, recipe, collected)
     kept = scratch is not None
-    scratch = scratch or context.directory / "checkpoints" / directory.relative_to(context.directory)
+    scratch = scratch or context.files.checkpoints / directory.relative_to(context.directory)
     scratch.mkdir(parents=True, exist_ok=True)
     own: list[Own] = []
     with context.progress.stage(f"distil: {directory.relative_to(context.directory)}") as stage:
@@ -75,7 +75,7 @@ def teach(
             own=ask,
             advance=stage,
             log=log,
-            board=context.directory / "tensorboard" / scratch.name,
+            board=context.files.tensorboard / scratch.name,
             device=context.study.student.device,
         )
         if not is_first():  # it trains with the others, and writes nothing
@@ -112,10 +112,10 @@ def teach_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
     asked: list[float | None] = []
     if recipe.own:
         settings = context.study.collect.model_copy(update={"solutions": recipe.own})
-        solver = context.distilled(context.directory / "solver")
+        solver = context.distilled(context.files.solver)
         own = solved_by(context.solver(solver), collected, settings)
         asked = [operations(own, Footprint(0), solver.footprint)]
-    scratch = context.directory / "checkpoints" / "ranker"
+    scratch = context.files.checkpoints / "ranker"
     with context.progress.stage("distil: ranker") as stage:
         context.remember(stage.name)
 

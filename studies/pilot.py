@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from ..core.errors import ConfigError
 from ..distill.traces import trace as traces
 from ..eval import grid_spec
-from ..eval.config import Study, differences, is_operational, stored
+from ..eval.config import Study, differences, is_operational
 from ..eval.grid import results
+from ..eval.run_dir import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ def lengths(run: Path, study: Study) -> dict[str, Lengths]:
 
     Raises ConfigError when the run has not come to its end, or is of a study that asks for something else.
     """
-    unlike = [key for key in differences(stored(run), study) if not _may_differ(key)]
+    unlike = [key for key in differences(RunDirectory(run).study, study) if not _may_differ(key)]
     if unlike:
         raise ConfigError(f"{run} is no pilot of this study: they differ in {', '.join(unlike)}")
     imported = study.train.source == "traces"
-    asked = [*(() if imported else _collected(run / "traces" / "traces.jsonl"))]
-    asked += _evaluated(run / "results.parquet", study.grid.samples)
+    asked = [*(() if imported else _collected(RunDirectory(run).traces))]
+    asked += _evaluated(RunDirectory(run).results, study.grid.samples)
     stages: dict[str, list[_Asked]] = {}
     for one in asked:
         stages.setdefault(one.stage, []).append(one)

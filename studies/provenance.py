@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.files import atomic_write
-from ..eval.run_dir import PROVENANCE
+from ..eval.run_dir import RunDirectory
 from ..lm.cost.prices import AnyPrice
 
 PACKAGES = (
@@ -50,7 +50,7 @@ def record(
 
 def write(told: Mapping[str, Any], run: Path) -> None:
     """Replace a run's file, at once or not at all."""
-    atomic_write(run / PROVENANCE, json.dumps(told, indent=2) + "\n")
+    atomic_write(RunDirectory(run).provenance, json.dumps(told, indent=2) + "\n")
 
 
 def commit(folder: Path) -> str | None:

@@ -41,15 +41,15 @@ class Run(StudyContext):
 
     def distill_decomposer(self) -> dict[str, Any]:
         """The decomposer's student, trained unless it is there; what its card says."""
-        return teach(self, "decomposer", self.study.distill.decomposer, self.directory / "decomposer", self.study.seed)
+        return teach(self, "decomposer", self.study.distill.decomposer, self.files.decomposer, self.study.seed)
 
     def distill_solver(self) -> dict[str, Any]:
         """The solver's student, trained unless it is there; what its card says."""
-        return teach(self, "solver", self.study.distill.solver, self.directory / "solver", self.study.seed)
+        return teach(self, "solver", self.study.distill.solver, self.files.solver, self.study.seed)
 
     def distill_ranker(self) -> dict[str, Any]:
         """The ranker, trained unless it is there; what its card says."""
-        return teach_ranker(self, self.directory / "ranker")
+        return teach_ranker(self, self.files.ranker)
 
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
@@ -62,21 +62,22 @@ class Run(StudyContext):
             rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
         shared = self.overlaps()  # raises for damaged traces, before a file is replaced
         self.keep_devices("llm", "student", *self.study.models)
-        sample_counts.write(len(wanted), rows, self.directory)
+        sample_counts.write(len(wanted), rows, self.files.sample_counts)
         self._write_data()
         provenance.write(self._provenance(), self.directory)
-        results.write(rows, self.directory / "results.parquet", shared)
+        results.write(rows, self.files.results, shared)
         if reader:
             with self.progress.stage(f"read: {reader.path}", begin=partial(self.remember, "read")) as advance:
-                kept = results.read(self.directory / "results.parquet")
-                reconstruction.keep(kept, replace(reader, advance=advance), self.directory / reconstruction.FILE)
-        files = [*_EVALUATED, *([reconstruction.FILE] if reader else [])]
-        freshness.write(self.directory / freshness.EVALUATED, self._inputs(), [self.directory / name for name in files])
+                kept = results.read(self.files.results)
+                reconstruction.keep(kept, replace(reader, advance=advance), self.files.reconstruction)
+        of = self.files
+        written = [of.results, of.data, of.devices, of.provenance, of.sample_counts]
+        freshness.write(of.evaluated, self._inputs(), [*written, *([of.reconstruction] if reader else [])])
         return rows
 
     def is_evaluated(self) -> bool:
         """Whether the results are those that `evaluate` would write again."""
-        record = self.directory / freshness.EVALUATED
+        record = self.files.evaluated
         return record.is_file() and freshness.is_current(record, self._inputs())
 
     def _inputs(self) -> str:
@@ -98,7 +99,7 @@ class Run(StudyContext):
 
     def _taught(self) -> dict[student.Role, list[Question]]:
         """The questions that each student has learned from; all training questions as long as there are no traces."""
-        path = self.directory / "traces" / "traces.jsonl"
+        path = self.files.traces
         if not trace.exist(path):
             return {"decomposer": self.train_questions, "solver": self.train_questions}
         collected, recipes = trace.read(path), self.study.distill
@@ -124,7 +125,7 @@ class Run(StudyContext):
         }
 
     def _write_data(self) -> None:
-        atomic_write(self.directory / "data.json", json.dumps(self._data(), indent=2) + "\n")
+        atomic_write(self.files.data, json.dumps(self._data(), indent=2) + "\n")
 
     def _provenance(self) -> dict[str, Any]:
         """What the results were made with."""
@@ -207,7 +208,7 @@ class Run(StudyContext):
     def _ranking(self) -> Ranking:
         from ..distill.ranker.score import Scorer  # torch takes seconds to import
 
-        scorer = Scorer(self.directory / "ranker", self.store, self.study.student.device)
+        scorer = Scorer(self.files.ranker, self.store, self.study.student.device)
         return Ranking("ranker", scorer.footprint, self.student_price, scorer)
 
 
@@ -250,9 +251,6 @@ def _called(votes: Sequence[str]) -> str:
     """What a stage that samples for these votes is called."""
     return votes[0] if len(votes) == 1 else f"{votes[0]} and {len(votes) - 1} other votes"
 
-
-_EVALUATED = ("results.parquet", "data.json", "devices.json", "provenance.json", sample_counts.REQUESTS)
-"""What an evaluation writes."""
 
 _FREE = {"none": none, "none-direct": direct, "empty": empty}
 """Decomposers that ask nobody, on every test."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from ..core import documents
 from ..core.errors import ConfigError
 from ..core.jsonlines import readable
-from ..eval.config import stored
+from ..eval.run_dir import RunDirectory
 from ..lm.store.ledger import Account, Spend
 from ..lm.store.store import Store
 
@@ -33,13 +33,13 @@ class Status:
 
 def status(run: Path) -> Status:
     """Raises ConfigError when there is no such run."""
-    stored(run)
+    RunDirectory(run).check()
     stages: dict[str, dict[str, Any]] = {}
-    log = run / "log.jsonl"
+    log = RunDirectory(run).log
     for line in readable(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else ():
         if event := _event(line):
             stages[event["stage"]] = {**stages.get(event["stage"], {}), **event}
-    return Status(_is_locked(run / ".lock"), tuple(stages.values()))
+    return Status(_is_locked(RunDirectory(run).lock), tuple(stages.values()))
 
 
 class _Event(documents.Shape):
@@ -88,7 +88,7 @@ class Cost:
 
 def cost(run: Path) -> Cost:
     """Raises ConfigError when there is no such run, or it has bought nothing. Nothing need be writable."""
-    path = stored(run).store or run / "store.sqlite"
+    path = RunDirectory(run).study.store or RunDirectory(run).store
     if not path.is_file():
         raise ConfigError(f"{run} has asked for nothing yet")
     with Store.reading(path) as store:

@@ -10,6 +10,7 @@ from typing import Any
 from ...core.errors import ConfigError
 from ..grid import results
 from ..grid.evaluate import Cell
+from ..run_dir import RunDirectory
 from ..stats.intervals import Estimate, accuracy, difference, questions_needed
 from ..stats.paired import bootstrap, tested
 from .summary import Rows, by_cell
@@ -72,7 +73,7 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
 
     Raises ConfigError for a cell or test that is not there, and for cells on different questions.
     """
-    rows = results.read(run / "results.parquet")
+    rows = results.read(RunDirectory(run).results)
     if test is not None and not (rows := [row for row in rows if row["test"] == test]):
         raise ConfigError(f"{run} has no test {test!r}")
     of_a, of_b = (_of(rows, label) for label in (a, b))

@@ -12,9 +12,9 @@ from ...lm.cost.flops import total
 from ...lm.cost.prices import MachinePrice
 from ...lm.local.weights import gpus
 from ...solve.voting import rules
-from .. import grid_spec, run_dir
-from ..config import stored
+from .. import devices, grid_spec
 from ..grid.evaluate import Cell
+from ..run_dir import RunDirectory
 
 Currency = Literal["flops", "seconds", "dollars"]
 
@@ -74,7 +74,7 @@ class Outlays:
     @classmethod
     def of(cls, run: Path) -> Outlays:
         """From the cards of a run's students."""
-        config = stored(run).model_dump(mode="json")
+        config = RunDirectory(run).study.model_dump(mode="json")
         found = [path.parent for path in sorted(run.glob("*/divcon.json"))]
         cards = {folder.name: facts for folder in found if (facts := student.read(folder))}
         trainings = {name: _training(name, facts, config) for name, facts in cards.items()}
@@ -114,7 +114,7 @@ def _teaching(run: Path, cards: list[dict[str, Any]]) -> Item | None:
         return None
     cost = max((card["cost"] for card in cards), key=len)  # the one that was told most
     tokens = total([cost.get("prompt tokens"), cost.get("completion tokens")]) if cost else None
-    device = ", ".join(run_dir.read(run).get("llm", ()))
+    device = ", ".join(devices.read(run).get("llm", ()))
     return Item(
         "the teacher's traces", tokens, Outlay(cost.get("flops"), cost.get("seconds"), cost.get("dollars")), device
     )

@@ -12,9 +12,6 @@ from ...core.files import atomic_write
 from .. import grid_spec
 from .evaluate import Cell, Row
 
-REQUESTS = "requests.json"
-"""The file in a run directory that says so."""
-
 
 class Naive(NamedTuple):
     """Samples of a run in which nothing is shared."""
@@ -44,14 +41,14 @@ def unshared(cells: Iterable[tuple[Cell, int, int]]) -> Naive:
     return Naive(each_vote, round(each_k))
 
 
-def write(asked: int, rows: Iterable[Row], run: Path) -> None:
+def write(asked: int, rows: Iterable[Row], file: Path) -> None:
     """Replace a run's file, at once or not at all."""
-    atomic_write(run / REQUESTS, json.dumps({"asked": asked, **naive(rows)._asdict()}) + "\n")
+    atomic_write(file, json.dumps({"asked": asked, **naive(rows)._asdict()}) + "\n")
 
 
-def said(run: Path) -> str:
+def said(file: Path) -> str:
     """A sentence for the report; empty for a run that did not count. Raises ConfigError when the file is damaged."""
-    counted: _Counted | None = documents.found(_Counted, run / REQUESTS, "remove it, or evaluate again")
+    counted: _Counted | None = documents.found(_Counted, file, "remove it, or evaluate again")
     if counted is None:
         return ""
     return (

@@ -23,12 +23,12 @@ from ...distill.catalogue import METHODS
 from ...distill.recipes import DecomposerData, SolverData
 from ...tasks.sources import BaseSource, PublishedSource
 from ..analysis.summary import Rows, by_cell
-from ..config import Study, stored
+from ..config import Study
 from ..grid import results
 from ..grid.evaluate import Cell
 from ..render import page
 from ..render.table import Table, percent
-from ..run_dir import METHODS_RESULTS
+from ..run_dir import METHODS_RESULTS, RunDirectory
 from ..stats.intervals import Estimate, accuracy, share
 
 Paper = Literal["divide-or-conquer", "turning-dust-into-gold"]
@@ -297,7 +297,7 @@ class Papers:
     @classmethod
     def of(cls, run: Path, rows: Rows) -> Papers:
         """From a run's config and results."""
-        return cls(beside(rows, stored(run)))
+        return cls(beside(rows, RunDirectory(run).study))
 
     def tables(self) -> list[Table]:
         return [table(self.found)] if self.found else []

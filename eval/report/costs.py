@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import grid_spec, run_dir
+from .. import devices, grid_spec
 from ..analysis.break_even import Repaid, repaid
 from ..analysis.pareto import COSTS, Frontier, frontier, reached
 from ..analysis.summary import Rows, Tokens, lines, tokens
@@ -42,7 +42,7 @@ class Costs:
         known = {name: of for name, of in found.items() if of and (name == "flops" or any(one.queries for one in of))}
         summary = [line for line in lines(rows) if grid_spec.is_of_use(line.cell.decomposer)]
         fronts = [one for axis in COSTS if axis != "tokens" and (one := frontier(summary, axis))]
-        return cls(outlays.items, known, fronts, tokens(rows), run_dir.read(run))
+        return cls(outlays.items, known, fronts, tokens(rows), devices.read(run))
 
     def tables(self) -> list[Table]:
         """For `table.md`."""

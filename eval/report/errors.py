@@ -11,9 +11,9 @@ from ..analysis.decomposition_quality import QualityLine, quality_lines
 from ..analysis.errors import CauseLine, SwapLine, cause_lines, gold_problems, swap_lines
 from ..analysis.reconstruction import FILE, joined
 from ..analysis.summary import Rows
-from ..config import stored
 from ..render import page
 from ..render.table import Table
+from ..run_dir import RunDirectory
 from . import tables
 
 
@@ -37,7 +37,7 @@ class Errors:
     def of(cls, run: Path, rows: Rows) -> Errors:
         """From a run's results, and what its reader said."""
         vote = rows[0]["vote"]
-        reader = stored(run).grid.reader
+        reader = RunDirectory(run).study.grid.reader
         of_vote = [row for row in rows if row["vote"] == vote]
         if reader is not None:
             of_vote = joined(of_vote, run / FILE, reader)

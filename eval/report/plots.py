@@ -26,6 +26,7 @@ from ..grid import results
 from ..grid.evaluate import Cell
 from ..grid_spec import ALL
 from ..render import escape
+from ..run_dir import RunDirectory
 from . import figures
 from .figures import AxisName, Columns, Style
 
@@ -176,7 +177,7 @@ def draw(
         raise ConfigError(f"no figure {name!r}; there are {', '.join(PLOTS)}")
     figures.check_format(out)
     with figures.styled(style, columns):
-        made = PLOTS[name](Drawn(run, results.read(run / "results.parquet"), axis))
+        made = PLOTS[name](Drawn(run, results.read(RunDirectory(run).results), axis))
         if made is None:
             known = f" by {axis}" if name in ("accuracy_cost", "break_even") else ""
             raise ConfigError(f"{run} has nothing for the figure {name!r}{known}")
@@ -206,8 +207,8 @@ def _numbers(of: Sequence[Line], tests: Iterable[str]) -> list[list[object]]:
 
 def _whole_only(run: Path) -> tuple[Score, ...]:
     """A ranker that looks at a question's other samples scores them all together."""
-    made = student.read(run / "ranker")
-    return ("rank",) if made and student.rankers_recipe(made, run / "ranker").backbone.looks_around else ()
+    made = student.read(RunDirectory(run).ranker)
+    return ("rank",) if made and student.rankers_recipe(made, RunDirectory(run).ranker).backbone.looks_around else ()
 
 
 class _Step(documents.Shape):

@@ -13,7 +13,7 @@ from ...distill import student
 from .. import environments
 from ..render import page
 from ..render.table import Table, number
-from ..run_dir import PROVENANCE
+from ..run_dir import PROVENANCE, RunDirectory
 
 _ABSENT = "Nobody wrote down which versions made these results: the run has no provenance.json."
 _REMEDY = "remove it, or evaluate again"
@@ -22,7 +22,7 @@ _UNITS = ("million prompt tokens", "million completion tokens", "million cached 
 
 def sections(run: Path) -> list[str]:
     """For the page; what a run does not say is left out, or said to be unknown."""
-    kept: _Provenance | None = documents.found(_Provenance, run / PROVENANCE, _REMEDY)
+    kept: _Provenance | None = documents.found(_Provenance, RunDirectory(run).provenance, _REMEDY)
     made = [page.table(_software(kept))] if kept else [f"<p>{_ABSENT}</p>"]
     prompts = (kept and kept.prompts) or _prompts_of_students(run)
     if prompts:
@@ -32,8 +32,8 @@ def sections(run: Path) -> list[str]:
     if used := environments.read(run):
         caution = environments.caution(used)
         made += [*([f"<p>{html.escape(caution)}</p>"] if caution else []), page.table(_environments(used))]
-    if (run / "data.json").is_file():
-        made.append(page.table(_data(documents.read(dict[str, _Questions], run / "data.json", _REMEDY))))
+    if (RunDirectory(run).data).is_file():
+        made.append(page.table(_data(documents.read(dict[str, _Questions], RunDirectory(run).data, _REMEDY))))
     files = [name for name in ("config.yaml", "data.json", PROVENANCE) if (run / name).is_file()]
     return ["<h2>Provenance</h2>", *made, *(page.folded(name, _text(run / name)) for name in files)]
 

@@ -28,11 +28,11 @@ from ..analysis.summary import (
     swaps,
     verdicts,
 )
-from ..config import stored
 from ..grid import results, sample_counts
 from ..papers.reference import Papers
 from ..render import escape, page
 from ..render.table import Table, markdown, save
+from ..run_dir import RunDirectory
 from . import figures, provenance, scatter, tables
 from .browser import Browser
 from .costs import Costs
@@ -48,14 +48,14 @@ def report(run: Path, axis: figures.AxisName | None = None) -> Path:
     when the run has no results, nobody knows that cost of any cell, or the report cannot be written; an earlier
     report is then left as it was.
     """
-    rows = results.read(run / "results.parquet")
+    rows = results.read(RunDirectory(run).results)
     if not rows:
         raise ConfigError(f"the results of {run} are empty")
     if axis and not any(figures.AXES[axis].cost(line) is not None for line in lines(rows)):
         remedy = "; give its models a price" if axis == "dollars" else ""
         raise ConfigError(f"{run} has no cell whose cost in {axis} is known: draw it against another --axis{remedy}")
     try:
-        return _write(run, run / "report", rows, axis or "flops")
+        return _write(run, RunDirectory(run).report, rows, axis or "flops")
     except OSError as error:
         raise ConfigError(f"cannot write the report of {run}: {error.strerror}") from error
 
@@ -100,7 +100,11 @@ class _Made:
     @property
     def notes(self) -> list[str]:
         """What stands below the main table."""
-        return [sample_counts.said(self.run), _footnote(self.run), tables.marks(self.squares)]
+        return [
+            sample_counts.said(RunDirectory(self.run).sample_counts),
+            _footnote(self.run),
+            tables.marks(self.squares),
+        ]
 
 
 def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
@@ -113,7 +117,7 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
         (part / "index.html").write_text(_page(made, drawn), encoding="utf-8", errors="replace")
         left = [out / file.name for file in sorted(part.iterdir())]
     _remove_stale(out, drawn.drawn)
-    freshness.write(run / freshness.REPORTED, stands_on, left)
+    freshness.write(RunDirectory(run).reported, stands_on, left)
     return out / "index.html"
 
 
@@ -146,9 +150,10 @@ def _remove_stale(out: Path, drawn: Sequence[str]) -> None:
 
 
 def _footnote(run: Path) -> str:
+    seed = RunDirectory(run).study.seed
     return (
         "Accuracy in per cent with 95 % intervals (Wilson; ties in a vote share credit). "
-        f"Seed {stored(run).seed}, one run: a seed redraws the training order, the adapters' initial values and the "
+        f"Seed {seed}, one run: a seed redraws the training order, the adapters' initial values and the "
         f"samples; intervals cover the choice of questions, not of seeds. {_budgets(run)}"
         "Costs are means over all questions, each cell counted as if it ran alone: its decomposition, its "
         "solutions, their prompt once, and what the vote's ranker reads. FLOPs are 2 x parameters x tokens plus "

@@ -9,9 +9,9 @@ from ...distill.ranker.held_out import HELD_OUT, held_out
 from ..analysis.ranker import ScoreLine, score_lines
 from ..analysis.summary import Rows
 from ..analysis.votes import RuleLine, StopLine, rule_lines, stop_lines
-from ..config import stored
 from ..render import page
 from ..render.table import Table
+from ..run_dir import RunDirectory
 from . import tables
 
 
@@ -27,7 +27,7 @@ class Votes:
     @classmethod
     def of(cls, run: Path, rows: Rows) -> Votes:
         """From a run's results."""
-        return cls(run, rule_lines(rows), stop_lines(rows, stored(run).grid.stops), score_lines(rows))
+        return cls(run, rule_lines(rows), stop_lines(rows, RunDirectory(run).study.grid.stops), score_lines(rows))
 
     def tables(self) -> list[Table]:
         made = [tables.votes(self.rules)] if self.rules else []
@@ -73,9 +73,9 @@ class Votes:
         ]
 
     def _held_out(self) -> str:
-        if not (self.run / "ranker" / HELD_OUT).is_file():
+        if not (RunDirectory(self.run).ranker / HELD_OUT).is_file():
             return ""
-        held = held_out(self.run / "ranker")
+        held = held_out(RunDirectory(self.run).ranker)
         return (
             f"On pairs of {held.questions} training questions that it did not learn from it is right in "
             f"{100 * held.pair_accuracy:.1f} % (epoch {held.epoch}, the best). "

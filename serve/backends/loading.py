@@ -10,7 +10,8 @@ from ... import prompts
 from ...core.errors import ConfigError
 from ...decompose.prompted import PromptedDecomposer
 from ...distill import student
-from ...eval.config import Study, stored
+from ...eval.config import Study
+from ...eval.run_dir import RunDirectory
 from ...lm.engine import Engine
 from ...lm.local.weights import model_directory, weights_hash
 from ...lm.model import Model
@@ -104,7 +105,7 @@ def _load(name: str) -> Prompt:
 
 def _study(path: Path) -> Study | None:
     """The study that a student was distilled in; None when its directory lies elsewhere by now."""
-    return stored(path.parent) if (path.parent / "config.yaml").is_file() else None
+    return RunDirectory(path.parent).study if (path.parent / "config.yaml").is_file() else None
 
 
 def _as_in_its_study(path: Path) -> StudentSettings | None:

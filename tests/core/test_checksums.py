@@ -65,7 +65,7 @@ def _write_reconstruction(folder: Path) -> None:
         return [-len(one.question) / (1 + len(one.subquestions)) for one in asked]
 
     says.path = READER  # type: ignore[attr-defined]  # what is asked of a reader
-    reconstruction.keep(_rows(), says, folder / reconstruction.FILE)  # type: ignore[arg-type]  # a fake
+    reconstruction.keep(_rows(), says, folder / "reconstruction.parquet")  # type: ignore[arg-type]  # a fake
 
 
 def _teach(folder: Path) -> Trained:
@@ -189,7 +189,8 @@ KINDS = {
         lambda folder: results.read(folder / "results.parquet"),
     ),
     "reconstruction": Kind(
-        _write_reconstruction, lambda folder: reconstruction.joined(_rows(), folder / reconstruction.FILE, READER)
+        _write_reconstruction,
+        lambda folder: reconstruction.joined(_rows(), folder / "reconstruction.parquet", READER),
     ),
     "traces": Kind(
         lambda folder: traces.write([trace(), WRONG], folder / "traces.jsonl", "origin"),

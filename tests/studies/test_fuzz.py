@@ -27,11 +27,12 @@ from divcon.distill.traces import trace
 from divcon.distill.training.checkpoints import damage_of
 from divcon.distill.training.stage_cache import Stages
 from divcon.distill.training.trainer import Fitted
-from divcon.eval import freshness, run_dir
+from divcon.eval import devices, freshness
 from divcon.eval.analysis.training_cost import Outlays
-from divcon.eval.config import load, stored
+from divcon.eval.config import load
 from divcon.eval.grid import results, sample_counts
 from divcon.eval.report import plots, provenance, report
+from divcon.eval.run_dir import RunDirectory
 from divcon.lm.local import nat
 from divcon.lm.local.footprint import adapter_parameters, footprint_of
 from divcon.lm.local.model_dir import Local
@@ -138,15 +139,24 @@ def _rule(run: Path) -> object:
 
 
 CARD = (lambda run: student.read(run / "decomposer"), _reported, _serves)
+
+
+def _study(run: Path) -> object:
+    return RunDirectory(run).study
+
+
 FILES = [
-    Read("config.yaml", (stored, status.status, _reported, lambda run: str(status.cost(run)))),
+    Read(
+        "config.yaml",
+        (lambda run: RunDirectory(run).study, status.status, _reported, lambda run: str(status.cost(run))),
+    ),
     Read("config.yaml", (lambda run: divcon.plan(str(run / "config.yaml")),)),
-    Read("devices.json", (run_dir.read,)),
+    Read("devices.json", (devices.read,)),
     Read("provenance.json", (provenance.sections,)),
     Read("data.json", (provenance.sections,)),
     Read("environments.json", (provenance.sections,)),
     Read("evaluated.json", (lambda run: freshness.is_current(run / "evaluated.json", ""),)),
-    Read("requests.json", (sample_counts.said,)),
+    Read("requests.json", (lambda run: sample_counts.said(RunDirectory(run).sample_counts),)),
     Read("log.jsonl", (lambda run: str(status.status(run)),)),
     Read("traces/traces.json", (lambda run: trace.read(run / "traces" / "traces.jsonl"),)),
     Read("traces/traces.jsonl", (lambda run: trace.read(run / "traces" / "traces.jsonl"),)),

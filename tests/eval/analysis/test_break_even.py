@@ -15,7 +15,7 @@ from scipy.stats import ttest_rel
 
 import divcon
 from divcon.core.errors import ConfigError
-from divcon.eval import grid_spec, run_dir
+from divcon.eval import devices, grid_spec
 from divcon.eval.analysis.break_even import NEVER, Repaid, break_even, mean, references, repaid
 from divcon.eval.analysis.training_cost import UNKNOWN, Item, Outlay, Outlays
 from divcon.eval.grid import results
@@ -151,11 +151,11 @@ def test_seconds_are_a_gpus_only_where_all_were(device: str, count: int) -> None
 
 
 def test_a_run_remembers_every_device_that_its_models_answered_on(tmp_path: Path) -> None:
-    assert run_dir.read(tmp_path) == {}
+    assert devices.read(tmp_path) == {}
     local = TransformersSettings(engine="transformers", path="miniature/base", device="cpu")
-    run_dir.remember(tmp_path, {"llm": OpenAISettings(engine="openai", model="m"), "student": local})
-    run_dir.remember(tmp_path, {"llm": None, "student": local})
-    assert run_dir.read(tmp_path) == {"llm": ["a server", "unknown"], "student": ["cpu"]}
+    devices.remember(tmp_path, {"llm": OpenAISettings(engine="openai", model="m"), "student": local})
+    devices.remember(tmp_path, {"llm": None, "student": local})
+    assert devices.read(tmp_path) == {"llm": ["a server", "unknown"], "student": ["cpu"]}
 
 
 SMALL = [

@@ -24,6 +24,7 @@ from divcon.eval.grid import results
 from divcon.eval.render import page
 from divcon.eval.render.table import decimal, markdown, number, percent, points, questions
 from divcon.eval.report import figures, plots, report
+from divcon.eval.run_dir import RunDirectory
 from divcon.eval.stats.intervals import Estimate
 
 from ..render.test_escape import HOSTILE, read_markdown
@@ -55,7 +56,7 @@ def run(reported: Path, tmp_path: Path) -> Path:
 
 
 def is_current(run: Path, axis: str = "flops") -> bool:
-    return freshness.is_current(run / freshness.REPORTED, freshness.of_report(run, axis))
+    return freshness.is_current(RunDirectory(run).reported, freshness.of_report(run, axis))
 
 
 def test_a_report_stays_what_it_is_however_old_its_files_look(run: Path) -> None:
@@ -73,7 +74,7 @@ def changed_config(run: Path) -> None:
 CHANGES: dict[str, Callable[[Path], object]] = {
     "a figure is gone": lambda run: (run / "report" / "by_test.pdf").unlink(),
     "a table is damaged": lambda run: (run / "report" / "table.md").write_text("damaged", encoding="utf-8"),
-    "the record is damaged": lambda run: (run / freshness.REPORTED).write_text("[[1]]", encoding="utf-8"),
+    "the record is damaged": lambda run: (RunDirectory(run).reported).write_text("[[1]]", encoding="utf-8"),
     "the page is empty": lambda run: (run / "report" / "index.html").write_bytes(b""),
     "another price": changed_config,
     "other results": lambda run: pq.write_table(

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from divcon.core.errors import ConfigError
 from divcon.eval import environments
 from divcon.eval.report import provenance
+from divcon.eval.run_dir import RunDirectory
 from divcon.lm.local import environment
 from divcon.lm.local.environment import REPRODUCIBLE, Environment
 from divcon.studies.progress import Progress
@@ -126,7 +127,7 @@ def test_the_report_names_them_and_warns_when_they_compute_different_bytes(tmp_p
 
 @pytest.mark.parametrize("content", ["", "[]]", "{}", '[{"environment": 1, "stages": []}]', "[[[]]]", "\x00"])
 def test_a_damaged_record_is_one_sentence(tmp_path: Path, content: str) -> None:
-    (tmp_path / environments.FILE).write_text(content, encoding="utf-8")
+    (RunDirectory(tmp_path).environments).write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match="; remove it"):
         environments.read(tmp_path)
 
