@@ -25,7 +25,7 @@ STUDENT = LLM.scaled(SCALE)
 TOKENS_A_WORD = 4 / 3
 
 WORDS: Mapping[str, float] = {"gsm8k": 61_005, "drop": 202.6 * 9_536, "bamboogle": 1_482}
-"""Of all test questions, passages included (`python -m bench.published_costs FILES`). DROP's are the mean over its 947
+"""Of all test questions, passages included (`python -m bench.report.published_costs FILES`). DROP's are the mean over its 947
 contrast questions, which stand on passages of its test set, times the 9,536 of the development set."""
 INPUT_TOKENS: Mapping[str, int] = {"gsm8k": 355_302, "bamboogle": 15_106}
 """Table 6: what solving in two stages reads, all questions together. (The authors' code counts words there.)"""

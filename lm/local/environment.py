@@ -19,7 +19,7 @@ from ...core.errors import ConfigError
 
 COURTEOUS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait for others sleep instead of spinning: with a busy neighbour a training takes a third of the time,
-without one as long as before (`bench/contention.py`)."""
+without one as long as before (`bench/training/contention.py`)."""
 REPRODUCIBLE = {"MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default", "CUDA_VISIBLE_DEVICES": ""}
 """The kernels that every x86-64 processor has, summing in one order whatever the number of threads; and no GPU."""
 PACKAGES = ("torch", "transformers", "peft", "trl", "numpy")

@@ -209,7 +209,7 @@ def test_bamboogles_input_tokens_alone_cost_more_than_is_printed() -> None:
 
 def test_decomposing_gsm8k_leaves_no_room_for_gold_sub_questions_behind_the_questions() -> None:
     decomposing = cost("gsm8k", "GPT-3.5 decomposes")
-    gold = 22.6 * costs.TOKENS_A_WORD  # words of three sub-questions, by bench.published_costs
+    gold = 22.6 * costs.TOKENS_A_WORD  # words of three sub-questions, by bench.report.published_costs
     assert decomposing.completion(read=True).high < gold < decomposing.completion().low
 
 

@@ -147,7 +147,7 @@ def test_a_stage_begins_once_and_only_when_something_is_missing() -> None:
 @pytest.mark.long
 def test_equal_bytes_with_one_thread_and_two(tmp_path: Path) -> None:
     """Where the kernels of this machine are not the common ones, they need not be equal; with them they must."""
-    training = [sys.executable, "-m", "bench.short_training", "1000", "--reproducible"]
+    training = [sys.executable, "-m", "bench.training.short", "1000", "--reproducible"]
     free = {name: value for name, value in os.environ.items() if name not in REPRODUCIBLE}
     free["PYTHONPATH"] = os.pathsep.join([str(ROOT), *sys.path])
     printed = [

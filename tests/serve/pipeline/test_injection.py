@@ -17,7 +17,7 @@ from divcon.serve.pipeline.sanitize import mark, tame
 
 from ...paths import ROOT
 
-FILE = ROOT / "bench" / "injection.py"
+FILE = ROOT / "bench" / "serving" / "injection.py"
 
 
 @pytest.fixture(scope="module")

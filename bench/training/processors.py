@@ -1,6 +1,6 @@
 """The adapter bytes of one short training under what stands in for other processors, with --reproducible and without.
 
-    python -m bench.processors [TOKENS] > docs/results/processors.md
+    python -m bench.training.processors [TOKENS] > docs/results/processors.md
 
 A processor is emulated by the kernels it would choose: ATen's by ATEN_CPU_CAPABILITY, MKL's by MKL_CBWR. Where
 qemu-x86_64 is installed (Debian's qemu-user), two other processors run the same program instruction by instruction.
@@ -34,7 +34,7 @@ EMULATED_TOKENS = 300
 def short_training(settings: dict[str, str], tokens: int, *, reproducible: bool, emulator: tuple[str, ...] = ()) -> str:
     """What one training prints, or why there was none."""
     free = {name: value for name, value in os.environ.items() if name not in (*REPRODUCIBLE, "OMP_NUM_THREADS")}
-    words = [*emulator, sys.executable, "-m", "bench.short_training", str(tokens)]
+    words = [*emulator, sys.executable, "-m", "bench.training.short", str(tokens)]
     words += ["--reproducible"] * reproducible
     done = subprocess.run(words, env=free | settings, capture_output=True, text=True, check=False)
     return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
@@ -47,7 +47,7 @@ def row(name: str, printed: str) -> str:
 
 def main(tokens: int = 100_000) -> None:
     print("# The same training on other processors\n")
-    print(f"`python -m bench.processors {tokens}`, {datetime.now(UTC):%Y-%m-%d}, seed 0, {platform.machine()}.\n")
+    print(f"`python -m bench.training.processors {tokens}`, {datetime.now(UTC):%Y-%m-%d}, seed 0, {platform.machine()}.\n")
     print("| environment | adapter | seconds | of processor time | vector instructions | MKL | threads |")
     print("|---|---|---:|---:|---|---|---:|")
     for reproducible in (False, True):

@@ -1,6 +1,6 @@
 """Two graders on the same traces: how many they call right, and every kind of answer they differ on, with examples.
 
-    python -m bench.graders TRACES > docs/results/graders.md
+    python -m bench.grading.graders TRACES > docs/results/graders.md
 
 TRACES is the folder of the GPT-3.5 traces of Turning Dust into Gold, which were labelled by `hendrycks`.
 """
@@ -62,7 +62,7 @@ def number(gold: str, answer: str) -> bool:
 
 def main(folder: Path) -> None:
     strict, meant = (importers.read(folder, grader).traces for grader in ("hendrycks", "math"))
-    print(f"# Two graders on 60,000 traces\n\nMade {date.today()} by `make graders TRACES=FOLDER`: GPT-3.5 on MATH.\n")
+    print(f"# Two graders on 60,000 traces\n\nMade {date.today()} by `make -C bench graders TRACES=FOLDER`: GPT-3.5 on MATH.\n")
     print(f"| {' | '.join(COLUMNS)} |\n|---{'|---:' * (len(COLUMNS) - 1)}|")
     for name, labelled in (("`hendrycks`", strict), ("`math`, the default", meant)):
         s = trace_stats(labelled)

@@ -1,7 +1,7 @@
 """What listening costs, and what asking together saves: a model of one's own behind the endpoint, on one thread.
 
-    OMP_NUM_THREADS=1 python -m bench.speak heard [ROUNDS]
-    OMP_NUM_THREADS=1 python -m bench.speak together [ROUNDS]
+    OMP_NUM_THREADS=1 python -m bench.serving.streaming heard [ROUNDS]
+    OMP_NUM_THREADS=1 python -m bench.serving.streaming together [ROUNDS]
 
 `heard` generates the same 32 samples with and without a listener to every one; `together` asks 64 questions at once
 through the queue, and then one after the other. Rounds take turns, and the first is not counted.

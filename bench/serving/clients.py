@@ -1,6 +1,6 @@
 """What a call of a chat-completions server costs its caller, by client: docs/decisions/0011.
 
-python -m bench.clients [ROUNDS]
+python -m bench.serving.clients [ROUNDS]
 """
 
 from __future__ import annotations

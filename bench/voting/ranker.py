@@ -1,6 +1,6 @@
 """Rankers on published traces: trained on half of the questions, tested on the others.
 
-    python -m bench.ranker TRACES FIGURES [MODEL [QUESTIONS]]
+    python -m bench.voting.ranker TRACES FIGURES [MODEL [QUESTIONS]]
 
 TRACES is a folder of published traces with eight samples a question. Rankers that count features are trained on the
 whole half; MODEL, an encoder's directory, reads, and takes QUESTIONS of each half. Markdown comes out, and into FIGURES

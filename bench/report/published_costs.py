@@ -1,6 +1,6 @@
 """Divide-or-Conquer's printed costs, taken apart: the tables of docs/published-costs.md.
 
-    python -m bench.published_costs [NAME=FILE ...]
+    python -m bench.report.published_costs [NAME=FILE ...]
 
 With files (gsm8k=test_socratic.jsonl bamboogle=bamboogle.json drop=contrast_sets_test.json) it first counts the words
 of their questions, which `divcon.eval.papers.costs.WORDS` holds, and of the gold sub-questions where there are some.

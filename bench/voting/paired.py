@@ -1,6 +1,6 @@
 """The exact bootstrap beside one that draws indices, in one run that takes turns, with the same numbers.
 
-    python -m bench.paired [ROUNDS]
+    python -m bench.voting.paired [ROUNDS]
 
 10,000 draws of the indices, all at once as arrays, for 200 to 5,000 questions and for credits of 0 and 1, of halves, of
 thirds, and of finer shares, on which ours draws too.

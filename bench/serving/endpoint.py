@@ -1,6 +1,6 @@
 """What `divcon serve` costs its clients, and whether it stays as it began.
 
-    python -m bench.serve [latency|throughput|batching|soak] [DECOMPOSER]
+    python -m bench.serving.endpoint [latency|throughput|batching|soak] [DECOMPOSER]
 
 Everything runs on this machine, against `tests/fakes/chat_upstream.py`, which answers at once; DECOMPOSER is
 `runs/miniature/decomposer` unless said otherwise. The server has a core to itself, the upstream and the clients share

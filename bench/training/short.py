@@ -1,6 +1,6 @@
 """One short training of the miniature base, as a process of its own: the adapter's SHA-256 and the seconds it took.
 
-    python -m bench.short_training [TOKENS] [--reproducible | --unprepared]
+    python -m bench.training.short [TOKENS] [--reproducible | --unprepared]
 
 With --unprepared nothing is set before torch is loaded. The replies are gold ones, so that nothing is generated first
 and every processor trains on the same text.

@@ -1,6 +1,6 @@
 """Curves of all rules: arrays beside a loop over questions, in one run, with the same numbers.
 
-    python -m bench.vote TRACES [QUESTIONS]
+    python -m bench.voting.rules TRACES [QUESTIONS]
 
 TRACES is a folder of published traces with eight samples a question. Scores are drawn from a seed, a tenth of them
 missing: what they are makes no difference to the work. The loop is run on the first QUESTIONS (default 300), and both

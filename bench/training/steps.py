@@ -1,6 +1,6 @@
 """Steps of training beside one another: NAT, NCE in its three forms, and batches of like length.
 
-    python -m bench.train MODEL [nat|nce|lengths] [TRACES] [ROUNDS]
+    python -m bench.training.steps MODEL [nat|nce|lengths] [TRACES] [ROUNDS]
 
 Forward, loss and backward of one batch on one base, taking turns; medians of the rounds' ratios, the range beside them.
 What torch's counter of operations promises stands beside each ratio. TRACES is a folder of published traces, for

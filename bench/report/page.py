@@ -1,6 +1,6 @@
 """How large a report's page is, and how long it takes: to write, and until a browser first paints it.
 
-python -m bench.page FOLDER [QUESTIONS [CHARACTERS]]
+python -m bench.report.page FOLDER [QUESTIONS [CHARACTERS]]
 
 The run is made up: twelve compositions, each greedy and by sc@4, over that many questions (5,000), with solutions of
 about so many characters (400). Its words are drawn from this project's own documents, pair by pair, and the solutions
@@ -33,7 +33,7 @@ DECOMPOSERS = ("none", "llm", "distilled", "base")
 SOLVERS = ("llm", "distilled", "base")
 SKILL = {"none": 0.0, "llm": 0.2, "distilled": 0.12, "base": -0.1}
 SAMPLES = 4
-DOCUMENTS = Path(__file__).parent.parent
+DOCUMENTS = Path(__file__).parent.parent.parent
 COST = (
     "calls",
     "prompt_tokens",

@@ -1,6 +1,6 @@
 """Samples a second: divcon's vLLM engine, raw `LLM.generate` in the same vLLM, and divcon's transformers engine.
 
-    python -m bench.vllm MODEL [ROUNDS [ADAPTERS]]
+    python -m bench.serving.vllm MODEL [ROUNDS [ADAPTERS]]
 
 The three take turns on the same prompts, with the prefix cache emptied between turns; each turn draws other samples.
 ADAPTERS is how many places for adapters vLLM is opened with, on both sides. Ratios are of tokens a second, medians over

@@ -1,6 +1,6 @@
 """Grading: divcon's grader against a plain loop over math-verify, on answers of published traces.
 
-    python -m bench.grade TRACES [PAIRS] [ROUNDS]
+    python -m bench.grading.equivalence TRACES [PAIRS] [ROUNDS]
 
 TRACES is the folder of the GPT-3.5 traces of Turning Dust into Gold. Both graders take turns in one run, on the same
 PAIRS answers in the same order (seed 0); wall and processor seconds are medians over the rounds. Then come the

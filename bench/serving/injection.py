@@ -1,6 +1,6 @@
 """Instructions injected into questions: what a decomposer in front of the solver changes for whoever injects them.
 
-    python -m bench.injection MODEL [RUN ...] > docs/results/injection.md
+    python -m bench.serving.injection MODEL [RUN ...] > docs/results/injection.md
 
 MODEL, a model's directory, solves; the distilled decomposers of the studies in RUN decompose, or else MODEL by prompt.
 200 word problems of our own, with numbers drawn from a seed, are asked as they are and with an injected instruction
@@ -565,7 +565,7 @@ def main() -> None:
             watching = replace(decomposer, advance=watched(f"decompose, {name}"))
             arms[name] = asked(tamed(watching), solver, all_cases, given.max_tokens)
     settings = (
-        f"Made {date.today()} by `make injection MODEL=DIR RUNS=DIR`, seed {given.seed}: {solver.name} solves, greedy, "
+        f"Made {date.today()} by `make -C bench injection MODEL=DIR RUNS=DIR`, seed {given.seed}: {solver.name} solves, greedy, "
         f"by {given.engine}, {given.max_tokens} tokens at most, with the prompts `serve/cot` or `serve/solve`, and "
         "`serve/answer`; decomposers are asked for 4 sub-questions at most, with a worked example before the question. "
         "Injected questions are the clean ones with an instruction behind them; control tokens of the solver's own are "

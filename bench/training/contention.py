@@ -1,6 +1,6 @@
 """A training beside other work: what OpenMP's waiting threads cost when they spin, sleep, or are none.
 
-    python -m bench.contention [ROUNDS [TOKENS]] > docs/results/contention.md
+    python -m bench.training.contention [ROUNDS [TOKENS]] > docs/results/contention.md
 
 Each round runs every setting once on the quiet machine and once with one busy neighbour, taking turns.
 """
@@ -41,7 +41,7 @@ def busy(neighbours: int) -> Iterator[None]:
 def seconds(settings: dict[str, str], tokens: int) -> tuple[float, float]:
     """Of one training, by the clock and of processor time."""
     free = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")}
-    words = [sys.executable, "-m", "bench.short_training", str(tokens), "--unprepared"]
+    words = [sys.executable, "-m", "bench.training.short", str(tokens), "--unprepared"]
     done = subprocess.run(words, env=free | settings, capture_output=True, text=True, check=True)
     _, clock, used, *_ = done.stdout.split()
     return float(clock), float(used)
@@ -56,7 +56,7 @@ def main(rounds: int = 3, tokens: int = 100_000) -> None:
                     found.setdefault((name, around), []).append(seconds(settings, tokens))
     print("# A training beside other work\n")
     machine = f"{environment.current().processor}, {os.cpu_count()} cores, {platform.system()}"
-    print(f"`python -m bench.contention {rounds} {tokens}`, {datetime.now(UTC):%Y-%m-%d}, {machine}.")
+    print(f"`python -m bench.training.contention {rounds} {tokens}`, {datetime.now(UTC):%Y-%m-%d}, {machine}.")
     print(f"Medians of {rounds} rounds [least, most]; processor time after the semicolon.\n")
     print("| threads that wait | " + " | ".join(NEIGHBOURS) + " |")
     print("|---|" + "---:|" * len(NEIGHBOURS))
