@@ -23,8 +23,8 @@ from ..lm.local.adapters import load_adapter
 from ..lm.local.model_dir import NEGATIVE, POSITIVE
 from ..lm.local.weights import load_model, load_tokenizer, weights_hash
 from ..lm.model import Advance, silent
-from .catalogue import METHODS, check_methods
 from .data.groups import Labelled, Material, Unit, make
+from .method_catalogue import METHODS, check_methods
 from .recipes import Lora, Training
 from .student import Trained
 from .training.distributed import is_first
@@ -394,7 +394,7 @@ TRAIN: dict[str, Callable[[Course], Path]] = {
     "kd-longest": _kd_longer(3),
     "nce-shuffled": _nce(shuffled=True),
 }
-"""Trains a student by a method of `catalogue.METHODS`; the directory of its last stage."""
+"""Trains a student by a method of `method_catalogue.METHODS`; the directory of its last stage."""
 
 
 def distil(name: str, course: Course, out: Path) -> Trained:

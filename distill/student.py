@@ -19,7 +19,7 @@ from ..core import checksums, documents
 from ..core.errors import ConfigError
 from ..lm.local import environment
 from ..lm.local.model_dir import is_nat
-from .catalogue import METHODS, Method
+from .method_catalogue import METHODS, Method
 from .recipes import RankerRecipe
 
 FORMAT = "divcon-student/1"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .core.errors import ConfigError
 from .core.write_failures import new_folder
 from .decompose.decomposition import Decomposition, none
-from .distill.catalogue import explain
+from .distill.method_catalogue import explain
 from .distill.traces import importers
 from .distill.traces import trace as traces
 from .distill.traces.stats import TraceStats, trace_stats

@@ -15,7 +15,7 @@ from .. import configs, prompts
 from ..core import config as strict
 from ..core.errors import ConfigError
 from ..core.settings import Settings
-from ..distill.catalogue import METHODS
+from ..distill.method_catalogue import METHODS
 from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
 from ..distill.traces.collect import CollectSettings
 from ..distill.traces.source import TracesSource

@@ -12,7 +12,7 @@ from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..decompose.decomposition import none
 from ..distill import student
-from ..distill.catalogue import check_methods
+from ..distill.method_catalogue import check_methods
 from ..eval.analysis.summary import Rows
 from ..eval.grid import results
 from ..eval.grid.evaluate import Decomposing, Row, Solving, compose

@@ -26,7 +26,7 @@ from ..core.files import atomic_write, is_unfinished
 from ..core.write_failures import missing, reason_not_written, remove_made
 from ..decompose.prompted import PromptedDecomposer
 from ..distill import student
-from ..distill.catalogue import check_methods
+from ..distill.method_catalogue import check_methods
 from ..distill.recipes import Training
 from ..distill.traces import trace as traces
 from ..distill.traces.collect import collect

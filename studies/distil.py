@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import ConfigError
 from ..distill import student
-from ..distill.catalogue import check_methods
+from ..distill.method_catalogue import check_methods
 from ..distill.ranker.held_out import HELD_OUT
 from ..distill.recipes import DecomposerRecipe, RankerRecipe, Reader, SolverRecipe, Training
 from ..distill.traces import trace
@@ -178,7 +178,7 @@ def _rankers_lesson(
 
 
 def _material(context: StudyContext, recipe: Training, collected: Sequence[Trace]) -> Material:
-    from ..distill.data.labelled import decomposing, solving
+    from ..distill.data.training_data import decomposing, solving
 
     if isinstance(recipe, SolverRecipe):
         return solving(collected, context.solver(context.base), recipe)

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 from pydantic import TypeAdapter
 
 from ...core.errors import ConfigError
-from ...distill.catalogue import METHODS
+from ...distill.method_catalogue import METHODS
 from ...distill.recipes import DecomposerData, SolverData
 from ...tasks.sources import BaseSource, PublishedSource
 from ..analysis.summary import Rows, by_cell

@@ -25,9 +25,9 @@ import divcon
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.distill import methods, student
-from divcon.distill.catalogue import METHODS
 from divcon.distill.data.examples import Example
 from divcon.distill.data.groups import Labelled, Material, make
+from divcon.distill.method_catalogue import METHODS
 from divcon.distill.methods import TRAIN, Course, distil
 from divcon.distill.recipes import Full, Lora, NatSettings, NceSettings, Training
 from divcon.distill.training import telemetry
