@@ -30,7 +30,7 @@ from openai import AsyncOpenAI
 
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api import retry
-from divcon.lm.api.engine import OpenAI
+from divcon.lm.api.engine import OpenAIEngine
 from divcon.lm.api.spec import ApiSpec, Limits
 from divcon.lm.cost.prices import Price
 from tests.fakes.histories import check, random_history
@@ -57,7 +57,7 @@ def faults(calls: int = 10_000) -> None:
     limits = Limits(concurrency=64, timeout=5.0, attempts=60, timeouts=30)
     with misbehaving(faults=0.3, seed=3, hang=12.0) as server, stored() as store:
         began = time.monotonic()
-        engine = OpenAI(ApiSpec("m", base_url=server.url, limits=limits, price=PRICE))
+        engine = OpenAIEngine(ApiSpec("m", base_url=server.url, limits=limits, price=PRICE))
         Model("api", engine, store)(asked(calls))
         seconds, bill, spend = time.monotonic() - began, server.bill(), store.spend()
         print(f"{calls:,} calls wanted, {bill['requests']:,} requests, {seconds:.0f} s; samples kept: {len(store):,}")
@@ -93,7 +93,9 @@ def throughput(calls: int = 2_000, latency: float = 0.1) -> None:
         ours, theirs, sockets, processor, again = [], [], [], [], []
         for _ in range(3):
             with misbehaving(latency=latency) as server, stored() as store:
-                engine = OpenAI(ApiSpec("m", base_url=server.url, limits=Limits(concurrency=concurrency), price=PRICE))
+                engine = OpenAIEngine(
+                    ApiSpec("m", base_url=server.url, limits=Limits(concurrency=concurrency), price=PRICE)
+                )
                 model = Model("api", engine, store)
                 model(asked(1))  # the client is imported and connected
                 took = timed(lambda model=model: model(asked(calls + 1)[1:]))

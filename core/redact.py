@@ -26,7 +26,7 @@ _FIRST = 4
 
 
 @dataclass(frozen=True)
-class Unit:
+class Spelling:
     """The strings that may stand for one character of a spelling."""
 
     forms: tuple[str, ...]
@@ -118,7 +118,7 @@ def redactor(secret: str) -> Redactor:
     return Redactor(secret)
 
 
-def _spellings(secret: str) -> tuple[tuple[Unit, ...], ...]:
+def _spellings(secret: str) -> tuple[tuple[Spelling, ...], ...]:
     data = secret.encode("utf-8", "surrogatepass")
     return (
         tuple(map(_character, secret)),
@@ -128,7 +128,7 @@ def _spellings(secret: str) -> tuple[tuple[Unit, ...], ...]:
 
 
 @lru_cache(maxsize=512)
-def _character(character: str) -> Unit:
+def _character(character: str) -> Spelling:
     """As it is, and escaped once, twice or three times, as JSON in JSON is."""
     code = ord(character)
     octets = character.encode("utf-8", "surrogatepass")
@@ -139,15 +139,15 @@ def _character(character: str) -> Unit:
         forms += [f"&#x{code:{digit}};", f"\\u{{{code:{digit}}}}"]
         forms += ["\\" * n + f"u{code:04{digit}}" for n in (1, 2, 4)]
         forms += ["".join(f"{sign}{octet:02{digit}}" for octet in octets) for sign in ("%", "%25", "%2525")]
-    return Unit(tuple(dict.fromkeys(forms)))
+    return Spelling(tuple(dict.fromkeys(forms)))
 
 
 @lru_cache(maxsize=512)
-def _octet(octet: int, gaps: tuple[str, ...]) -> Unit:
-    return Unit(tuple(dict.fromkeys((f"{octet:02x}", f"{octet:02X}"))), gaps)
+def _octet(octet: int, gaps: tuple[str, ...]) -> Spelling:
+    return Spelling(tuple(dict.fromkeys((f"{octet:02x}", f"{octet:02X}"))), gaps)
 
 
-def _in_base64(data: bytes, shift: int) -> tuple[Unit, ...]:
+def _in_base64(data: bytes, shift: int) -> tuple[Spelling, ...]:
     """The characters that the data determines where so many unknown bytes stand before it.
 
     Those at its ends that hold bits of other bytes too disclose next to nothing, and would be found in every text.
@@ -159,8 +159,8 @@ def _in_base64(data: bytes, shift: int) -> tuple[Unit, ...]:
 
 
 @lru_cache(maxsize=512)
-def _sextet(value: int, breaks: tuple[str, ...]) -> Unit:
-    return Unit(_in_alphabets(_BASE64[value]), breaks)
+def _sextet(value: int, breaks: tuple[str, ...]) -> Spelling:
+    return Spelling(_in_alphabets(_BASE64[value]), breaks)
 
 
 def _in_alphabets(character: str) -> tuple[str, ...]:
@@ -169,16 +169,16 @@ def _in_alphabets(character: str) -> tuple[str, ...]:
     return (character,) if character not in others else (*_character(character).forms, others[character])
 
 
-def _begun(units: Sequence[Unit], length: int) -> int:
+def _begun(units: Sequence[Spelling], length: int) -> int:
     """The units of a spelling that disclose `_BEGUN` characters of the secret, or half of a short one."""
     return max(1, min(_BEGUN, length // 2) * len(units) // length)
 
 
-def _pattern(spellings: Sequence[Sequence[Unit]]) -> str:
+def _pattern(spellings: Sequence[Sequence[Spelling]]) -> str:
     return "|".join("".join(unit.pattern for unit in units) for units in spellings)
 
 
-def _quickly(spellings: Sequence[Sequence[Unit]]) -> str:
+def _quickly(spellings: Sequence[Sequence[Spelling]]) -> str:
     """A pattern of the places where a spelling begins. It rules most out by sets of their first characters."""
     length = min(_FIRST, *(sum(min(map(len, unit.strings)) for unit in units) for units in spellings))
     first: list[set[str]] = [set() for _ in range(length)]
@@ -189,7 +189,7 @@ def _quickly(spellings: Sequence[Sequence[Unit]]) -> str:
     return rf"{one}(?={''.join(others)})(?<=(?={_pattern(spellings)})[\s\S])"
 
 
-def _beginnings(units: Sequence[Unit], length: int) -> set[str]:
+def _beginnings(units: Sequence[Spelling], length: int) -> set[str]:
     """The first so many characters of every string that units can make."""
     found = {""}
     for unit in units[:length]:
@@ -205,7 +205,7 @@ def _any_of(strings: Sequence[str]) -> str:
     return f"(?:{found}){'?' if '' in strings else ''}" if found else ""
 
 
-def _follow(text: str, start: int, units: Sequence[Unit]) -> tuple[int, bool]:
+def _follow(text: str, start: int, units: Sequence[Spelling]) -> tuple[int, bool]:
     """Where a row of units ends that starts here, 0 where none does; and whether the text ends within one."""
     ends, is_open = {start}, False
     for unit in units:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..lm.model import Advance, Model, silent
+from ..lm.model import Model, ProgressCallback, silent
 from ..lm.types import Message, Request, Sampling, Usage
 from ..prompts import Prompt
 from ..tasks.question import Question
@@ -23,7 +23,7 @@ class PromptedDecomposer:
     sampling: Sampling
     examples: tuple[Question, ...] = ()
     """Worked examples shown first (few-shot); they need gold sub-questions."""
-    advance: Advance = silent
+    advance: ProgressCallback = silent
 
     def __call__(self, questions: Sequence[Question]) -> list[Decomposition]:
         return [first for (first,) in self.sample(questions, 1)]

@@ -1,4 +1,4 @@
-"""The methods that a student can be distilled by: each a short function over a `Course`, which trains stage by stage.
+"""How a student is distilled by each method: a short function over a `Distillation`, which trains stage by stage.
 
 What is published as a method may be several trainings in a row; each is kept when it is done, so that an interrupted
 course goes on where it was.
@@ -22,16 +22,16 @@ from ..lm.local import nat
 from ..lm.local.adapters import load_adapter
 from ..lm.local.model_dir import NEGATIVE, POSITIVE
 from ..lm.local.weights import load_model, load_tokenizer, weights_hash
-from ..lm.model import Advance, silent
-from .data.groups import Labelled, Material, Unit, make
+from ..lm.model import ProgressCallback, silent
+from .data.groups import LabelledReply, TrainingData, TrainingGroup, make
 from .method_catalogue import METHODS, check_methods
 from .recipes import Lora, Training
-from .student import Trained
+from .student import TrainingReport
 from .training.distributed import is_first
 from .training.nce import STUDENT, Enhanced, Teacher, Weighting
 from .training.objectives import OBJECTIVES
 from .training.preference import PlannedDPO, PlannedKTO
-from .training.stage_cache import Stages, Taught, digest
+from .training.stage_cache import StageCache, Taught, digest
 from .training.trainer import Fitted, Log, encoded, fit, lora_config, tunable
 
 _DECIDES = {"tuning", "learning_rate", "warmup", "batch", "micro_batch", "tokens", "epochs", "max_length"}
@@ -40,23 +40,23 @@ _DECIDES |= {"bf16", "gradient_checkpointing"}
 _SECOND = 1_000_003
 """Behind the seed of what is trained beside something that came from the seed itself."""
 
-Own = Callable[[Path], Sequence[Labelled]]
+Own = Callable[[Path], Sequence[LabelledReply]]
 """From a student's directory to its own replies to the training questions, labelled."""
 
 
-class Course:
+class Distillation:
     """One student's training, stage by stage."""
 
     def __init__(
         self,
-        material: Material,
+        material: TrainingData,
         base: Path,
         recipe: Training,
         *,
         seed: int,
         scratch: Path,
         own: Own | None = None,
-        advance: Advance = silent,
+        advance: ProgressCallback = silent,
         log: Log | None = None,
         board: Path | None = None,
         device: str = "auto",
@@ -76,7 +76,7 @@ class Course:
         self._board = board or scratch / "tensorboard"
         self._device = device
         self._tokenizer = load_tokenizer(base)
-        self._stages = Stages(scratch)
+        self._stages = StageCache(scratch)
         self._asking = 0.0
 
     @property
@@ -84,7 +84,7 @@ class Course:
         """What the last stage is called: as no other method's is."""
         return f"student-{self.recipe.method}"
 
-    def units(self, kind: str) -> list[Unit]:
+    def units(self, kind: str) -> list[TrainingGroup]:
         """What a stage is taught with. Raises ConfigError when there is nothing, or two tags are one to the base."""
         if kind in METHODS and METHODS[kind].suffix:
             right, wrong = (self._tokenizer(tag)["input_ids"] for tag in self.material.tags)
@@ -92,7 +92,7 @@ class Course:
                 raise ConfigError(f"to this base the tags {self.material.tags} are the same; set other `tags`")
         return make(kind, self.material)
 
-    def with_own(self, student: Path) -> list[Unit]:
+    def with_own(self, student: Path) -> list[TrainingGroup]:
         """The teacher's right replies, and the student's own right ones."""
         if self._own is None:
             raise ConfigError("this method learns from a student's own replies, and there is nobody to ask for them")
@@ -102,7 +102,12 @@ class Course:
         return make("right", replace(self.material, replies=self.material.replies + own))
 
     def learn(
-        self, name: str, units: Sequence[Unit], objective: str = "likelihood", start: Path | None = None, **changes: Any
+        self,
+        name: str,
+        units: Sequence[TrainingGroup],
+        objective: str = "likelihood",
+        start: Path | None = None,
+        **changes: Any,
     ) -> Path:
         """A student, trained anew or from another one; `changes` are made to the recipe."""
         recipe = (self._after if start else self.recipe).model_copy(update=changes)
@@ -114,7 +119,9 @@ class Course:
 
         return self._stages.keep(name, self._facts(units, recipe, start, how=objective), teach)
 
-    def prefer(self, name: str, start: Path, units: Sequence[Unit], kind: type[PlannedDPO | PlannedKTO]) -> Path:
+    def prefer(
+        self, name: str, start: Path, units: Sequence[TrainingGroup], kind: type[PlannedDPO | PlannedKTO]
+    ) -> Path:
         """A student trained on by DPO or KTO, near to what it was."""
         recipe = self._after
         if kind is PlannedKTO and (recipe.micro_batch or recipe.batch) < 2:
@@ -127,7 +134,7 @@ class Course:
 
         return self._stages.keep(name, self._facts(units, recipe, start, how=kind.__name__), teach)
 
-    def integrate(self, name: str, negative: Path, units: Sequence[Unit]) -> Path:
+    def integrate(self, name: str, negative: Path, units: Sequence[TrainingGroup]) -> Path:
         """A NAT model: a positive adapter and units, beside a negative adapter that stays as it is.
 
         They are drawn, and the replies are put in order, from another seed than the negative adapter's: from the same
@@ -152,7 +159,7 @@ class Course:
         return self._stages.keep(name, self._facts(units, recipe, negative, how=how), teach)
 
     def enhance(
-        self, name: str, teacher: Path, units: Sequence[Unit], how: Weighting, *, shuffled: bool = False
+        self, name: str, teacher: Path, units: Sequence[TrainingGroup], how: Weighting, *, shuffled: bool = False
     ) -> Path:
         """A plain adapter, trained from a NAT model (NCE)."""
 
@@ -207,7 +214,7 @@ class Course:
         alpha = max(1, round(self.lora.alpha * min(rank, limit) / self.lora.rank))
         return self.lora.model_copy(update={"targets": "all-linear", "rank": min(rank, limit), "alpha": alpha})
 
-    def finish(self, last: Path, out: Path) -> Trained:
+    def finish(self, last: Path, out: Path) -> TrainingReport:
         """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost.
 
         Operations are those of the trainings: what `own` asked a student is known to whoever gave it.
@@ -223,7 +230,9 @@ class Course:
         words = [sorted(self._tokenizer.get_vocab().items()), self._tokenizer.chat_template]
         return {"base": weights_hash(self._base), "tokenizer": digest(words)}
 
-    def _facts(self, units: Sequence[Unit], recipe: Training, start: Path | None, how: object) -> dict[str, Any]:
+    def _facts(
+        self, units: Sequence[TrainingGroup], recipe: Training, start: Path | None, how: object
+    ) -> dict[str, Any]:
         """What decides a stage's outcome; methods whose stages agree in all of it share them."""
         return {
             **self._ground,
@@ -235,7 +244,7 @@ class Course:
         }
 
     def _fit(
-        self, name: str, scratch: Path, model: Any, units: Sequence[Unit], recipe: Training, **options: Any
+        self, name: str, scratch: Path, model: Any, units: Sequence[TrainingGroup], recipe: Training, **options: Any
     ) -> Fitted:
         def log(said: dict[str, Any]) -> None:
             if self._log is not None:
@@ -267,7 +276,14 @@ class Course:
         return model
 
     def _ask(
-        self, name: str, model: PeftModel, nat_model: Path, units: Sequence[Unit], how: Weighting, *, shuffled: bool
+        self,
+        name: str,
+        model: PeftModel,
+        nat_model: Path,
+        units: Sequence[TrainingGroup],
+        how: Weighting,
+        *,
+        shuffled: bool,
     ) -> Teacher:
         """What the NAT model says to the units, asked once and kept, as far as the settings want it kept."""
         settings = self.recipe.nce
@@ -298,7 +314,7 @@ class Course:
             teacher.shuffle(self._seed)
         return teacher
 
-    def _lengths(self, units: Sequence[Unit]) -> list[int]:
+    def _lengths(self, units: Sequence[TrainingGroup]) -> list[int]:
         rows = encoded(self._tokenizer, units, self.recipe.max_length)
         return [len(row["input_ids"]) for unit in rows for row in unit]
 
@@ -312,28 +328,28 @@ class Course:
 # -- methods ---------------------------------------------------------------------------------------------------------
 
 
-def _alone(units: str, objective: str = "likelihood") -> Callable[[Course], Path]:
+def _alone(units: str, objective: str = "likelihood") -> Callable[[Distillation], Path]:
     return lambda course: course.learn(course.last, course.units(units), objective)
 
 
-def _after_kd(units: str, objective: str) -> Callable[[Course], Path]:
-    def teach(course: Course) -> Path:
+def _after_kd(units: str, objective: str) -> Callable[[Distillation], Path]:
+    def teach(course: Distillation) -> Path:
         first = course.learn("right", course.units("right"))
         return course.learn(course.last, course.units(units), objective, first)
 
     return teach
 
 
-def _preferred(units: str, kind: type[PlannedDPO | PlannedKTO]) -> Callable[[Course], Path]:
-    def teach(course: Course) -> Path:
+def _preferred(units: str, kind: type[PlannedDPO | PlannedKTO]) -> Callable[[Distillation], Path]:
+    def teach(course: Distillation) -> Path:
         first = course.learn("right", course.units("right"))
         return course.prefer(course.last, first, course.units(units), kind)
 
     return teach
 
 
-def _nat(negatives: str = "wrong") -> Callable[[Course], Path]:
-    def teach(course: Course) -> Path:
+def _nat(negatives: str = "wrong") -> Callable[[Distillation], Path]:
+    def teach(course: Distillation) -> Path:
         kind = "readable-wrong" if negatives == "wrong" and course.recipe.nat.negatives == "readable" else negatives
         negative = course.learn(f"nat-{negatives}", course.units(kind), tuning=course.narrow)
         return course.integrate(f"nat-{negatives}-right", negative, course.units("right"))
@@ -341,8 +357,8 @@ def _nat(negatives: str = "wrong") -> Callable[[Course], Path]:
     return teach
 
 
-def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Course], Path]:
-    def teach(course: Course) -> Path:
+def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Distillation], Path]:
+    def teach(course: Distillation) -> Path:
         settings = course.recipe.nce
         teacher = _nat()(course)
         units = course.with_own(teacher) if settings.data == "teacher+self" else course.units("right")
@@ -352,16 +368,16 @@ def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Course],
     return teach
 
 
-def _self_augment(course: Course) -> Path:
+def _self_augment(course: Distillation) -> Path:
     return course.learn(course.last, course.with_own(_nat()(course)))
 
 
-def _kd_wide(course: Course) -> Path:
+def _kd_wide(course: Distillation) -> Path:
     return course.learn(course.last, course.units("right"), tuning=course.matched())
 
 
-def _kd_longer(times: int) -> Callable[[Course], Path]:
-    def teach(course: Course) -> Path:
+def _kd_longer(times: int) -> Callable[[Distillation], Path]:
+    def teach(course: Distillation) -> Path:
         recipe = course.recipe
         more: dict[str, Any] = {"tokens": times * recipe.tokens} if recipe.tokens else {"epochs": times * recipe.epochs}
         return course.learn(course.last, course.units("right"), **more)
@@ -369,7 +385,7 @@ def _kd_longer(times: int) -> Callable[[Course], Path]:
     return teach
 
 
-TRAIN: dict[str, Callable[[Course], Path]] = {
+TRAIN: dict[str, Callable[[Distillation], Path]] = {
     "kd": _alone("taught"),
     "ft": _alone("human"),
     "mix": _alone("mixed"),
@@ -397,7 +413,7 @@ TRAIN: dict[str, Callable[[Course], Path]] = {
 """Trains a student by a method of `method_catalogue.METHODS`; the directory of its last stage."""
 
 
-def distil(name: str, course: Course, out: Path) -> Trained:
+def distil(name: str, course: Distillation, out: Path) -> TrainingReport:
     """Distil a student by a method and leave it in `out`. Raises ConfigError for a name that is none."""
     check_methods([name])
     return course.finish(TRAIN[name](course), out)

@@ -159,7 +159,7 @@ class Features(Settings):
         return bool({"frequency", "relative length"} & set(self.names))
 
 
-class Reader(Settings):
+class ReaderBackbone(Settings):
     """An encoder or a causal language model that reads question and solution."""
 
     kind: Literal["model"] = "model"
@@ -177,7 +177,7 @@ class Reader(Settings):
 class RankerRecipe(Settings):
     """The ranking model (Turning Dust into Gold)."""
 
-    backbone: Annotated[Features | Reader, Field(discriminator="kind")] = Features(kind="features")
+    backbone: Annotated[Features | ReaderBackbone, Field(discriminator="kind")] = Features(kind="features")
     """What the head is put on."""
     objective: Literal["power", "bradley-terry", "pointwise"] = "power"
     """On a right and a wrong solution of one question: (1 - s+)^p + (s-)^p, as in the authors' code; -log sigmoid of

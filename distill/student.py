@@ -31,7 +31,7 @@ _CARD = "README.md"
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingReport:
     """What a training saw and cost."""
 
     examples: int
@@ -56,7 +56,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class StudentCard:
     """What a student is taught: everything that its card must say and that the weights do not show."""
 
     role: TaughtRole
@@ -72,7 +72,7 @@ class Lesson:
     recipe: dict[str, Any]
 
 
-def build(directory: Path, lesson: Lesson, teach: Callable[[Path], Trained]) -> dict[str, Any]:
+def build(directory: Path, lesson: StudentCard, teach: Callable[[Path], TrainingReport]) -> dict[str, Any]:
     """Have `teach` fill a directory with weights, add the card, and put it in place at once.
 
     A student that is already there is returned as it is.
@@ -118,7 +118,7 @@ def read(directory: Path) -> dict[str, Any] | None:
             f"{path} is damaged: it is not what was written there; {remedy} (if you changed it yourself, remove its "
             "`sha256`)"
         )
-    needed = {*Lesson.__dataclass_fields__, "trained"}
+    needed = {*StudentCard.__dataclass_fields__, "trained"}
     if absent := sorted(needed - facts.keys()):
         raise ConfigError(f"{path} lacks {', '.join(absent)}; {remedy}")
     try:

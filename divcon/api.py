@@ -33,7 +33,7 @@ from .lm.local import environment
 from .lm.store.store import Store
 from .serve.http import keys
 from .serve.http.keys import Caller, Keys
-from .solve.grading.sympy_pool import CHECKS
+from .solve.grading.sympy_pool import EQUIVALENCE
 from .solve.solution import Solution
 from .studies import compare_methods as methods
 from .studies import status as statuses
@@ -42,7 +42,7 @@ from .studies.dry_run import Plan
 from .studies.dry_run import plan as planned
 from .studies.pilot import lengths
 from .studies.run import Run
-from .studies.status import Cost, Status
+from .studies.status import RunCost, Status
 from .tasks import sources
 from .tasks.question import GraderName, Question
 
@@ -202,7 +202,7 @@ def status(run: AnyPath) -> Status:
     return statuses.status(Path(run))
 
 
-def cost(run: AnyPath) -> Cost:
+def cost(run: AnyPath) -> RunCost:
     """What a run has spent; it may be at work meanwhile."""
     return statuses.cost(Path(run))
 
@@ -381,7 +381,7 @@ def _remembering(folder: Path) -> Iterator[None]:
     """
     home = folder.parent if (folder.parent / "config.yaml").is_file() else folder
     path = RunDirectory(home).store
-    with Store(path if os.access(home, os.W_OK) else ":memory:") as store, CHECKS.remembering(store):
+    with Store(path if os.access(home, os.W_OK) else ":memory:") as store, EQUIVALENCE.remembering(store):
         yield
 
 

@@ -4,16 +4,16 @@ from .engine import Engine, Identity
 from .engines.scripted import Scripted
 from .model import Model
 from .store.store import Store
-from .types import Completion, Draw, Message, Request, Sampling, Usage
+from .types import Completion, Message, Request, SampleRequest, Sampling, Usage
 
 __all__ = [
     "Completion",
-    "Draw",
     "Engine",
     "Identity",
     "Message",
     "Model",
     "Request",
+    "SampleRequest",
     "Sampling",
     "Scripted",
     "Store",

@@ -7,9 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from .cost.flops import Footprint
+from .cost.flops import ModelSize
 from .store.store import Store
-from .types import Completion, Draw
+from .types import Completion, SampleRequest
 
 
 class Identity(NamedTuple):
@@ -23,10 +23,10 @@ class Identity(NamedTuple):
     """What tells two models of one name apart: a hash of the weights (and of the adapter), or empty for an API."""
 
 
-Finished = list[tuple[Draw, Completion]]
+Finished = list[tuple[SampleRequest, Completion]]
 
 
-class Pulse(NamedTuple):
+class EngineStatus(NamedTuple):
     """How an engine is doing, for those who watch."""
 
     at_once: int = 0
@@ -42,16 +42,16 @@ class Engine(Protocol):
         """Name the model without loading it."""
         ...
 
-    def footprint(self, adapter: Path | None) -> Footprint | None:
+    def footprint(self, adapter: Path | None) -> ModelSize | None:
         """Its size, from which floating-point operations are counted; None when nobody says how large it is."""
         ...
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> EngineStatus:
         """How it is doing now."""
         ...
 
     def generate(
-        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
         """Generate, store and yield the draws whose keys are `missing`, group by group, in any order.
 
@@ -62,20 +62,20 @@ class Engine(Protocol):
         ...
 
 
-Heard = Callable[[Draw, str], bool]
+StreamCallback = Callable[[SampleRequest, str], bool]
 """Told a draw and its text so far, in the generating thread. The text never gets shorter; the last is the completion's.
 False when nobody listens to that draw any more."""
 
 
-def silent(draw: Draw, text: str) -> bool:
+def silent(draw: SampleRequest, text: str) -> bool:
     """Nobody listens, and what is generated is wanted all the same."""
     return True
 
 
 @runtime_checkable
-class Speaker(Protocol):
+class StreamingEngine(Protocol):
     """An engine that can be heard while it generates."""
 
-    def speak(self, draws: Sequence[Draw], adapter: Path | None, heard: Heard) -> list[Completion]:
+    def speak(self, draws: Sequence[SampleRequest], adapter: Path | None, heard: StreamCallback) -> list[Completion]:
         """The completions of draws, each with a key of its own, in order and kept nowhere."""
         ...

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from .cost.flops import Footprint
+from .cost.flops import ModelSize
 from .cost.prices import AnyPrice
-from .engine import Engine, Pulse
+from .engine import Engine, EngineStatus
 from .store.ledger import Spend
 from .store.store import Store
-from .types import Completion, Draw, Request, with_suffix
+from .types import Completion, Request, SampleRequest, with_suffix
 
 
-class Advance(Protocol):
+class ProgressCallback(Protocol):
     """Called as work is done."""
 
     def __call__(self, finished: int, wanted: int, tokens: int = 0) -> None:
@@ -29,12 +29,12 @@ def silent(finished: int, wanted: int, tokens: int = 0) -> None:
     """Nobody watches."""
 
 
-class Vitals(NamedTuple):
+class ModelStatus(NamedTuple):
     """How buying goes, for those who watch."""
 
     spend: Spend
     """Of the whole store."""
-    pulse: Pulse
+    pulse: EngineStatus
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Model:
     """A sentence behind the last turn of every request, which a student may have been taught to be asked with."""
 
     @property
-    def footprint(self) -> Footprint | None:
+    def footprint(self) -> ModelSize | None:
         return self.engine.footprint(self.adapter)
 
-    def __call__(self, requests: Sequence[Request], advance: Advance = silent) -> list[list[Completion]]:
+    def __call__(self, requests: Sequence[Request], advance: ProgressCallback = silent) -> list[list[Completion]]:
         """The `n` completions of every request, in order; only what the store does not have is generated."""
         draws = self.draws(requests)
         unique = list({draw.key: draw for batch in draws for draw in batch}.values())
@@ -71,16 +71,16 @@ class Model:
                 advance(len(found), len(unique), tokens)
         return [[found[draw.key] for draw in batch] for batch in draws]
 
-    def vitals(self) -> Vitals:
+    def vitals(self) -> ModelStatus:
         """How it goes now."""
-        return Vitals(self.store.spend(), self.engine.pulse())
+        return ModelStatus(self.store.spend(), self.engine.pulse())
 
-    def draws(self, requests: Sequence[Request]) -> list[list[Draw]]:
+    def draws(self, requests: Sequence[Request]) -> list[list[SampleRequest]]:
         """Every sample that the requests stand for, under its store key."""
         identity = self.engine.identity(self.adapter)
         if self.suffix:
             requests = [replace(r, messages=with_suffix(r.messages, self.suffix)) for r in requests]
-        return [[Draw(r, i, _key(identity, r, i, self.seed)) for i in range(r.n)] for r in requests]
+        return [[SampleRequest(r, i, _key(identity, r, i, self.seed)) for i in range(r.n)] for r in requests]
 
 
 def _key(identity: tuple[str, ...], request: Request, index: int, seed: int) -> str:

@@ -121,10 +121,10 @@ class VLLMSettings(LocalSettings):
         """A model of one's own spends no dollars, so that no `budget` binds it. `adapters` is how many it will have."""
         if self.served is not None:
             from .api.spec import Limits
-            from .engines.vllm_server import ServedVLLM
+            from .engines.vllm_server import VLLMServer
 
             limits = Limits(concurrency=self.at_once, timeout=600.0)
-            return ServedVLLM(self.path, self.served, api_key_env=self.api_key_env, limits=limits)
+            return VLLMServer(self.path, self.served, api_key_env=self.api_key_env, limits=limits)
         from .engines.vllm import VLLM
 
         return VLLM(
@@ -185,10 +185,10 @@ class OpenAISettings(Settings):
 
     def open(self, budget: float | None = None) -> Engine:
         """`budget` is what all attempts in a store may cost together, in dollars."""
-        from .api.engine import OpenAI
+        from .api.engine import OpenAIEngine
         from .api.spec import ApiSpec, Limits
 
-        engine = OpenAI(
+        engine = OpenAIEngine(
             ApiSpec(
                 self.model,
                 base_url=self.base_url,
@@ -210,9 +210,9 @@ class OpenAISettings(Settings):
         )
         if not self.batch:
             return engine
-        from .api.batch import BatchedOpenAI
+        from .api.batch import OpenAIBatchEngine
 
-        return BatchedOpenAI(engine, poll=self.poll)
+        return OpenAIBatchEngine(engine, poll=self.poll)
 
 
 ModelSettings = Annotated[TransformersSettings | VLLMSettings | OpenAISettings, Field(discriminator="engine")]

@@ -50,7 +50,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Draw:
+class SampleRequest:
     """One of the samples of a request: the unit that is generated, paid for and kept."""
 
     request: Request

@@ -97,7 +97,7 @@ class UpstreamSettings(Settings):
         return listed(self.model, self.url) if self.price == "listed" else None
 
 
-class LocalSettings(Settings):
+class LocalSolverSettings(Settings):
     """A model on this machine that solves, instead of the API LLM or before it."""
 
     path: str
@@ -188,7 +188,7 @@ class ServeSettings(Settings):
     """Without one, questions go through as they are."""
     upstream: UpstreamSettings | None = None
     """The API LLM; without one, `local` answers."""
-    local: LocalSettings | None = None
+    local: LocalSolverSettings | None = None
     """A model on this machine."""
     cascade: CascadeSettings | None = None
     """With `local` and `upstream`: who answers when."""

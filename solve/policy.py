@@ -34,7 +34,7 @@ Asker = Callable[[Sequence[Question], Sequence[History]], list[Decomposition]]
 
 
 @dataclass(frozen=True)
-class Next:
+class NextQuestion:
     """A model that is asked for the next sub-question."""
 
     first: PromptedDecomposer
@@ -63,7 +63,7 @@ class Next:
 
 
 @dataclass(frozen=True)
-class Listed:
+class FixedPlan:
     """Sub-questions that are there already, one after the other. Nobody is asked."""
 
     subquestions: Mapping[Question, tuple[str, ...]]
@@ -79,7 +79,7 @@ Calls = tuple[tuple[Usage, ...], ...]
 
 
 @dataclass(frozen=True)
-class Worked:
+class Transcript:
     """One question, worked one sub-question at a time."""
 
     decomposition: Decomposition
@@ -91,7 +91,7 @@ class Worked:
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Branch:
     """Samples of one question that have had the same sub-questions and answers so far."""
 
     question: int
@@ -122,11 +122,11 @@ class InteractiveSolver:
     limit: int
     """Sub-questions at most."""
 
-    def __call__(self, questions: Sequence[Question], asker: Asker) -> list[Worked]:
+    def __call__(self, questions: Sequence[Question], asker: Asker) -> list[Transcript]:
         """Every question worked, in order. Samples part where their answers do: only then is the asker asked twice."""
         spent = [_Spent() for _ in questions]
-        going = [_Way(i, tuple(range(self.solver.samples))) for i in range(len(questions))]
-        ended: list[_Way] = []
+        going = [_Branch(i, tuple(range(self.solver.samples))) for i in range(len(questions))]
+        ended: list[_Branch] = []
         for _ in range(self.limit):
             asked, done = _ask(questions, going, asker, spent)
             ended += done
@@ -134,8 +134,8 @@ class InteractiveSolver:
         return self._finish(questions, sorted([*ended, *going], key=lambda way: way.question), spent)
 
     def _answer(
-        self, questions: Sequence[Question], asked: Sequence[tuple[_Way, str]], spent: Sequence[_Spent]
-    ) -> list[_Way]:
+        self, questions: Sequence[Question], asked: Sequence[tuple[_Branch, str]], spent: Sequence[_Spent]
+    ) -> list[_Branch]:
         """The ways after an answer to each one's sub-question: as many as there are answers."""
         requests = [self._step(questions[way.question], way, subquestion) for way, subquestion in asked]
         going = []
@@ -148,10 +148,12 @@ class InteractiveSolver:
                 going.append(replace(way, samples=samples, history=history))
         return going
 
-    def _finish(self, questions: Sequence[Question], ways: Sequence[_Way], spent: Sequence[_Spent]) -> list[Worked]:
+    def _finish(
+        self, questions: Sequence[Question], ways: Sequence[_Branch], spent: Sequence[_Spent]
+    ) -> list[Transcript]:
         replies = self.solver.model([self._last(questions[w.question], w) for w in ways], self.solver.advance)
         solutions: list[dict[int, Solution]] = [{} for _ in questions]
-        first: dict[int, _Way] = {}
+        first: dict[int, _Branch] = {}
         for way, reply in zip(ways, replies, strict=True):
             if 0 in way.samples:
                 first[way.question] = way
@@ -160,7 +162,7 @@ class InteractiveSolver:
                 read = read_solution(completion, questions[way.question])
                 solutions[way.question][sample] = replace(read, text=f"{listing(way.history)}{read.text}")
         return [
-            Worked(
+            Transcript(
                 _decomposition(first[i], took.asking),
                 tuple(solutions[i][sample] for sample in range(self.solver.samples)),
                 tuple(took.asking),
@@ -169,16 +171,16 @@ class InteractiveSolver:
             for i, took in enumerate(spent)
         ]
 
-    def _step(self, question: Question, way: _Way, subquestion: str) -> Request:
+    def _step(self, question: Question, way: _Branch, subquestion: str) -> Request:
         asked = f"{len(way.history) + 1}. {subquestion}"
         return self._request(way, self.step, question=question.prompt, answered=listing(way.history), subquestion=asked)
 
-    def _last(self, question: Question, way: _Way) -> Request:
+    def _last(self, question: Question, way: _Branch) -> Request:
         if not way.history:
             return replace(self.solver.request(question, ()), n=len(way.samples))
         return self._request(way, self.finish, question=question.prompt, answered=listing(way.history))
 
-    def _request(self, way: _Way, prompt: Prompt, **values: str) -> Request:
+    def _request(self, way: _Branch, prompt: Prompt, **values: str) -> Request:
         message = Message("user", prompt.fill(**values))
         return Request((message,), self.solver.sampling, len(way.samples), prompt.sha256, self.solver.logprobs)
 
@@ -189,8 +191,8 @@ def listing(history: History) -> str:
 
 
 def _ask(
-    questions: Sequence[Question], ways: Sequence[_Way], asker: Asker, spent: Sequence[_Spent]
-) -> tuple[list[tuple[_Way, str]], list[_Way]]:
+    questions: Sequence[Question], ways: Sequence[_Branch], asker: Asker, spent: Sequence[_Spent]
+) -> tuple[list[tuple[_Branch, str]], list[_Branch]]:
     """The ways that go on, each with its next sub-question, and those that are at their end."""
     if not ways:
         return [], []
@@ -213,7 +215,7 @@ def told(solution: Solution) -> str:
     return " ".join(harmless(solution.answer or solution.text).split())[:_LONGEST]
 
 
-def _decomposition(way: _Way, asking: Sequence[tuple[Usage, ...]]) -> Decomposition:
+def _decomposition(way: _Branch, asking: Sequence[tuple[Usage, ...]]) -> Decomposition:
     subquestions = tuple(answered.subquestion for answered in way.history)
     return Decomposition(
         subquestions, way.kind, "\n".join(way.said), sum((u for call in asking for u in call), Usage())

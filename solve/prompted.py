@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..decompose.decomposition import Decomposition, Stage, listing
-from ..lm.model import Advance, Model, silent
+from ..lm.model import Model, ProgressCallback, silent
 from ..lm.types import Completion, Message, Request, Sampling
 from ..prompts import Prompt
 from ..tasks.question import Question
@@ -29,7 +29,7 @@ class PromptedSolver:
     samples: int = 1
     examples: tuple[Question, ...] = ()
     """Worked examples shown first (few-shot); they need gold solutions."""
-    advance: Advance = silent
+    advance: ProgressCallback = silent
     logprobs: bool = False
     """Whether to ask how probable each solution is."""
 

@@ -15,7 +15,7 @@ from ..distill import student
 from ..distill.method_catalogue import check_methods
 from ..eval.analysis.summary import Rows
 from ..eval.grid import results
-from ..eval.grid.evaluate import Decomposing, Row, Solving, compose
+from ..eval.grid.evaluate import GridDecomposer, GridSolver, Row, compose
 from ..eval.render.table import markdown, points
 from ..eval.run_dir import RunDirectory
 from ..eval.stats.intervals import Tested, crossed, holm, questions_needed
@@ -70,14 +70,14 @@ def _asked(run: Run, of: Taught) -> list[Row]:
     if run.study.methods.role == "solver":
         decomposes, solves = solves, decomposes
     with run.stage(f"ask: {of.name}", model) as stage:
-        decomposing = Decomposing("none", None, None, none)
+        decomposing = GridDecomposer("none", None, None, none)
         if decomposes[1] is model or run.study.methods.partner == "llm":
             name, asked = decomposes
             decomposer = replace(run.decomposer(asked), advance=stage)
-            decomposing = Decomposing(name, asked.footprint, asked.price, decomposer)
+            decomposing = GridDecomposer(name, asked.footprint, asked.price, decomposer)
         name, asked = solves
         solver = replace(run.solver(asked), advance=stage)
-        solving = Solving(name, asked.footprint, asked.price, ("greedy",), solver)
+        solving = GridSolver(name, asked.footprint, asked.price, ("greedy",), solver)
         return compose(run.tests, [decomposing], [solving])
 
 

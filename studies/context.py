@@ -38,15 +38,15 @@ from ..eval.analysis import reconstruction
 from ..eval.config import Study, differences, dump
 from ..eval.grid.gold_coverage import with_gold
 from ..eval.run_dir import RunDirectory
-from ..lm.cost.prices import AnyPrice, by_share
+from ..lm.cost.prices import AnyPrice, prorated
 from ..lm.engine import Engine
 from ..lm.local.environment import current, prepare
-from ..lm.local.model_dir import Here
+from ..lm.local.model_dir import LocalEngine
 from ..lm.local.weights import model_directory, weights_hash
 from ..lm.model import Model
 from ..lm.settings import SharePriceSettings
 from ..lm.store.store import Store, is_empty
-from ..solve.grading.sympy_pool import CHECKS
+from ..solve.grading.sympy_pool import EQUIVALENCE
 from ..solve.prompted import PromptedSolver
 from ..tasks import sources
 from ..tasks.contamination import Overlap, overlaps
@@ -88,7 +88,7 @@ class StudyContext:
                 self._made_store = missing(self.study.store) if self.study.store else []
                 self.directory.mkdir(parents=True, exist_ok=True)
                 if is_first():  # of several processes that train together, the first
-                    _lock(opened.enter_context((self.files.lock).open("w")), self.directory)
+                    _lock(opened.enter_context(self.files.lock.open("w")), self.directory)
                     self._remember()
                 self.reader()
                 self.base  # noqa: B018  # an engine that is not installed is found now, and not after the training
@@ -97,7 +97,7 @@ class StudyContext:
             except OSError as error:
                 raise ConfigError(f"cannot write to {self.directory}: {error.strerror}") from error
             self.store.verify()
-            opened.enter_context(CHECKS.remembering(self.store))
+            opened.enter_context(EQUIVALENCE.remembering(self.store))
             self._opened = opened.pop_all()
         return self
 
@@ -167,7 +167,7 @@ class StudyContext:
 
     def stage(self, title: str, model: Model) -> AbstractContextManager[Stage]:
         """A part of the run in which a model is asked. What a model on this machine works under is kept."""
-        begin = partial(self.remember, title) if isinstance(model.engine, Here) else _nothing
+        begin = partial(self.remember, title) if isinstance(model.engine, LocalEngine) else _nothing
         return self.progress.stage(title, model.vitals, begin)
 
     def remember(self, stage: str) -> None:
@@ -186,10 +186,10 @@ class StudyContext:
         ran = {name: None if name in given else self.study.model(name) for name in models}
         devices.remember(self.directory, ran)
 
-    def reader(self) -> reconstruction.Reader | None:
+    def reader(self) -> reconstruction.ReconstructionModel | None:
         """The model that rebuilds questions, where the config names one. Raises ConfigError when it is not there."""
         path = self.study.grid.reader
-        return reconstruction.Reader.at(path, self.store, self.study.student.device) if path else None
+        return reconstruction.ReconstructionModel.at(path, self.store, self.study.student.device) if path else None
 
     def recipe(self, role: student.Role) -> Training:
         recipes = self.study.distill
@@ -225,7 +225,7 @@ class StudyContext:
     @cached_property
     def student_price(self) -> AnyPrice | None:
         if isinstance(self.study.student.price, SharePriceSettings):
-            return by_share(self.llm.price, self.base.footprint, self.llm.footprint)
+            return prorated(self.llm.price, self.base.footprint, self.llm.footprint)
         return self.study.student.rates()
 
     def distilled(self, directory: Path) -> Model:

@@ -13,13 +13,13 @@ from ..core.errors import ConfigError
 from ..distill import student
 from ..distill.method_catalogue import check_methods
 from ..distill.ranker.held_out import HELD_OUT
-from ..distill.recipes import DecomposerRecipe, RankerRecipe, Reader, SolverRecipe, Training
+from ..distill.recipes import DecomposerRecipe, RankerRecipe, ReaderBackbone, SolverRecipe, Training
 from ..distill.traces import trace
 from ..distill.traces.collect import collect, operations, solved_by, spent
 from ..distill.traces.source import TracesSource
 from ..distill.traces.trace import Trace
 from ..distill.training.distributed import is_first, processes
-from ..lm.cost.flops import Footprint, total
+from ..lm.cost.flops import ModelSize, total
 from ..lm.local.weights import model_directory, weights_hash
 from ..lm.model import Model
 from ..lm.settings import TransformersSettings
@@ -28,7 +28,7 @@ from ..solve.voting.rules import learn
 from .context import StudyContext
 
 if TYPE_CHECKING:
-    from ..distill.data.groups import Labelled, Material
+    from ..distill.data.groups import LabelledReply, TrainingData
     from ..distill.ranker.train import Ranked
 
 
@@ -42,7 +42,7 @@ def teach(
     if (facts := student.read(directory)) is not None:
         context.check(directory, facts)
         return facts
-    from ..distill.methods import Course, distil
+    from ..distill.methods import Distillation, distil
     from ..distill.training.telemetry import check_trackers, in_words
 
     if processes() > 1 and not trace.exist(context.files.traces):
@@ -55,10 +55,10 @@ def teach(
     kept = scratch is not None
     scratch = scratch or context.files.checkpoints / directory.relative_to(context.directory)
     scratch.mkdir(parents=True, exist_ok=True)
-    own: list[Own] = []
+    own: list[StudentSamples] = []
     with context.progress.stage(f"distil: {directory.relative_to(context.directory)}") as stage:
 
-        def ask(of: Path) -> tuple[Labelled, ...]:
+        def ask(of: Path) -> tuple[LabelledReply, ...]:
             own.append(_own(context, role, recipe, of, collected))
             return own[-1].replies
 
@@ -66,7 +66,7 @@ def teach(
             stage.note = in_words(said)
             context.progress.event("training", student=directory.name, **said)
 
-        course = Course(
+        course = Distillation(
             material,
             base,
             recipe,
@@ -97,7 +97,7 @@ def teach(
 def teach_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
     """The ranker, trained on the teacher's traces, then on the student's own samples if its recipe has some."""
     recipe = context.study.distill.ranker
-    base = recipe.backbone.path if isinstance(recipe.backbone, Reader) else ""
+    base = recipe.backbone.path if isinstance(recipe.backbone, ReaderBackbone) else ""
     base_hash = weights_hash(model_directory(base)) if base else ""
     if (facts := student.read(directory)) is not None:
         student.check(directory, facts, base_hash)
@@ -114,7 +114,7 @@ def teach_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
         settings = context.study.collect.model_copy(update={"solutions": recipe.own})
         solver = context.distilled(context.files.solver)
         own = solved_by(context.solver(solver), collected, settings)
-        asked = [operations(own, Footprint(0), solver.footprint)]
+        asked = [operations(own, ModelSize(0), solver.footprint)]
     scratch = context.files.checkpoints / "ranker"
     with context.progress.stage("distil: ranker") as stage:
         context.remember(stage.name)
@@ -123,7 +123,7 @@ def teach_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
             stage.note = in_words(said)
             context.progress.event("training", student="ranker", **said)
 
-        def train(out: Path) -> student.Trained:
+        def train(out: Path) -> student.TrainingReport:
             stages = {"the teacher's traces": collected, "the student's own solutions": own}
             ranked = ranking.course(
                 {name: ranking.labelled(some) for name, some in stages.items() if some},
@@ -163,10 +163,10 @@ def _tell_held_out(ranked: Ranked, out: Path) -> None:
 
 def _rankers_lesson(
     context: StudyContext, recipe: RankerRecipe, collected: Sequence[Trace], base_hash: str
-) -> student.Lesson:
-    return student.Lesson(
+) -> student.StudentCard:
+    return student.StudentCard(
         role="ranker",
-        base=recipe.backbone.path if isinstance(recipe.backbone, Reader) else "no backbone",
+        base=recipe.backbone.path if isinstance(recipe.backbone, ReaderBackbone) else "no backbone",
         base_hash=base_hash,
         teacher=_teacher(context),
         data="right and wrong solutions" + (f", then {recipe.own} of the student's own a question" * bool(recipe.own)),
@@ -177,7 +177,7 @@ def _rankers_lesson(
     )
 
 
-def _material(context: StudyContext, recipe: Training, collected: Sequence[Trace]) -> Material:
+def _material(context: StudyContext, recipe: Training, collected: Sequence[Trace]) -> TrainingData:
     from ..distill.data.training_data import decomposing, solving
 
     if isinstance(recipe, SolverRecipe):
@@ -186,20 +186,22 @@ def _material(context: StudyContext, recipe: Training, collected: Sequence[Trace
     return decomposing(collected, context.decomposer(context.base), recipe)
 
 
-class Own(NamedTuple):
+class StudentSamples(NamedTuple):
     """What a student in the making says itself."""
 
-    replies: tuple[Labelled, ...]
+    replies: tuple[LabelledReply, ...]
     flops: float | None
     """Of asking it, and whoever follows it; None where a size is unknown."""
 
 
-def _with(trained: student.Trained, asked: Sequence[float | None]) -> student.Trained:
+def _with(trained: student.TrainingReport, asked: Sequence[float | None]) -> student.TrainingReport:
     """What a training cost, with the operations of asking on the way."""
     return replace(trained, flops=total([trained.flops, *asked]))
 
 
-def _own(context: StudyContext, role: student.Role, recipe: Training, of: Path, collected: Sequence[Trace]) -> Own:
+def _own(
+    context: StudyContext, role: student.Role, recipe: Training, of: Path, collected: Sequence[Trace]
+) -> StudentSamples:
     """What a student in the making says to the training questions itself.
 
     Its solutions follow the teacher's decompositions; its decompositions are followed by the teacher.
@@ -212,7 +214,7 @@ def _own(context: StudyContext, role: student.Role, recipe: Training, of: Path, 
     model = Model("own", engine, context.store, context.study.seed, adapter=of)
     if role == "solver":
         own = solved_by(context.solver(model), collected, context.study.collect)
-        flops = operations(own, Footprint(0), model.footprint)
+        flops = operations(own, ModelSize(0), model.footprint)
     elif isinstance(context.study.train, TracesSource):
         raise ConfigError(
             "a decomposer's own decompositions need a teacher that follows them, and there are traces alone"
@@ -222,13 +224,13 @@ def _own(context: StudyContext, role: student.Role, recipe: Training, of: Path, 
             context.train_questions, context.decomposer(model), context.solver(context.llm), context.study.collect
         )
         flops = operations(own, model.footprint, context.llm.footprint)
-    return Own(_material(context, recipe.model_copy(update={"method": "own"}), own).replies, flops)
+    return StudentSamples(_material(context, recipe.model_copy(update={"method": "own"}), own).replies, flops)
 
 
 def _lesson(
     context: StudyContext, role: student.Role, recipe: Training, collected: Sequence[Trace], seed: int
-) -> student.Lesson:
-    return student.Lesson(
+) -> student.StudentCard:
+    return student.StudentCard(
         role=role,
         base=context.study.student.path,
         base_hash=weights_hash(model_directory(context.study.student.path)),

@@ -18,7 +18,7 @@ from ..lm.api.token_estimate import estimated
 from ..lm.cost.prices import MachinePrice, Price
 from ..lm.engines.scripted import Scripted
 from ..lm.local.chat_template import encode
-from ..lm.local.model_dir import Local
+from ..lm.local.model_dir import ModelDirectory
 from ..lm.model import Model
 from ..lm.settings import LocalSettings, OpenAISettings
 from ..lm.store.store import Store
@@ -37,7 +37,7 @@ Count = Callable[[Sequence[Message]], int]
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlannedStage:
     """One stage of a study: who is asked, for how much."""
 
     name: str
@@ -66,7 +66,7 @@ class Stage:
 class Plan:
     """A study's stages in order."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[PlannedStage, ...]
     unshared: Naive
     """What the grid alone would ask for if its cells shared nothing."""
     is_priced: bool
@@ -109,7 +109,7 @@ def plan(
     Raises ConfigError where the tests cannot be asked what the grid asks.
     """
     planner = _Planner(study, tests, measured or {})
-    stages: list[Stage] = []
+    stages: list[PlannedStage] = []
     collect, grid = study.collect, study.grid
     if study.train.source != "traces":
         each = collect.decompositions * collect.solutions
@@ -156,7 +156,7 @@ class _Planner:
 
     def decomposing(
         self, name: str, model: str, questions: Sequence[Question], samples: float, times: float | None = None
-    ) -> Stage:
+    ) -> PlannedStage:
         """A stage of so many decompositions a question, each prompt sent once where its samples share it."""
         prompts = [self._decomposer.request(question).messages for question in _some(questions)]
         times = times or (1 if self.shares(model) else samples)
@@ -166,7 +166,7 @@ class _Planner:
         """The questions that a decomposer is asked."""
         return self._gold if (grid_spec.interactive(by) or by) == "gold" else self.every
 
-    def cell(self, by: str, solver: str) -> list[Stage]:
+    def cell(self, by: str, solver: str) -> list[PlannedStage]:
         """What a decomposer and a solver take together, beyond the decompositions that others share."""
         grid, name, questions = self._study.grid, f"solve: {by} -> {solver}", self._asked(by)
         ways = 1 + grid.samples
@@ -206,7 +206,7 @@ class _Planner:
 
     def solving(
         self, name: str, model: str, questions: Sequence[Question], times: float, samples: float, *, is_decomposed: bool
-    ) -> Stage:
+    ) -> PlannedStage:
         """A stage in which each prompt is sent so many `times`, for so many samples of each question in all."""
         made = [_SUBQUESTION] * self._study.decompose.limit if is_decomposed else []
         prompts = [
@@ -224,20 +224,20 @@ class _Planner:
         times: float,
         samples: float,
         limit: int,
-    ) -> Stage:
+    ) -> PlannedStage:
         wanted, sent = round(questions * samples), round(questions * times)
         known = self.measured.get(name)
         prompt = known.prompt if known else sum(map(self._count(model), prompts)) / max(1, len(prompts))
         error = 2 * known.error if known else float("inf")
         least, most = (known.completion - error, known.completion + error) if known else (0.0, float(limit))
         tokens = round(wanted * max(0.0, least)), round(wanted * min(float(limit), most))
-        return Stage(name, model, sent, wanted, round(prompt * sent), tokens, self._price(model))
+        return PlannedStage(name, model, sent, wanted, round(prompt * sent), tokens, self._price(model))
 
 
 def _counter(settings: LocalSettings | OpenAISettings) -> Count:
     """A tokenizer where there is one on this machine; it is not downloaded for this."""
     if isinstance(settings, LocalSettings) and (settings.path.startswith("miniature/") or Path(settings.path).is_dir()):
-        tokenizer = Local(settings.path).tokenizer
+        tokenizer = ModelDirectory(settings.path).tokenizer
         return lambda messages: len(encode(tokenizer, messages))
     return estimated
 
@@ -246,7 +246,7 @@ def _some(questions: Sequence[Question]) -> Sequence[Question]:
     return questions[:: max(1, len(questions) // _LOOKED_AT)]
 
 
-def _line(stage: Stage) -> str:
+def _line(stage: PlannedStage) -> str:
     least, most = stage.tokens
     tokens = f"{least:,} to {most:,} tokens" if least else f"at most {most:,} tokens"
     counts = f"{stage.requests:>7,} prompts (about {stage.prompt_tokens:,} tokens)  "

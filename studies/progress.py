@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TextIO
 
 from ..core.terminal import echo, json_text, visible
-from ..lm.model import Vitals
+from ..lm.model import ModelStatus
 
 _EVERY = 10.0
 """Seconds between two plain lines of one stage."""
 _LOGGED = 2.0
 """Seconds between two lines of one stage in the log, and two looks at what was spent."""
 
-Watch = Callable[[], Vitals]
+Watch = Callable[[], ModelStatus]
 
 
 def _nothing() -> None:

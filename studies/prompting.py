@@ -8,7 +8,7 @@ from ..decompose.prompted import PromptedDecomposer
 from ..eval.config import Study
 from ..lm.model import Model
 from ..lm.types import Sampling
-from ..solve.policy import InteractiveSolver, Next
+from ..solve.policy import InteractiveSolver, NextQuestion
 from ..solve.prompted import PromptedSolver
 from ..tasks import own
 from ..tasks.question import Question
@@ -37,9 +37,9 @@ def solver(study: Study, model: Model) -> PromptedSolver:
     )
 
 
-def asker(study: Study, model: Model) -> Next:
+def asker(study: Study, model: Model) -> NextQuestion:
     """The same decomposer, asked for one sub-question at a time."""
-    return Next(decomposer(study, model), prompts.load(study.prompts.next))
+    return NextQuestion(decomposer(study, model), prompts.load(study.prompts.next))
 
 
 def interactive(study: Study, solver: PromptedSolver) -> InteractiveSolver:

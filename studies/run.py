@@ -22,9 +22,18 @@ from ..eval import freshness, grid_spec
 from ..eval.analysis import reconstruction
 from ..eval.config import flat, is_operational
 from ..eval.grid import results, sample_counts
-from ..eval.grid.evaluate import AnyDecomposing, Asking, Changed, Decomposing, Ranking, Row, Solving, compose
+from ..eval.grid.evaluate import (
+    AnyGridDecomposer,
+    ControlGridDecomposer,
+    GridDecomposer,
+    GridRanker,
+    GridSolver,
+    InteractiveGridDecomposer,
+    Row,
+    compose,
+)
 from ..lm.types import Sampling
-from ..solve.policy import Asker, InteractiveSolver, Worked
+from ..solve.policy import Asker, InteractiveSolver, Transcript
 from ..solve.prompted import PromptedSolver
 from ..solve.solution import Solution
 from ..solve.voting import rules
@@ -150,36 +159,36 @@ class Run(StudyContext):
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)
 
-    def _decomposings(self) -> list[AnyDecomposing]:
+    def _decomposings(self) -> list[AnyGridDecomposer]:
         return [self._decomposing(name) for name in self.study.grid.decomposers]
 
-    def _decomposing(self, name: str) -> AnyDecomposing:
+    def _decomposing(self, name: str) -> AnyGridDecomposer:
         if asks := grid_spec.interactive(name):
             return self._interactive(name, asks)
         if name == "gold":
-            return Decomposing(name, None, None, gold, self.with_gold)
+            return GridDecomposer(name, None, None, gold, self.with_gold)
         if name in _FREE:
-            return Decomposing(name, None, None, _FREE[name])
+            return GridDecomposer(name, None, None, _FREE[name])
         if control := grid_spec.control(name):
             of = self._asking("llm")
             change = shuffled(self.study.seed) if control.change == "shuffled" else truncated(control.most)
-            return Changed(name, of.footprint, of.price, of, change)
+            return ControlGridDecomposer(name, of.footprint, of.price, of, change)
         return self._asking(name)
 
-    def _asking(self, name: str) -> Decomposing:
+    def _asking(self, name: str) -> GridDecomposer:
         """A decomposer that is a model."""
         model = self.model(name, "decomposer")
         watched = _WatchedDecomposer(self.decomposer(model), partial(self.stage, f"decompose: {name}", model))
-        return Decomposing(name, model.footprint, model.price, watched)
+        return GridDecomposer(name, model.footprint, model.price, watched)
 
-    def _interactive(self, name: str, asks: str) -> Asking:
+    def _interactive(self, name: str, asks: str) -> InteractiveGridDecomposer:
         """A decomposer that hears each answer before it asks on; gold sub-questions come one after the other."""
         if asks == "gold":
-            return Asking(name, None, None, Decomposing("gold", None, None, gold, self.with_gold))
+            return InteractiveGridDecomposer(name, None, None, GridDecomposer("gold", None, None, gold, self.with_gold))
         model = self.model(asks, "decomposer")
-        return Asking(name, model.footprint, model.price, prompting.asker(self.study, model))
+        return InteractiveGridDecomposer(name, model.footprint, model.price, prompting.asker(self.study, model))
 
-    def _solvings(self) -> list[Solving]:
+    def _solvings(self) -> list[GridSolver]:
         grid = self.study.grid
         found = []
         for name in grid.solvers:
@@ -196,7 +205,7 @@ class Run(StudyContext):
                 one_by_one = None
                 if stepwise:
                     one_by_one = _WatchedInteractive(stepwise, partial(self.stage, f"{title}, one by one", model))
-                found.append(Solving(name, model.footprint, model.price, votes, watched, ranking, one_by_one))
+                found.append(GridSolver(name, model.footprint, model.price, votes, watched, ranking, one_by_one))
         return found
 
     def _rule(self, name: str) -> str:
@@ -205,11 +214,11 @@ class Run(StudyContext):
             return name
         return f"rank_1_plus_{held_out(self.directory / 'ranker').slope:g}"
 
-    def _ranking(self) -> Ranking:
-        from ..distill.ranker.score import Scorer  # torch takes seconds to import
+    def _ranking(self) -> GridRanker:
+        from ..distill.ranker.score import CachedScorer  # torch takes seconds to import
 
-        scorer = Scorer(self.files.ranker, self.store, self.study.student.device)
-        return Ranking("ranker", scorer.footprint, self.student_price, scorer)
+        scorer = CachedScorer(self.files.ranker, self.store, self.study.student.device)
+        return GridRanker("ranker", scorer.footprint, self.student_price, scorer)
 
 
 _Stage = Callable[[], AbstractContextManager[Stage]]
@@ -241,7 +250,7 @@ class _WatchedInteractive:
     solver: InteractiveSolver
     stage: _Stage
 
-    def __call__(self, questions: Sequence[Question], asker: Asker) -> list[Worked]:
+    def __call__(self, questions: Sequence[Question], asker: Asker) -> list[Transcript]:
         with self.stage() as advance:
             watched = replace(self.solver, solver=replace(self.solver.solver, advance=advance))
             return watched(questions, asker)

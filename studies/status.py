@@ -13,7 +13,7 @@ from ..core import documents
 from ..core.errors import ConfigError
 from ..core.jsonlines import readable
 from ..eval.run_dir import RunDirectory
-from ..lm.store.ledger import Account, Spend
+from ..lm.store.ledger import ModelSpend, Spend
 from ..lm.store.store import Store
 
 
@@ -67,11 +67,11 @@ def _event(line: dict[str, Any]) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunCost:
     """What a run has spent."""
 
     spend: Spend
-    accounts: tuple[Account, ...]
+    accounts: tuple[ModelSpend, ...]
     outcomes: dict[str, int]
     """How attempts ended."""
 
@@ -86,13 +86,13 @@ class Cost:
         return "\n".join([*lines, *([f"failures: {', '.join(failures)}"] if failures else [])])
 
 
-def cost(run: Path) -> Cost:
+def cost(run: Path) -> RunCost:
     """Raises ConfigError when there is no such run, or it has bought nothing. Nothing need be writable."""
     path = RunDirectory(run).study.store or RunDirectory(run).store
     if not path.is_file():
         raise ConfigError(f"{run} has asked for nothing yet")
     with Store.reading(path) as store:
-        return Cost(store.spend(), tuple(store.ledger.accounts()), store.ledger.outcomes())
+        return RunCost(store.spend(), tuple(store.ledger.accounts()), store.ledger.outcomes())
 
 
 def _is_locked(path: Path) -> bool:

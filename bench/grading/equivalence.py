@@ -29,7 +29,7 @@ from divcon.solve.grading.closed_form import differ, values
 from divcon.solve.grading.equivalence import _known
 from divcon.solve.grading.grade import MATH
 from divcon.solve.grading.latex import tidy
-from divcon.solve.grading.sympy_pool import CHECKS
+from divcon.solve.grading.sympy_pool import EQUIVALENCE
 from tests.fakes.hostile import hostile
 
 Pair = tuple[str, str]
@@ -52,7 +52,7 @@ def main(folder: Path, count: int = 10_000, rounds: int = 3) -> None:
             plain.append(timed(lambda: theirs.append(loop(pairs))))
             forget()
             cold.append(timed(lambda: ours.append(grade(pairs))))
-        with CHECKS.remembering(store):
+        with EQUIVALENCE.remembering(store):
             forget()
             grade(pairs)
             for _ in range(rounds):
@@ -94,8 +94,8 @@ def grade(pairs: list[Pair]) -> list[Verdict]:
 
 def forget() -> None:
     """As in a process that has just been started."""
-    CHECKS.close()
-    CHECKS.forget()
+    EQUIVALENCE.close()
+    EQUIVALENCE.forget()
     values.cache_clear()
     tidy.cache_clear()
 
@@ -105,7 +105,7 @@ def timed(work: Callable[[], object]) -> Took:
     began, before = time.monotonic(), processor()
     work()
     wall = time.monotonic() - began
-    CHECKS.close()  # only then are its processes' seconds counted
+    EQUIVALENCE.close()  # only then are its processes' seconds counted
     return Took(wall, processor() - before)
 
 

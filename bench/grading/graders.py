@@ -62,7 +62,10 @@ def number(gold: str, answer: str) -> bool:
 
 def main(folder: Path) -> None:
     strict, meant = (importers.read(folder, grader).traces for grader in ("hendrycks", "math"))
-    print(f"# Two graders on 60,000 traces\n\nMade {date.today()} by `make -C bench graders TRACES=FOLDER`: GPT-3.5 on MATH.\n")
+    print(
+        "# Two graders on 60,000 traces\n\n"
+        f"Made {date.today()} by `make -C bench graders TRACES=FOLDER`: GPT-3.5 on MATH.\n"
+    )
     print(f"| {' | '.join(COLUMNS)} |\n|---{'|---:' * (len(COLUMNS) - 1)}|")
     for name, labelled in (("`hendrycks`", strict), ("`math`, the default", meant)):
         s = trace_stats(labelled)

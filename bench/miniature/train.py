@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast,
 
 from divcon.tasks.miniature.chains import KNOWN, NEW
 from divcon.tasks.miniature.exercises import exercise, first_exercise
-from divcon.tasks.miniature.formats import FORMATS, Chat
+from divcon.tasks.miniature.formats import FORMATS, ChatExample
 from divcon.tasks.miniature.problem import draw
 from divcon.tasks.miniature.splits import for_test, pick_chain
 from divcon.tasks.miniature.tokenizer import build, prompt, vocabulary
@@ -37,10 +37,10 @@ class Recipe:
     heads: int
     steps: int
     rate: float
-    chat: Callable[[random.Random], Chat]
+    chat: Callable[[random.Random], ChatExample]
 
 
-def study_chat(rng: random.Random) -> Chat:
+def study_chat(rng: random.Random) -> ChatExample:
     """Any problem of the world, in one of the four formats; texts set aside for testing are left out."""
     write = FORMATS[rng.choices(tuple(FORMATS), (25, 40, 25, 10))[0]]
     while True:
@@ -78,7 +78,7 @@ class Batches(Dataset[Batch]):
         return batches
 
 
-def encode(chats: Sequence[Chat], tokenizer: PreTrainedTokenizerFast) -> Batch:
+def encode(chats: Sequence[ChatExample], tokenizer: PreTrainedTokenizerFast) -> Batch:
     """Token numbers of whole chats; only the reply and its end are learned from."""
     prompts = tokenizer([prompt(chat.user) for chat in chats], add_special_tokens=False)["input_ids"]
     replies = tokenizer([f"{chat.reply}<|end|>" for chat in chats], add_special_tokens=False)["input_ids"]

@@ -33,8 +33,8 @@ from divcon.lm import Engine, Message, Model, Request, Sampling, Store
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.engines.vllm import VLLM
 from divcon.lm.local.chat_template import control_tokens
-from divcon.lm.local.model_dir import Local
-from divcon.lm.model import Advance
+from divcon.lm.local.model_dir import ModelDirectory
+from divcon.lm.model import ProgressCallback
 from divcon.serve.pipeline.sanitize import mark, tame
 from divcon.solve import GRADERS
 from divcon.solve.grading.extract import extract
@@ -305,7 +305,7 @@ def asked(ask: Ask, solver: Model, all_cases: Sequence[Case], max_tokens: int) -
     return Arm(shown[n:], [text for _, text in both[n:]], answers[:n], answers[n:])
 
 
-def watched(what: str) -> Advance:
+def watched(what: str) -> ProgressCallback:
     """Progress, on the other channel than the report."""
     started = time.perf_counter()
 
@@ -417,7 +417,7 @@ def escapes(ids: Callable[[str], int], texts: Sequence[str], all_cases: Sequence
 
 def special(model: str) -> Callable[[str], int]:
     """Counts the ids in a text that a model's tokenizer has for control; one for unknown words is none."""
-    tokenizer = Local(model).tokenizer
+    tokenizer = ModelDirectory(model).tokenizer
     tokens = {*control_tokens(tokenizer), *map(str, tokenizer.added_tokens_decoder.values())}
     control = set(tokenizer.convert_tokens_to_ids([token for token in tokens if token.strip() and token != "<unk>"]))
     return lambda text: sum(i in control for i in tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -565,7 +565,8 @@ def main() -> None:
             watching = replace(decomposer, advance=watched(f"decompose, {name}"))
             arms[name] = asked(tamed(watching), solver, all_cases, given.max_tokens)
     settings = (
-        f"Made {date.today()} by `make -C bench injection MODEL=DIR RUNS=DIR`, seed {given.seed}: {solver.name} solves, greedy, "
+        f"Made {date.today()} by `make -C bench injection MODEL=DIR RUNS=DIR`, seed {given.seed}: "
+        f"{solver.name} solves, greedy, "
         f"by {given.engine}, {given.max_tokens} tokens at most, with the prompts `serve/cot` or `serve/solve`, and "
         "`serve/answer`; decomposers are asked for 4 sub-questions at most, with a worked example before the question. "
         "Injected questions are the clean ones with an instruction behind them; control tokens of the solver's own are "

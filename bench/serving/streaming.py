@@ -18,7 +18,7 @@ from statistics import median
 
 from divcon.lm import Completion, Message, Request, Sampling
 from divcon.lm.engines.transformers import Transformers
-from divcon.lm.types import Draw
+from divcon.lm.types import SampleRequest
 from divcon.serve.backends.batcher import Batcher
 from divcon.tasks import miniature
 
@@ -30,10 +30,10 @@ _ASK = "List the questions to ask first."
 Turn = Callable[[], list[Completion]]
 
 
-def draws(count: int, sampling: Sampling) -> list[Draw]:
+def draws(count: int, sampling: Sampling) -> list[SampleRequest]:
     texts = [question.text for question in miniature.questions("train", count)]
     asked = [Request((Message("user", f"{text}\n\n{_ASK}"),), sampling) for text in texts]
-    return [Draw(request, 0, hashlib.sha256(str(i).encode()).hexdigest()) for i, request in enumerate(asked)]
+    return [SampleRequest(request, 0, hashlib.sha256(str(i).encode()).hexdigest()) for i, request in enumerate(asked)]
 
 
 def turns_of_hearing() -> dict[str, Turn]:
@@ -50,7 +50,7 @@ def turns_of_asking() -> dict[str, Turn]:
     wanted = draws(ASKERS, Sampling(temperature=1.0, max_tokens=TOKENS))
 
     async def together() -> list[Completion]:
-        batcher: Batcher[Draw, Completion] = Batcher(lambda some: engine.speak(some, None), AT_ONCE, ASKERS)
+        batcher: Batcher[SampleRequest, Completion] = Batcher(lambda some: engine.speak(some, None), AT_ONCE, ASKERS)
         try:
             return list(await asyncio.gather(*map(batcher.submit, wanted)))
         finally:

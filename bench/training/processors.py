@@ -47,7 +47,9 @@ def row(name: str, printed: str) -> str:
 
 def main(tokens: int = 100_000) -> None:
     print("# The same training on other processors\n")
-    print(f"`python -m bench.training.processors {tokens}`, {datetime.now(UTC):%Y-%m-%d}, seed 0, {platform.machine()}.\n")
+    print(
+        f"`python -m bench.training.processors {tokens}`, {datetime.now(UTC):%Y-%m-%d}, seed 0, {platform.machine()}.\n"
+    )
     print("| environment | adapter | seconds | of processor time | vector instructions | MKL | threads |")
     print("|---|---|---:|---:|---|---|---:|")
     for reproducible in (False, True):

@@ -22,8 +22,8 @@ from typing import Literal
 from divcon.distill.ranker import model as ranker
 from divcon.distill.ranker.model import Group
 from divcon.distill.ranker.pairs import won
-from divcon.distill.ranker.train import Labelled, train
-from divcon.distill.recipes import Features, Lora, RankerRecipe, Reader
+from divcon.distill.ranker.train import SolutionGroup, train
+from divcon.distill.recipes import Features, Lora, RankerRecipe, ReaderBackbone
 from divcon.distill.traces import importers
 from divcon.eval.analysis.ranker import Gain, Worth, baselines, worth
 from divcon.eval.report import figures
@@ -43,11 +43,11 @@ GRADER: Literal["hendrycks"] = "hendrycks"
 class Part:
     """Questions with labelled solutions."""
 
-    questions: Sequence[Labelled]
+    questions: Sequence[SolutionGroup]
     classes: Sequence[Sequence[Class]]
 
     @classmethod
-    def of(cls, questions: Sequence[Labelled]) -> Part:
+    def of(cls, questions: Sequence[SolutionGroup]) -> Part:
         answers = [[s.answer for s in one.group.solutions] for one in questions]
         return cls(questions, classify(answers, [GRADERS[GRADER]] * len(questions)))
 
@@ -71,13 +71,13 @@ _READERS = (
 )
 
 
-def questions(folder: Path) -> list[Labelled]:
+def questions(folder: Path) -> list[SolutionGroup]:
     """In an order drawn from seed 0."""
     of: dict[str, list[importers.Trace]] = {}
     for trace in importers.read(folder, GRADER).traces:
         of.setdefault(trace.question.id, []).append(trace)
     made = [
-        Labelled(
+        SolutionGroup(
             Group(traces[0].question, tuple(Solution(t.solution, t.answer, Usage()) for t in traces)),
             tuple(t.verdict == "right" for t in traces),
         )
@@ -141,7 +141,7 @@ def study(
     name: str,
     label: str,
     recipe: RankerRecipe,
-    learned: Sequence[Labelled],
+    learned: Sequence[SolutionGroup],
     tested: Part,
     sizes: Sequence[int] = SIZES,
 ) -> list[Gain]:
@@ -188,7 +188,7 @@ def main(folder: str, drawn: str, model: str = "", most: str = "400") -> None:
     gains = study("All features", "all features", RankerRecipe(backbone=Features(kind="features")), learned, whole)
     gains += study("Features of the solution alone", "own features", some, learned, whole)
     if model:
-        reader = Reader(path=model, tuning=Lora(rank=8, alpha=16))
+        reader = ReaderBackbone(path=model, tuning=Lora(rank=8, alpha=16))
         few = int(most)
         part = Part.of(tested[:few])
         show_baselines(part)

@@ -17,11 +17,11 @@ from .examples import Example
 SESSION = 8
 """Replies in a session (CL)."""
 
-Unit = tuple[Example, ...]
+TrainingGroup = tuple[Example, ...]
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledReply:
     """A reply to a question, and whether it is right."""
 
     question: str
@@ -33,78 +33,78 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """Everything that a method may be taught with."""
 
-    replies: tuple[Labelled, ...]
+    replies: tuple[LabelledReply, ...]
     """The teacher's, right and wrong."""
     taught: tuple[Example, ...] = ()
     """The replies that plain distillation takes, as the recipe's `data` says."""
-    human: tuple[Labelled, ...] = ()
+    human: tuple[LabelledReply, ...] = ()
     """The questions' own solutions, where they have some."""
     seed: int = 0
     tags: tuple[str, str] = ("", "")
     """What a prompt ends with when its reply is right, or wrong (`tagged`)."""
 
 
-Make = Callable[[Material], list[Unit]]
+Make = Callable[[TrainingData], list[TrainingGroup]]
 
 
-def taught(material: Material) -> list[Unit]:
+def taught(material: TrainingData) -> list[TrainingGroup]:
     """What the recipe's `data` says, each reply alone."""
     return [(example,) for example in material.taught]
 
 
-def right(material: Material) -> list[Unit]:
+def right(material: TrainingData) -> list[TrainingGroup]:
     """Each right reply alone."""
     return _alone([reply for reply in material.replies if reply.right])
 
 
-def wrong(material: Material) -> list[Unit]:
+def wrong(material: TrainingData) -> list[TrainingGroup]:
     """Each wrong reply alone, to be learned like a right one."""
     return _alone([replace(reply, right=True) for reply in material.replies if not reply.right])
 
 
-def readable_wrong(material: Material) -> list[Unit]:
+def readable_wrong(material: TrainingData) -> list[TrainingGroup]:
     """Each wrong reply with an answer that can be read (NAT's negatives, filtered)."""
     return _alone([replace(reply, right=True) for reply in material.replies if not reply.right and reply.readable])
 
 
-def mixed(material: Material) -> list[Unit]:
+def mixed(material: TrainingData) -> list[TrainingGroup]:
     """All replies alone, the wrong ones taught like right ones (MIX)."""
     return _alone([replace(reply, right=True) for reply in material.replies]) if _has_both(material) else []
 
 
-def labelled(material: Material) -> list[Unit]:
+def labelled(material: TrainingData) -> list[TrainingGroup]:
     """All replies alone, each with its label."""
     return _both(_alone(list(material.replies)))
 
 
-def human(material: Material) -> list[Unit]:
+def human(material: TrainingData) -> list[TrainingGroup]:
     """The questions' own solutions."""
     return _alone(list(material.human))
 
 
-def at_random(material: Material) -> list[Unit]:
+def at_random(material: TrainingData) -> list[TrainingGroup]:
     """As many replies as there are wrong ones, drawn whatever their label (a control for `wrong`)."""
     count = sum(not reply.right for reply in material.replies)
     drawn = random.Random(f"at random/{material.seed}").sample(material.replies, count)
     return _alone([replace(reply, right=True) for reply in drawn])
 
 
-def pairs(material: Material) -> list[Unit]:
+def pairs(material: TrainingData) -> list[TrainingGroup]:
     """A right and a wrong reply to one question; each reply of the larger side once, the smaller side in turn."""
-    made: list[Unit] = []
+    made: list[TrainingGroup] = []
     for _, good, bad in _by_question(material):
         length = max(len(good), len(bad))
         made += [(a, b) for a, b in islice(zip(cycle(good), cycle(bad), strict=False), length)]
     return _both(made)
 
 
-def sessions(material: Material) -> list[Unit]:
+def sessions(material: TrainingData) -> list[TrainingGroup]:
     """A question's solution of its own, right replies and wrong ones, together at most SESSION (CL)."""
     own = {reply.question: reply.example for reply in material.human}
-    made: list[Unit] = []
+    made: list[TrainingGroup] = []
     for question, good, bad in _by_question(material):
         first = [own[question]] if question in own else []
         kept = bad[: max(SESSION // 2, SESSION - len(first + good))]
@@ -112,18 +112,18 @@ def sessions(material: Material) -> list[Unit]:
     return _both(made)
 
 
-def tagged(material: Material) -> list[Unit]:
+def tagged(material: TrainingData) -> list[TrainingGroup]:
     """All replies alone, the question of each told to be answered rightly or wrongly."""
     return _told(material, [reply.right for reply in material.replies])
 
 
-def tagged_at_random(material: Material) -> list[Unit]:
+def tagged_at_random(material: TrainingData) -> list[TrainingGroup]:
     """The same tags, dealt out whatever the replies are (a control for `tagged`)."""
     tags = [reply.right for reply in material.replies]
     return _told(material, random.Random(f"tagged at random/{material.seed}").sample(tags, len(tags)))
 
 
-def _told(material: Material, tags: Sequence[bool]) -> list[Unit]:
+def _told(material: TrainingData, tags: Sequence[bool]) -> list[TrainingGroup]:
     if not _has_both(material):
         return []
     told = [
@@ -151,7 +151,7 @@ UNITS: dict[str, Make] = {
 }
 
 
-def make(kind: str, material: Material) -> list[Unit]:
+def make(kind: str, material: TrainingData) -> list[TrainingGroup]:
     """Units of a kind. Raises ConfigError when there is nothing to make them of."""
     units = list(dict.fromkeys(UNITS[kind](material)))
     if not units:
@@ -163,25 +163,25 @@ def make(kind: str, material: Material) -> list[Unit]:
     return units
 
 
-def _flagged(reply: Labelled) -> Example:
+def _flagged(reply: LabelledReply) -> Example:
     return reply.example._replace(right=reply.right)
 
 
-def _alone(replies: Sequence[Labelled]) -> list[Unit]:
+def _alone(replies: Sequence[LabelledReply]) -> list[TrainingGroup]:
     return [(_flagged(reply),) for reply in replies]
 
 
-def _has_both(material: Material) -> bool:
+def _has_both(material: TrainingData) -> bool:
     return {reply.right for reply in material.replies} == {True, False}
 
 
-def _both(units: list[Unit]) -> list[Unit]:
+def _both(units: list[TrainingGroup]) -> list[TrainingGroup]:
     """The units, if they hold right replies and wrong ones."""
     labels = {example.right for unit in units for example in unit}
     return units if labels == {True, False} else []
 
 
-def _by_question(material: Material) -> list[tuple[str, list[Example], list[Example]]]:
+def _by_question(material: TrainingData) -> list[tuple[str, list[Example], list[Example]]]:
     """The right and the wrong replies of each question that has both."""
     questions: dict[str, tuple[list[Example], list[Example]]] = {}
     for reply in material.replies:

@@ -11,13 +11,13 @@ from ...solve.prompted import PromptedSolver
 from ..recipes import DecomposerRecipe, SolverRecipe
 from ..traces.trace import Trace
 from .examples import Example, for_decomposer, for_solver
-from .groups import Labelled, Material
+from .groups import LabelledReply, TrainingData
 
 
-def solving(traces: Sequence[Trace], solver: PromptedSolver, recipe: SolverRecipe) -> Material:
+def solving(traces: Sequence[Trace], solver: PromptedSolver, recipe: SolverRecipe) -> TrainingData:
     """A solution is right when its answer is. A verdict that timed out is no label."""
     replies = [
-        Labelled(
+        LabelledReply(
             trace.question.id,
             Example(solver.request(trace.question, trace.subquestions).messages, _solution(trace, recipe.target)),
             right=trace.verdict == "right",
@@ -27,22 +27,22 @@ def solving(traces: Sequence[Trace], solver: PromptedSolver, recipe: SolverRecip
         if trace.verdict != "timed out" and (trace.answer is not None or recipe.target == "sub-answers")
     ]
     own = [
-        Labelled(
+        LabelledReply(
             question.id, Example(solver.request(question, question.subquestions).messages, question.solution), True
         )
         for question in dict.fromkeys(trace.question for trace in traces)
         if question.solution
     ]
     taught = for_solver(traces, solver, recipe.data, recipe.target) if recipe.method == "kd" else []
-    return Material(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
+    return TrainingData(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
 
 
-def decomposing(traces: Sequence[Trace], decomposer: PromptedDecomposer, recipe: DecomposerRecipe) -> Material:
+def decomposing(traces: Sequence[Trace], decomposer: PromptedDecomposer, recipe: DecomposerRecipe) -> TrainingData:
     """A decomposition is right when one of the solutions that followed it reached the gold answer."""
     reached = {(t.question, t.subquestions) for t in traces if t.verdict == "right"}
     read = [t for t in traces if t.subquestions or parse(t.decomposition, decomposer.limit)[1] == "not needed"]
     replies = [
-        Labelled(
+        LabelledReply(
             question.id,
             Example(decomposer.request(question).messages, listing(asked)),
             right=(question, asked) in reached,
@@ -50,17 +50,17 @@ def decomposing(traces: Sequence[Trace], decomposer: PromptedDecomposer, recipe:
         for question, asked in dict.fromkeys((t.question, t.subquestions) for t in read)
     ]
     own = [
-        Labelled(question.id, Example(decomposer.request(question).messages, listing(question.subquestions)), True)
+        LabelledReply(question.id, Example(decomposer.request(question).messages, listing(question.subquestions)), True)
         for question in dict.fromkeys(trace.question for trace in traces)
         if question.subquestions
     ]
     taught = for_decomposer(traces, decomposer, recipe.data) if recipe.method == "kd" else []
-    return Material(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
+    return TrainingData(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
 
 
 def _solution(trace: Trace, target: Literal["sub-answers", "direct"]) -> str:
     return trace.solution if target == "sub-answers" else f"The answer is {trace.answer}."
 
 
-def _distinct(replies: Iterable[Labelled]) -> tuple[Labelled, ...]:
+def _distinct(replies: Iterable[LabelledReply]) -> tuple[LabelledReply, ...]:
     return tuple(dict.fromkeys(replies))

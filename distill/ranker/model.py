@@ -29,7 +29,7 @@ from torch.nn.functional import elu
 
 from ...core import documents
 from ...core.errors import ConfigError
-from ...lm.cost.flops import Footprint
+from ...lm.cost.flops import ModelSize
 from ...lm.local.chat_template import check_known
 from ...lm.local.untrusted import loading
 from ...lm.local.weights import load_reader, load_tokenizer, model_directory, moved
@@ -37,7 +37,7 @@ from ...solve.grading.grade import GRADERS, classify
 from ...solve.solution import Solution
 from ...tasks.question import Question
 from .. import student
-from ..recipes import FeatureName, Features, Lora, RankerRecipe, Reader
+from ..recipes import FeatureName, Features, Lora, RankerRecipe, ReaderBackbone
 
 WEIGHTS, CONFIG = "ranker.safetensors", "ranker.json"
 
@@ -81,7 +81,7 @@ class Ranker(nn.Module):
 
     @property
     @abstractmethod
-    def footprint(self) -> Footprint:
+    def footprint(self) -> ModelSize:
         """Its size, a token that it reads."""
 
     @torch.inference_mode()
@@ -102,7 +102,7 @@ class Ranker(nn.Module):
         return scores
 
 
-class Counting(Ranker):
+class FeatureRanker(Ranker):
     """Scores a few numbers of a solution."""
 
     mean: Tensor
@@ -117,9 +117,9 @@ class Counting(Ranker):
         self.head = Head(width)
 
     @property
-    def footprint(self) -> Footprint:
+    def footprint(self) -> ModelSize:
         """It reads no tokens."""
-        return Footprint(0)
+        return ModelSize(0)
 
     def rows(self, group: Group) -> list[Row | None]:
         columns = [FEATURES[name](group) for name in self.names]
@@ -141,7 +141,7 @@ class Counting(Ranker):
         return scored
 
 
-class Reading(Ranker):
+class ModelRanker(Ranker):
     """Reads question and solution."""
 
     def __init__(self, backbone: nn.Module, tokenizer: Any, max_length: int) -> None:
@@ -154,14 +154,14 @@ class Reading(Ranker):
         self.head = Head(config.hidden_size)
 
     @property
-    def footprint(self) -> Footprint:
+    def footprint(self) -> ModelSize:
         """All weights but embeddings, which are looked up; attention as in a causal model."""
         config: Any = self.backbone.config
         looked_up = {id(p) for m in self.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         weights = sum(p.numel() for p in self.parameters() if id(p) not in looked_up)
         heads = config.num_attention_heads
         width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
-        return Footprint(weights, config.num_hidden_layers, width)
+        return ModelSize(weights, config.num_hidden_layers, width)
 
     def rows(self, group: Group) -> list[Row | None]:
         asked = self._tokenizer(group.question.prompt)["input_ids"]
@@ -251,8 +251,8 @@ def new(recipe: RankerRecipe, device: str = "auto") -> Ranker:
     """An untrained ranker."""
     backbone = recipe.backbone
     if isinstance(backbone, Features):
-        return Counting(backbone.names, backbone.width)
-    return moved(Reading(*_read(backbone), recipe.max_length), device)
+        return FeatureRanker(backbone.names, backbone.width)
+    return moved(ModelRanker(*_read(backbone), recipe.max_length), device)
 
 
 def save(ranker: Ranker, recipe: RankerRecipe, out: Path) -> None:
@@ -283,12 +283,12 @@ def recipe_of(directory: Path) -> RankerRecipe:
     return _told(directory)[0]
 
 
-def footprint_of(directory: Path) -> Footprint:
+def footprint_of(directory: Path) -> ModelSize:
     """A ranker's size, without loading it. Raises ConfigError when there is none."""
     return _told(directory)[1]
 
 
-def _told(directory: Path) -> tuple[RankerRecipe, Footprint]:
+def _told(directory: Path) -> tuple[RankerRecipe, ModelSize]:
     if not (directory / CONFIG).is_file():
         raise ConfigError(f"no ranker in {directory}; distil it first (divcon distill ranker)")
     facts: _Facts = documents.read(_Facts, directory / CONFIG, f"remove {directory} to train it again")
@@ -297,7 +297,7 @@ def _told(directory: Path) -> tuple[RankerRecipe, Footprint]:
 
 class _Facts(BaseModel):
     recipe: RankerRecipe
-    footprint: Footprint
+    footprint: ModelSize
 
 
 def fill(ranker: Ranker, weights: Mapping[str, Tensor]) -> None:
@@ -312,11 +312,11 @@ def trained(ranker: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name, p in ranker.named_parameters():
         if p.requires_grad:
             yield name, p.detach()
-    if isinstance(ranker, Counting):
+    if isinstance(ranker, FeatureRanker):
         yield from ((name, b) for name, b in ranker.named_buffers())
 
 
-def _read(backbone: Reader) -> tuple[nn.Module, Any]:
+def _read(backbone: ReaderBackbone) -> tuple[nn.Module, Any]:
     directory = model_directory(backbone.path)
     model: Any = load_reader(directory)
     if model.config.is_encoder_decoder:

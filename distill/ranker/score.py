@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ...lm.cost.flops import Footprint
+from ...lm.cost.flops import ModelSize
 from ...lm.local.weights import model_directory, weights_hash
-from ...lm.store.store import Scored, Store
+from ...lm.store.store import Store, StoredScore
 from ...lm.types import Usage
 from ...solve.solution import Solution
 from ...tasks.question import Question
-from ..recipes import Reader
+from ..recipes import ReaderBackbone
 from .model import WEIGHTS, Group, Ranker, footprint_of, load, recipe_of
 
 
-class Scorer:
+class CachedScorer:
     """A ranker in front of a store."""
 
     def __init__(self, directory: Path, store: Store, device: str = "auto", batch: int = 64) -> None:
@@ -30,7 +30,7 @@ class Scorer:
         self._batch = batch
         self._recipe = recipe_of(directory)
 
-    def __call__(self, questions: Sequence[Question], solved: Sequence[Sequence[Solution]]) -> list[list[Scored]]:
+    def __call__(self, questions: Sequence[Question], solved: Sequence[Sequence[Solution]]) -> list[list[StoredScore]]:
         """The score of every solution, question by question, and what reading it took."""
         groups = [Group(q, tuple(solutions)) for q, solutions in zip(questions, solved, strict=True)]
         keys = [self._keys(group) for group in groups]
@@ -47,7 +47,7 @@ class Scorer:
         return [[found[key] for key in of] for of in keys]
 
     @property
-    def footprint(self) -> Footprint:
+    def footprint(self) -> ModelSize:
         return footprint_of(self._directory)
 
     @cached_property
@@ -58,7 +58,7 @@ class Scorer:
     def _identity(self) -> str:
         """Which ranker this is, by the contents of its files and its backbone's."""
         backbone = self._recipe.backbone
-        base = weights_hash(model_directory(backbone.path)) if isinstance(backbone, Reader) else ""
+        base = weights_hash(model_directory(backbone.path)) if isinstance(backbone, ReaderBackbone) else ""
         told = self._recipe.model_dump(mode="json", include={"backbone", "max_length"})
         told["backbone"].pop("path", None)
         with (self._directory / WEIGHTS).open("rb") as weights:
@@ -71,12 +71,12 @@ class Scorer:
         stands = json.dumps([self._identity, group.question.prompt, around])
         return [hashlib.sha256(json.dumps([stands, one]).encode()).hexdigest() for one in said]
 
-    def _score(self, groups: Sequence[Group]) -> list[list[Scored]]:
+    def _score(self, groups: Sequence[Group]) -> list[list[StoredScore]]:
         started = time.perf_counter()
         scores = self._ranker.score(groups)
         each = (time.perf_counter() - started) / max(1, sum(map(len, scores)))
         rows = [self._ranker.rows(group) for group in groups]
         return [
-            [Scored(s, Usage(row["length"] if row else 0, seconds=each)) for s, row in zip(of, read, strict=True)]
+            [StoredScore(s, Usage(row["length"] if row else 0, seconds=each)) for s, row in zip(of, read, strict=True)]
             for of, read in zip(scores, rows, strict=True)
         ]

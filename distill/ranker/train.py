@@ -30,26 +30,26 @@ from transformers import (
 from ...core import checksums, documents
 from ...core.errors import ConfigError
 from ...lm.local.weights import device_name
-from ...lm.model import Advance, silent
+from ...lm.model import ProgressCallback, silent
 from ...lm.types import Usage
 from ...solve.solution import Solution
 from ...tasks.question import Question
 from ..recipes import RankerRecipe
-from ..student import Trained
+from ..student import TrainingReport
 from ..traces.trace import Trace
 from ..training import batch_plan
 from ..training.checkpoints import check_safetensors, last_checkpoint, saving, seconds_before
-from ..training.stage_cache import Stages, Taught, digest
+from ..training.stage_cache import StageCache, Taught, digest
 from ..training.telemetry import Telemetry, peak_gib
-from ..training.trainer import Fitted, Log, Steps, Watch, check_finite
+from ..training.trainer import Fitted, Log, PlannedTrainer, ProgressLogger, check_finite
 from . import model as ranker
-from .model import Counting, Group, Ranker, Reading, Row
+from .model import FeatureRanker, Group, ModelRanker, Ranker, Row
 from .pairs import pair_accuracy
 
 _LOG = logging.getLogger(__name__)
 
 
-class Labelled(NamedTuple):
+class SolutionGroup(NamedTuple):
     """The solutions of one question, each right or not."""
 
     group: Group
@@ -93,11 +93,11 @@ class _Epoch(documents.Shape):
 class Ranked(NamedTuple):
     """A course of a ranker."""
 
-    trained: Trained
+    trained: TrainingReport
     """All stages together; examples, weights and loss are the last one's."""
     epochs: list[Epoch]
     """Of the last stage: the accuracy on pairs of held-out questions after each."""
-    held_out: list[Labelled]
+    held_out: list[SolutionGroup]
     """The questions of these pairs; no stage learned from them."""
 
     @property
@@ -106,14 +106,14 @@ class Ranked(NamedTuple):
         return max(self.epochs, key=lambda one: float(one["accuracy"]))
 
 
-def labelled(traces: Sequence[Trace]) -> list[Labelled]:
+def labelled(traces: Sequence[Trace]) -> list[SolutionGroup]:
     """The solutions of every question, with their labels; a comparison that timed out is none."""
     of: dict[str, list[Trace]] = {}
     for trace in traces:
         if trace.verdict != "timed out":
             of.setdefault(trace.question.id, []).append(trace)
     return [
-        Labelled(
+        SolutionGroup(
             Group(some[0].question, tuple(Solution(t.solution, t.answer, t.usage, t.logprob) for t in some)),
             tuple(t.verdict == "right" for t in some),
         )
@@ -122,14 +122,14 @@ def labelled(traces: Sequence[Trace]) -> list[Labelled]:
 
 
 def course(
-    stages: Mapping[str, Sequence[Labelled]],
+    stages: Mapping[str, Sequence[SolutionGroup]],
     recipe: RankerRecipe,
     out: Path,
     *,
     seed: int,
     scratch: Path,
     base_hash: str = "",
-    advance: Advance = silent,
+    advance: ProgressCallback = silent,
     log: Log | None = None,
     device: str = "auto",
 ) -> Ranked:
@@ -138,7 +138,7 @@ def course(
     `scratch` keeps what is done, so that after an interruption the same call goes on. Raises ConfigError that names the
     set when it has too few questions with both right and wrong solutions that are short enough.
     """
-    kept = Stages(scratch)
+    kept = StageCache(scratch)
     set_seed(seed)
     model = ranker.new(recipe, device)
     held = set().union(*(_hold_out(model, questions, recipe, seed) for questions in stages.values()))
@@ -151,10 +151,10 @@ def course(
                 f"{name}: a ranker needs questions with right and with wrong solutions, two at least, none longer than "
                 f"{recipe.max_length} tokens; there are {len(pairs.usable)} to learn from"
             )
-        if i == 0 and isinstance(model, Counting):
+        if i == 0 and isinstance(model, FeatureRanker):
             model.settle(pairs.rows)
 
-        def teach(checkpoints: Path, pairs: _Pairs = pairs, measured: list[Labelled] = measured) -> Taught:
+        def teach(checkpoints: Path, pairs: _Pairs = pairs, measured: list[SolutionGroup] = measured) -> Taught:
             fitted, epochs = _train(model, pairs, measured, recipe, seed, checkpoints, advance, log)
             return fitted, lambda to: _save(model, recipe, epochs, to)
 
@@ -173,7 +173,7 @@ def course(
 
 
 def train(
-    questions: Sequence[Labelled], recipe: RankerRecipe, out: Path, *, seed: int, scratch: Path, **options: Any
+    questions: Sequence[SolutionGroup], recipe: RankerRecipe, out: Path, *, seed: int, scratch: Path, **options: Any
 ) -> Ranked:
     """A course of one stage."""
     return course({"the solutions": questions}, recipe, out, seed=seed, scratch=scratch, **options)
@@ -185,11 +185,11 @@ _BEST, _EPOCHS = "best.safetensors", "epochs.json"
 def _train(
     model: Ranker,
     pairs: _Pairs,
-    held: Sequence[Labelled],
+    held: Sequence[SolutionGroup],
     recipe: RankerRecipe,
     seed: int,
     scratch: Path,
-    advance: Advance,
+    advance: ProgressCallback,
     log: Log | None,
 ) -> tuple[Fitted, list[Epoch]]:
     """Train a ranker from what it is, and leave it as it was after the best epoch."""
@@ -199,7 +199,7 @@ def _train(
     steps = len(plan) // recipe.epochs
     checkpoint = _last_with_its_epochs(scratch, steps)
     keeper = _Keeper(model, held, steps, scratch)
-    watch = Watch(advance, log, started - seconds_before(checkpoint))
+    watch = ProgressLogger(advance, log, started - seconds_before(checkpoint))
     trainer = _Trainer(
         plan=plan,
         rows=pairs.rows,
@@ -214,7 +214,7 @@ def _train(
     checksums.check(scratch / _BEST, f"remove {scratch} to train again")
     ranker.fill(model, load_file(scratch / _BEST))
     curve = [entry for entry in trainer.state.log_history if "loss" in entry]
-    trained = Trained(
+    trained = TrainingReport(
         examples=len(pairs.rows),
         dropped=pairs.dropped,
         steps=len(plan),
@@ -242,13 +242,13 @@ def _save(model: Ranker, recipe: RankerRecipe, epochs: Sequence[Epoch], to: Path
     (to / _EPOCHS).write_text(json.dumps(epochs) + "\n", encoding="utf-8")
 
 
-def _told(one: Labelled) -> list[object]:
+def _told(one: SolutionGroup) -> list[object]:
     """What a question's part in a training stands on."""
     said = [[s.text, s.answer, s.logprob] for s in one.group.solutions]
     return [one.group.question.id, one.group.question.prompt, one.group.question.solution, said, list(one.right)]
 
 
-def _hold_out(model: Ranker, questions: Sequence[Labelled], recipe: RankerRecipe, seed: int) -> set[str]:
+def _hold_out(model: Ranker, questions: Sequence[SolutionGroup], recipe: RankerRecipe, seed: int) -> set[str]:
     """Ids of questions that no stage learns from: a fifth of those that make pairs, but one at least.
 
     In an order of their own, so that several sets of solutions hold out the same questions as far as they can.
@@ -258,7 +258,7 @@ def _hold_out(model: Ranker, questions: Sequence[Labelled], recipe: RankerRecipe
     return set(sorted(both, key=lambda of: digest([seed, of]))[:count])
 
 
-def _both(model: Ranker, one: Labelled) -> bool:
+def _both(model: Ranker, one: SolutionGroup) -> bool:
     """Whether a right and a wrong solution can be read."""
     rows = model.rows(one.group)
     return len({right for row, right in zip(rows, one.right, strict=True) if row is not None}) == 2
@@ -267,11 +267,11 @@ def _both(model: Ranker, one: Labelled) -> bool:
 class _Pairs:
     """The solutions that are learned from, and which of them may meet."""
 
-    def __init__(self, model: Ranker, questions: Sequence[Labelled], recipe: RankerRecipe) -> None:
+    def __init__(self, model: Ranker, questions: Sequence[SolutionGroup], recipe: RankerRecipe) -> None:
         self.rows: list[Row] = []
         self.usable: list[tuple[list[int], list[int]]] = []
         self.dropped = 0
-        gold = recipe.gold and isinstance(model, Reading)
+        gold = recipe.gold and isinstance(model, ModelRanker)
         for one in questions:
             rows = [*zip(model.rows(one.group), one.right, strict=True)]
             if gold and one.group.question.solution:
@@ -310,7 +310,7 @@ def _gold(question: Question) -> Group:
     return Group(question, (Solution(question.solution, question.answer, Usage()),))
 
 
-class _Trainer(Steps, Trainer):  # type: ignore[misc]  # transformers leaves it untyped
+class _Trainer(PlannedTrainer, Trainer):  # type: ignore[misc]  # transformers leaves it untyped
     """Makes a ranker's objective small."""
 
     def __init__(self, *, plan: list[list[int]], rows: list[Row], recipe: RankerRecipe, **options: Any) -> None:
@@ -332,7 +332,7 @@ class _Trainer(Steps, Trainer):  # type: ignore[misc]  # transformers leaves it 
 class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it untyped
     """Asks the ranker about the held-out questions after every epoch, and keeps the best one's weights."""
 
-    def __init__(self, model: Ranker, held: Sequence[Labelled], steps: int, scratch: Path) -> None:
+    def __init__(self, model: Ranker, held: Sequence[SolutionGroup], steps: int, scratch: Path) -> None:
         self._model = model
         self._held = held
         self._steps = steps

@@ -10,7 +10,7 @@ from pydantic import Field
 from ...core.settings import Settings
 from ...decompose.decomposition import Decomposition
 from ...decompose.prompted import PromptedDecomposer
-from ...lm.cost.flops import Footprint, total
+from ...lm.cost.flops import ModelSize, total
 from ...lm.types import Sampling, Usage, shared_prompt
 from ...solve.grading.grade import grade
 from ...solve.prompted import PromptedSolver
@@ -98,10 +98,10 @@ def spent(traces: Sequence[Trace]) -> Usage:
     return sum(each, Usage())
 
 
-def operations(traces: Sequence[Trace], decomposer: Footprint | None, solver: Footprint | None) -> float | None:
+def operations(traces: Sequence[Trace], decomposer: ModelSize | None, solver: ModelSize | None) -> float | None:
     """Floating-point operations of what `spent` counts, by the sizes of who wrote it; None where a size is unknown.
 
-    `Footprint(0)` stands for one whose work is counted elsewhere.
+    `ModelSize(0)` stands for one whose work is counted elsewhere.
     """
     attempts: dict[tuple[str, int], list[Trace]] = {}
     for trace in traces:
@@ -113,7 +113,7 @@ def operations(traces: Sequence[Trace], decomposer: Footprint | None, solver: Fo
     )
 
 
-def _of(footprint: Footprint | None, samples: list[Usage]) -> float | None:
+def _of(footprint: ModelSize | None, samples: list[Usage]) -> float | None:
     if not any(usage.prompt_tokens + usage.completion_tokens for usage in samples):
         return 0.0
     return footprint.flops(samples) if footprint else None

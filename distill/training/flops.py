@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 
 from peft import PeftModel
 
-from ...lm.cost.flops import Footprint
+from ...lm.cost.flops import ModelSize
 
 
-class Work(NamedTuple):
+class TrainingWork(NamedTuple):
     """What a pass over a token takes."""
 
-    footprint: Footprint
+    footprint: ModelSize
     """Of the base and the adapters that are active; those that lie idle beside them multiply nothing."""
     trained: int
     """Weights, as often as they multiply a token, whose gradient is computed."""
 
 
-def work(model: Any, *adapters: str) -> Work:
+def work(model: Any, *adapters: str) -> TrainingWork:
     """Of a model with its active adapters, or with these; two that are active together bring their NAT units.
 
     A unit's `down` (W_1) multiplies both branches, and counts twice.
@@ -33,7 +33,7 @@ def work(model: Any, *adapters: str) -> Work:
         times = 2 if ".nat_units." in name and name.endswith(".down.weight") else 1
         multiplied += times * p.numel()
         trained += times * p.numel() * p.requires_grad
-    return Work(_attending(model.config, multiplied), trained)
+    return TrainingWork(_attending(model.config, multiplied), trained)
 
 
 def _is_idle(name: str, active: tuple[str, ...]) -> bool:
@@ -44,7 +44,7 @@ def _is_idle(name: str, active: tuple[str, ...]) -> bool:
     return adapter is not None and adapter not in active
 
 
-def _attending(config: Any, parameters: int) -> Footprint:
+def _attending(config: Any, parameters: int) -> ModelSize:
     heads = getattr(config, "num_attention_heads", 0)
     head = getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else 0)
-    return Footprint(parameters, getattr(config, "num_hidden_layers", 0), heads * head)
+    return ModelSize(parameters, getattr(config, "num_hidden_layers", 0), heads * head)

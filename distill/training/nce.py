@@ -26,12 +26,12 @@ from torch import Tensor
 
 from ...core import checksums
 from ...core.errors import ConfigError
-from ...lm.cost.flops import Footprint
+from ...lm.cost.flops import ModelSize
 from ...lm.local.model_dir import NEGATIVE, POSITIVE
 from ...lm.local.nat import use
 from .flops import work
-from .objectives import Scored
-from .trainer import Collate, Planned
+from .objectives import ScoredReplies
+from .trainer import Collate, ObjectiveTrainer
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -220,10 +220,10 @@ def listen(model: PeftModel, inputs: dict[str, Tensor], *adapters: str) -> Tenso
     return logprobs
 
 
-class Enhanced(Planned):
+class Enhanced(ObjectiveTrainer):
     """Trains the student adapter by (8)."""
 
-    def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
+    def asked(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
         """What the frozen teachers have not said yet."""
         return self._teacher.asked(self.accelerator.unwrap_model(self.model), lengths)
 
@@ -231,14 +231,16 @@ class Enhanced(Planned):
         self._teacher = teacher
         super().__init__(**options)
 
-    def _loss(self, model: PeftModel, inputs: dict[str, Tensor]) -> tuple[Scored, Tensor]:
+    def _loss(self, model: PeftModel, inputs: dict[str, Tensor]) -> tuple[ScoredReplies, Tensor]:
         scored, loss, mean = enhanced(model, self.accelerator.unwrap_model(model), self._teacher, inputs)
         self._telemetry.note("nce_weight", mean)
         self._telemetry.note("nce_tail", self._teacher.tail)
         return scored, loss
 
 
-def enhanced(model: Any, inner: PeftModel, teacher: Teacher, inputs: dict[str, Tensor]) -> tuple[Scored, Tensor, float]:
+def enhanced(
+    model: Any, inner: PeftModel, teacher: Teacher, inputs: dict[str, Tensor]
+) -> tuple[ScoredReplies, Tensor, float]:
     """(8), summed over the tokens of a batch's replies; the batch as the student sees it before, the mean w behind.
 
     `inner` is the model without what parallel training wraps around it: teachers have no gradients to share.
@@ -249,7 +251,7 @@ def enhanced(model: Any, inner: PeftModel, teacher: Teacher, inputs: dict[str, T
     own = student.gather(-1, inputs["labels"][:, 1:][mask][:, None])[:, 0]
     logprobs = torch.zeros(mask.shape, dtype=own.dtype, device=own.device).masked_scatter(mask, own)
     loss = -0.5 * own.sum() + 0.5 * (weights * rows.cross_entropy(student)).sum()
-    return Scored(logprobs, mask, inputs["right"], inputs["unit"]), loss, float(weights.mean())
+    return ScoredReplies(logprobs, mask, inputs["right"], inputs["unit"]), loss, float(weights.mean())
 
 
 def reply_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:

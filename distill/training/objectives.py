@@ -17,7 +17,7 @@ NT, UL, REDI = 0.05, 0.05, 0.8
 """The weights of wrong replies: lambda_2 and lambda_3 of Turning Dust into Gold, alpha of REDI."""
 
 
-class Scored:
+class ScoredReplies:
     """A batch of replies, as the student sees them."""
 
     def __init__(self, logprobs: Tensor, mask: Tensor, right: Tensor, unit: Tensor) -> None:
@@ -44,16 +44,16 @@ class Scored:
 class Objective(NamedTuple):
     """What is made small, and what it is a mean over."""
 
-    loss: Callable[[Scored], Tensor]
+    loss: Callable[[ScoredReplies], Tensor]
     per: Literal["token", "unit"] = "token"
 
 
-def likelihood(scored: Scored) -> Tensor:
+def likelihood(scored: ScoredReplies) -> Tensor:
     """Maximum likelihood of all replies."""
     return -scored.totals.sum()
 
 
-def negative_training(scored: Scored) -> Tensor:
+def negative_training(scored: ScoredReplies) -> Tensor:
     """NT: -log P of right tokens, + lambda_2 log P of wrong ones.
 
     The paper writes two expectations; here all tokens of a step make one mean, so that each side counts by its tokens.
@@ -61,21 +61,21 @@ def negative_training(scored: Scored) -> Tensor:
     return -(scored.totals * scored.signed(NT)).sum()
 
 
-def unlikelihood(scored: Scored) -> Tensor:
+def unlikelihood(scored: ScoredReplies) -> Tensor:
     """UL, a token at a time: -log p of right ones, -lambda_3 log(1 - p) of wrong ones, in one mean (as NT)."""
     against = torch.log1p(-scored.logprobs.exp().clamp(max=1 - 1e-6)) * scored.mask
     wrong = ~scored.right
     return -scored.totals[scored.right].sum() - UL * against[wrong].sum()
 
 
-def unlikelihood_of_sequences(scored: Scored) -> Tensor:
+def unlikelihood_of_sequences(scored: ScoredReplies) -> Tensor:
     """UL as it is written, log(1 - P) of a whole reply: P is about e^-60, so that this is KD to the last digit."""
     against = torch.log1p(-scored.totals.exp().clamp(max=1 - 1e-6))
     wrong = ~scored.right
     return -scored.totals[scored.right].sum() - UL * against[wrong].sum()
 
 
-def contrast(scored: Scored) -> Tensor:
+def contrast(scored: ScoredReplies) -> Tensor:
     """CL, a session of one question at a time: InfoNCE over length-normalised log-likelihoods, and likelihood.
 
     The authors' loss is not public; this one is our choice.
@@ -87,7 +87,7 @@ def contrast(scored: Scored) -> Tensor:
     return loss
 
 
-def reinforce(scored: Scored) -> Tensor:
+def reinforce(scored: ScoredReplies) -> Tensor:
     """REDI on pairs: -log P(right) / |right| + alpha log P(wrong) / |wrong| (arXiv 2505.24850)."""
     return -(scored.means * scored.signed(REDI)).sum()
 

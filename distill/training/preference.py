@@ -12,9 +12,9 @@ from datasets import Dataset
 from torch import Tensor
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
-from ...lm.cost.flops import Footprint
+from ...lm.cost.flops import ModelSize
 from .telemetry import Telemetry
-from .trainer import Steps
+from .trainer import PlannedTrainer
 
 Rows = Sequence[dict[str, Any]]
 
@@ -25,7 +25,7 @@ def _split(row: dict[str, Any]) -> tuple[list[int], list[int]]:
     return row["input_ids"][:prompt], row["input_ids"][prompt:]
 
 
-class _Prepared(Steps):
+class _Prepared(PlannedTrainer):
     """Leaves data as they are: they are encoded already."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
@@ -35,7 +35,7 @@ class _Prepared(Steps):
 class PlannedDPO(_Prepared, DPOTrainer):  # type: ignore[misc]  # TRL leaves it untyped
     """Direct preference optimization on pairs (arXiv 2305.18290)."""
 
-    def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
+    def asked(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
         """The reference reads each reply once."""
         return footprint.forward(lengths)
 
@@ -55,7 +55,7 @@ class PlannedDPO(_Prepared, DPOTrainer):  # type: ignore[misc]  # TRL leaves it 
 class PlannedKTO(_Prepared, KTOTrainer):  # type: ignore[misc]  # TRL leaves it untyped
     """Kahneman-Tversky optimization on labelled replies (arXiv 2402.01306)."""
 
-    def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
+    def asked(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
         """The reference reads each reply and, as the student does without a gradient, each mismatched one."""
         return 3 * footprint.forward(lengths)
 

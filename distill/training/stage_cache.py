@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from ...core import checksums, documents
 from ...core.errors import ConfigError
 from ...lm.cost.flops import total
-from ..student import Trained
+from ..student import TrainingReport
 from .checkpoints import check_safetensors
 from .distributed import is_first, wait_for_all
 from .trainer import Fitted
@@ -33,7 +33,7 @@ _STAGE = "stage.json"
 _LOG = logging.getLogger(__name__)
 
 
-class Stages:
+class StageCache:
     """The stages of one student."""
 
     def __init__(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class Stages:
         wait_for_all()
         return out
 
-    def finish(self, last: Path, out: Path) -> Trained:
+    def finish(self, last: Path, out: Path) -> TrainingReport:
         """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost."""
         wait_for_all()
         kept = {path: _read(path) for path in self._used}
@@ -96,7 +96,7 @@ class _Kept(BaseModel):
     """What stands in a stage's file."""
 
     stage: str
-    trained: Trained
+    trained: TrainingReport
     curve: list[dict[str, Any]]
     files: dict[str, str] = {}
     """SHA-256 of its files, by name; none of stages that were trained before hashes were kept."""

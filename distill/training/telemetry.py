@@ -15,7 +15,7 @@ from transformers.integrations import TensorBoardCallback
 
 from ...core.errors import ConfigError
 from ...lm.local.nat import Integration
-from .objectives import Scored
+from .objectives import ScoredReplies
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +43,7 @@ class Telemetry:
         if "attention_mask" in inputs:
             self._tokens += int(inputs["attention_mask"].sum())
 
-    def add(self, scored: Scored) -> None:
+    def add(self, scored: ScoredReplies) -> None:
         """What the model says to a batch."""
         with torch.no_grad():
             for label in (True, False):

@@ -32,19 +32,19 @@ from trl import SFTConfig, SFTTrainer
 
 from ...core import checksums
 from ...core.errors import ConfigError
-from ...lm.cost.flops import Footprint
+from ...lm.cost.flops import ModelSize
 from ...lm.local.chat_template import check_end, check_known, encode
 from ...lm.local.weights import device_name, load_model, load_tokenizer
-from ...lm.model import Advance, silent
+from ...lm.model import ProgressCallback, silent
 from ..data.examples import Example
-from ..data.groups import Unit
+from ..data.groups import TrainingGroup
 from ..recipes import Lora, Training
-from ..student import Trained
+from ..student import TrainingReport
 from .batch_plan import plan
 from .checkpoints import WEIGHTS, last_checkpoint, loading, saving, seconds_before, write_seconds
 from .distributed import processes
 from .flops import work
-from .objectives import LIKELIHOOD, Objective, Scored
+from .objectives import LIKELIHOOD, Objective, ScoredReplies
 from .telemetry import Telemetry, check_trackers, end_run, peak_gib, tensorboard
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _DIVERGED = "the loss is not a number at step {step}; lower the learning rate"
 class Fitted(NamedTuple):
     """What a training cost, and what it was like on the way."""
 
-    trained: Trained
+    trained: TrainingReport
     curve: list[dict[str, Any]]
 
 
@@ -71,9 +71,9 @@ def train(
     *,
     seed: int,
     scratch: Path,
-    advance: Advance = silent,
+    advance: ProgressCallback = silent,
     device: str = "auto",
-) -> Trained:
+) -> TrainingReport:
     """Train a student on `base` by maximum likelihood and leave its weights and tokenizer in `out`.
 
     `scratch` holds checkpoints, so that the same call after an interruption goes on. Raises ConfigError when no
@@ -91,18 +91,18 @@ def train(
 def fit(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    units: Sequence[Unit],
+    units: Sequence[TrainingGroup],
     recipe: Training,
     *,
     seed: int,
     scratch: Path,
-    advance: Advance = silent,
+    advance: ProgressCallback = silent,
     log: Log | None = None,
     board: Path | None = None,
-    kind: type[Steps] | None = None,
+    kind: type[PlannedTrainer] | None = None,
     **options: Any,
 ) -> Fitted:
-    """Train what is trainable of a model: by `Planned`, which makes an `objective` small, or by another `kind`.
+    """Train what is trainable of a model: by `ObjectiveTrainer`, which minimises an `objective`, or by another `kind`.
 
     `board` is TensorBoard's folder and, by its last two parts, the name that other trackers know the training by.
     """
@@ -121,10 +121,10 @@ def fit(
     batches = plan(lengths, batch=batch, micro_batch=micro, seed=seed, tokens=recipe.tokens, epochs=recipe.epochs)
     steps = ceil(len(batches) * micro / batch)
     telemetry = Telemetry(model)
-    kind = kind or Planned
+    kind = kind or ObjectiveTrainer
     own = work(model)
     last = last_checkpoint(scratch, model)
-    watch = Watch(advance, log, started - seconds_before(last))
+    watch = ProgressLogger(advance, log, started - seconds_before(last))
     trainer = kind(
         plan=batches,
         units=rows,
@@ -145,7 +145,7 @@ def fit(
     check_finite(model, trainer.state.global_step)
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     read = [len(row["input_ids"]) for batch in batches for i in batch for row in rows[i]]
-    trained = Trained(
+    trained = TrainingReport(
         examples=sum(map(len, rows)),
         dropped=sum(map(len, units)) - sum(map(len, rows)),
         steps=steps,
@@ -161,7 +161,9 @@ def fit(
     return Fitted(trained, history)
 
 
-def encoded(tokenizer: PreTrainedTokenizerBase, units: Sequence[Unit], max_length: int) -> list[list[dict[str, Any]]]:
+def encoded(
+    tokenizer: PreTrainedTokenizerBase, units: Sequence[TrainingGroup], max_length: int
+) -> list[list[dict[str, Any]]]:
     """The units as rows of token ids. One with an over-long reply is dropped. Raises ConfigError when none is left."""
     check_end(tokenizer)
     rows = [[encode_example(tokenizer, example) for example in unit] for unit in units]
@@ -263,7 +265,7 @@ class Collate:
         }
 
 
-class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
+class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
     """What every trainer here does: it takes its batches from a list instead of drawing them, and keeps what it trains.
 
     It stands before one of TRL's trainers.
@@ -274,7 +276,7 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
         """What the trainer is told, in a form of its own."""
         return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True}, trust_remote_code=False)
 
-    def asked(self, footprint: Footprint, lengths: Sequence[int]) -> float:
+    def asked(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
         """Operations of models that are asked in every step and do not learn, over sequences of these lengths.
 
         `footprint` is that of the model that learns.
@@ -337,7 +339,7 @@ class Steps(Trainer):  # type: ignore[misc]  # transformers leaves it untyped
             super()._load_rng_state(checkpoint)
 
 
-class Planned(Steps, SFTTrainer):  # type: ignore[misc]  # TRL leaves it untyped
+class ObjectiveTrainer(PlannedTrainer, SFTTrainer):  # type: ignore[misc]  # TRL leaves it untyped
     """Makes an objective small."""
 
     def __init__(
@@ -382,7 +384,7 @@ class Planned(Steps, SFTTrainer):  # type: ignore[misc]  # TRL leaves it untyped
         shared: Tensor = loss / num_items_in_batch.clamp(min=1) * self.accelerator.num_processes
         return shared
 
-    def _loss(self, model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[Scored, Tensor]:
+    def _loss(self, model: PreTrainedModel, inputs: dict[str, Tensor]) -> tuple[ScoredReplies, Tensor]:
         """The batch as the student sees it, and the sum that is to be made small."""
         outputs = model(
             input_ids=inputs["input_ids"],
@@ -391,7 +393,7 @@ class Planned(Steps, SFTTrainer):  # type: ignore[misc]  # TRL leaves it untyped
             fused_lm_head=True,
             use_cache=False,
         )
-        scored = Scored(outputs.log_probs, outputs.label_mask, inputs["right"], inputs["unit"])
+        scored = ScoredReplies(outputs.log_probs, outputs.label_mask, inputs["right"], inputs["unit"])
         return scored, self._objective.loss(scored)
 
 
@@ -399,10 +401,10 @@ def _trained(model: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]  # transformers leaves it untyped
+class ProgressLogger(TrainerCallback):  # type: ignore[misc]  # transformers leaves it untyped
     """Reports progress, and what is logged; keeps how long it took."""
 
-    def __init__(self, advance: Advance, log: Log | None, since: float) -> None:
+    def __init__(self, advance: ProgressCallback, log: Log | None, since: float) -> None:
         self._advance = advance
         self._log = log
         self._since = since

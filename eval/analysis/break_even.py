@@ -16,7 +16,7 @@ from .. import grid_spec
 from ..grid.evaluate import Cell
 from ..stats.intervals import Estimate, difference
 from .summary import Rows, by_cell
-from .training_cost import Currency, Outlays
+from .training_cost import Currency, UpfrontCosts
 
 NEVER = inf
 """Questions, of a cell that costs no less."""
@@ -45,7 +45,7 @@ def break_even(outlay: float, saved: Estimate) -> Estimate:
     return Estimate(*(outlay / each if each > 0 else NEVER for each in (saved.value, saved.high, saved.low)))
 
 
-class Repaid(NamedTuple):
+class BreakEven(NamedTuple):
     """A cell with students beside one that asks the LLM alone."""
 
     cell: Cell
@@ -63,10 +63,10 @@ class Repaid(NamedTuple):
     """Of the cell, less that of the other."""
 
 
-def repaid(rows: Rows, outlays: Outlays, currency: Currency) -> list[Repaid]:
+def repaid(rows: Rows, outlays: UpfrontCosts, currency: Currency) -> list[BreakEven]:
     """Every cell that could be put to work and has a student, beside every cell of its vote that asks the LLM alone."""
     cells = by_cell(rows)
-    found: list[Repaid] = []
+    found: list[BreakEven] = []
     for cell, of_cell in cells.items():
         if not outlays.students(cell) or not grid_spec.is_of_use(cell.decomposer):
             continue
@@ -93,13 +93,13 @@ def _samples(label: str) -> str:
     return label.partition("@")[2]
 
 
-def _beside(cell: Cell, beside: Cell, own: Rows, other: Rows, outlays: Outlays, currency: Currency) -> Repaid:
+def _beside(cell: Cell, beside: Cell, own: Rows, other: Rows, outlays: UpfrontCosts, currency: Currency) -> BreakEven:
     outlay = outlays.cell(cell).of(currency)
     costs, costs_beside = _costs(own, currency), _costs(other, currency)
     saved = None
     if costs is not None and costs_beside is not None:
         saved = mean([b - a for a, b in zip(costs, costs_beside, strict=True)])
-    return Repaid(
+    return BreakEven(
         cell,
         beside,
         outlay,

@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 from ..grid.evaluate import Cell
 from ..grid_spec import ALL
 from ..stats.intervals import Estimate
-from .summary import Line
+from .summary import CellSummary
 
 AxisName = Literal["flops", "tokens", "seconds", "dollars"]
-COSTS: Mapping[AxisName, Callable[[Line], float | None]] = {
+COSTS: Mapping[AxisName, Callable[[CellSummary], float | None]] = {
     "flops": lambda line: line.flops,
     "tokens": lambda line: line.tokens,
     "seconds": lambda line: line.seconds,
@@ -91,7 +91,7 @@ class Frontier(NamedTuple):
     """Cells that cost nothing, which have no place on a log axis."""
 
 
-def frontier(lines: Sequence[Line], axis: AxisName) -> Frontier | None:
+def frontier(lines: Sequence[CellSummary], axis: AxisName) -> Frontier | None:
     """None where no cell's cost is known."""
     test = next((line.test for line in lines if line.test == ALL), lines[0].test if lines else "")
     whole = [(COSTS[axis](line), line) for line in lines if line.test == test]

@@ -15,7 +15,7 @@ from ...distill.ranker.pairs import Labels, Scores, won
 from ...solve.grading.grade import Class
 from ..stats.intervals import Estimate, difference, ratio
 from .summary import Rows
-from .votes import Composition, scores_of, voting
+from .votes import Pair, scores_of, voting
 
 
 class Bin(NamedTuple):
@@ -71,7 +71,7 @@ def baselines(
 class ScoreLine:
     """One kind of score of one composition's samples."""
 
-    composition: Composition
+    composition: Pair
     score: str
     worth: Worth
 

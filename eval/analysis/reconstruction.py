@@ -23,8 +23,8 @@ from ...core.errors import ConfigError
 from ...decompose.decomposition import listing
 from ...lm.local.chat_template import encode, without_control_tokens
 from ...lm.local.weights import load_model, load_tokenizer, model_directory, weights_hash
-from ...lm.model import Advance, silent
-from ...lm.store.store import Scored, Store
+from ...lm.model import ProgressCallback, silent
+from ...lm.store.store import Store, StoredScore
 from ...lm.types import Message, Usage
 from ..grid import parquet
 from ..grid.results import SCHEMA as RESULTS
@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
 Rows = Sequence[Mapping[str, Any]]
 
 
-class Asked(NamedTuple):
+class ReconstructedQuestion(NamedTuple):
     """A question to be rebuilt."""
 
     question: str
@@ -68,7 +68,7 @@ class _Encoded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reader:
+class ReconstructionModel:
     """A causal language model that says how probable a question is behind its sub-questions.
 
     It is prompted by `prompts/reconstruct.md`: what stands there before the question is the user's turn, the question
@@ -81,14 +81,14 @@ class Reader:
     """Where its weights are."""
     store: Store
     device: str = "auto"
-    advance: Advance = silent
+    advance: ProgressCallback = silent
 
     @classmethod
-    def at(cls, path: str, store: Store, device: str = "auto") -> Reader:
+    def at(cls, path: str, store: Store, device: str = "auto") -> ReconstructionModel:
         """Raises ConfigError, naming the path, when there is no model; its weights are loaded when it is asked."""
         return cls(path, model_directory(path), store, device)
 
-    def __call__(self, asked: Sequence[Asked]) -> list[float | None]:
+    def __call__(self, asked: Sequence[ReconstructedQuestion]) -> list[float | None]:
         """The mean natural log-probability of a token of each question; None where it is too long for the model.
 
         Batches are planned from all that is asked, and each is kept whole, so that a run that was killed goes on to
@@ -104,12 +104,12 @@ class Reader:
             self.advance(len(found), len(encoded))
         return [found[encoded[one].key].score for one in asked]
 
-    def _read(self, batch: Sequence[_Encoded]) -> dict[str, Scored]:
+    def _read(self, batch: Sequence[_Encoded]) -> dict[str, StoredScore]:
         started = time.perf_counter()
         short = [one for one in batch if one.length <= self._longest and one.question]
         scores = dict(zip((one.key for one in short), self._logprobs(short), strict=True))
         each = (time.perf_counter() - started) / len(batch)
-        return {one.key: Scored(scores.get(one.key), Usage(one.length, seconds=each)) for one in batch}
+        return {one.key: StoredScore(scores.get(one.key), Usage(one.length, seconds=each)) for one in batch}
 
     def _logprobs(self, batch: Sequence[_Encoded]) -> list[float]:
         """Padded on the right, where a causal model does not look."""
@@ -132,7 +132,7 @@ class Reader:
             found.append(float(chosen.double().mean()))
         return found
 
-    def _encode(self, asked: Asked) -> _Encoded:
+    def _encode(self, asked: ReconstructedQuestion) -> _Encoded:
         before, _, _ = self._prompt.text.partition("{question}")
         listed = listing(asked.subquestions) if asked.subquestions else ""
         prompt = prompts.Prompt(self._prompt.name, before).fill(subquestions=listed).strip()
@@ -143,7 +143,7 @@ class Reader:
             list(self._tokenizer(question, add_special_tokens=False)["input_ids"]),
         )
 
-    def _key(self, asked: Asked) -> str:
+    def _key(self, asked: ReconstructedQuestion) -> str:
         stands = ["reconstruction", self._identity, self._prompt.sha256, asked.question, *asked.subquestions]
         return hashlib.sha256(json.dumps(stands).encode()).hexdigest()
 
@@ -174,10 +174,14 @@ def _planned(encoded: Sequence[_Encoded]) -> list[list[_Encoded]]:
     return [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
 
 
-def keep(rows: Rows, reader: Reader, path: Path) -> None:
+def keep(rows: Rows, reader: ReconstructionModel, path: Path) -> None:
     """Write what the reader says of every decomposition among the rows of results; at once or not at all."""
-    listed = {_key(row): Asked(row["question"], tuple(row["subquestions"])) for row in rows if row["subquestions"]}
-    alone = {one: Asked(one.question, ()) for one in listed.values()}
+    listed = {
+        _key(row): ReconstructedQuestion(row["question"], tuple(row["subquestions"]))
+        for row in rows
+        if row["subquestions"]
+    }
+    alone = {one: ReconstructedQuestion(one.question, ()) for one in listed.values()}
     asked = list(dict.fromkeys([*listed.values(), *alone.values()]))
     said = dict(zip(asked, reader(asked), strict=True))
     made = [

@@ -32,7 +32,7 @@ class PhaseMean:
 
 
 @dataclass(frozen=True)
-class Line:
+class CellSummary:
     """One cell on one test, or on all tests together."""
 
     cell: Cell
@@ -65,7 +65,7 @@ class Line:
         return self.decompose.seconds + self.solve.seconds + self.rank.seconds
 
 
-def lines(rows: Rows) -> list[Line]:
+def lines(rows: Rows) -> list[CellSummary]:
     """A line for every cell and test, and one for all tests together, in the order of the rows.
 
     A cell has none for a test that it was not asked.
@@ -108,7 +108,7 @@ def by_decomposer(rows: Rows) -> dict[str, list[dict[str, Any]]]:
 
 
 @dataclass(frozen=True)
-class Swap:
+class Substitution:
     """What replacing the LLM by a student in one phase does to accuracy, everything else as it was."""
 
     phase: str
@@ -122,7 +122,7 @@ class Swap:
     """Accuracy with the student less accuracy with the LLM, on the same questions."""
 
 
-def swaps(rows: Rows) -> list[Swap]:
+def swaps(rows: Rows) -> list[Substitution]:
     """For each vote and test: the LLM in both phases against each student in one of them."""
     cells = by_cell(rows)
     found = []
@@ -132,7 +132,7 @@ def swaps(rows: Rows) -> list[Swap]:
             for phase, student, cell in _taught(cells, vote):
                 a, b = paired(cells[cell], before, test)
                 if a:
-                    found.append(Swap(phase, student, test, vote, len(a), difference(a, b)))
+                    found.append(Substitution(phase, student, test, vote, len(a), difference(a, b)))
     return found
 
 
@@ -168,7 +168,7 @@ def contrasts(rows: Rows) -> list[Contrast]:
     return found
 
 
-class Square(NamedTuple):
+class ReferenceComparison(NamedTuple):
     """One cell on all its questions, beside the one that the others of its vote are held against."""
 
     cell: Cell
@@ -185,7 +185,7 @@ class Square(NamedTuple):
     """Whether the difference is over every question."""
 
 
-def squares(rows: Rows, vote: str | None = None) -> list[Square]:
+def squares(rows: Rows, vote: str | None = None) -> list[ReferenceComparison]:
     """Of one vote, the first one unless another is named, each beside `reference`."""
     cells = by_cell(rows)
     vote = vote or next(iter(cells)).vote
@@ -196,7 +196,7 @@ def squares(rows: Rows, vote: str | None = None) -> list[Square]:
     ps = dict(zip(tested, holm([p_value(*pairs[cell]) for cell in tested]), strict=True))
     asked = len({_key(row) for row in rows})
     return [
-        Square(
+        ReferenceComparison(
             cell,
             accuracy([row["credit"] for row in of_cell]),
             held,
@@ -223,7 +223,7 @@ def paired(a: Rows, b: Rows, test: str = ALL) -> tuple[list[float], list[float]]
     return [x[key] for key in both], [y[key] for key in both]
 
 
-class Shared(NamedTuple):
+class OverlapCount(NamedTuple):
     """What a test shares with the questions that the student of a phase has learned from."""
 
     test: str
@@ -236,7 +236,7 @@ class Shared(NamedTuple):
     """Questions that share a run of 13 words."""
 
 
-def shared(rows: Rows) -> list[Shared]:
+def shared(rows: Rows) -> list[OverlapCount]:
     """For each test and phase; the counts exclude one another."""
     of_one_cell = list({_key(row): row for row in rows}.values())
     found = []
@@ -244,11 +244,11 @@ def shared(rows: Rows) -> list[Shared]:
         for phase in ("decomposer", "solver"):
             kinds = [row[f"overlap_{phase}"] for row in of_one_cell if row["test"] == test]
             counts = (kinds.count(kind) for kind in ("exact", "normalised", "13-gram"))
-            found.append(Shared(test, phase, len(kinds), *counts))
+            found.append(OverlapCount(test, phase, len(kinds), *counts))
     return found
 
 
-class Clean(NamedTuple):
+class Decontaminated(NamedTuple):
     """A cell on all questions, and on those that share nothing with the training questions."""
 
     cell: Cell
@@ -261,14 +261,14 @@ class Clean(NamedTuple):
     """Questions whose decomposition holds the gold answer, which the question itself does not."""
 
 
-def clean(rows: Rows) -> list[Clean]:
+def clean(rows: Rows) -> list[Decontaminated]:
     """For each cell."""
     found = []
     for cell, of_cell in by_cell(rows).items():
         untouched = [row["credit"] for row in of_cell if row["overlap"] == "none"]
         leaks = sum(row["leaks_answer"] for row in of_cell)
         whole = accuracy([row["credit"] for row in of_cell])
-        found.append(Clean(cell, len(of_cell), whole, len(untouched), accuracy(untouched), leaks))
+        found.append(Decontaminated(cell, len(of_cell), whole, len(untouched), accuracy(untouched), leaks))
     return found
 
 
@@ -371,8 +371,8 @@ def _key(row: Mapping[str, Any]) -> tuple[str, str]:
     return row["test"], row["id"]
 
 
-def _line(cell: Cell, test: str, rows: Rows, asked: int) -> Line:
-    return Line(
+def _line(cell: Cell, test: str, rows: Rows, asked: int) -> CellSummary:
+    return CellSummary(
         cell=cell,
         test=test,
         questions=len(rows),

@@ -20,7 +20,7 @@ Currency = Literal["flops", "seconds", "dollars"]
 
 
 @dataclass(frozen=True)
-class Outlay:
+class UpfrontCost:
     """What is paid once. None is unknown."""
 
     flops: float | None = 0.0
@@ -28,8 +28,8 @@ class Outlay:
     """As the clock ran, of samples their share of it: comparable only on one device."""
     dollars: float | None = 0.0
 
-    def __add__(self, other: Outlay) -> Outlay:
-        return Outlay(
+    def __add__(self, other: UpfrontCost) -> UpfrontCost:
+        return UpfrontCost(
             total([self.flops, other.flops]),
             total([self.seconds, other.seconds]),
             total([self.dollars, other.dollars]),
@@ -40,7 +40,7 @@ class Outlay:
         return amounts[currency]
 
 
-UNKNOWN = Outlay(None, None, None)
+UNKNOWN = UpfrontCost(None, None, None)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Item:
     name: str
     tokens: float | None
     """Read and written by the teacher; or trained on, over all steps."""
-    outlay: Outlay
+    outlay: UpfrontCost
     device: str
     """What its seconds were spent on; empty where nobody kept it."""
 
@@ -62,7 +62,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Outlays:
+class UpfrontCosts:
     """Of one run. All its students learned from the same traces."""
 
     config: Mapping[str, Any]
@@ -72,7 +72,7 @@ class Outlays:
     """By the folder of the student in the run's directory."""
 
     @classmethod
-    def of(cls, run: Path) -> Outlays:
+    def of(cls, run: Path) -> UpfrontCosts:
         """From the cards of a run's students."""
         config = RunDirectory(run).study.model_dump(mode="json")
         found = [path.parent for path in sorted(run.glob("*/divcon.json"))]
@@ -85,11 +85,11 @@ class Outlays:
         """The traces, then the students."""
         return [*([self.teaching] if self.teaching else []), *self.trainings.values()]
 
-    def cell(self, cell: Cell) -> Outlay:
+    def cell(self, cell: Cell) -> UpfrontCost:
         """What a cell alone would have taken: the traces once, and each of its students."""
         folders = self.students(cell)
         if not folders:
-            return Outlay()
+            return UpfrontCost()
         each = [self.trainings[name].outlay if name in self.trainings else UNKNOWN for name in folders]
         return sum(each, self.teaching.outlay if self.teaching else UNKNOWN)
 
@@ -116,7 +116,7 @@ def _teaching(run: Path, cards: list[dict[str, Any]]) -> Item | None:
     tokens = total([cost.get("prompt tokens"), cost.get("completion tokens")]) if cost else None
     device = ", ".join(devices.read(run).get("llm", ()))
     return Item(
-        "the teacher's traces", tokens, Outlay(cost.get("flops"), cost.get("seconds"), cost.get("dollars")), device
+        "the teacher's traces", tokens, UpfrontCost(cost.get("flops"), cost.get("seconds"), cost.get("dollars")), device
     )
 
 
@@ -128,7 +128,7 @@ def _training(name: str, facts: dict[str, Any], config: Mapping[str, Any]) -> It
     if {"second", "exaflop"} & set(price):
         machine = MachinePrice(**price)
         dollars = total([machine.second * trained["seconds"], _of_operations(machine, flops)])
-    outlay = Outlay(flops, trained["seconds"], dollars)
+    outlay = UpfrontCost(flops, trained["seconds"], dollars)
     return Item(name, trained["tokens"], outlay, trained.get("device", ""))
 
 

@@ -14,7 +14,7 @@ from ..stats.intervals import Estimate, accuracy, difference, questions_needed
 from .summary import Rows
 
 
-class Composition(NamedTuple):
+class Pair(NamedTuple):
     """Whose samples vote."""
 
     decomposer: str
@@ -29,7 +29,7 @@ class Composition(NamedTuple):
 class RuleLine:
     """One rule on all questions, beside the first."""
 
-    composition: Composition
+    composition: Pair
     vote: str
     accuracy: Estimate
     beside: Estimate | None
@@ -54,7 +54,7 @@ def rule_lines(rows: Rows) -> list[RuleLine]:
 class RuleCurve:
     """A rule's expected accuracy over 1, 2, ... of the samples."""
 
-    composition: Composition
+    composition: Pair
     vote: str
     accuracies: tuple[Estimate, ...]
 
@@ -76,7 +76,7 @@ def rule_curves(rows: Rows, whole_only: Sequence[Score] = ()) -> list[RuleCurve]
 class StopLine:
     """One rule to stop by, replayed on the samples in the order in which they were drawn."""
 
-    composition: Composition
+    composition: Pair
     stop: str
     samples: float
     """That it would have bought, a question."""
@@ -113,12 +113,12 @@ def tally_of(row: Mapping[str, Any]) -> Tally:
     return tally(row["classes"], rule, scores_of(row)[rule.score] if rule.score else None)
 
 
-def voting(rows: Rows, least: int = 2) -> dict[Composition, dict[str, list[dict[str, Any]]]]:
+def voting(rows: Rows, least: int = 2) -> dict[Pair, dict[str, list[dict[str, Any]]]]:
     """The rows of sampled votes, by composition and vote; compositions with fewer rules than `least` are left out."""
-    found: dict[Composition, dict[str, list[dict[str, Any]]]] = {}
+    found: dict[Pair, dict[str, list[dict[str, Any]]]] = {}
     sampled = [row for row in rows if "@" in row["vote"]]
     for (decomposer, solver, vote), group in groupby(sampled, key=lambda r: (r["decomposer"], r["solver"], r["vote"])):
-        found.setdefault(Composition(decomposer, solver), {})[vote] = list(group)
+        found.setdefault(Pair(decomposer, solver), {})[vote] = list(group)
     return {composition: by_vote for composition, by_vote in found.items() if len(by_vote) >= least}
 
 

@@ -14,13 +14,13 @@ from typing import NamedTuple
 from ...core.errors import ConfigError
 from ...decompose.controls import Change
 from ...decompose.decomposition import Decomposer, Decomposition
-from ...lm.cost.flops import Footprint, total
+from ...lm.cost.flops import ModelSize, total
 from ...lm.cost.prices import AnyPrice
-from ...lm.store.store import Scored
+from ...lm.store.store import StoredScore
 from ...lm.types import Usage, shared_prompt
 from ...solve.grading.grade import Verdict
 from ...solve.grading.lenient import MEASURES
-from ...solve.policy import Asker, Calls, Listed, Worked
+from ...solve.policy import Asker, Calls, FixedPlan, Transcript
 from ...solve.solution import Solution, Solver
 from ...solve.voting import rules
 from ...solve.voting.rules import Outcome
@@ -45,14 +45,14 @@ class Phase:
     """What answers in one phase: how it is called, and what it costs."""
 
     name: str
-    footprint: Footprint | None
+    footprint: ModelSize | None
     """None where nobody says how large the model is."""
     price: AnyPrice | None
     """None where nobody says what a token costs."""
 
 
 @dataclass(frozen=True)
-class Decomposing(Phase):
+class GridDecomposer(Phase):
     """A decomposer of the grid."""
 
     decomposer: Decomposer
@@ -61,43 +61,43 @@ class Decomposing(Phase):
 
 
 @dataclass(frozen=True)
-class Changed(Phase):
+class ControlGridDecomposer(Phase):
     """A control: another decomposer's decompositions, changed test by test. It costs what they cost."""
 
-    of: Decomposing
+    of: GridDecomposer
     change: Change
 
 
 @dataclass(frozen=True)
-class Asking(Phase):
+class InteractiveGridDecomposer(Phase):
     """A decomposer that asks one sub-question at a time, and hears the answer before the next."""
 
-    asker: Asker | Decomposing
+    asker: Asker | GridDecomposer
     """Who asks turn by turn, or whose decompositions are asked one after the other."""
 
 
-AnyDecomposing = Decomposing | Changed | Asking
-Interactive = Callable[[Sequence[Question], Asker], list[Worked]]
+AnyGridDecomposer = GridDecomposer | ControlGridDecomposer | InteractiveGridDecomposer
+Interactive = Callable[[Sequence[Question], Asker], list[Transcript]]
 """A solver that works questions one sub-question at a time."""
-Scorer = Callable[[Sequence[Question], Sequence[Sequence[Solution]]], list[list[Scored]]]
+Scorer = Callable[[Sequence[Question], Sequence[Sequence[Solution]]], list[list[StoredScore]]]
 """A ranker: scores every solution of every question."""
 
 
 @dataclass(frozen=True)
-class Ranking(Phase):
+class GridRanker(Phase):
     """A ranker that weighs votes."""
 
     scorer: Scorer
 
 
 @dataclass(frozen=True)
-class Solving(Phase):
+class GridSolver(Phase):
     """A solver of the grid, and the votes over its samples."""
 
     votes: tuple[str, ...]
     """Labels of cells: all votes share the samples."""
     solver: Solver
-    ranking: Ranking | None = None
+    ranking: GridRanker | None = None
     """Needed by votes that a ranker weighs."""
     interactive: Interactive | None = None
     """The same solver, one sub-question at a time; None keeps it from decomposers that ask so."""
@@ -158,8 +158,8 @@ def _nobody(test: str, question: Question, subquestions: Sequence[str]) -> bool 
 
 def compose(
     tests: Mapping[str, Sequence[Question]],
-    decomposers: Sequence[AnyDecomposing],
-    solvers: Sequence[Solving],
+    decomposers: Sequence[AnyGridDecomposer],
+    solvers: Sequence[GridSolver],
     judge: Judge = _nobody,
 ) -> list[Row]:
     """A row for every cell and question, cell by cell."""
@@ -167,7 +167,7 @@ def compose(
     decompositions = _decompositions(tests, decomposers)
     rows: list[Row] = []
     for decomposing, solving in product(decomposers, solvers):
-        if isinstance(decomposing, Asking):
+        if isinstance(decomposing, InteractiveGridDecomposer):
             answered = _worked(asked, decomposing, solving, decompositions) if solving.interactive else []
         else:
             answered = _solved(asked, decompositions[decomposing.name], solving)
@@ -190,7 +190,9 @@ Asked = tuple[str, Question]
 Made = Mapping[Asked, Decomposition]
 
 
-def _decompositions(tests: Mapping[str, Sequence[Question]], decomposers: Sequence[AnyDecomposing]) -> dict[str, Made]:
+def _decompositions(
+    tests: Mapping[str, Sequence[Question]], decomposers: Sequence[AnyGridDecomposer]
+) -> dict[str, Made]:
     """Every decomposer's, by its name; who decomposes for several names is asked once."""
     asking = {of.name: of for d in decomposers if (of := _whose(d))}
     made: dict[str, Made] = {}
@@ -198,7 +200,7 @@ def _decompositions(tests: Mapping[str, Sequence[Question]], decomposers: Sequen
         asked = [(test, q) for test, qs in tests.items() if of.tests is None or test in of.tests for q in qs]
         made[name] = dict(zip(asked, of.decomposer([q for _, q in asked]), strict=True))
     for d in decomposers:
-        if isinstance(d, Changed):
+        if isinstance(d, ControlGridDecomposer):
             made[d.name] = {}
             for test, questions in tests.items():
                 keys = [key for q in questions if (key := (test, q)) in made[d.of.name]]
@@ -207,12 +209,12 @@ def _decompositions(tests: Mapping[str, Sequence[Question]], decomposers: Sequen
     return made
 
 
-def _whose(decomposing: AnyDecomposing) -> Decomposing | None:
+def _whose(decomposing: AnyGridDecomposer) -> GridDecomposer | None:
     """Who decomposes for it, all at once; None where sub-questions are asked turn by turn."""
-    if isinstance(decomposing, Changed):
+    if isinstance(decomposing, ControlGridDecomposer):
         return decomposing.of
-    if isinstance(decomposing, Asking):
-        return decomposing.asker if isinstance(decomposing.asker, Decomposing) else None
+    if isinstance(decomposing, InteractiveGridDecomposer):
+        return decomposing.asker if isinstance(decomposing.asker, GridDecomposer) else None
     return decomposing
 
 
@@ -227,11 +229,11 @@ class _Answered(NamedTuple):
     """What each prompt's samples took of the decomposer."""
     solving: Calls
     judged: rules.Judged
-    scored: Sequence[Scored] | None
+    scored: Sequence[StoredScore] | None
     """By the ranker; None where there is none."""
 
 
-def _solved(every: Sequence[Asked], made: Made, solving: Solving) -> list[_Answered]:
+def _solved(every: Sequence[Asked], made: Made, solving: GridSolver) -> list[_Answered]:
     """The questions that have a decomposition, solved with it."""
     asked = [one for one in every if one in made]
     solved = solving.solver([question for _, question in asked], [made[one] for one in asked])
@@ -241,15 +243,18 @@ def _solved(every: Sequence[Asked], made: Made, solving: Solving) -> list[_Answe
 
 
 def _worked(
-    every: Sequence[Asked], decomposing: Asking, solving: Solving, decompositions: Mapping[str, Made]
+    every: Sequence[Asked],
+    decomposing: InteractiveGridDecomposer,
+    solving: GridSolver,
+    decompositions: Mapping[str, Made],
 ) -> list[_Answered]:
     """The questions, worked one sub-question at a time."""
     assert solving.interactive
     asked, asker = every, decomposing.asker
-    if isinstance(asker, Decomposing):
+    if isinstance(asker, GridDecomposer):
         made = decompositions[asker.name]
         asked = [one for one in every if one in made]
-        asker = Listed({question: made[test, question].subquestions for test, question in asked})
+        asker = FixedPlan({question: made[test, question].subquestions for test, question in asked})
     worked = solving.interactive([question for _, question in asked], asker)
     asking, calls = [one.asking for one in worked], [one.solving for one in worked]
     return _judged(asked, [w.decomposition for w in worked], [w.solutions for w in worked], asking, calls, solving)
@@ -261,7 +266,7 @@ def _judged(
     solved: Sequence[Sequence[Solution]],
     asking: Sequence[Calls],
     calls: Sequence[Calls],
-    solving: Solving,
+    solving: GridSolver,
 ) -> list[_Answered]:
     questions = [question for _, question in asked]
     judged = rules.judge(questions, [[solution.answer for solution in solutions] for solutions in solved])
@@ -289,7 +294,7 @@ def _row(
     outcome: Outcome,
     rule: rules.Rule,
     decomposing: Phase,
-    solving: Solving,
+    solving: GridSolver,
 ) -> Row:
     test, question, decomposition, solutions, asking, solved, judged, scored = answered
     winner = None if outcome.winner is None else solutions[outcome.winner]

@@ -25,8 +25,8 @@ STUDENT = LLM.scaled(SCALE)
 TOKENS_A_WORD = 4 / 3
 
 WORDS: Mapping[str, float] = {"gsm8k": 61_005, "drop": 202.6 * 9_536, "bamboogle": 1_482}
-"""Of all test questions, passages included (`python -m bench.report.published_costs FILES`). DROP's are the mean over its 947
-contrast questions, which stand on passages of its test set, times the 9,536 of the development set."""
+"""Of all test questions, passages included (`python -m bench.report.published_costs FILES`). DROP's are the mean over
+its 947 contrast questions, which stand on passages of its test set, times the 9,536 of the development set."""
 INPUT_TOKENS: Mapping[str, int] = {"gsm8k": 355_302, "bamboogle": 15_106}
 """Table 6: what solving in two stages reads, all questions together. (The authors' code counts words there.)"""
 
@@ -59,7 +59,7 @@ def span(printed: Decimal) -> Span:
 
 
 @dataclass(frozen=True)
-class Cost:
+class PublishedCost:
     """One printed cost."""
 
     row: Reported
@@ -120,21 +120,23 @@ class Cost:
         return "reproduces" if self.times.low <= 1 <= self.times.high else "cannot be checked"
 
 
-def costs() -> list[Cost]:
+def costs() -> list[PublishedCost]:
     """Every cost that Table 1 prints, each once."""
     rows = [row for row in of_paper("divide-or-conquer") if row.table == "1"]
-    found: dict[tuple[str, str], Cost] = {}
+    found: dict[tuple[str, str], PublishedCost] = {}
     for row in rows:
         same = [other for other in rows if other.data == row.data and other.solver == "GPT-3.5"]
         whole = next(other for other in same if other.decomposer == "GPT-3.5")
         alone = next(other for other in same if other.decomposer == "none")
         if row.decompose_usd is not None:
             by_llm = row.decomposer == "GPT-3.5"
-            cost = Cost(row, "decompose", row.decompose_usd, None if by_llm else whole.decompose_usd)
+            cost = PublishedCost(row, "decompose", row.decompose_usd, None if by_llm else whole.decompose_usd)
             found.setdefault((row.data, cost.who), cost)
         if row.solve_usd is not None:
             in_its_place = alone if row.decomposer == "none" else whole
-            cost = Cost(row, "solve", row.solve_usd, None if row.solver == "GPT-3.5" else in_its_place.solve_usd)
+            cost = PublishedCost(
+                row, "solve", row.solve_usd, None if row.solver == "GPT-3.5" else in_its_place.solve_usd
+            )
             found.setdefault((row.data, cost.who), cost)
     return list(found.values())
 

@@ -28,7 +28,7 @@ from ..grid import results
 from ..grid.evaluate import Cell
 from ..render import page
 from ..render.table import Table, percent
-from ..run_dir import METHODS_RESULTS, RunDirectory
+from ..run_dir import RunDirectory
 from ..stats.intervals import Estimate, accuracy, share
 
 Paper = Literal["divide-or-conquer", "turning-dust-into-gold"]
@@ -165,10 +165,11 @@ def of_run(run: Path, study: Study, paper: str | None = None) -> list[Beside]:
     Raises ConfigError for a name that is neither paper's, a run without results, or one without a counterpart.
     """
     wanted = {each.paper for each in (of_paper(paper) if paper else reported())}
-    files = [file for file in (METHODS_RESULTS, Path("results.parquet")) if (run / file).is_file()]
+    kept = RunDirectory(run)
+    files = [file for file in (kept.method_results, kept.results) if file.is_file()]
     if not files:
         raise ConfigError(f"no results in {run}; run its study first")
-    rows = [row for file in files for row in results.read(run / file)]
+    rows = [row for file in files for row in results.read(file)]
     found = [each for each in beside(rows, study) if each.reported.paper in wanted]
     if not found:
         raise ConfigError(f"no cell of {run} has a counterpart in {paper or 'the papers'}")

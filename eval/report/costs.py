@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import devices, grid_spec
-from ..analysis.break_even import Repaid, repaid
+from ..analysis.break_even import BreakEven, repaid
 from ..analysis.pareto import COSTS, Frontier, frontier, reached
 from ..analysis.summary import Rows, Tokens, lines, tokens
-from ..analysis.training_cost import Currency, Item, Outlays
+from ..analysis.training_cost import Currency, Item, UpfrontCosts
 from ..render import page
 from ..render.table import Table
 from . import tables
@@ -25,7 +25,7 @@ class Costs:
     """What one run cost once, and what that buys; each part is empty where the run has nothing for it."""
 
     items: list[Item]
-    repaid: dict[Currency, list[Repaid]]
+    repaid: dict[Currency, list[BreakEven]]
     """By what is counted: FLOPs, unknown or not, and dollars where they are known of some cell."""
     frontiers: list[Frontier]
     spent: list[Tokens]
@@ -36,7 +36,7 @@ class Costs:
     @classmethod
     def of(cls, run: Path, rows: Rows) -> Costs:
         """From a run's results and its students' cards."""
-        outlays = Outlays.of(run)
+        outlays = UpfrontCosts.of(run)
         currencies: tuple[Currency, ...] = ("flops", "dollars")  # seconds of several devices are no common measure
         found = {currency: repaid(rows, outlays, currency) for currency in currencies}
         known = {name: of for name, of in found.items() if of and (name == "flops" or any(one.queries for one in of))}

@@ -30,12 +30,12 @@ from matplotlib.transforms import Bbox
 
 from ...core.errors import ConfigError
 from .. import grid_spec
-from ..analysis.break_even import Repaid
+from ..analysis.break_even import BreakEven
 from ..analysis.pareto import COSTS, front
 from ..analysis.pareto import AxisName as AxisName
 from ..analysis.ranker import Gain, ScoreLine
-from ..analysis.summary import Line, Square
-from ..analysis.votes import Composition, RuleCurve
+from ..analysis.summary import CellSummary, ReferenceComparison
+from ..analysis.votes import Pair, RuleCurve
 from ..grid_spec import ALL
 from ..render.escape import label
 from ..stats.intervals import Estimate
@@ -122,7 +122,7 @@ class Axis(NamedTuple):
     """A kind of cost."""
 
     label: str
-    cost: Callable[[Line], float | None]
+    cost: Callable[[CellSummary], float | None]
 
 
 AXES: dict[AxisName, Axis] = {
@@ -133,7 +133,7 @@ AXES: dict[AxisName, Axis] = {
 }
 
 
-def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
+def accuracy_cost(lines: Sequence[CellSummary], axis: AxisName = "flops") -> Figure:
     """Every cell on all questions: accuracy with its interval against what a question costs, and the Pareto front.
 
     Controls are not on the front. A cell whose cost nobody knows is not drawn; the title names it.
@@ -166,7 +166,7 @@ def accuracy_cost(lines: Sequence[Line], axis: AxisName = "flops") -> Figure:
     return figure
 
 
-def by_test(lines: Sequence[Line]) -> Figure:
+def by_test(lines: Sequence[CellSummary]) -> Figure:
     """A panel a solver: accuracy on every test, a mark a decomposer; the first vote (greedy)."""
     tests = [test for test in dict.fromkeys(line.test for line in lines) if test != ALL]
     solvers = list(dict.fromkeys(line.cell.solver for line in lines))
@@ -207,7 +207,7 @@ def by_test(lines: Sequence[Line]) -> Figure:
     return figure
 
 
-def heat_map(squares: Sequence[Square], title: str = "") -> Figure:
+def heat_map(squares: Sequence[ReferenceComparison], title: str = "") -> Figure:
     """Decomposers down, solvers across: accuracy, and in small print the difference to the reference.
 
     A star is a difference at the 5 % level (Holm), a dagger a cell that was not asked every question.
@@ -246,7 +246,7 @@ def _difference(change: Estimate) -> str:
     return f"{value:+.1f}" if _is_narrow() else f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def slopes(lines: Sequence[Line], among: Sequence[Line]) -> Figure:
+def slopes(lines: Sequence[CellSummary], among: Sequence[CellSummary]) -> Figure:
     """Accuracy from test to test, a line a composition: what holds in one domain need not in another.
 
     Colours are those that the decomposers have `among` all cells of the run.
@@ -364,7 +364,7 @@ _MOST = 8
 """Lines that are told apart by colour."""
 
 
-def break_even(found: Sequence[Repaid], unit: str = "FLOPs") -> Figure:
+def break_even(found: Sequence[BreakEven], unit: str = "FLOPs") -> Figure:
     """What questions cost in all against how many there are: a line a cell, those of the LLM alone grey, dots where an
     outlay is paid back. Of many cells the most accurate are drawn, whose costs are known."""
     known = [one for one in found if one.outlay and one.query and one.query_beside]
@@ -529,12 +529,12 @@ def _room(entries: int, columns: int) -> float:
 class _Look:
     """Colour by decomposer, shape by solver, filled when votes are counted."""
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(self, lines: Sequence[CellSummary]) -> None:
         self._decomposers = list(dict.fromkeys(line.cell.decomposer for line in lines))
         self._solvers = list(dict.fromkeys(line.cell.solver for line in lines))
         self._votes = list(dict.fromkeys(line.cell.vote for line in lines))
 
-    def point(self, line: Line) -> dict[str, Any]:
+    def point(self, line: CellSummary) -> dict[str, Any]:
         colour = self._colour(line.cell.decomposer)
         return {
             "color": colour,
@@ -585,17 +585,17 @@ class _Look:
         return _MARKERS[self._solvers.index(solver) % len(_MARKERS)]
 
 
-def _bars(lines: Sequence[Line]) -> list[list[float]]:
+def _bars(lines: Sequence[CellSummary]) -> list[list[float]]:
     """How far each interval reaches below and above its accuracy; rounding must not make it negative."""
     estimates = [line.accuracy for line in lines]
     return [[100 * max(0.0, e.value - e.low) for e in estimates], [100 * max(0.0, e.high - e.value) for e in estimates]]
 
 
-def _short(line: Line) -> str:
-    return label(Composition(line.cell.decomposer, line.cell.solver).label) + ("" if line.is_complete else "\N{DAGGER}")
+def _short(line: CellSummary) -> str:
+    return label(Pair(line.cell.decomposer, line.cell.solver).label) + ("" if line.is_complete else "\N{DAGGER}")
 
 
-def _title(lines: Sequence[Line], undrawn: Sequence[tuple[Line, float | None]]) -> str:
+def _title(lines: Sequence[CellSummary], undrawn: Sequence[tuple[CellSummary, float | None]]) -> str:
     title = (
         f"{label(lines[0].test)}, n = {max(line.questions for line in lines)}; decomposer \N{RIGHTWARDS ARROW} solver"
     )

@@ -19,9 +19,9 @@ from ...solve.voting.rules import Score
 from .. import grid_spec
 from ..analysis.break_even import repaid
 from ..analysis.ranker import gains, score_lines
-from ..analysis.summary import Line, Rows, lines, squares
-from ..analysis.training_cost import Currency, Outlays
-from ..analysis.votes import Composition, rule_curves
+from ..analysis.summary import CellSummary, Rows, lines, squares
+from ..analysis.training_cost import Currency, UpfrontCosts
+from ..analysis.votes import Pair, rule_curves
 from ..grid import results
 from ..grid.evaluate import Cell
 from ..grid_spec import ALL
@@ -51,7 +51,7 @@ class Drawn:
     axis: AxisName = "flops"
 
     @cached_property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[CellSummary]:
         return lines(self.rows)
 
 
@@ -83,7 +83,7 @@ def slopes(of: Drawn) -> Plot | None:
     return Plot(figures.slopes(ways, of.lines), _LINE, _numbers(ways, tests)) if len(tests) > 1 else None
 
 
-def _is_way(cell: Cell | Composition) -> bool:
+def _is_way(cell: Cell | Pair) -> bool:
     return grid_spec.is_of_use(cell.decomposer) and "base" not in (cell.decomposer, cell.solver)
 
 
@@ -118,7 +118,7 @@ def gain(of: Drawn) -> Plot | None:
 def break_even(of: Drawn) -> Plot | None:
     """What questions cost in all against how many there are, by the first vote; of tokens, FLOPs."""
     currency: Currency = "flops" if of.axis == "tokens" else of.axis
-    found = repaid(of.rows, Outlays.of(of.run), currency)
+    found = repaid(of.rows, UpfrontCosts.of(of.run), currency)
     first = [one for one in found if one.cell.vote == of.rows[0]["vote"]]
     header = ["decomposer", "solver", "vote", "beside decomposer", "beside solver", "beside vote", "once", "a question"]
     header += ["beside a question", "saved", "saved low", "saved high", "questions", "questions low", "questions high"]
@@ -196,7 +196,7 @@ _LINE = (*_OF_CELL, "flops", "tokens", "seconds", "dollars")
 _NOTHING: tuple[None, None, None] = (None, None, None)
 
 
-def _numbers(of: Sequence[Line], tests: Iterable[str]) -> list[list[object]]:
+def _numbers(of: Sequence[CellSummary], tests: Iterable[str]) -> list[list[object]]:
     wanted = set(tests)
     return [
         [*x.cell, x.test, x.questions, *x.accuracy, x.flops, x.tokens, x.seconds, x.dollars]

@@ -13,7 +13,7 @@ from ...distill import student
 from .. import environments
 from ..render import page
 from ..render.table import Table, number
-from ..run_dir import PROVENANCE, RunDirectory
+from ..run_dir import RunDirectory
 
 _ABSENT = "Nobody wrote down which versions made these results: the run has no provenance.json."
 _REMEDY = "remove it, or evaluate again"
@@ -32,10 +32,11 @@ def sections(run: Path) -> list[str]:
     if used := environments.read(run):
         caution = environments.caution(used)
         made += [*([f"<p>{html.escape(caution)}</p>"] if caution else []), page.table(_environments(used))]
-    if (RunDirectory(run).data).is_file():
+    if RunDirectory(run).data.is_file():
         made.append(page.table(_data(documents.read(dict[str, _Questions], RunDirectory(run).data, _REMEDY))))
-    files = [name for name in ("config.yaml", "data.json", PROVENANCE) if (run / name).is_file()]
-    return ["<h2>Provenance</h2>", *made, *(page.folded(name, _text(run / name)) for name in files)]
+    kept_files = RunDirectory(run)
+    files = [file for file in (kept_files.config, kept_files.data, kept_files.provenance) if file.is_file()]
+    return ["<h2>Provenance</h2>", *made, *(page.folded(file.name, _text(file)) for file in files)]
 
 
 class _Price(documents.Shape):

@@ -13,11 +13,11 @@ from ...core.files import refilling
 from ...distill import student
 from .. import freshness
 from ..analysis.summary import (
+    CellSummary,
     Contrast,
-    Line,
+    ReferenceComparison,
     Rows,
-    Square,
-    Swap,
+    Substitution,
     clean,
     contrasts,
     decomposed,
@@ -84,10 +84,10 @@ class _Made:
     rows: list[dict[str, Any]]
     axis: figures.AxisName
     parts: list[Part]
-    lines: list[Line]
-    squares: list[Square]
+    lines: list[CellSummary]
+    squares: list[ReferenceComparison]
     """Of every vote."""
-    swaps: list[Swap]
+    swaps: list[Substitution]
 
     @classmethod
     def of(cls, run: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> _Made:
@@ -283,7 +283,7 @@ def _which(student: str) -> str:
     return "" if student == "distilled" else f" ({student})"
 
 
-def _sentence(swap: Swap) -> str:
+def _sentence(swap: Substitution) -> str:
     value, low, high = (100 * part for part in swap.change)
     sure = "" if low > 0 or high < 0 else ", which this many questions cannot tell from no change"
     return (

@@ -7,14 +7,14 @@ from typing import Any
 
 from .. import grid_spec
 from ..analysis.pareto import COSTS, AxisName
-from ..analysis.summary import Line
+from ..analysis.summary import CellSummary
 from ..render import page
 
 _USUAL = 2
 """Votes that are shown at first: those of the same samples differ little."""
 
 
-def sections(lines: Sequence[Line], axis: AxisName, still: Sequence[str]) -> list[str]:
+def sections(lines: Sequence[CellSummary], axis: AxisName, still: Sequence[str]) -> list[str]:
     """The plot for the page; `still`, the drawn figure, stands for it where no script runs."""
     return [
         f"<div class=static>{''.join(still)}</div>",
@@ -26,7 +26,7 @@ def sections(lines: Sequence[Line], axis: AxisName, still: Sequence[str]) -> lis
     ]
 
 
-def _numbers(lines: Sequence[Line], axis: AxisName) -> dict[str, Any]:
+def _numbers(lines: Sequence[CellSummary], axis: AxisName) -> dict[str, Any]:
     cells = list(dict.fromkeys(line.cell for line in lines))
     tests = list(dict.fromkeys(line.test for line in lines))
     return {

@@ -6,19 +6,29 @@ from collections.abc import Sequence
 from math import isnan
 
 from ..analysis.agreement import ALL, BlameLine, MeasureLine, Views
-from ..analysis.break_even import Repaid
+from ..analysis.break_even import BreakEven
 from ..analysis.decomposition_quality import MEASURES, QualityLine
 from ..analysis.errors import CAUSES, RIGHT, SLIPS, STEPS, CauseLine, SwapLine
 from ..analysis.pareto import Frontier, Reached
 from ..analysis.ranker import ScoreLine
-from ..analysis.summary import Clean, Decomposed, Lenient, Line, Shared, Square, Swap, Tokens, Verdicts
+from ..analysis.summary import (
+    CellSummary,
+    Decomposed,
+    Decontaminated,
+    Lenient,
+    OverlapCount,
+    ReferenceComparison,
+    Substitution,
+    Tokens,
+    Verdicts,
+)
 from ..analysis.training_cost import Currency, Item
 from ..analysis.votes import RuleLine, StopLine
 from ..grid.evaluate import Cell
 from ..render.table import INCOMPLETE, Places, Table, decimal, latex, number, percent, points, questions
 
 
-def main(lines: Sequence[Line], squares: Sequence[Square] = ()) -> Table:
+def main(lines: Sequence[CellSummary], squares: Sequence[ReferenceComparison] = ()) -> Table:
     """A row a cell: accuracy on every test, the difference to the reference of its vote, and what a question costs."""
     tests = _tests(lines)
     priced = any(line.dollars is not None for line in lines)
@@ -36,7 +46,7 @@ def main(lines: Sequence[Line], squares: Sequence[Square] = ()) -> Table:
     return header, rows
 
 
-def best(lines: Sequence[Line]) -> Places:
+def best(lines: Sequence[CellSummary]) -> Places:
     """The places (row, column) of the main table that hold the best accuracy of a test, of complete cells."""
     cells = list(_by_cell(lines).values())
     found = set()
@@ -46,7 +56,7 @@ def best(lines: Sequence[Line]) -> Places:
     return frozenset(found)
 
 
-def marks(squares: Sequence[Square]) -> str:
+def marks(squares: Sequence[ReferenceComparison]) -> str:
     """What the main table's signs mean."""
     held = " and ".join(dict.fromkeys(_pair(square.reference) for square in squares))
     return (
@@ -61,7 +71,9 @@ def _pair(cell: Cell) -> str:
     return f"{cell.decomposer} \N{RIGHTWARDS ARROW} {cell.solver}"
 
 
-def records(lines: Sequence[Line], squares: Sequence[Square]) -> tuple[list[str], list[list[object]]]:
+def records(
+    lines: Sequence[CellSummary], squares: Sequence[ReferenceComparison]
+) -> tuple[list[str], list[list[object]]]:
     """The main table as numbers, unrounded: a row a cell and test."""
     beside = {square.cell: square for square in squares}
     header = ["decomposer", "solver", "vote", "test", "questions", "is_complete", "accuracy", "low", "high"]
@@ -77,7 +89,7 @@ def records(lines: Sequence[Line], squares: Sequence[Square]) -> tuple[list[str]
     return header, rows
 
 
-def changes(swaps: Sequence[Swap]) -> Table:
+def changes(swaps: Sequence[Substitution]) -> Table:
     """A row a test and vote: what each student in one phase changes, in points."""
     students = sorted(dict.fromkeys((swap.phase, swap.student) for swap in swaps))  # decomposers, then solvers
     header = ["test", "vote", "n", *(f"{_does(*student)} (points)" for student in students)]
@@ -150,7 +162,7 @@ def costs(items: Sequence[Item]) -> Table:
     ]
 
 
-def break_even(found: Sequence[Repaid], currency: Currency) -> Table:
+def break_even(found: Sequence[BreakEven], currency: Currency) -> Table:
     """A row a cell with students: after how many questions they are paid back, beside each cell of the LLM alone."""
     unit = {"flops": "FLOPs", "seconds": "seconds", "dollars": "dollars"}[currency]
     besides = list(dict.fromkeys(one.beside[:2] for one in found))
@@ -218,13 +230,13 @@ def lenient(found: Sequence[Lenient]) -> Table:
     ]
 
 
-def overlap(found: Sequence[Shared]) -> Table:
+def overlap(found: Sequence[OverlapCount]) -> Table:
     """A row a test and phase: how many questions stand among those its student learned from, wholly or in part."""
     header = ["test", "student", "n", "the same", "the same but for spelling", "share 13 words"]
     return header, [[s.test, *map(str, s[1:])] for s in found]
 
 
-def cleaned(found: Sequence[Clean]) -> Table:
+def cleaned(found: Sequence[Decontaminated]) -> Table:
     """A row a cell: accuracy on all questions beside the clean ones, and leaks."""
     header = ["decomposer", "solver", "vote", "n", "all of them", "clean", "on clean ones", "leaks"]
     return header, [
@@ -353,7 +365,7 @@ def views(found: Sequence[Views]) -> Table:
     ]
 
 
-def for_print(lines: Sequence[Line], squares: Sequence[Square], note: str) -> str:
+def for_print(lines: Sequence[CellSummary], squares: Sequence[ReferenceComparison], note: str) -> str:
     """The main table as LaTeX, one float a vote: accuracy, the difference to the reference, FLOPs."""
     made = []
     for vote in dict.fromkeys(line.cell.vote for line in lines):
@@ -370,28 +382,28 @@ _SCREEN_ONLY = ("tokens: decompose", "solve", "seconds", "dollars")
 """Columns of the main table that a page of paper has no room for; they are in its CSV."""
 
 
-def _n(lines: Sequence[Line], test: str) -> int:
+def _n(lines: Sequence[CellSummary], test: str) -> int:
     return max(line.questions for line in lines if line.test == test)
 
 
-def _tests(lines: Sequence[Line]) -> list[str]:
+def _tests(lines: Sequence[CellSummary]) -> list[str]:
     return list(dict.fromkeys(line.test for line in lines))
 
 
-def _by_cell(lines: Sequence[Line]) -> dict[Cell, dict[str, Line]]:
-    found: dict[Cell, dict[str, Line]] = {}
+def _by_cell(lines: Sequence[CellSummary]) -> dict[Cell, dict[str, CellSummary]]:
+    found: dict[Cell, dict[str, CellSummary]] = {}
     for line in lines:
         found.setdefault(line.cell, {})[line.test] = line
     return found
 
 
-def _accuracy(line: Line | None) -> str:
+def _accuracy(line: CellSummary | None) -> str:
     if line is None:
         return "not asked"
     return percent(line.accuracy) + ("" if line.is_complete else f" {INCOMPLETE} n={line.questions}")
 
 
-def _beside(square: Square | None) -> str:
+def _beside(square: ReferenceComparison | None) -> str:
     if square is None:
         return ""
     if square.beside is None or square.p is None:

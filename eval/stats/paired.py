@@ -53,18 +53,18 @@ def sign_flip(a: Sequence[float], b: Sequence[float], seed: int = 0) -> float:
     return float(((np.abs(sums) >= abs(d.sum()) - 1e-9).sum() + 1) / (_DRAWS + 1))
 
 
-class Tested(NamedTuple):
+class McNemarOrFlip(NamedTuple):
     """A p-value and the test that it is of."""
 
     p: float
     test: str
 
 
-def tested(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Tested:
+def tested(a: Sequence[float], b: Sequence[float], seed: int = 0) -> McNemarOrFlip:
     """By McNemar's exact test, or by sign flips where credit was shared in a way that McNemar's does not know."""
     if _is_single(_differences(a, b)):
-        return Tested(mcnemar(a, b), "McNemar, exact")
-    return Tested(sign_flip(a, b, seed), "sign flips")
+        return McNemarOrFlip(mcnemar(a, b), "McNemar, exact")
+    return McNemarOrFlip(sign_flip(a, b, seed), "sign flips")
 
 
 def p_value(a: Sequence[float], b: Sequence[float], seed: int = 0) -> float:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 from ...core.errors import ConfigError, ModelError
 from ...core.jsonlines import Row
-from ..cost.flops import Footprint
-from ..engine import Finished, Identity, Pulse
+from ..cost.flops import ModelSize
+from ..engine import EngineStatus, Finished, Identity
 from ..store.ledger import Batch, Charge, Lease, is_at_work_elsewhere
 from ..store.store import Store
-from ..types import Completion, Draw, Request
+from ..types import Completion, Request, SampleRequest
 from .batch_lines import free, read_line, readable_lines, rows, together
-from .engine import OpenAI
+from .engine import OpenAIEngine
 
 if TYPE_CHECKING:
     import openai
@@ -41,10 +41,10 @@ _TOKEN = "divcon"
 """The name of the metadata that a batch is found by."""
 
 
-class BatchedOpenAI:
+class OpenAIBatchEngine:
     """A model that is asked by batches."""
 
-    def __init__(self, engine: OpenAI, *, poll: float = 30.0, size: int = 50_000, attempts: int = 3) -> None:
+    def __init__(self, engine: OpenAIEngine, *, poll: float = 30.0, size: int = 50_000, attempts: int = 3) -> None:
         """`engine` says what is asked and how; `poll` is the seconds between two looks at a batch, `size` how many
         requests it holds at most, `attempts` how often a request may fail.
         """
@@ -59,14 +59,14 @@ class BatchedOpenAI:
     def identity(self, adapter: Path | None) -> Identity:
         return self._engine.identity(adapter)
 
-    def footprint(self, adapter: Path | None) -> Footprint | None:
+    def footprint(self, adapter: Path | None) -> ModelSize | None:
         return self._engine.footprint(adapter)
 
-    def pulse(self) -> Pulse:
-        return Pulse(self._submitted, dict(self._retries))
+    def pulse(self) -> EngineStatus:
+        return EngineStatus(self._submitted, dict(self._retries))
 
     def generate(
-        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
         """Yield what each batch brought. Raises ModelError when requests keep failing."""
         wanted = {draw.key: draw for draw in draws if draw.key in missing}
@@ -106,7 +106,7 @@ class BatchedOpenAI:
             text = self._spec.scrubbed(f"{self._spec.name} could not be reached: {error}")
             raise ModelError(f"{text}; the same command goes on") from None
 
-    def _submit(self, client: openai.OpenAI, store: Store, draws: list[Draw]) -> Finished:
+    def _submit(self, client: openai.OpenAI, store: Store, draws: list[SampleRequest]) -> Finished:
         """Submit a batch, and write down that it is; what another process has bought meanwhile."""
         token = secrets.token_hex(8)
         quote, budget = self._spec.quote(draws), self._spec.budget
@@ -138,7 +138,12 @@ class BatchedOpenAI:
         return [(draw, found[draw.key]) for draw in draws if draw.key in found]
 
     def _collect(
-        self, client: openai.OpenAI, store: Store, batch: Batch, wanted: dict[str, Draw], failures: Counter[str]
+        self,
+        client: openai.OpenAI,
+        store: Store,
+        batch: Batch,
+        wanted: dict[str, SampleRequest],
+        failures: Counter[str],
     ) -> Finished:
         """Wait for a batch to end, keep all that it brought and settle its attempts; the wanted samples in it."""
         number = batch.number or self._find(client, batch.token)
@@ -159,16 +164,16 @@ class BatchedOpenAI:
         return [(draw, sample) for key, (draw, sample) in got.items() if key in wanted]
 
     def _read(
-        self, lines: Sequence[Row], batch: Batch, draws: Mapping[str, Draw]
-    ) -> tuple[dict[str, tuple[Draw, Completion]], dict[str, Charge]]:
+        self, lines: Sequence[Row], batch: Batch, draws: Mapping[str, SampleRequest]
+    ) -> tuple[dict[str, tuple[SampleRequest, Completion]], dict[str, Charge]]:
         """The samples in a batch's output and what its lines cost, by key. Lines of others' keys are passed over."""
-        got: dict[str, tuple[Draw, Completion]] = {}
+        got: dict[str, tuple[SampleRequest, Completion]] = {}
         charges: dict[str, list[Charge]] = {}
         for line in lines:
             key = str(line.get("custom_id"))
             if key not in batch.attempts:
                 continue
-            sample, charge = read_line(line, draws.get(key) or Draw(Request(()), 0, key), self._spec)
+            sample, charge = read_line(line, draws.get(key) or SampleRequest(Request(()), 0, key), self._spec)
             charges.setdefault(key, []).append(charge)
             if sample and key in draws:
                 got.setdefault(key, (draws[key], sample))
@@ -226,7 +231,9 @@ class BatchedOpenAI:
         except openai.APIStatusError:
             return None
 
-    def _judge(self, status: str, lost: Sequence[str], wanted: dict[str, Draw], failures: Counter[str]) -> None:
+    def _judge(
+        self, status: str, lost: Sequence[str], wanted: dict[str, SampleRequest], failures: Counter[str]
+    ) -> None:
         """Raise ModelError when a request has failed too often."""
         failures.update(key for key in lost if key in wanted)
         self._retries[f"batch {status}"] += len(lost)

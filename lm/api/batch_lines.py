@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from ...core.jsonlines import Row, readable
 from ..store.ledger import Charge
-from ..types import Completion, Draw, Usage
+from ..types import Completion, SampleRequest, Usage
 from .response import Reply, read, stated
 from .retry import CallError, refusal
 from .spec import ApiSpec
 from .token_estimate import estimated
 
 
-class Line(NamedTuple):
+class BatchLine(NamedTuple):
     """What a line says."""
 
     sample: Completion | None
@@ -44,7 +44,7 @@ def readable_lines(text: str) -> int:
     return sum(1 for _ in readable(text))
 
 
-def read_line(line: Row, draw: Draw, spec: ApiSpec) -> Line:
+def read_line(line: Row, draw: SampleRequest, spec: ApiSpec) -> BatchLine:
     """A line of the output, or of the file of errors. What a server may have worked on is never free."""
     response = line.get("response")
     response = response if isinstance(response, dict) else {}
@@ -54,11 +54,11 @@ def read_line(line: Row, draw: Draw, spec: ApiSpec) -> Line:
         try:
             reply = read(_content(response["body"]), 1, estimated(request.messages), request.sampling.max_tokens, 0.0)
         except CallError as error:
-            return Line(None, Charge(None, spec.worst([draw], error.stated)))
-        return Line(reply.completions[0], _charge(reply, draw, spec))
+            return BatchLine(None, Charge(None, spec.worst([draw], error.stated)))
+        return BatchLine(reply.completions[0], _charge(reply, draw, spec))
     if isinstance(status, int) and refusal(status, _code(response.get("body")), "", {}).billed == "no":
-        return Line(None, free(spec))
-    return Line(None, Charge(None, spec.worst([draw], stated(json.dumps(line)))))
+        return BatchLine(None, free(spec))
+    return BatchLine(None, Charge(None, spec.worst([draw], stated(json.dumps(line)))))
 
 
 def free(spec: ApiSpec) -> Charge:
@@ -74,7 +74,7 @@ def together(charges: Sequence[Charge]) -> Charge:
     return Charge(None, sum(charge.worst if charge.dollars is None else charge.dollars for charge in billed))
 
 
-def _charge(reply: Reply, draw: Draw, spec: ApiSpec) -> Charge:
+def _charge(reply: Reply, draw: SampleRequest, spec: ApiSpec) -> Charge:
     if spec.price is not None and reply.is_known:
         return Charge(spec.price.dollars(reply.billed[0]))
     return Charge(None, spec.worst([draw], reply.stated, reply.beyond))

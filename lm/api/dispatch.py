@@ -18,8 +18,8 @@ from ...core.errors import ConfigError, DivconError, ModelError
 from ..engine import Finished
 from ..store.ledger import Lease, Reserved
 from ..store.store import Store
-from ..types import Draw, Request
-from .rate_limit import Crowd, Rate
+from ..types import Request, SampleRequest
+from .rate_limit import AdaptiveConcurrency, RateLimiter
 from .response import Reply, read, stated
 from .retry import CallError, pause, refusal
 from .spec import ApiSpec
@@ -47,7 +47,7 @@ class Traffic:
     """Failed calls by cause."""
 
 
-class Buying:
+class Dispatcher:
     """One call of `generate`: its event loop, its client, and what became of every draw."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Buying:
         self._stopped = threading.Event()
         self._failure: DivconError | None = None
 
-    def run(self, wanted: Sequence[Draw]) -> None:
+    def run(self, wanted: Sequence[SampleRequest]) -> None:
         """Buy, and say when it is over: with the failure that ended it, or None."""
         try:
             asyncio.run(self._run(wanted))
@@ -80,9 +80,12 @@ class Buying:
         """Send nothing new."""
         self._stopped.set()
 
-    async def _run(self, wanted: Sequence[Draw]) -> None:
-        self._crowd = Crowd(self._limits.concurrency)
-        self._requests, self._tokens = Rate(self._limits.requests_per_minute), Rate(self._limits.tokens_per_minute)
+    async def _run(self, wanted: Sequence[SampleRequest]) -> None:
+        self._crowd = AdaptiveConcurrency(self._limits.concurrency)
+        self._requests, self._tokens = (
+            RateLimiter(self._limits.requests_per_minute),
+            RateLimiter(self._limits.tokens_per_minute),
+        )
         self._client = self._spec.connect()
         waiting = iter(_calls(wanted, together=self._spec.together))
         try:
@@ -93,7 +96,7 @@ class Buying:
         finally:
             await self._client.close()
 
-    async def _work(self, waiting: Iterator[list[Draw]], delay: float) -> None:
+    async def _work(self, waiting: Iterator[list[SampleRequest]], delay: float) -> None:
         """Take one call after another until there are none, or something has failed for good."""
         await asyncio.sleep(delay)
         for draws in waiting:
@@ -113,7 +116,7 @@ class Buying:
         while (left := until - time.monotonic()) > 0 and not self._is_over():
             await asyncio.sleep(min(left, _LOOK))
 
-    async def _buy(self, draws: list[Draw]) -> None:
+    async def _buy(self, draws: list[SampleRequest]) -> None:
         """Buy these samples of one request, or find that others have."""
         failures: Counter[str] = Counter()
         while draws and not self._is_over():
@@ -137,7 +140,7 @@ class Buying:
                 f"{name} failed {failures.total()} times; the last time: {self._spec.scrubbed(str(error))}"
             )
 
-    async def _attempt(self, draws: list[Draw]) -> list[Draw]:
+    async def _attempt(self, draws: list[SampleRequest]) -> list[SampleRequest]:
         """One call for these samples; the samples that are still wanted after it."""
         request = draws[0].request
         prompt = estimated(request.messages)
@@ -154,11 +157,11 @@ class Buying:
             await self._sleep(_POLL)
         return left + others
 
-    def _reserve(self, draws: list[Draw]) -> Reserved:
+    def _reserve(self, draws: list[SampleRequest]) -> Reserved:
         lease = Lease(self._spec.owner, 2 * self._limits.timeout + _GRACE)  # to wait for a place, and for an answer
         return self._store.reserve(draws, self._spec.name, lease, self._spec.quote(draws[:1]), self._spec.budget)
 
-    async def _send(self, draws: list[Draw], attempts: dict[str, int]) -> list[Draw]:
+    async def _send(self, draws: list[SampleRequest], attempts: dict[str, int]) -> list[SampleRequest]:
         """Send one call and settle its attempts; the draws that it brought no sample for."""
         rows = [attempts[draw.key] for draw in draws]
         try:
@@ -174,14 +177,14 @@ class Buying:
         self._crowd.served()
         return self._settle(draws, rows, reply)
 
-    def _fail(self, draws: list[Draw], rows: list[int], error: CallError) -> None:
+    def _fail(self, draws: list[SampleRequest], rows: list[int], error: CallError) -> None:
         may_be_billed = error.billed != "no"
         dollars = None if may_be_billed or self._spec.price is None else 0.0
         worst = self._spec.worst(draws, error.stated) / len(rows) if may_be_billed else 0.0
         cause = self._spec.scrubbed(str(error))
         self._store.fail(rows, cause, [dollars] * len(rows), [draw.key for draw in draws], worst)
 
-    def _settle(self, draws: list[Draw], rows: list[int], reply: Reply) -> list[Draw]:
+    def _settle(self, draws: list[SampleRequest], rows: list[int], reply: Reply) -> list[SampleRequest]:
         """Keep what came. A usage that can be believed is of the whole call: what did not come adds nothing to it."""
         got = list(zip(draws, reply.completions, strict=False))
         price = self._spec.price if reply.is_known else None
@@ -195,7 +198,7 @@ class Buying:
             self._store.fail(rows[len(got) :], "fewer choices than asked", [0.0 if price else None] * len(left))
         return left
 
-    async def _ask(self, draws: list[Draw]) -> Reply:
+    async def _ask(self, draws: list[SampleRequest]) -> Reply:
         import openai
 
         started = time.perf_counter()
@@ -222,9 +225,9 @@ class Buying:
 _TIMED_OUT = "timed out"
 
 
-def _calls(draws: Sequence[Draw], *, together: bool) -> Iterator[list[Draw]]:
+def _calls(draws: Sequence[SampleRequest], *, together: bool) -> Iterator[list[SampleRequest]]:
     """The draws that are asked for in one call each: samples of one request, unless it is greedy."""
-    calls: dict[Request | str, list[Draw]] = {}
+    calls: dict[Request | str, list[SampleRequest]] = {}
     for draw in draws:
         joined = together and draw.request.sampling.temperature > 0
         calls.setdefault(draw.request if joined else draw.key, []).append(draw)

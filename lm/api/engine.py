@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from ...core.errors import ConfigError
-from ..cost.flops import Footprint
-from ..engine import Finished, Identity, Pulse
+from ..cost.flops import ModelSize
+from ..engine import EngineStatus, Finished, Identity
 from ..store.store import Store
-from ..types import Draw
-from .dispatch import Buying, Traffic
+from ..types import SampleRequest
+from .dispatch import Dispatcher, Traffic
 from .spec import ApiSpec, host
 
 
-class OpenAI:
+class OpenAIEngine:
     """A model at an OpenAI-compatible endpoint."""
 
     def __init__(self, spec: ApiSpec, parameters: int | None = None) -> None:
@@ -36,14 +36,14 @@ class OpenAI:
             )
         return Identity(host(self.spec.base_url), self.spec.model, "")
 
-    def footprint(self, adapter: Path | None) -> Footprint | None:
-        return Footprint(self._parameters) if self._parameters else None
+    def footprint(self, adapter: Path | None) -> ModelSize | None:
+        return ModelSize(self._parameters) if self._parameters else None
 
-    def pulse(self) -> Pulse:
-        return Pulse(self._traffic.at_once, dict(self._traffic.retries))
+    def pulse(self) -> EngineStatus:
+        return EngineStatus(self._traffic.at_once, dict(self._traffic.retries))
 
     def generate(
-        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
         """Yield completions when they arrive. After a failure nothing new is sent, but what is in flight is kept."""
         wanted = [draw for draw in draws if draw.key in missing]
@@ -54,7 +54,7 @@ class OpenAI:
                 "bought twice; go on with batch: true until they have come"
             )
         arrived: queue.SimpleQueue[Finished | BaseException | None] = queue.SimpleQueue()
-        buying = Buying(self.spec, self._traffic, store, arrived)
+        buying = Dispatcher(self.spec, self._traffic, store, arrived)
         # A thread of its own, since the caller's may run an event loop already (a notebook's does).
         thread = threading.Thread(target=buying.run, args=(wanted,), name=f"buying from {self.spec.model}", daemon=True)
         thread.start()

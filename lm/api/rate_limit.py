@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
-class Crowd:
+class AdaptiveConcurrency:
     """Calls at once: as many as allowed, half as many when the server is crowded, then slowly more again.
 
     Additive increase, multiplicative decrease, as TCP does it (Chiu and Jain, 1989).
@@ -62,7 +62,7 @@ class Crowd:
             self._allowed = max(1.0, self._allowed / 2)
 
 
-class Rate:
+class RateLimiter:
     """At most so many units a minute, spread evenly, with what a few seconds allow at once."""
 
     def __init__(self, a_minute: float | None, clock: Callable[[], float] = time.monotonic) -> None:

@@ -13,7 +13,7 @@ from ...core.errors import ConfigError
 from ...core.redact import redactor
 from ..cost.prices import Price, Quote
 from ..store.ledger import this_process
-from ..types import Draw, Usage
+from ..types import SampleRequest, Usage
 from .clients import MOST_OF_A_FILE, opened, opened_async
 from .token_estimate import at_most
 
@@ -99,7 +99,7 @@ class ApiSpec:
         """A server's words without the key, should it repeat it."""
         return redact_key(text, self.key())
 
-    def body(self, draws: Sequence[Draw]) -> dict[str, Any]:
+    def body(self, draws: Sequence[SampleRequest]) -> dict[str, Any]:
         """What is asked for samples of one request."""
         request = draws[0].request
         sampling = request.sampling
@@ -120,7 +120,7 @@ class ApiSpec:
             **self.extra,
         }
 
-    def quote(self, draws: Sequence[Draw]) -> Quote | None:
+    def quote(self, draws: Sequence[SampleRequest]) -> Quote | None:
         """What each of these samples may cost at most; None without a price."""
         if self.price is None:
             return None
@@ -129,7 +129,7 @@ class ApiSpec:
         prompt = max(at_most([m._replace(content=self.clean(m.content)) for m in messages]) for messages in cleaned)
         return self.price.quote(prompt + extra, max(draw.request.sampling.max_tokens for draw in draws))
 
-    def worst(self, draws: Sequence[Draw], stated: Usage | None, beyond: int = 0) -> float:
+    def worst(self, draws: Sequence[SampleRequest], stated: Usage | None, beyond: int = 0) -> float:
         """Dollars that a call for these samples may have cost, when nobody knows: what was reserved for it and `beyond`
         more completion tokens, or what the server has `stated`, should that be more.
         """

@@ -9,7 +9,7 @@ from ..types import Usage
 
 
 @dataclass(frozen=True)
-class Footprint:
+class ModelSize:
     """The numbers that decide how many operations a token takes."""
 
     parameters: int
@@ -52,7 +52,7 @@ class Footprint:
     def _sequence(self, tokens: float) -> float:
         return 2.0 * self.parameters * tokens + 2.0 * self.layers * self.width * tokens**2
 
-    def with_adapter(self, parameters: int) -> Footprint:
+    def with_adapter(self, parameters: int) -> ModelSize:
         """The same model with an unmerged adapter beside it."""
         return replace(self, parameters=self.parameters + parameters)
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..types import Usage
-from .flops import Footprint
+from .flops import ModelSize
 
 
 class Quote(NamedTuple):
@@ -78,7 +78,7 @@ class MachinePrice:
 AnyPrice = Price | MachinePrice
 
 
-def by_share(price: AnyPrice | None, own: Footprint | None, of: Footprint | None) -> Price | None:
+def prorated(price: AnyPrice | None, own: ModelSize | None, of: ModelSize | None) -> Price | None:
     """The price by tokens of a larger model, times one's own share of its parameters.
 
     So Divide-or-Conquer prices its student: 13 / 175 of GPT-3.5's price (Wu et al., 2024, section 4). None where the

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 
-from ..cost.flops import Footprint
-from ..engine import Finished, Identity, Pulse
+from ..cost.flops import ModelSize
+from ..engine import EngineStatus, Finished, Identity
 from ..store.store import Store
-from ..types import Completion, Draw, Message, Usage
+from ..types import Completion, Message, SampleRequest, Usage
 
 Reply = Callable[[tuple[Message, ...], int], str]
 """From the conversation and the sample's index to the answer."""
@@ -27,14 +27,14 @@ class Scripted:
     def identity(self, adapter: Path | None) -> Identity:
         return Identity("scripted", "scripted", str(adapter or ""))
 
-    def footprint(self, adapter: Path | None) -> Footprint | None:
-        return Footprint(self._parameters) if self._parameters else None
+    def footprint(self, adapter: Path | None) -> ModelSize | None:
+        return ModelSize(self._parameters) if self._parameters else None
 
-    def pulse(self) -> Pulse:
-        return Pulse()
+    def pulse(self) -> EngineStatus:
+        return EngineStatus()
 
     def generate(
-        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
         for draw in draws:
             if draw.key not in missing:

@@ -15,17 +15,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..cost.flops import Footprint
-from ..engine import Finished, Heard, Identity, Pulse, silent
+from ..cost.flops import ModelSize
+from ..engine import EngineStatus, Finished, Identity, StreamCallback, silent
 from ..local import environment
 from ..local.adapters import load_adapter
 from ..local.chat_template import check_known, encode
-from ..local.model_dir import NEGATIVE, POSITIVE, Local, is_nat
-from ..local.streaming import UNHEARD, Reader
+from ..local.model_dir import NEGATIVE, POSITIVE, ModelDirectory, is_nat
+from ..local.streaming import ABORTED, StreamDecoder
 from ..local.untrusted import needed
 from ..local.weights import Dtype, load_model
 from ..store.store import Store
-from ..types import Completion, Draw, Usage
+from ..types import Completion, SampleRequest, Usage
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class _Prompted(NamedTuple):
-    draw: Draw
+    draw: SampleRequest
     prompt: list[int]
 
 
@@ -43,7 +43,7 @@ class Transformers:
     def __init__(self, path: str, *, dtype: Dtype = "auto", batch: int = 32, device: str = "auto") -> None:
         """`dtype` auto is bfloat16 where the processor computes in it, else float32; only float32 repeats exactly."""
         environment.prepare()  # for whoever opens an engine without a study; torch is loaded later, if at all
-        self.local = Local(path)
+        self.local = ModelDirectory(path)
         """Its directory and its tokenizer."""
         self._dtype = dtype
         self._batch = batch
@@ -55,7 +55,7 @@ class Transformers:
     def identity(self, adapter: Path | None) -> Identity:
         return self.local.identity("local", f"{self.local.directory.name}:{self._dtype}", adapter)
 
-    def footprint(self, adapter: Path | None) -> Footprint:
+    def footprint(self, adapter: Path | None) -> ModelSize:
         return self.local.footprint(adapter)
 
     @cached_property
@@ -63,8 +63,8 @@ class Transformers:
         return load_model(self.local.directory, self._dtype, self._device).eval()
 
     @cached_property
-    def _reader(self) -> Reader:
-        return Reader(self.local.tokenizer, self.local.stop_tokens)
+    def _reader(self) -> StreamDecoder:
+        return StreamDecoder(self.local.tokenizer, self.local.stop_tokens)
 
     @cached_property
     def _pad(self) -> int:
@@ -83,11 +83,11 @@ class Transformers:
         named = self._base.named_modules()
         return any(isinstance(m, Embedding) and ("wpe" in name or "position" in name) for name, m in named)
 
-    def pulse(self) -> Pulse:
-        return Pulse()
+    def pulse(self) -> EngineStatus:
+        return EngineStatus()
 
     def generate(
-        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
         self._load()
         for planned in self._batches(draws, _limits):
@@ -100,7 +100,9 @@ class Transformers:
             store.settle(attempts, finished)
             yield finished
 
-    def speak(self, draws: Sequence[Draw], adapter: Path | None, heard: Heard = silent) -> list[Completion]:
+    def speak(
+        self, draws: Sequence[SampleRequest], adapter: Path | None, heard: StreamCallback = silent
+    ) -> list[Completion]:
         """The completions of draws, each with a key of its own, heard while they are generated and kept nowhere.
 
         Draws of any limits share a batch, where the model allows it. One that nobody listens to any more ends where it
@@ -109,13 +111,15 @@ class Transformers:
         self._load()
         said: dict[str, Completion] = {}
         for planned in self._batches(draws, _limits if self._has_places else _any_limits):
-            said |= {row.draw.key: Completion("", UNHEARD, Usage(len(row.prompt))) for row in planned}
+            said |= {row.draw.key: Completion("", ABORTED, Usage(len(row.prompt))) for row in planned}
             if batch := [row for row in planned if heard(row.draw, "")]:
                 completions = self._complete(batch, adapter, heard)
                 said |= {row.draw.key: completion for row, completion in zip(batch, completions, strict=True)}
         return [said[draw.key] for draw in draws]
 
-    def _batches(self, draws: Sequence[Draw], alike: Callable[[Draw], Any]) -> Iterator[list[_Prompted]]:
+    def _batches(
+        self, draws: Sequence[SampleRequest], alike: Callable[[SampleRequest], Any]
+    ) -> Iterator[list[_Prompted]]:
         """Draws that are alike and of like length together, longest first, so that memory runs out at once or never."""
         prompts = {m: encode(self.local.tokenizer, m) for m in {draw.request.messages for draw in draws}}
         check_known(self.local.tokenizer, prompts.values(), self._base)
@@ -159,28 +163,30 @@ class Transformers:
         self._peft.eval()
         self._adapters[adapter] = names
 
-    def _complete(self, batch: Sequence[_Prompted], adapter: Path | None, heard: Heard = silent) -> list[Completion]:
+    def _complete(
+        self, batch: Sequence[_Prompted], adapter: Path | None, heard: StreamCallback = silent
+    ) -> list[Completion]:
         with self._turn, self._active(adapter):
             started = time.perf_counter()
             made = self._run(batch, heard)
             seconds = (time.perf_counter() - started) / len(batch)
         if heard is not silent:
             for row, completion in zip(batch, made, strict=True):
-                if completion.finish != UNHEARD:
+                if completion.finish != ABORTED:
                     heard(row.draw, completion.text)
         return [replace(c, usage=replace(c.usage, seconds=seconds)) for c in made]
 
-    def _run(self, batch: Sequence[_Prompted], heard: Heard) -> list[Completion]:
+    def _run(self, batch: Sequence[_Prompted], heard: StreamCallback) -> list[Completion]:
         import torch
 
-        from ..local.sampling import Choose, Hearing
+        from ..local.sampling import SeededSampler, StreamingCriteria
 
         draws = [row.draw for row in batch]
         device = self._base.device
         width = max(len(row.prompt) for row in batch)
         pad = self._pad
-        choose = Choose(draws, device)
-        hearing = Hearing(draws, heard, self._reader, width, device)
+        choose = SeededSampler(draws, device)
+        hearing = StreamingCriteria(draws, heard, self._reader, width, device)
         criteria = self._criteria(draws, width, device) + ([] if heard is silent else [hearing])
         library = f"{self.local.directory} cannot be asked without a library that is not installed"
         with torch.inference_mode(), needed(library):
@@ -201,12 +207,12 @@ class Transformers:
             self._completion(of, row[: hearing.left.get(i)])
             for i, (of, row) in enumerate(zip(batch, rows, strict=True))
         ]
-        made = [replace(c, finish=UNHEARD) if i in hearing.left else c for i, c in enumerate(made)]
+        made = [replace(c, finish=ABORTED) if i in hearing.left else c for i, c in enumerate(made)]
         return choose.scored(made) if choose.keeps else made
 
-    def _criteria(self, draws: Sequence[Draw], width: int, device: torch.device) -> list[StoppingCriteria]:
+    def _criteria(self, draws: Sequence[SampleRequest], width: int, device: torch.device) -> list[StoppingCriteria]:
         """What ends a row besides a token that ends a turn."""
-        from ..local.sampling import Limits, StopStrings
+        from ..local.sampling import RowLimits, StopStrings
 
         samplings = [draw.request.sampling for draw in draws]
         limits, stops = [s.max_tokens for s in samplings], [s.stop for s in samplings]
@@ -214,7 +220,7 @@ class Transformers:
         if any(stops):
             criteria.append(StopStrings(self.local.tokenizer, stops, width))
         if len(set(limits)) > 1:
-            criteria.append(Limits(limits, width, device))
+            criteria.append(RowLimits(limits, width, device))
         return criteria
 
     def _completion(self, of: _Prompted, row: list[int]) -> Completion:
@@ -222,11 +228,11 @@ class Transformers:
         return Completion(read.text, "stop" if read.ended else "length", Usage(len(of.prompt), read.length))
 
 
-def _limits(draw: Draw) -> tuple[int, tuple[str, ...], bool]:
+def _limits(draw: SampleRequest) -> tuple[int, tuple[str, ...], bool]:
     """What the draws of a study's batch have in common."""
     return draw.request.sampling.max_tokens, draw.request.sampling.stop, draw.request.logprobs
 
 
-def _any_limits(draw: Draw) -> tuple[()]:
+def _any_limits(draw: SampleRequest) -> tuple[()]:
     """Whoever asks at the same time need not ask alike."""
     return ()

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from safetensors import SafetensorError
 
 from ...core.errors import ConfigError, ModelError
-from ..cost.flops import Footprint
-from ..engine import Finished, Identity, Pulse
+from ..cost.flops import ModelSize
+from ..engine import EngineStatus, Finished, Identity
 from ..local.adapters import adapter_config
 from ..local.chat_template import encode
-from ..local.model_dir import Local, is_nat
+from ..local.model_dir import ModelDirectory, is_nat
 from ..local.untrusted import check_model
 from ..local.weights import Dtype, resolved
 from ..store.store import Store
-from ..types import Completion, Draw, Message, Usage
+from ..types import Completion, Message, SampleRequest, Usage
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
@@ -70,7 +70,7 @@ class VLLM:
         """
         if find_spec("vllm") is None:
             raise ConfigError("vLLM is not installed: pip install 'divcon[vllm]'; docs/how-to/vllm.md has more")
-        self.local = Local(path, context)
+        self.local = ModelDirectory(path, context)
         """Its directory and its tokenizer."""
         self._dtype = dtype
         self._at_once = at_once
@@ -86,14 +86,14 @@ class VLLM:
             servable(adapter)
         return self.local.identity("vllm", f"{self.local.directory.name}:{self._dtype}", adapter)
 
-    def footprint(self, adapter: Path | None) -> Footprint:
+    def footprint(self, adapter: Path | None) -> ModelSize:
         return self.local.footprint(adapter)
 
-    def pulse(self) -> Pulse:
-        return Pulse(self._running)
+    def pulse(self) -> EngineStatus:
+        return EngineStatus(self._running)
 
     def generate(
-        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
         self.engine.reset_prefix_cache()  # what came before is no part of what these samples cost
         lora = self._lora(adapter) if adapter else None
@@ -161,7 +161,7 @@ class VLLM:
 
 
 class _Row(NamedTuple):
-    draw: Draw
+    draw: SampleRequest
     attempt: int
     started: float
     """What a sample that ran from the beginning would have had of the machine by then, in seconds."""
@@ -170,7 +170,9 @@ class _Row(NamedTuple):
 class _Asking:
     """One call of `generate`: what waits, what runs, and what is finished and not yet kept."""
 
-    def __init__(self, llm: LLM, wanted: Sequence[Draw], store: Store, local: Local, lora: LoRARequest | None) -> None:
+    def __init__(
+        self, llm: LLM, wanted: Sequence[SampleRequest], store: Store, local: ModelDirectory, lora: LoRARequest | None
+    ) -> None:
         self.running: dict[str, _Row] = {}
         self._engine = llm.llm_engine
         self._context: int = llm.llm_engine.model_config.max_model_len
@@ -178,7 +180,7 @@ class _Asking:
         self._local = local
         self._lora = lora
         self._waiting = deque(wanted)
-        self._begun: deque[tuple[Draw, int]] = deque()
+        self._begun: deque[tuple[SampleRequest, int]] = deque()
         self._prompts: dict[tuple[Message, ...], list[int]] = {}
         self._done: list[tuple[_Row, Completion]] = []
         self._kept = time.perf_counter()
@@ -222,7 +224,7 @@ class _Asking:
         left = [*(row.attempt for row in self.running.values()), *(attempt for _, attempt in self._begun)]
         self._store.fail(left, "given up")
 
-    def _start(self, draw: Draw, attempt: int) -> None:
+    def _start(self, draw: SampleRequest, attempt: int) -> None:
         messages = draw.request.messages
         if messages not in self._prompts:
             self._prompts[messages] = encode(self._local.tokenizer, messages)
@@ -281,7 +283,7 @@ def servable(adapter: Path) -> dict[str, Any]:
     return adapter_config(adapter)
 
 
-def _sampling(draw: Draw, stops: Sequence[int]) -> SamplingParams:
+def _sampling(draw: SampleRequest, stops: Sequence[int]) -> SamplingParams:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 

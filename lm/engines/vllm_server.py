@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.errors import ConfigError, ModelError
-from ..api.engine import OpenAI
+from ..api.engine import OpenAIEngine
 from ..api.retry import refusal
 from ..api.spec import ApiSpec, Limits, host, key, redact_key
-from ..cost.flops import Footprint
-from ..engine import Finished, Identity, Pulse
+from ..cost.flops import ModelSize
+from ..engine import EngineStatus, Finished, Identity
 from ..local.chat_template import without_control_tokens
-from ..local.model_dir import Local
+from ..local.model_dir import ModelDirectory
 from ..store.store import Store
-from ..types import Draw
+from ..types import SampleRequest
 from .vllm import lora_rank, servable
 
 _PLAIN = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
@@ -41,32 +41,32 @@ class _Served(NamedTuple):
     """An adapter's base."""
 
 
-class ServedVLLM:
+class VLLMServer:
     """A model directory that a `vllm serve` has loaded; its adapters are called by their directories' names."""
 
     def __init__(self, path: str, url: str, *, api_key_env: str, limits: Limits) -> None:
         """`path` is the base that the server was started with: its hash, its size and its tokenizer are read here."""
-        self._local = Local(path)
+        self._local = ModelDirectory(path)
         self._url = url
         self._api_key_env = api_key_env
         self._limits = limits
-        self._engines: dict[str, OpenAI] = {}
+        self._engines: dict[str, OpenAIEngine] = {}
 
     def identity(self, adapter: Path | None) -> Identity:
         if adapter:
             servable(adapter)
         return self._local.identity(host(self._url), adapter.name if adapter else self._local.directory.name, adapter)
 
-    def footprint(self, adapter: Path | None) -> Footprint:
+    def footprint(self, adapter: Path | None) -> ModelSize:
         return self._local.footprint(adapter)
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> EngineStatus:
         pulses = [engine.pulse() for engine in self._engines.values()]
         retries: Counter[str] = sum((Counter(pulse.retries) for pulse in pulses), Counter())
-        return Pulse(sum(pulse.at_once for pulse in pulses), retries)
+        return EngineStatus(sum(pulse.at_once for pulse in pulses), retries)
 
     def generate(
-        self, draws: Sequence[Draw], missing: Set[str], store: Store, adapter: Path | None
+        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
     ) -> Iterator[Finished]:
         yield from self._engine(self._name(adapter)).generate(draws, missing, store, None)
 
@@ -122,9 +122,9 @@ class ServedVLLM:
             raise ModelError(f"{self._url} does not say what it serves ({type(error).__name__})") from error
         return _models(content, self._url)
 
-    def _engine(self, name: str) -> OpenAI:
+    def _engine(self, name: str) -> OpenAIEngine:
         if name not in self._engines:
-            self._engines[name] = OpenAI(
+            self._engines[name] = OpenAIEngine(
                 ApiSpec(
                     name,
                     base_url=self._url,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..cost.flops import Footprint
+from ..cost.flops import ModelSize
 from .untrusted import count, read_config, tensor_sizes, weight_files
 
 
-def footprint_of(directory: Path) -> Footprint:
+def footprint_of(directory: Path) -> ModelSize:
     """The footprint of a model directory, read from its config and the headers of its safetensors files."""
     path = directory / "config.json"
     config = read_config(path)
@@ -19,7 +19,7 @@ def footprint_of(directory: Path) -> Footprint:
         tensors.pop("lm_head.weight", None)
     heads = count(config, "num_attention_heads", path)
     head = count(config, "head_dim", path) or (count(config, "hidden_size", path) // heads if heads else 0)
-    return Footprint(sum(tensors.values()) - looked_up, count(config, "num_hidden_layers", path), heads * head)
+    return ModelSize(sum(tensors.values()) - looked_up, count(config, "num_hidden_layers", path), heads * head)
 
 
 def adapter_parameters(directory: Path) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ...core.errors import ConfigError
-from ..cost.flops import Footprint
+from ..cost.flops import ModelSize
 from ..engine import Identity
 from .chat_template import check_end, takes_system
 from .footprint import adapter_parameters, footprint_of
@@ -25,7 +25,7 @@ _CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len")
 """What models' configs call the length that they were made for."""
 
 
-class Local:
+class ModelDirectory:
     """A model directory (or hub name), looked for when it is first asked about."""
 
     def __init__(self, path: str, context: int | None = None) -> None:
@@ -70,17 +70,17 @@ class Local:
         weights = weights_hash(self.directory)
         return Identity(host, name, f"{weights}+{weights_hash(adapter)}" if adapter else weights)
 
-    def footprint(self, adapter: Path | None) -> Footprint:
+    def footprint(self, adapter: Path | None) -> ModelSize:
         """Its size, with an unmerged adapter on it."""
         base = footprint_of(self.directory)
         return base.with_adapter(adapter_parameters(adapter)) if adapter else base
 
 
 @runtime_checkable
-class Here(Protocol):
+class LocalEngine(Protocol):
     """An engine whose weights are on this machine, and its tokenizer with them."""
 
-    local: Local
+    local: ModelDirectory
 
 
 def is_nat(directory: Path) -> bool:

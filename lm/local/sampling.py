@@ -11,22 +11,22 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
-from ..engine import Heard
-from ..types import Completion, Draw
-from .streaming import Reader
+from ..engine import StreamCallback
+from ..types import Completion, SampleRequest
+from .streaming import StreamDecoder
 
 _SHARE = 1 / 20
 """Of the time of generating, what listeners may take at most; while they have taken more, they hear nothing new."""
 
 
-class Choose(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it untyped
+class SeededSampler(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it untyped
     """Makes greedy decoding sample: leaves each row one token, drawn by inverting the row's cumulative distribution.
 
     Row b takes its t-th uniform number from a Philox stream keyed by its draw's seed, so the same draw gets the same
     token in any batch whose logits agree. Rows may differ in temperature and top-p.
     """
 
-    def __init__(self, draws: Sequence[Draw], device: torch.device) -> None:
+    def __init__(self, draws: Sequence[SampleRequest], device: torch.device) -> None:
         self._draws = draws
         samplings = [draw.request.sampling for draw in draws]
         streams = [np.random.Generator(np.random.Philox(key=draw.seed)) for draw in draws]
@@ -100,7 +100,7 @@ class StopStrings(StoppingCriteria):  # type: ignore[misc]  # transformers leave
         return torch.tensor(found, device=input_ids.device)
 
 
-class Limits(StoppingCriteria):  # type: ignore[misc]  # transformers leaves it untyped
+class RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers leaves it untyped
     """Ends each row at a limit of its own."""
 
     def __init__(self, limits: Sequence[int], prompt: int, device: torch.device) -> None:
@@ -110,10 +110,17 @@ class Limits(StoppingCriteria):  # type: ignore[misc]  # transformers leaves it 
         return self._lengths <= input_ids.shape[1]
 
 
-class Hearing(StoppingCriteria):  # type: ignore[misc]  # transformers leaves it untyped
+class StreamingCriteria(StoppingCriteria):  # type: ignore[misc]  # transformers leaves it untyped
     """Lets a batch be heard while it is generated, and ends the rows that nobody listens to any more."""
 
-    def __init__(self, draws: Sequence[Draw], heard: Heard, reader: Reader, prompt: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        draws: Sequence[SampleRequest],
+        heard: StreamCallback,
+        reader: StreamDecoder,
+        prompt: int,
+        device: torch.device,
+    ) -> None:
         self._draws = draws
         self._heard = heard
         self._reader = reader

@@ -11,7 +11,7 @@ from .chat_template import control_tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-UNHEARD = "abort"
+ABORTED = "abort"
 """Why a completion ended that nobody listened to any more: the finish reason that vLLM has for it."""
 
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
@@ -27,7 +27,7 @@ class Read(NamedTuple):
     """Whether it ended by itself, and not at its limit."""
 
 
-class Reader:
+class StreamDecoder:
     """Reads a model's new tokens as text: all of a row, or what of it is sure already."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_tokens: Sequence[int]) -> None:

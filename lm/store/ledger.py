@@ -142,7 +142,7 @@ class Spend(NamedTuple):
         return f"${self.known:.4f}" if not self.unknown else f"between ${self.known:.4f} and ${self.most:.4f}"
 
 
-class Account(NamedTuple):
+class ModelSpend(NamedTuple):
     """What one model was paid, and for what."""
 
     model: str
@@ -234,7 +234,7 @@ class Ledger:
         ).fetchone()
         return Spend(known, unknown)
 
-    def accounts(self) -> list[Account]:
+    def accounts(self) -> list[ModelSpend]:
         """What each model was paid."""
         rows = self._db.execute(
             "SELECT model, count(*), total(outcome = 'stored'), total(outcome <> 'stored'), "
@@ -242,7 +242,7 @@ class Ledger:
             "total(dollars), total(CASE WHEN dollars IS NULL THEN reserved END) FROM attempt GROUP BY model"
         )
         return [
-            Account(model, n, int(stored), int(failed), int(unknown), int(unpriced), Spend(known, most))
+            ModelSpend(model, n, int(stored), int(failed), int(unknown), int(unpriced), Spend(known, most))
             for model, n, stored, failed, unknown, unpriced, known, most in rows
         ]
 

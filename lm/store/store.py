@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 
 from ...core.errors import ConfigError
 from ..cost.prices import Quote
-from ..types import Completion, Draw, Message, Request, Sampling, Usage
+from ..types import Completion, Message, Request, SampleRequest, Sampling, Usage
 from . import ledger
 from .ledger import Batch, Charge, Lease, Ledger, Reserved, Spend
 from .sqlite import write_ahead
@@ -60,7 +60,7 @@ CREATE TABLE score (
 """
 
 
-class Scored(NamedTuple):
+class StoredScore(NamedTuple):
     """What a ranker says to a solution, and what reading it took."""
 
     score: float | None
@@ -213,14 +213,14 @@ class Store:
                 found[key] = Completion(text, finish, Usage(*usage), logprobs, certainty)
         return found
 
-    def begin(self, draws: Sequence[Draw], model: str = "") -> list[int]:
+    def begin(self, draws: Sequence[SampleRequest], model: str = "") -> list[int]:
         """Write down that these draws are about to be generated; the attempts' ids, in order."""
         with self._transaction():
             return self.ledger.begin([draw.key for draw in draws], model, None)
 
     def reserve(
         self,
-        draws: Sequence[Draw],
+        draws: Sequence[SampleRequest],
         model: str,
         lease: Lease,
         quote: Quote | None = None,
@@ -255,15 +255,15 @@ class Store:
         with self._transaction():
             self.ledger.name_batch(token, number)
 
-    def batch_draws(self, batch: Batch) -> dict[str, Draw]:
+    def batch_draws(self, batch: Batch) -> dict[str, SampleRequest]:
         """What a batch asked for, by key, as far as it is kept: the messages and the sampling."""
         bodies = "SELECT id, body FROM request WHERE id IN (SELECT value FROM json_each(?))"
         rows = self._db.execute(bodies, (json.dumps(list(set(batch.requests.values()))),))
         found = {number: _request(body) for number, body in rows}
-        return {key: Draw(found[number], 0, key) for key, number in batch.requests.items() if number in found}
+        return {key: SampleRequest(found[number], 0, key) for key, number in batch.requests.items() if number in found}
 
     def close_batch(
-        self, batch: Batch, got: Sequence[tuple[Draw, Completion]], charges: Mapping[str, Charge], outcome: str
+        self, batch: Batch, got: Sequence[tuple[SampleRequest, Completion]], charges: Mapping[str, Charge], outcome: str
     ) -> None:
         """Keep what a batch brought, close all its attempts and give up their leases, all or nothing.
 
@@ -283,7 +283,7 @@ class Store:
     def settle(
         self,
         attempts: Sequence[int],
-        finished: Sequence[tuple[Draw, Completion]],
+        finished: Sequence[tuple[SampleRequest, Completion]],
         dollars: Sequence[float | None] | None = None,
         worst: float = 0.0,
     ) -> None:
@@ -344,22 +344,22 @@ class Store:
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO checked VALUES (?, ?)", found.items())
 
-    def scores(self, keys: Sequence[str]) -> dict[str, Scored]:
+    def scores(self, keys: Sequence[str]) -> dict[str, StoredScore]:
         """The rankers' scores that are here, by key."""
-        found: dict[str, Scored] = {}
+        found: dict[str, StoredScore] = {}
         for some in _portions(keys):
             marks = ",".join("?" * len(some))
             rows = self._db.execute(f"SELECT key, score, tokens, seconds FROM score WHERE key IN ({marks})", some)
-            found |= {key: Scored(score, Usage(tokens, seconds=seconds)) for key, score, tokens, seconds in rows}
+            found |= {key: StoredScore(score, Usage(tokens, seconds=seconds)) for key, score, tokens, seconds in rows}
         return found
 
-    def keep_scores(self, found: Mapping[str, Scored]) -> None:
+    def keep_scores(self, found: Mapping[str, StoredScore]) -> None:
         """Keep rankers' scores."""
         rows = [(key, of.score, of.usage.prompt_tokens, of.usage.seconds) for key, of in found.items()]
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO score VALUES (?, ?, ?, ?)", rows)
 
-    def _requests(self, draws: Sequence[Draw]) -> dict[str, int]:
+    def _requests(self, draws: Sequence[SampleRequest]) -> dict[str, int]:
         """The numbers of what is asked for, by key; what is new is written down."""
         numbers: dict[Request, int] = {}
         for request in dict.fromkeys(draw.request for draw in draws):
@@ -368,7 +368,7 @@ class Store:
             (numbers[request],) = self._db.execute("SELECT id FROM request WHERE body = ?", (body,)).fetchone()
         return {draw.key: numbers[draw.request] for draw in draws}
 
-    def _keep(self, draw: Draw, completion: Completion) -> None:
+    def _keep(self, draw: SampleRequest, completion: Completion) -> None:
         body = _body(draw.request)
         self._db.execute("INSERT OR IGNORE INTO request (body) VALUES (?)", (body,))
         usage = completion.usage

@@ -11,7 +11,7 @@ from math import ceil
 from typing import Generic, TypeVar
 
 from ...core.errors import ModelError
-from ..pipeline.errors import OVERLOADED, Refused
+from ..pipeline.errors import OVERLOADED, APIError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,7 +67,7 @@ class Batcher(Generic[Item, Result]):
         if self._closed:
             raise ModelError("the model is being shut down")
         if self.queued + len(items) > self._waiting + (0 if self._working else self._most):
-            raise Refused(429, "too many requests wait for the model", code=OVERLOADED, retry_after=self._wait())
+            raise APIError(429, "too many requests wait for the model", code=OVERLOADED, retry_after=self._wait())
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Result]] = [loop.create_future() for _ in items]
         for future, item in zip(futures, items, strict=True):

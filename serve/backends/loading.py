@@ -19,9 +19,9 @@ from ...lm.settings import StudentSettings, TransformersSettings
 from ...lm.store.store import Store
 from ...lm.types import Sampling
 from ...prompts import Prompt
-from ...solve.policy import Next
+from ...solve.policy import NextQuestion
 from ..pipeline.templates import Templates, family, taught
-from ..settings import DecomposerSettings, LocalSettings
+from ..settings import DecomposerSettings, LocalSolverSettings
 
 _TOKENS = 256
 """For the sub-questions of a decomposer of which nobody says how long they get."""
@@ -59,7 +59,7 @@ def opened(path: str, role: student.Role, settings: StudentSettings | None, batc
     return Opened(_open(base.model_copy(update={"path": path})), None, suffix, card)
 
 
-def asker(settings: DecomposerSettings, decomposer: Opened) -> Next:
+def asker(settings: DecomposerSettings, decomposer: Opened) -> NextQuestion:
     """A decomposer with its prompts, greedy, for all sub-questions at once and for one at a time."""
     study = _study(settings.path)
     prompt = _prompt(settings, decomposer)
@@ -67,10 +67,10 @@ def asker(settings: DecomposerSettings, decomposer: Opened) -> Next:
     with Store() as closed:  # each call brings a store of its own
         model = decomposer.model("decomposer", closed)
     first = PromptedDecomposer(model, prompt, settings.limit, Sampling(max_tokens=tokens))
-    return Next(first, _load(settings.next or _next(prompt.name)))
+    return NextQuestion(first, _load(settings.next or _next(prompt.name)))
 
 
-def templates(settings: LocalSettings, solver: Opened) -> Templates:
+def templates(settings: LocalSolverSettings, solver: Opened) -> Templates:
     """What a local solver is asked with."""
     if settings.prompts is None and solver.card:
         return taught(solver.card["prompts"], settings.path)

@@ -12,24 +12,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...core.errors import ConfigError
-from ...lm.engine import Engine, Heard, Speaker
+from ...lm.engine import Engine, StreamCallback, StreamingEngine
 from ...lm.local.chat_template import encode, without_system
-from ...lm.local.model_dir import Here, Local
-from ...lm.local.streaming import UNHEARD
+from ...lm.local.model_dir import LocalEngine, ModelDirectory
+from ...lm.local.streaming import ABORTED
 from ...lm.store.store import Store
-from ...lm.types import Completion, Draw, Message, Sampling, Usage, shared_prompt, with_suffix
-from ..pipeline.errors import Refused
+from ...lm.types import Completion, Message, SampleRequest, Sampling, Usage, shared_prompt, with_suffix
+from ..pipeline.errors import APIError
 from .batcher import Batcher, OnBatch, unmeasured
-from .local_request import Asked, read
+from .local_request import LocalRequest, read
 
-_HELLO = Asked((Message("user", "?"),), Sampling(max_tokens=1), 1, logprobs=False, seed=0)
+_HELLO = LocalRequest((Message("user", "?"),), Sampling(max_tokens=1), 1, logprobs=False, seed=0)
 
 
 class _Row(NamedTuple):
     """A sample to be generated, and who listens to it."""
 
-    draw: Draw
-    heard: Heard
+    draw: SampleRequest
+    heard: StreamCallback
 
 
 class LocalModel:
@@ -130,17 +130,17 @@ class LocalModel:
             "model": self.name,
         }
 
-    async def _asked(self, body: Mapping[str, Any]) -> Asked:
+    async def _asked(self, body: Mapping[str, Any]) -> LocalRequest:
         asked = read(body)
         if self._suffix:
             asked = asked._replace(messages=with_suffix(asked.messages, self._suffix))
         if asked.n > self._places:
-            raise Refused(400, f"n must be at most {self._places} here", param="n")
+            raise APIError(400, f"n must be at most {self._places} here", param="n")
         return await asyncio.to_thread(self._fitted, asked)
 
-    def _fitted(self, asked: Asked) -> Asked:
+    def _fitted(self, asked: LocalRequest) -> LocalRequest:
         """As the model can read it, and with no more to write than there is room for."""
-        if not isinstance(self._engine, Here):
+        if not isinstance(self._engine, LocalEngine):
             return asked
         local = self._engine.local
         if not local.takes_system:
@@ -149,7 +149,7 @@ class LocalModel:
         if local.context is None:
             return asked
         if prompt >= local.context:
-            raise Refused(
+            raise APIError(
                 400,
                 f"this model's context is {local.context} tokens, and the messages have {prompt}",
                 code="context_length_exceeded",
@@ -161,10 +161,10 @@ class LocalModel:
     def _generate(self, rows: list[_Row]) -> list[Completion]:
         listeners = {row.draw.key: row.heard for row in rows}
         draws = [row.draw for row in rows]
-        if isinstance(self._engine, Speaker):
+        if isinstance(self._engine, StreamingEngine):
             return self._engine.speak(draws, self._adapter, lambda draw, text: listeners[draw.key](draw, text))
         wanted = [row.draw for row in rows if row.heard(row.draw, "")]
-        made = {draw.key: Completion("", UNHEARD, Usage()) for draw in draws}
+        made = {draw.key: Completion("", ABORTED, Usage()) for draw in draws}
         with Store() as scratch:
             for finished in self._engine.generate(wanted, {draw.key for draw in wanted}, scratch, self._adapter):
                 made |= {draw.key: completion for draw, completion in finished}
@@ -177,7 +177,7 @@ class _Listener:
     def __init__(self) -> None:
         self.gone = False
 
-    def heard(self, draw: Draw, text: str) -> bool:
+    def heard(self, draw: SampleRequest, text: str) -> bool:
         return not self.gone
 
 
@@ -193,7 +193,7 @@ class _Streaming(_Listener):
         self.told = [0] * n
         """By sample, how many characters of it were given out."""
 
-    def heard(self, draw: Draw, text: str) -> bool:
+    def heard(self, draw: SampleRequest, text: str) -> bool:
         if text != self._texts[draw.index] and not self.gone:
             self._texts[draw.index] = text
             with suppress(RuntimeError):  # a loop that is closed has nobody in it
@@ -216,14 +216,14 @@ class _Streaming(_Listener):
         return [(i, piece) for i, piece in pieces if piece]
 
 
-def _length(local: Local, messages: Sequence[Message]) -> int:
+def _length(local: ModelDirectory, messages: Sequence[Message]) -> int:
     """Tokens of a prompt."""
     tokenizer = local.tokenizer
     try:
         return len(encode(tokenizer, messages))
     except ConfigError as error:
         why = error.__cause__ or error  # without the model's path, which is no client's business
-        raise Refused(400, f"this model's chat template refuses the messages: {why}", param="messages") from error
+        raise APIError(400, f"this model's chat template refuses the messages: {why}", param="messages") from error
 
 
 def _change(index: int, delta: dict[str, Any]) -> dict[str, Any]:

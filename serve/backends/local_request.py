@@ -8,8 +8,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ...lm.types import Draw, Message, Request, Role, Sampling
-from ..pipeline.errors import Refused
+from ...lm.types import Message, Request, Role, SampleRequest, Sampling
+from ..pipeline.errors import APIError
 
 MAX_TOKENS = 512
 """Of a completion whose limit nobody named."""
@@ -26,7 +26,7 @@ _TRIVIAL: tuple[object, ...] = (None, 0, [], {}, "none", "auto", {"type": "text"
 """Values that ask for nothing."""
 
 
-class Asked(NamedTuple):
+class LocalRequest(NamedTuple):
     """One chat-completions request."""
 
     messages: tuple[Message, ...]
@@ -35,11 +35,11 @@ class Asked(NamedTuple):
     logprobs: bool
     seed: int | None
 
-    def draws(self) -> list[Draw]:
+    def draws(self) -> list[SampleRequest]:
         """A draw a sample. With a seed, the same request draws the same samples; the rest of a key is never the same,
         so that equal requests at once are two."""
         request = Request(self.messages, self.sampling, self.n, logprobs=self.logprobs)
-        return [Draw(request, i, self._seed(i) + secrets.token_hex(24)) for i in range(self.n)]
+        return [SampleRequest(request, i, self._seed(i) + secrets.token_hex(24)) for i in range(self.n)]
 
     def _seed(self, index: int) -> str:
         """The 16 digits of a key that seed a draw."""
@@ -50,14 +50,14 @@ class Asked(NamedTuple):
         return hashlib.sha256(json.dumps([self.messages, how, self.seed, index]).encode()).hexdigest()[:16]
 
 
-def read(body: Mapping[str, Any]) -> Asked:
+def read(body: Mapping[str, Any]) -> LocalRequest:
     """What a body asks for. Raises Refused, which names the field, where it cannot be had."""
     for field in _TOOLS:
         if body.get(field) not in _TRIVIAL:
-            raise Refused(400, "this model takes no tools", param=field)
+            raise APIError(400, "this model takes no tools", param=field)
     for field in _OTHER:
         if body.get(field) not in _TRIVIAL:
-            raise Refused(400, f"this model takes no {field}", param=field)
+            raise APIError(400, f"this model takes no {field}", param=field)
     limit = "max_tokens" if body.get("max_completion_tokens") is None else "max_completion_tokens"
     sampling = Sampling(
         temperature=_temperature(body),
@@ -66,7 +66,7 @@ def read(body: Mapping[str, Any]) -> Asked:
         stop=_stops(body.get("stop")),
     )
     seed = None if body.get("seed") is None else _whole(body, "seed", 0, -(2**63), 2**63 - 1)
-    return Asked(
+    return LocalRequest(
         _messages(body.get("messages")),
         sampling,
         _whole(body, "n", 1, 1, _SAMPLES),
@@ -77,19 +77,19 @@ def read(body: Mapping[str, Any]) -> Asked:
 
 def _messages(value: object) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
-        raise Refused(400, "messages must be a list with at least one message", param="messages")
+        raise APIError(400, "messages must be a list with at least one message", param="messages")
     return tuple(_message(i, item) for i, item in enumerate(value))
 
 
 def _message(i: int, item: object) -> Message:
     where = f"messages[{i}]"
     if not isinstance(item, dict):
-        raise Refused(400, f"{where} must be an object", param=where)
+        raise APIError(400, f"{where} must be an object", param=where)
     role = item.get("role")
     if role in ("tool", "function") or item.get("tool_calls") or item.get("function_call"):
-        raise Refused(400, "this model takes no tools", param=where)
+        raise APIError(400, "this model takes no tools", param=where)
     if not isinstance(role, str) or role not in _ROLES:
-        raise Refused(400, f"{where}.role must be one of {', '.join(map(str, _ROLES))}", param=f"{where}.role")
+        raise APIError(400, f"{where}.role must be one of {', '.join(map(str, _ROLES))}", param=f"{where}.role")
     return Message(_ROLES[role], _content(f"{where}.content", item.get("content")))
 
 
@@ -101,17 +101,17 @@ def _content(where: str, value: object) -> str:
 
 def _part(where: str, part: object) -> str:
     if not isinstance(part, dict) or part.get("type") != "text":
-        raise Refused(400, "this model reads text only", param=where)
+        raise APIError(400, "this model reads text only", param=where)
     return _text(f"{where}.text", part.get("text"))
 
 
 def _text(where: str, value: object) -> str:
     if not isinstance(value, str):
-        raise Refused(400, f"{where} must be a string", param=where)
+        raise APIError(400, f"{where} must be a string", param=where)
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise Refused(400, f"{where} holds half a surrogate pair, which no text may", param=where) from error
+        raise APIError(400, f"{where} holds half a surrogate pair, which no text may", param=where) from error
     return value
 
 
@@ -120,7 +120,7 @@ def _stops(value: object) -> tuple[str, ...]:
         return ()
     stops = [value] if isinstance(value, str) else value
     if not isinstance(stops, list) or len(stops) > _STOPS or not all(isinstance(s, str) and s for s in stops):
-        raise Refused(400, f"stop must be a string or a list of up to {_STOPS}, none of them empty", param="stop")
+        raise APIError(400, f"stop must be a string or a list of up to {_STOPS}, none of them empty", param="stop")
     return tuple(stops)
 
 
@@ -129,7 +129,7 @@ def _number(body: Mapping[str, Any], field: str, default: float, least: float, m
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise Refused(400, f"{field} must be a number from {least:g} to {most:g}", param=field)
+        raise APIError(400, f"{field} must be a number from {least:g} to {most:g}", param=field)
     return float(value)
 
 
@@ -141,7 +141,7 @@ def _temperature(body: Mapping[str, Any]) -> float:
 def _share(body: Mapping[str, Any], field: str) -> float:
     value = _number(body, field, 1.0, 0.0, 1.0)
     if not value:
-        raise Refused(400, f"{field} must be above 0", param=field)
+        raise APIError(400, f"{field} must be above 0", param=field)
     return value
 
 
@@ -150,12 +150,12 @@ def _whole(body: Mapping[str, Any], field: str, default: int, least: int, most: 
     if value is None:
         return default
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise Refused(400, f"{field} must be a whole number from {least} to {most}", param=field)
+        raise APIError(400, f"{field} must be a whole number from {least} to {most}", param=field)
     return value
 
 
 def _switch(body: Mapping[str, Any], field: str) -> bool:
     value = body.get(field)
     if value is not None and not isinstance(value, bool):
-        raise Refused(400, f"{field} must be true or false", param=field)
+        raise APIError(400, f"{field} must be true or false", param=field)
     return bool(value)

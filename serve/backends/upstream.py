@@ -23,7 +23,7 @@ from ...core.errors import ConfigError
 from ...core.redact import Redactor, redactor
 from ...lm.api.spec import secret
 from ..pipeline import response as replies
-from ..pipeline.errors import Refused
+from ..pipeline.errors import APIError
 from ..pipeline.response import Reply
 from ..settings import UpstreamSettings
 from .redaction import Chunks, needs_none, redacted
@@ -93,7 +93,7 @@ class Upstream:
     async def _chunks(self, body: Mapping[str, Any]) -> AsyncGenerator[Reply, None]:
         async with self._sent(body) as response:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise Refused(502, "the upstream did not stream", code="upstream_malformed", may_be_billed=True)
+                raise APIError(502, "the upstream did not stream", code="upstream_malformed", may_be_billed=True)
             events, size = Events(), 0
             unfinished = {0}
             chunks = Chunks(self._redactor)
@@ -109,7 +109,7 @@ class Upstream:
                         _finish(chunk, unfinished)
                         yield chunk
         if unfinished:
-            raise Refused(502, "the upstream's stream ended too early", code="upstream_malformed", may_be_billed=True)
+            raise APIError(502, "the upstream's stream ended too early", code="upstream_malformed", may_be_billed=True)
 
     @asynccontextmanager
     async def _sent(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -117,7 +117,7 @@ class Upstream:
         content = json.dumps({**body, "model": self._settings.model}).encode()
         async with self._session.post(self._url, data=content, allow_redirects=False, proxy=self._proxy) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise Refused(502, "the upstream's reply is packed", code="upstream_malformed", may_be_billed=True)
+                raise APIError(502, "the upstream's reply is packed", code="upstream_malformed", may_be_billed=True)
             if response.status != 200:
                 refusal = await self._read(response)
                 raise replies.refusal(response.status, refusal, response.headers, self._redacted)
@@ -148,7 +148,7 @@ class Upstream:
 
     def _check(self, size: int) -> None:
         if size > (most := self._settings.max_bytes):
-            raise Refused(
+            raise APIError(
                 502,
                 f"the upstream's reply is larger than {most:,} bytes",
                 code="upstream_too_large",
@@ -166,13 +166,13 @@ class Upstream:
             async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
-            raise Refused(
+            raise APIError(
                 504, f"the upstream did not answer within {seconds:g} s", code="upstream_timeout", may_be_billed=True
             ) from None
         except aiohttp.ClientConnectorError:
-            raise Refused(502, "the upstream cannot be reached", code="upstream_unreachable") from None
+            raise APIError(502, "the upstream cannot be reached", code="upstream_unreachable") from None
         except aiohttp.ClientError:
-            raise Refused(
+            raise APIError(
                 502, "the connection to the upstream broke", code="upstream_unreachable", may_be_billed=True
             ) from None
 
@@ -187,7 +187,7 @@ def _redacted(chunks: Chunks, chunk: Reply) -> list[Reply]:
     try:
         return chunks(chunk)
     except RecursionError:  # it is as deep as can be read
-        raise Refused(
+        raise APIError(
             502, "the upstream's stream held no chunk", code="upstream_malformed", may_be_billed=True
         ) from None
 

@@ -20,25 +20,25 @@ from ...core.errors import ConfigError
 from ...decompose.decomposition import Decomposer
 from ...lm.api.spec import key
 from ...lm.cost.prices import Price
-from ...solve.voting.election import Ballot, Electing
+from ...solve.voting.election import Election, Sample
 from ...tasks.question import GraderName
 from ..backends import loading
-from ..backends.decomposer import Decomposing
-from ..backends.decomposer_cache import Asker, Make, own
+from ..backends.decomposer import DecomposerService
+from ..backends.decomposer_cache import DecomposerCache, Make, own
 from ..backends.ranker import RankerScorer
 from ..pipeline import request as chats
 from ..pipeline import response, templates
-from ..pipeline.billing import Account, Bill, Rates
-from ..pipeline.errors import Refused
+from ..pipeline.billing import Bill, Rates, RequestBill
+from ..pipeline.errors import APIError
 from ..pipeline.pipeline import (
     Ask,
     Composition,
     Decompose,
     Elect,
     Outcome,
+    RequestTrace,
     Step,
     Steps,
-    Trail,
     aahead,
     ahead,
     arun,
@@ -48,7 +48,7 @@ from ..pipeline.pipeline import (
 )
 from ..pipeline.request import Chat
 from ..pipeline.response import Reply
-from ..pipeline.types import Wanted
+from ..pipeline.types import DecomposeRequest
 from ..settings import DecomposerSettings, LimitSettings, Mode, ServeSettings, UpstreamSettings, VoteSettings
 
 if TYPE_CHECKING:
@@ -87,11 +87,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Plugged:
+class DecomposedLLM:
     """A decomposer and an API LLM; may be used by several threads at once."""
 
     settings: ServeSettings
-    asker: Asker | None
+    asker: DecomposerCache | None
     composition: Composition
     rates: Rates
     client: openai.OpenAI | None
@@ -116,7 +116,7 @@ class Plugged:
 
     def answer(self, question: str) -> Answer:
         """One question answered. Raises what the client raises, and ConfigError without a client for threads."""
-        client, trail = self._client(), Trail()
+        client, trail = self._client(), RequestTrace()
         reply = run(self.steps(self._chat(question), trail), lambda step: self._take(step, client))
         return self._read(reply, trail)
 
@@ -128,7 +128,7 @@ class Plugged:
 
     def stream(self, question: str) -> Iterator[str | Answer]:
         """The solution in pieces as they come, and at the end the answer."""
-        client, trail, heard = self._client(), Trail(), _Heard()
+        client, trail, heard = self._client(), RequestTrace(), _Heard()
         steps = self.steps(self._chat(question), trail)
         last = ahead(steps, lambda step: self._take(step, client))
         if isinstance(last, Ask):
@@ -144,7 +144,7 @@ class Plugged:
         """One question answered; a client for threads is asked in a thread."""
         if self.aclient is None:
             return await asyncio.to_thread(self.answer, question)
-        trail = Trail()
+        trail = RequestTrace()
         return self._read(await arun(self.steps(self._chat(question), trail), self.taken(self.aclient)), trail)
 
     async def aanswers(self, questions: Sequence[str], at_once: int = _AT_ONCE) -> list[Answer]:
@@ -172,7 +172,7 @@ class Plugged:
             while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                 yield piece
             return
-        trail, heard = Trail(), _Heard()
+        trail, heard = RequestTrace(), _Heard()
         steps = self.steps(self._chat(question), trail)
         last = await aahead(steps, self.taken(self.aclient))
         if isinstance(last, Ask):
@@ -186,7 +186,7 @@ class Plugged:
             yield piece
         yield answer
 
-    def steps(self, chat: Chat, trail: Trail) -> Steps:
+    def steps(self, chat: Chat, trail: RequestTrace) -> Steps:
         """What is to be done for a request."""
         return chain(chat, self.composition, trail)
 
@@ -228,19 +228,21 @@ class Plugged:
         """The request in a body. Raises ConfigError for one that makes no sense."""
         try:
             return chats.read(body, {}, self.settings)
-        except Refused as refused:
+        except APIError as refused:
             raise ConfigError(str(refused)) from None
 
     def _decompose_ahead(self, questions: Sequence[str]) -> None:
         if self.asker and self.settings.decomposer and self.settings.mode == "static":
             limit, longest = self.settings.decomposer.limit, self.settings.decomposer.longest
-            self.asker([Wanted(question, limit) for question in questions if 0 < len(question.strip()) <= longest])
+            self.asker(
+                [DecomposeRequest(question, limit) for question in questions if 0 < len(question.strip()) <= longest]
+            )
 
-    def _read(self, reply: Reply, trail: Trail) -> Answer:
-        account = Account.of(trail, self.rates)
+    def _read(self, reply: Reply, trail: RequestTrace) -> Answer:
+        account = RequestBill.of(trail, self.rates)
         text = response.text(reply["choices"][0]) or ""
         return Answer(
-            self.composition.electing.solution(Ballot(text, None)).answer,
+            self.composition.electing.solution(Sample(text, None)).answer,
             trail.subquestions,
             trail.decomposition,
             text,
@@ -291,7 +293,7 @@ def plug(
     price: Price | None = None,
     request: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Plugged:
+) -> DecomposedLLM:
     """Put a decomposer in front of an API LLM.
 
     `decomposer` is a distilled decomposer's directory, any `Decomposer` of your own, or None for the LLM alone. `llm`
@@ -314,12 +316,12 @@ def plug(
     )
     if problem := chats.refused_rule(vote, settings):
         raise ConfigError(problem)
-    electing = Electing(grader, RankerScorer(settings.vote.ranker) if settings.vote.ranker else None)
+    electing = Election(grader, RankerScorer(settings.vote.ranker) if settings.vote.ranker else None)
     composition = Composition({"upstream": templates.family(prompts)}, electing, secrets.token_bytes(32), asks)
     rates = replace(rates, upstream=price or upstream.rates())
-    return Plugged(
+    return DecomposedLLM(
         settings,
-        Asker(make) if make else None,
+        DecomposerCache(make) if make else None,
         composition,
         rates,
         client,
@@ -348,7 +350,7 @@ def _decomposer(
     opened = loading.opened(str(decomposer), "decomposer", settings.model, settings.batch)
     price = settings.price.price() if settings.price else None
     rates = Rates(decomposer=price, decomposer_size=opened.engine.footprint(opened.adapter))
-    return settings, Decomposing(loading.asker(settings, opened)), rates
+    return settings, DecomposerService(loading.asker(settings, opened)), rates
 
 
 def _clients(

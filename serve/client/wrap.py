@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...decompose.decomposition import Decomposer
 from ..pipeline import response
-from ..pipeline.billing import Account
-from ..pipeline.pipeline import Ask, Step, Trail, arun, run
+from ..pipeline.billing import RequestBill
+from ..pipeline.pipeline import Ask, RequestTrace, Step, arun, run
 from ..pipeline.request import EXTENSION, Chat
 from ..pipeline.response import Reply
-from .plug import Plugged, plug
+from .plug import DecomposedLLM, plug
 
 if TYPE_CHECKING:
     import openai
@@ -33,7 +33,7 @@ _BESIDE = ("extra_headers", "extra_query", "extra_body", "timeout")
 class Wrapped(Generic[AnyClient]):
     """A client whose chat completions are decomposed first."""
 
-    def __init__(self, client: AnyClient, plugged: Plugged) -> None:
+    def __init__(self, client: AnyClient, plugged: DecomposedLLM) -> None:
         self._client = client
         self._plugged = plugged
         self.chat = _Chat(client.chat, plugged)
@@ -49,7 +49,7 @@ class Wrapped(Generic[AnyClient]):
 
 
 class _Chat:
-    def __init__(self, chat: Any, plugged: Plugged) -> None:
+    def __init__(self, chat: Any, plugged: DecomposedLLM) -> None:
         self._chat = chat
         self.completions = _Completions(chat.completions, plugged)
 
@@ -58,7 +58,7 @@ class _Chat:
 
 
 class _Completions:
-    def __init__(self, completions: Any, plugged: Plugged) -> None:
+    def __init__(self, completions: Any, plugged: DecomposedLLM) -> None:
         self._completions = completions
         self._plugged = plugged
 
@@ -85,18 +85,18 @@ class _Call:
     """What is sent beside the body of every step."""
     options: Mapping[str, Any]
     """What is sent with a stream alone."""
-    plugged: Plugged
+    plugged: DecomposedLLM
     completions: Any
     last: Any = None
     """What the client gave for the last step: a completion, or a stream."""
 
     def run(self) -> Any:
-        trail = Trail()
+        trail = RequestTrace()
         reply = run(self.plugged.steps(self.chat, trail), self._take)
         return self._returned(reply, trail, iter)
 
     async def arun(self) -> Any:
-        trail = Trail()
+        trail = RequestTrace()
         reply = await arun(self.plugged.steps(self.chat, trail), self._atake)
         return self._returned(reply, trail, _aiter)
 
@@ -120,14 +120,14 @@ class _Call:
         self.last = made
         return {"choices": [], "usage": None} if self._streams(step) else made.to_dict()
 
-    def _returned(self, reply: Reply, trail: Trail, listed: Any) -> Any:
+    def _returned(self, reply: Reply, trail: RequestTrace, listed: Any) -> Any:
         from openai.types import CompletionUsage
         from openai.types.chat import ChatCompletionChunk
         from openai.types.chat.chat_completion import Choice
 
         if self.chat.stream and not reply["choices"]:
             return self.last
-        account = Account.of(trail, self.plugged.rates)
+        account = RequestBill.of(trail, self.plugged.rates)
         found = account.usage(reply.get("usage"), trail)
         usage = None if found is None else CompletionUsage.model_construct(**found)
         if self.chat.stream:
@@ -146,7 +146,7 @@ def wrap(client: AnyClient, decomposer: str | Path | Decomposer | None, **option
     return Wrapped(client, plug(decomposer, client, "any", **options))
 
 
-def _request(plugged: Plugged, asked: Mapping[str, Any]) -> tuple[Chat, dict[str, Any], dict[str, Any]]:
+def _request(plugged: DecomposedLLM, asked: Mapping[str, Any]) -> tuple[Chat, dict[str, Any], dict[str, Any]]:
     """A request in the words of the client, what is sent beside its body, and what is sent with a stream alone."""
     import openai
 

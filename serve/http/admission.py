@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from math import ceil
 from typing import NamedTuple
 
-from ..pipeline.errors import KEY_SHARE, OVERLOADED, Refused
+from ..pipeline.errors import KEY_SHARE, OVERLOADED, APIError
 
 _SMOOTHING = 0.2
 """The weight of the last request in how long one takes."""
@@ -18,7 +18,7 @@ _LONGEST = 60.0
 """Seconds that a client is asked to wait at most."""
 
 
-class Room:
+class MemoryBudget:
     """What requests hold together: bytes, say. One caller holds a share of it at most."""
 
     def __init__(self, most: int, share: float = 1.0, least: int = 1, what: str = "the server holds") -> None:
@@ -45,9 +45,9 @@ class Room:
         def take(more: int) -> None:
             nonlocal own
             if self.held + more > self._most:
-                raise Refused(429, f"{self._what} as many requests as it can", code=OVERLOADED, retry_after=1.0)
+                raise APIError(429, f"{self._what} as many requests as it can", code=OVERLOADED, retry_after=1.0)
             if self._held[caller] + more > self._most_each:
-                raise Refused(
+                raise APIError(
                     429, f"{self._what} as many requests of one key as it may", code=KEY_SHARE, retry_after=1.0
                 )
             own += more
@@ -68,7 +68,7 @@ class _Turn(NamedTuple):
     comes: asyncio.Future[None]
 
 
-class Gate:
+class AdmissionQueue:
     """Places for requests, a share of them for each caller: whoever holds that share waits, and others pass by.
 
     Of those who wait, the caller with the fewest places is let in first; of one caller, who came first.
@@ -160,7 +160,7 @@ class Gate:
     def _remember(self, seconds: float) -> None:
         self._held = seconds if self._held is None else self._held + _SMOOTHING * (seconds - self._held)
 
-    def _busy(self, why: str, code: str = OVERLOADED) -> Refused:
+    def _busy(self, why: str, code: str = OVERLOADED) -> APIError:
         """Try again when all who wait now will have had their turn, as long as requests take lately."""
         wait = min(_LONGEST, max(1.0, (self._held or 0.0) * (self.waiting + 1) / self._at_once))
-        return Refused(429, f"the server is busy: {why}; try again in {ceil(wait)} s", code=code, retry_after=wait)
+        return APIError(429, f"the server is busy: {why}; try again in {ceil(wait)} s", code=code, retry_after=wait)

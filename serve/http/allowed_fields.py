@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..pipeline.errors import Refused
+from ..pipeline.errors import APIError
 from ..pipeline.request import Chat
 
 Check = Callable[[Any], bool]
@@ -63,8 +63,8 @@ def _check_part(where: str, part: Mapping[str, Any], context: int | None) -> Non
             raise _refused(f"{where}.{name}")
 
 
-def _refused(field: str, why: str = "what it costs is not known from the tokens") -> Refused:
-    return Refused(400, f"{field} is not taken from a key with a limit in dollars: {why}", param=field)
+def _refused(field: str, why: str = "what it costs is not known from the tokens") -> APIError:
+    return APIError(400, f"{field} is not taken from a key with a limit in dollars: {why}", param=field)
 
 
 def _given(fields: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:

@@ -24,20 +24,20 @@ from starlette.types import Receive, Scope, Send
 from ...core.errors import ModelError
 from ..backends import sse
 from ..pipeline import request as chats
-from ..pipeline.billing import Account
-from ..pipeline.errors import STREAM_TIMEOUT, Refused
-from ..pipeline.pipeline import Trail
+from ..pipeline.billing import RequestBill
+from ..pipeline.errors import STREAM_TIMEOUT, APIError
+from ..pipeline.pipeline import RequestTrace
 from ..pipeline.request import Chat
 from ..settings import ServeSettings
 from . import allowed_fields, openapi
-from .admission import Gate, Room
+from .admission import AdmissionQueue, MemoryBudget
 from .budget import Budget
 from .keys import ANYONE, Caller, Keys, bearer
-from .quotas import Allowance
+from .quotas import Quotas
 from .request import ClientLeft, body, drain, while_there
 from .response import Answering
 from .server import is_loopback
-from .service import Endpoint
+from .service import Service
 
 _LOG = logging.getLogger("divcon.serve.requests")
 _MISSING = {404: "there is nothing here; this server answers POST /v1/chat/completions"}
@@ -46,14 +46,14 @@ _TURN = 16
 
 
 @dataclass
-class Visit:
+class RequestContext:
     """A request from its first byte to its last, for whoever watches."""
 
     id: str = field(default_factory=lambda: f"req-{secrets.token_hex(12)}")
     began: float = field(default_factory=time.perf_counter)
     caller: str | None = None
-    trail: Trail | None = None
-    account: Account | None = None
+    trail: RequestTrace | None = None
+    account: RequestBill | None = None
     first: float | None = None
     """Seconds to the first piece of a stream."""
     error: str | None = None
@@ -74,13 +74,13 @@ class Visit:
 class App:
     """The routes over an endpoint."""
 
-    def __init__(self, endpoint: Endpoint, keys: Keys | None, allowance: Allowance) -> None:
+    def __init__(self, endpoint: Service, keys: Keys | None, allowance: Quotas) -> None:
         self._endpoint = endpoint
         self._keys = keys
         self._allowance = allowance
         self._limits = limits = endpoint.settings.limits
-        self._room = Room(limits.held_bytes, self._share, limits.body_bytes)
-        self._gate = Gate(limits.at_once, limits.waiting, limits.patience, share=self._share)
+        self._room = MemoryBudget(limits.held_bytes, self._share, limits.body_bytes)
+        self._gate = AdmissionQueue(limits.at_once, limits.waiting, limits.patience, share=self._share)
         self._watch = endpoint.watch
         self._watch.queue(self._gate)
         self._began = int(time.time())
@@ -107,7 +107,7 @@ class App:
             Route("/metrics", self._metrics, methods=["GET"]),
             Route("/openapi.json", self._openapi, methods=["GET"]),
         ]
-        errors: Mapping[Any, Any] = {HTTPException: _refused, Refused: _refused, Exception: _broken}
+        errors: Mapping[Any, Any] = {HTTPException: _refused, APIError: _refused, Exception: _broken}
         made = Starlette(routes=routes, lifespan=self._lifespan, exception_handlers=errors)
         made.router.redirect_slashes = False  # it would send clients to whatever host they name
         return made
@@ -131,7 +131,7 @@ class App:
             return ANYONE
         caller = self._keys.caller(bearer(headers.get("authorization")))
         if caller is None:
-            raise Refused(401, "give one of this server's keys: Authorization: Bearer KEY", code="invalid_api_key")
+            raise APIError(401, "give one of this server's keys: Authorization: Bearer KEY", code="invalid_api_key")
         return caller
 
     # -- small routes ------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ class App:
 
     async def _metrics(self, request: Request) -> Response:
         if not self._admit(request.headers).metrics:
-            raise Refused(403, "this key may not read metrics; divcon keys add --metrics makes one that may")
+            raise APIError(403, "this key may not read metrics; divcon keys add --metrics makes one that may")
         return Response(self._watch.text(), media_type="text/plain; version=0.0.4")
 
     async def _openapi(self, _: Request) -> Response:
@@ -164,7 +164,7 @@ class App:
 
     async def _completions(self, headers: Headers, receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens: with a reply, with an error, or not at all where nobody is left."""
-        visit, answer = Visit(), Answering(send)
+        visit, answer = RequestContext(), Answering(send)
         status = 0
         try:
             await self._answer(headers, receive, answer, visit)
@@ -172,28 +172,28 @@ class App:
         except ClientLeft:
             status = 499
             self._watch.left()
-        except Refused as refused:
+        except APIError as refused:
             status = refused.status
             visit.error = refused.code or str(refused.status)
             self._watch.limited(refused.code)
             await answer.refuse(refused, visit.headers)
         except ModelError as error:
             status, visit.error = 503, "unavailable"
-            await answer.refuse(Refused(503, str(error), code="unavailable", retry_after=1), visit.headers)
+            await answer.refuse(APIError(503, str(error), code="unavailable", retry_after=1), visit.headers)
         except Exception as error:  # noqa: BLE001  # whatever it is, its client shall be told
             status, visit.error = 500, type(error).__name__
             _LOG.exception("a request failed")
-            await answer.refuse(Refused(500, "the server failed on this request", code="internal"), visit.headers)
+            await answer.refuse(APIError(500, "the server failed on this request", code="internal"), visit.headers)
         finally:
             self._log(visit, status or 499)
 
-    async def _answer(self, headers: Headers, receive: Receive, answer: Answering, visit: Visit) -> None:
+    async def _answer(self, headers: Headers, receive: Receive, answer: Answering, visit: RequestContext) -> None:
         try:
             caller = self._admit(headers)
             visit.caller = caller.name
             _refuse_other_types(headers)
             self._allowance.request(caller)
-        except Refused:
+        except APIError:
             await drain(receive, self._limits.body_timeout)
             raise
         with self._room.taken(caller.name) as take:
@@ -204,32 +204,34 @@ class App:
         found = chats.parse(raw)
         chat = chats.read(found, headers, self._endpoint.settings)
         if not isinstance(found.get("model"), str):
-            raise Refused(400, "model is no name of a model", param="model")
+            raise APIError(400, "model is no name of a model", param="model")
         if found["model"] != self._endpoint.name:
             raise _unknown_model(self._endpoint.name)
         return chat
 
-    async def _work(self, raw: bytes, headers: Headers, caller: Caller, answer: Answering, visit: Visit) -> None:
+    async def _work(
+        self, raw: bytes, headers: Headers, caller: Caller, answer: Answering, visit: RequestContext
+    ) -> None:
         """Wait for a place, answer, and settle what it cost."""
         async with self._gate.place(caller.name):
             chat = self._read(raw, headers)  # not before: what is read takes many times the room
             chat = self._allowed(chat, caller)
             budget = self._budget(chat, caller)
-            visit.trail = trail = Trail(caller=caller.name, budget=budget)
+            visit.trail = trail = RequestTrace(caller=caller.name, budget=budget)
             try:
                 if chat.stream:
                     await self._stream(chat, answer, visit, trail)
                 else:
                     reply = await self._endpoint.answer(chat, trail)
-                    account = Account.of(trail, self._endpoint.rates)
+                    account = RequestBill.of(trail, self._endpoint.rates)
                     usage = account.usage(reply.get("usage"), trail)
                     await answer.whole({**reply, "model": self._endpoint.name, "usage": usage}, visit.headers)
             finally:
-                visit.account = Account.of(trail, self._endpoint.rates)
+                visit.account = RequestBill.of(trail, self._endpoint.rates)
                 if budget is not None:
                     budget.settle()
 
-    async def _stream(self, chat: Chat, answer: Answering, visit: Visit, trail: Trail) -> None:
+    async def _stream(self, chat: Chat, answer: Answering, visit: RequestContext, trail: RequestTrace) -> None:
         """Send a stream, for as long as one may take. Raises Refused, perhaps in between."""
         seconds = self._limits.stream_timeout
         try:
@@ -239,9 +241,9 @@ class App:
             if not limit.expired():
                 raise
             message = f"this stream was ended: the server lets one take {seconds:g} s"
-            raise Refused(504, message, code=STREAM_TIMEOUT, may_be_billed=True) from None
+            raise APIError(504, message, code=STREAM_TIMEOUT, may_be_billed=True) from None
 
-    async def _pieces(self, chat: Chat, answer: Answering, visit: Visit, trail: Trail) -> None:
+    async def _pieces(self, chat: Chat, answer: Answering, visit: RequestContext, trail: RequestTrace) -> None:
         last: dict[str, Any] = {}
         sent = 0
         async with aclosing(self._endpoint.stream(chat, trail)) as chunks:
@@ -255,7 +257,7 @@ class App:
                 if sent % _TURN == 0:
                     await asyncio.sleep(0)  # others get theirs, however much of this is there already
         if chat.wants_usage:
-            usage = Account.of(trail, self._endpoint.rates).usage(trail.usage, trail)
+            usage = RequestBill.of(trail, self._endpoint.rates).usage(trail.usage, trail)
             await answer.piece(sse.event({**last, "choices": [], "usage": usage}), visit.headers)
         await answer.piece(sse.DONE, visit.headers)
         await answer.end()
@@ -276,10 +278,10 @@ class App:
         price = self._endpoint.rates.upstream
         if price is None:
             message = "this key has a limit in dollars, and the price of the model is unknown"
-            raise Refused(503, message, code="no_price")
+            raise APIError(503, message, code="no_price")
         return Budget(self._allowance, caller, price, upstream.context, chat)
 
-    def _log(self, visit: Visit, status: int) -> None:
+    def _log(self, visit: RequestContext, status: int) -> None:
         seconds = time.perf_counter() - visit.began
         self._watch.answered(status, seconds)
         line: dict[str, Any] = {"id": visit.id, "key": visit.caller, "status": status, "seconds": round(seconds, 4)}
@@ -311,14 +313,14 @@ class _Raw:
 def _refuse_other_types(headers: Headers) -> None:
     """A page in a browser may send a text to any server without asking it first, but no JSON."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refused(415, "send JSON, and say so: Content-Type: application/json", code="unsupported_media_type")
+        raise APIError(415, "send JSON, and say so: Content-Type: application/json", code="unsupported_media_type")
 
 
 def _refuse_browsers(headers: Headers) -> None:
     """Without keys whoever reaches loopback may ask, and a browser reaches it for any page that it shows."""
     origin = headers.get("origin")
     if not is_loopback(_host(f"//{headers.get('host', '')}")) or (origin and not is_loopback(_host(origin))):
-        raise Refused(403, "without keys this server answers this machine alone", code="not_local")
+        raise APIError(403, "without keys this server answers this machine alone", code="not_local")
 
 
 def _host(url: str) -> str:
@@ -329,22 +331,22 @@ def _host(url: str) -> str:
         return ""
 
 
-def _unknown_model(name: str) -> Refused:
-    return Refused(404, f"there is one model here: {name}", code="model_not_found", param="model")
+def _unknown_model(name: str) -> APIError:
+    return APIError(404, f"there is one model here: {name}", code="model_not_found", param="model")
 
 
 async def _refused(_: Request, error: Exception) -> Response:
     """Of the small routes, and of paths that are none."""
-    if isinstance(error, Refused):
+    if isinstance(error, APIError):
         refused, headers = error, error.headers
     else:
         assert isinstance(error, HTTPException)
         refused, headers = (
-            Refused(error.status_code, _MISSING.get(error.status_code, str(error.detail))),
+            APIError(error.status_code, _MISSING.get(error.status_code, str(error.detail))),
             dict(error.headers or {}),
         )
-    return JSONResponse(refused.body(), refused.status, {"x-request-id": Visit().id, **headers})
+    return JSONResponse(refused.body(), refused.status, {"x-request-id": RequestContext().id, **headers})
 
 
 async def _broken(_: Request, __: Exception) -> Response:
-    return JSONResponse(Refused(500, "the server failed on this request", code="internal").body(), 500)
+    return JSONResponse(APIError(500, "the server failed on this request", code="internal").body(), 500)

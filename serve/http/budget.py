@@ -15,7 +15,7 @@ from ...lm.types import Usage
 from ..pipeline.request import Chat, is_text
 from ..pipeline.types import Call
 from .keys import Caller
-from .quotas import Allowance
+from .quotas import Quotas
 
 _ADDED = 8192
 """Tokens that our prompts and sub-questions add to a prompt at first sight; what they do add is counted when sent."""
@@ -26,7 +26,7 @@ _FORMAT = 1024
 class Budget:
     """What one request has spent."""
 
-    def __init__(self, allowance: Allowance, caller: Caller, price: Price, context: int | None, chat: Chat) -> None:
+    def __init__(self, allowance: Quotas, caller: Caller, price: Price, context: int | None, chat: Chat) -> None:
         """Hold back what the request may cost. Raises Refused when the key has less left."""
         self._allowance = allowance
         self._caller = caller

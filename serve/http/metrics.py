@@ -11,10 +11,10 @@ from prometheus_client import (
     generate_latest,
 )
 
-from ..pipeline.billing import Account
+from ..pipeline.billing import RequestBill
 from ..pipeline.errors import KEY_SHARE, NO_QUOTA, OVERLOADED, RATE_LIMIT, STREAM_TIMEOUT
-from ..pipeline.pipeline import Trail
-from .admission import Gate
+from ..pipeline.pipeline import RequestTrace
+from .admission import AdmissionQueue
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when a counter began is of no use, and doubles the page
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
@@ -22,7 +22,7 @@ _LIMITS = (OVERLOADED, KEY_SHARE, STREAM_TIMEOUT, RATE_LIMIT, NO_QUOTA)
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Watch:
+class Metrics:
     """Numbers of one endpoint, in a registry of its own."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Watch:
         self._limited = counter("limited", "Requests refused or ended by a limit of this server", "limit")
         self._disconnects = counter("disconnects", "Clients that left before their answer was whole")
 
-    def queue(self, gate: Gate) -> None:
+    def queue(self, gate: AdmissionQueue) -> None:
         """Show how full the queue is, whenever somebody looks."""
         for name, what, read in (
             ("running", "Requests in work", lambda: gate.running),
@@ -79,7 +79,7 @@ class Watch:
         self._requests.labels(str(status)).inc()
         self._seconds.observe(seconds)
 
-    def worked(self, trail: Trail, account: Account) -> None:
+    def worked(self, trail: RequestTrace, account: RequestBill) -> None:
         """What a request to the models took, whole or not."""
         self._outcomes.labels(trail.decomposition).inc()
         if trail.answered_by:

@@ -14,7 +14,7 @@ import h11
 from h11._writers import ChunkedWriter
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ..pipeline.errors import Refused
+from ..pipeline.errors import APIError
 from .framing import Strict
 
 _STATUS = b"HTTP/1.1 "
@@ -109,7 +109,7 @@ def patient(head: float, write: float) -> type[H11Protocol]:
 
         def send_400_response(self, msg: str) -> None:
             """As our other errors are, and not in plain text."""
-            content = json.dumps(Refused(400, "this is no HTTP request", code="invalid_http").body()).encode()
+            content = json.dumps(APIError(400, "this is no HTTP request", code="invalid_http").body()).encode()
             headers = [
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(content)).encode()),

@@ -19,7 +19,7 @@ from typing import Self
 
 from ...core.errors import ConfigError
 from ...lm.store.sqlite import write_ahead
-from ..pipeline.errors import NO_QUOTA, RATE_LIMIT, Refused
+from ..pipeline.errors import NO_QUOTA, RATE_LIMIT, APIError
 from .keys import Caller
 
 _MINUTE = 60.0
@@ -59,7 +59,7 @@ class Reservation:
     """Whether there is anything left to settle."""
 
 
-class Allowance:
+class Quotas:
     """What every key has used of its limits. Requests are remembered for a minute, dollars in a row a key and day.
 
     Servers that share a file share its dollars; requests a minute are each server's own, and forgotten when it stops.
@@ -102,7 +102,7 @@ class Allowance:
             return
         wait = self._minutes[caller.name].wait(limit, self._steady())
         if wait > 0:
-            raise Refused(
+            raise APIError(
                 429,
                 f"the key {caller.name!r} may make {limit:g} requests a minute; try again in {ceil(wait)} s",
                 code=RATE_LIMIT,
@@ -122,11 +122,11 @@ class Allowance:
         may_cost = f"this request may cost ${worst:.4f}, and the key {caller.name!r}"
         if not 0 <= worst <= limit:  # no day will be long enough; nor is there one for what is not a number
             message = f"{may_cost} may spend ${limit:g} a day; ask for fewer tokens"
-            raise Refused(429, message, code=NO_QUOTA)
+            raise APIError(429, message, code=NO_QUOTA)
         if not self._written(reservation, limit):
             left = max(0.0, limit - self.spent(caller))
             message = f"{may_cost} has ${left:.4f} of ${limit:g} left until midnight UTC; ask for fewer tokens, or then"
-            raise Refused(429, message, code=NO_QUOTA, retry_after=_DAY - now % _DAY)
+            raise APIError(429, message, code=NO_QUOTA, retry_after=_DAY - now % _DAY)
         return reservation
 
     def cover(self, caller: Caller, reservation: Reservation, dollars: float) -> None:
@@ -141,7 +141,7 @@ class Allowance:
             message = (
                 f"this request may cost ${dollars:.4f}, and the key {caller.name!r} has less left of ${limit:g} a day"
             )
-            raise Refused(429, f"{message}; ask for fewer tokens", code=NO_QUOTA)
+            raise APIError(429, f"{message}; ask for fewer tokens", code=NO_QUOTA)
         reservation.worst = dollars
 
     def settle(self, reservation: Reservation, actual: float | None) -> None:
@@ -172,7 +172,7 @@ class Allowance:
         except sqlite3.Error as error:
             _LOG.error("what the key %s may spend cannot be written down: %s", asked.name, error)
             message = "what this key spends cannot be written down now, so nothing was sent"
-            raise Refused(503, message, retry_after=_BEGIN_AGAIN) from error
+            raise APIError(503, message, retry_after=_BEGIN_AGAIN) from error
 
 
 class _Minute:

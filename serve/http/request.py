@@ -9,7 +9,7 @@ from typing import TypeVar
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
-from ..pipeline.errors import Refused
+from ..pipeline.errors import APIError
 
 _DRAIN = 8 * 2**20
 """Bytes of a body that is refused which are still taken, so that the client gets to read why."""
@@ -59,11 +59,11 @@ async def body(headers: Headers, receive: Receive, most: int, seconds: float, ta
                 content += piece
                 more = message.get("more_body", False)
     except TimeoutError:
-        raise Refused(408, f"the request did not arrive within {seconds:g} s") from None
+        raise APIError(408, f"the request did not arrive within {seconds:g} s") from None
     if more:
         if "expect" not in headers:  # whoever asks first has not sent it
             await drain(receive, seconds)
-        raise Refused(413, f"the request is larger than {most:,} bytes", code="request_too_large")
+        raise APIError(413, f"the request is larger than {most:,} bytes", code="request_too_large")
     return bytes(content)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.types import Send
 
 from ..backends import sse
-from ..pipeline.errors import Refused
+from ..pipeline.errors import APIError
 
 
 class Answering:
@@ -36,7 +36,7 @@ class Answering:
     async def end(self) -> None:
         await self._put(b"", more=False)
 
-    async def refuse(self, refused: Refused, headers: Mapping[str, str]) -> None:
+    async def refuse(self, refused: APIError, headers: Mapping[str, str]) -> None:
         """An error; nothing where the answer is out already."""
         if self._is_over:
             return

@@ -16,24 +16,24 @@ from typing import Any, Protocol
 from ...core.errors import ConfigError, ModelError
 from ...lm.local.chat_template import without_control_tokens
 from ...lm.local.weights import load_tokenizer
-from ...solve.voting.election import NOBODY, Elected, Electing
+from ...solve.voting.election import NOBODY, Election, VoteResult
 from ..backends import loading
 from ..backends.batcher import Batcher
-from ..backends.decomposer import Clean, Decomposing, Remembering
+from ..backends.decomposer import Clean, DecomposerService, DecompositionCache
 from ..backends.local import LocalModel
 from ..backends.ranker import RankerScorer
 from ..backends.upstream import Upstream
 from ..pipeline import response, templates
 from ..pipeline.billing import Rates
-from ..pipeline.errors import Refused
+from ..pipeline.errors import APIError
 from ..pipeline.pipeline import (
     Ask,
     Composition,
     Decompose,
     Elect,
+    RequestTrace,
     Step,
     Steps,
-    Trail,
     Who,
     aahead,
     arun,
@@ -44,11 +44,11 @@ from ..pipeline.pipeline import (
 from ..pipeline.request import Chat, refused_rule
 from ..pipeline.response import Reply
 from ..pipeline.templates import Templates
-from ..pipeline.types import Found, Made, Wanted
+from ..pipeline.types import CachedResult, DecomposeRequest, DecomposeResult
 from ..pipeline.usage import written
-from ..settings import DecomposerSettings, LocalSettings, ServeSettings, UpstreamSettings
-from .admission import Room
-from .metrics import Watch
+from ..settings import DecomposerSettings, LocalSolverSettings, ServeSettings, UpstreamSettings
+from .admission import MemoryBudget
+from .metrics import Metrics
 
 _LOG = logging.getLogger(__name__)
 _HELLO = "How many apples are two apples and three apples?"
@@ -75,20 +75,20 @@ class Answerer(Protocol):
     async def close(self) -> None: ...
 
 
-class Endpoint:
+class Service:
     """Everything that answers."""
 
-    def __init__(self, settings: ServeSettings, watch: Watch | None = None) -> None:
+    def __init__(self, settings: ServeSettings, watch: Metrics | None = None) -> None:
         """Opens nothing large yet. Raises ConfigError when something is not there."""
         self.settings = settings
-        self.watch = watch or Watch()
+        self.watch = watch or Metrics()
         if problem := refused_rule(settings.vote.rule, settings):
             raise ConfigError(problem)
         self.answerers: dict[Who, Answerer] = {}
-        self._remembering: Remembering | None = None
-        self._batcher: Batcher[Wanted, Made] | None = None
+        self._remembering: DecompositionCache | None = None
+        self._batcher: Batcher[DecomposeRequest, DecomposeResult] | None = None
         self._voting = ThreadPoolExecutor(_VOTES, thread_name_prefix="votes")
-        self._samples: Room | None = None
+        self._samples: MemoryBudget | None = None
         self._upstream: Upstream | None = None
         families: dict[Who, Templates] = {}
         self.rates = Rates()
@@ -99,7 +99,7 @@ class Endpoint:
         if settings.decomposer:
             self._open_decomposer(settings.decomposer)
         self._ranker = RankerScorer(settings.vote.ranker) if settings.vote.ranker else None
-        electing = Electing(settings.vote.grader, self._ranker, algebra=settings.vote.algebra)
+        electing = Election(settings.vote.grader, self._ranker, algebra=settings.vote.algebra)
         secret = secrets.token_bytes(32)
         self.composition = Composition(families, electing, secret, settings.decomposer, settings.cascade)
 
@@ -108,7 +108,7 @@ class Endpoint:
         families["upstream"] = templates.family(of.prompts)
         self.rates = replace(self.rates, upstream=of.rates())
 
-    def _open_local(self, of: LocalSettings, families: dict[Who, Templates]) -> None:
+    def _open_local(self, of: LocalSolverSettings, families: dict[Who, Templates]) -> None:
         solver = loading.opened(of.path, "solver", of.model, of.batch)
         name = self.name if self.settings.upstream is None else "local"
         self.answerers["local"] = LocalModel(
@@ -116,15 +116,15 @@ class Endpoint:
         )
         families["local"] = loading.templates(of, solver)
         if self.settings.keys:
-            self._samples = Room(*_queue(of, self.settings), "the model waits for")
+            self._samples = MemoryBudget(*_queue(of, self.settings), "the model waits for")
         price, size = of.price.price() if of.price else None, solver.engine.footprint(solver.adapter)
         self.rates = replace(self.rates, local=price, local_size=size)
 
     def _open_decomposer(self, of: DecomposerSettings) -> None:
         opened = loading.opened(str(of.path), "decomposer", of.model, of.batch)
-        decomposing = Decomposing(loading.asker(of, opened), _clean(self.settings))
+        decomposing = DecomposerService(loading.asker(of, opened), _clean(self.settings))
         self._batcher = Batcher(decomposing, most=of.batch, waiting=of.waiting, on_batch=self.watch.decomposed)
-        self._remembering = Remembering(self._batcher, of.cache)
+        self._remembering = DecompositionCache(self._batcher, of.cache)
         price, size = of.price.price() if of.price else None, opened.engine.footprint(opened.adapter)
         self.rates = replace(self.rates, decomposer=price, decomposer_size=size)
 
@@ -149,7 +149,7 @@ class Endpoint:
     async def warm(self) -> None:
         """Load every model, and let each say something."""
         if self._batcher is not None:
-            await self._batcher.submit(Wanted(_HELLO, 1))
+            await self._batcher.submit(DecomposeRequest(_HELLO, 1))
         for answerer in self.answerers.values():
             await answerer.warm()
         if self._ranker:
@@ -163,11 +163,11 @@ class Endpoint:
             await self._batcher.close()
         self._voting.shutdown(wait=False, cancel_futures=True)
 
-    async def answer(self, chat: Chat, trail: Trail) -> Reply:
+    async def answer(self, chat: Chat, trail: RequestTrace) -> Reply:
         """The whole reply to a request. Raises Refused."""
         return await arun(chain(chat, self.composition, trail), partial(self._take, trail=trail))
 
-    async def stream(self, chat: Chat, trail: Trail) -> AsyncGenerator[Reply, None]:
+    async def stream(self, chat: Chat, trail: RequestTrace) -> AsyncGenerator[Reply, None]:
         """The chunks of the reply to a request, without its usage. Raises Refused, perhaps in between."""
         steps = chain(chat, self.composition, trail)
         last = await aahead(steps, partial(self._take, trail=trail))
@@ -179,7 +179,7 @@ class Endpoint:
             async for chunk in chunks:
                 yield chunk
 
-    async def _streamed(self, step: Ask, steps: Steps, trail: Trail) -> AsyncGenerator[Reply, None]:
+    async def _streamed(self, step: Ask, steps: Steps, trail: RequestTrace) -> AsyncGenerator[Reply, None]:
         """The last step's chunks as they come; the chain is told what they took."""
         used: Any = None
         try:
@@ -191,11 +191,11 @@ class Endpoint:
                         used = chunk.get("usage") or used
                         if chunk["choices"]:
                             yield {key: value for key, value in chunk.items() if key != "usage"}
-        except Refused as refused:
+        except APIError as refused:
             failed(steps, refused)
         ended(steps, {"choices": [], "usage": used})
 
-    async def _take(self, step: Step, trail: Trail) -> Any:
+    async def _take(self, step: Step, trail: RequestTrace) -> Any:
         match step:
             case Decompose(wanted):
                 with _timed(trail, "decompose"):
@@ -208,7 +208,7 @@ class Endpoint:
                     return await self._elect(step)
 
     @contextmanager
-    def _queued(self, step: Ask, trail: Trail) -> Iterator[None]:
+    def _queued(self, step: Ask, trail: RequestTrace) -> Iterator[None]:
         """A place in the local model's queue for each sample. Raises Refused where the key holds its share of them."""
         if self._samples is None or step.who != "local":
             yield
@@ -217,7 +217,7 @@ class Endpoint:
             take(step.body.get("n") or 1)
             yield
 
-    async def _elect(self, step: Elect) -> Elected:
+    async def _elect(self, step: Elect) -> VoteResult:
         """Who is elected, if that is known in time; the thread may go on for a while."""
         electing = partial(self.composition.electing, step.question, step.ballots, step.rule)
         voting = asyncio.get_running_loop().run_in_executor(self._voting, electing)
@@ -227,7 +227,7 @@ class Endpoint:
             _LOG.warning("a vote was given up after %g s", self.settings.vote.timeout)
             return NOBODY
 
-    async def _decompose(self, wanted: Wanted, caller: str) -> Found | None:
+    async def _decompose(self, wanted: DecomposeRequest, caller: str) -> CachedResult | None:
         """None when the decomposer fails, whatever the reason: it is a help, and no more."""
         if self._remembering is None or self.settings.decomposer is None:
             return None
@@ -235,7 +235,7 @@ class Endpoint:
             return await self._remembering(wanted, self.settings.decomposer.timeout, caller)
         except TimeoutError:
             cause = "timeout"
-        except Refused:
+        except APIError:
             cause = "busy"
         except (ModelError, ConfigError) as error:
             cause = type(error).__name__
@@ -253,13 +253,13 @@ def _clean(settings: ServeSettings) -> Clean:
     return str  # a local model's are dropped where its prompt is encoded
 
 
-def _queue(of: LocalSettings, settings: ServeSettings) -> tuple[int, float, int]:
+def _queue(of: LocalSolverSettings, settings: ServeSettings) -> tuple[int, float, int]:
     """The samples that a local model's queue holds, the share of one key, and what is left to it in any case."""
     return of.batch + of.waiting, settings.limits.key_share, _MOST_SAMPLES
 
 
 @contextmanager
-def _timed(trail: Trail, phase: str) -> Iterator[None]:
+def _timed(trail: RequestTrace, phase: str) -> Iterator[None]:
     started = time.perf_counter()
     try:
         yield

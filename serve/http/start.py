@@ -14,10 +14,10 @@ from ..backends.upstream import redaction
 from ..settings import ServeSettings
 from .app import App
 from .keys import Keys
-from .quotas import Allowance
+from .quotas import Quotas
 from .reload import Read, hangup, merged
 from .server import beside, bind, is_loopback, log_to_stderr, run
-from .service import Endpoint
+from .service import Service
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,10 +50,10 @@ def serve(of: ServeSettings, say: Callable[[str], None]) -> None:
     hangup.catch()
     keys = Keys.read(of.keys) if of.keys else None
     _check_price(of, keys)
-    endpoint = Endpoint(of)
+    endpoint = Service(of)
     with (
         bind(of.host, of.port) as listening,
-        Allowance(of.spent or (beside(of.keys) if of.keys else None)) as allowance,
+        Quotas(of.spent or (beside(of.keys) if of.keys else None)) as allowance,
     ):
         host, port = listening.getsockname()[:2]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
@@ -70,7 +70,7 @@ def serve(of: ServeSettings, say: Callable[[str], None]) -> None:
             hangup.ignore()
 
 
-def _reload(app: App, endpoint: Endpoint, keys: Keys | None, read: Read | None) -> None:
+def _reload(app: App, endpoint: Service, keys: Keys | None, read: Read | None) -> None:
     """Keys and settings as their files have them now; where one is bad, what was before stays, and the log says why."""
     if keys is not None:
         keys.reload()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ...lm.cost import flops as cost
-from ...lm.cost.flops import Footprint
+from ...lm.cost.flops import ModelSize
 from ...lm.cost.prices import MachinePrice, Price
 from ...lm.types import Usage
-from .pipeline import Trail, Who
+from .pipeline import RequestTrace, Who
 
 
 class Bill(NamedTuple):
@@ -35,9 +35,9 @@ class Rates:
 
     upstream: Price | None = None
     decomposer: MachinePrice | None = None
-    decomposer_size: Footprint | None = None
+    decomposer_size: ModelSize | None = None
     local: MachinePrice | None = None
-    local_size: Footprint | None = None
+    local_size: ModelSize | None = None
 
     def decomposing(self, used: Sequence[Usage]) -> Bill:
         """Of the decomposer's calls; remembered decompositions are none."""
@@ -50,7 +50,7 @@ class Rates:
         whole = sum(known, Usage()) if len(known) == len(used) else None
         return Bill(whole, _total([self._solved(who, usage) for who, usage in used]))
 
-    def billed(self, trail: Trail) -> float | None:
+    def billed(self, trail: RequestTrace) -> float | None:
         """Dollars that the upstream bills for what was asked of it; None where that is unknown."""
         return _total([self._solved(who, usage) for who, usage in trail.solving if who == "upstream"])
 
@@ -68,26 +68,26 @@ def _total(parts: Sequence[float | None]) -> float | None:
     return None if found is None else float(found)
 
 
-def _machine(price: MachinePrice | None, size: Footprint | None, usage: Usage) -> float | None:
+def _machine(price: MachinePrice | None, size: ModelSize | None, usage: Usage) -> float | None:
     return price.dollars(usage, size.flops([usage]) if size else None) if price else None
 
 
 @dataclass(frozen=True)
-class Account:
+class RequestBill:
     """A request's bill."""
 
     decompose: Bill
     solve: Bill
 
     @classmethod
-    def of(cls, trail: Trail, rates: Rates) -> Account:
+    def of(cls, trail: RequestTrace, rates: Rates) -> RequestBill:
         return cls(rates.decomposing(trail.decomposing), rates.solving(trail.solving))
 
     @property
     def dollars(self) -> float | None:
         return _total([self.decompose.dollars, self.solve.dollars])
 
-    def usage(self, said: Any, trail: Trail) -> dict[str, Any] | None:
+    def usage(self, said: Any, trail: RequestTrace) -> dict[str, Any] | None:
         """The `usage` of a reply: all that was asked of solvers, and our extension.
 
         `said` is what the last call's own was, which is kept, with its further fields, where it was the only one. None

@@ -30,7 +30,7 @@ _TYPES = {
 }
 
 
-class Refused(Exception):  # noqa: N818  # it reads as what happened to the request
+class APIError(Exception):  # it reads as what happened to the request
     """A request that ends here; its text is one sentence for the person behind the client."""
 
     def __init__(

@@ -16,15 +16,15 @@ from ...lm.types import Usage
 from ...solve.policy import Answered, History, told
 from ...solve.policy import listing as answered_listing
 from ...solve.voting import rules
-from ...solve.voting.election import Ballot, Elected, Electing
+from ...solve.voting.election import Election, Sample, VoteResult
 from ..settings import CascadeSettings, DecomposerSettings
 from . import response, usage
-from .errors import Refused
+from .errors import APIError
 from .request import Chat
 from .response import Reply
 from .sanitize import mark
 from .templates import Templates, fill
-from .types import Found, Spending, Wanted
+from .types import CachedResult, DecomposeRequest, Spending
 
 Who = Literal["upstream", "local"]
 _OF_THE_ANSWER = (
@@ -38,9 +38,9 @@ Outcome = Literal["off", "no question", "too long", "asked", "cached", "not need
 
 @dataclass(frozen=True)
 class Decompose:
-    """Decompose this; to be sent `Found`, or None when the decomposer failed."""
+    """Decompose this; to be sent `CachedResult`, or None when the decomposer failed."""
 
-    wanted: Wanted
+    wanted: DecomposeRequest
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Ask:
 
 @dataclass(frozen=True)
 class Elect:
-    """Vote; to be sent `Elected`."""
+    """Vote; to be sent `VoteResult`."""
 
     question: str
-    ballots: tuple[Ballot, ...]
+    ballots: tuple[Sample, ...]
     rule: str
 
 
@@ -67,7 +67,7 @@ Steps = Generator[Step, Any, Reply]
 
 
 @dataclass
-class Trail:
+class RequestTrace:
     """What was done for a request, while it is done."""
 
     caller: str = ""
@@ -98,7 +98,7 @@ class Composition:
     """Who may be asked, and with what."""
 
     templates: dict[Who, Templates]
-    electing: Electing
+    electing: Election
     secret: bytes
     """What delimiters are made with."""
     decomposer: DecomposerSettings | None = None
@@ -120,7 +120,7 @@ class _Known:
     """Whether it goes on untouched when there is nothing to add."""
 
 
-def chain(chat: Chat, composition: Composition, trail: Trail) -> Steps:
+def chain(chat: Chat, composition: Composition, trail: RequestTrace) -> Steps:
     """Answer a request, by way of steps; the reply. Raises Refused."""
     return (yield from _answered(chat, composition, trail))
 
@@ -199,7 +199,7 @@ def failed(steps: Steps, error: Exception) -> NoReturn:
     raise AssertionError("a chain ends with its last call") from error
 
 
-def _answered(chat: Chat, composition: Composition, trail: Trail) -> Steps:
+def _answered(chat: Chat, composition: Composition, trail: RequestTrace) -> Steps:
     who: Who = composition.answerer
     known = _Known()
     if chat.wishes.mode == "interactive" and not chat.is_at_work:
@@ -220,7 +220,7 @@ def _answered(chat: Chat, composition: Composition, trail: Trail) -> Steps:
     return reply
 
 
-def _static(chat: Chat, composition: Composition, trail: Trail) -> Generator[Step, Any, _Known]:
+def _static(chat: Chat, composition: Composition, trail: RequestTrace) -> Generator[Step, Any, _Known]:
     """All sub-questions at once."""
     found = yield from _decompose(chat, composition, trail, None)
     if found is None:
@@ -229,10 +229,10 @@ def _static(chat: Chat, composition: Composition, trail: Trail) -> Generator[Ste
     return _Known(found.made.subquestions, is_whole=_is_whole(composition, found))
 
 
-def _interactive(chat: Chat, composition: Composition, trail: Trail, who: Who) -> Generator[Step, Any, _Known]:
+def _interactive(chat: Chat, composition: Composition, trail: RequestTrace, who: Who) -> Generator[Step, Any, _Known]:
     """One sub-question at a time, each answered before the next is asked for."""
     history: History = ()
-    found: Found | None = None
+    found: CachedResult | None = None
     templates = composition.templates[who]
     while len(history) < chat.wishes.limit:
         found = yield from _decompose(chat, composition, trail, history)
@@ -243,29 +243,29 @@ def _interactive(chat: Chat, composition: Composition, trail: Trail, who: Who) -
         text = _filled(chat, composition, templates.step, history, f"{len(history) + 1}. {subquestion}")
         body = chat.asking(text, **dict.fromkeys(_OF_THE_ANSWER))
         reply = yield from _ask(trail, Ask(who, body, is_last=False))
-        solution = composition.electing.solution(Ballot(response.text(reply["choices"][0]), None))
+        solution = composition.electing.solution(Sample(response.text(reply["choices"][0]), None))
         history = (*history, Answered(subquestion, told(solution)))
     return _Known(history=history, is_whole=found is None or _is_whole(composition, found))
 
 
-def _is_whole(composition: Composition, found: Found) -> bool:
+def _is_whole(composition: Composition, found: CachedResult) -> bool:
     """Whether a question without sub-questions goes on as it is."""
     return found.made.kind != "not needed" or composition.decomposer is None or composition.decomposer.skip
 
 
 def _decompose(
-    chat: Chat, composition: Composition, trail: Trail, history: History | None
-) -> Generator[Step, Any, Found | None]:
+    chat: Chat, composition: Composition, trail: RequestTrace, history: History | None
+) -> Generator[Step, Any, CachedResult | None]:
     """A decomposition; None where there is none to be had, which the trail says."""
     settings = composition.decomposer
     if chat.turn is None or settings is None or len(chat.question) > settings.longest:
         trail.decomposition = "too long" if chat.turn is not None else "no question"
         return None
-    found: Found | None = yield Decompose(Wanted(chat.question, chat.wishes.limit, history))
+    found: CachedResult | None = yield Decompose(DecomposeRequest(chat.question, chat.wishes.limit, history))
     if found is None:
         trail.decomposition = "failed"
         if settings.on_failure == "refuse":
-            raise Refused(503, "the decomposer does not answer now", code="decomposer_failed", retry_after=1)
+            raise APIError(503, "the decomposer does not answer now", code="decomposer_failed", retry_after=1)
         return None
     if not history:
         trail.id = found.made.id
@@ -275,20 +275,20 @@ def _decompose(
     return found
 
 
-def _outcome(found: Found) -> Outcome:
+def _outcome(found: CachedResult) -> Outcome:
     if found.made.kind in ("not needed", "unreadable"):
         return "not needed" if found.made.kind == "not needed" else "unreadable"
     return "cached" if found.was_there else "asked"
 
 
 def _agreed(
-    chat: Chat, composition: Composition, trail: Trail, known: _Known, cascade: CascadeSettings
+    chat: Chat, composition: Composition, trail: RequestTrace, known: _Known, cascade: CascadeSettings
 ) -> Generator[Step, Any, Reply | None]:
     """What the local solver says, if it can be asked for that, and enough of its samples say it."""
     cooler = replace(chat, body={**chat.body, "temperature": cascade.temperature})
     try:
         reply, elected = yield from _voted(cooler, composition, trail, "local", known, cascade.samples, "count")
-    except (Refused, ModelError):  # it reads no pictures, its context is short, or it is busy: the API knows better
+    except (APIError, ModelError):  # it reads no pictures, its context is short, or it is busy: the API knows better
         return None
     if elected.winner is None or elected.share < cascade.share:
         trail.share = None  # nobody's answer was voted on
@@ -298,8 +298,8 @@ def _agreed(
 
 
 def _voted(
-    chat: Chat, composition: Composition, trail: Trail, who: Who, known: _Known, samples: int, rule: str
-) -> Generator[Step, Any, tuple[Reply, Elected]]:
+    chat: Chat, composition: Composition, trail: RequestTrace, who: Who, known: _Known, samples: int, rule: str
+) -> Generator[Step, Any, tuple[Reply, VoteResult]]:
     """So many samples with all their choices in one reply, and what they come to."""
     wants_logprobs = {"logprobs": True} if rules.score_of(rule) is not None else {}
     body = _body(chat, composition, who, known, answers=True)
@@ -311,7 +311,7 @@ def _voted(
         choices += reply["choices"][: asked["n"]]
     reply = {**reply, "choices": choices}
     ballots = tuple(_ballot(choice) for choice in choices)
-    elected: Elected = yield Elect(chat.question, ballots, rule)
+    elected: VoteResult = yield Elect(chat.question, ballots, rule)
     trail.share = elected.share
     return reply, elected
 
@@ -355,11 +355,11 @@ def _ended(text: str, templates: Templates) -> str:
     return f"{text}\n{templates.answer}" if templates.answer and text.strip() else text
 
 
-def _ask(trail: Trail, step: Ask) -> Generator[Step, Any, Reply]:
+def _ask(trail: RequestTrace, step: Ask) -> Generator[Step, Any, Reply]:
     call = trail.budget.begin(step.body) if trail.budget and step.who == "upstream" else None
     try:
         reply: Reply = yield step
-    except Refused as refused:
+    except APIError as refused:
         if trail.budget and call and not refused.may_be_billed:
             trail.budget.refused(call)
         raise
@@ -371,7 +371,7 @@ def _ask(trail: Trail, step: Ask) -> Generator[Step, Any, Reply]:
     return reply
 
 
-def _chosen(voted: Reply, elected: Elected) -> int:
+def _chosen(voted: Reply, elected: VoteResult) -> int:
     """The winner; the first that calls a tool, where more samples do than agree with the winner."""
     calling = [i for i, choice in enumerate(voted["choices"]) if choice["message"].get("tool_calls")]
     if len(calling) > elected.share * len(voted["choices"]):
@@ -385,9 +385,9 @@ def _only(chat: Chat, reply: Reply, chosen: int) -> Reply:
     return {**reply, "choices": [won if chat.body.get("logprobs") else {**won, "logprobs": None}]}
 
 
-def _ballot(choice: dict[str, Any]) -> Ballot:
+def _ballot(choice: dict[str, Any]) -> Sample:
     content = (choice.get("logprobs") or {}).get("content") if isinstance(choice.get("logprobs"), dict) else None
     values = [token.get("logprob") for token in content or [] if isinstance(token, dict)]
     known = [float(value) for value in values if isinstance(value, int | float)]
     mean = sum(known) / len(known) if known and len(known) == len(values) else None
-    return Ballot(response.text(choice), mean)
+    return Sample(response.text(choice), mean)

@@ -11,7 +11,7 @@ from ...core import strict_json
 from ...core.errors import ConfigError
 from ...solve.voting import rules
 from ..settings import MOST, Mode, ServeSettings
-from .errors import Refused
+from .errors import APIError
 
 EXTENSION = "divcon"
 """The field of a body, and the prefix of headers (`X-Divcon-`), that speak to this server."""
@@ -36,7 +36,7 @@ _REAL = {
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RequestOptions:
     """What a request may choose."""
 
     mode: Mode
@@ -60,7 +60,7 @@ class Chat:
     """The place of the last user turn in `messages`; None where there is none with a text."""
     question: str
     """Its text."""
-    wishes: Wishes
+    wishes: RequestOptions
     stream: bool = False
     wants_usage: bool = False
     """Whether a stream is to end with its usage."""
@@ -108,11 +108,11 @@ def parse(raw: bytes) -> dict[str, Any]:
         if b"\\u" in raw:
             json.dumps(found, ensure_ascii=False).encode()  # half a character could not be passed on
     except strict_json.TooLarge as error:
-        raise Refused(400, f"no number may be as large as {error}...", code="invalid_json") from None
+        raise APIError(400, f"no number may be as large as {error}...", code="invalid_json") from None
     except (ValueError, RecursionError):
-        raise Refused(400, "the request is not JSON", code="invalid_json") from None
+        raise APIError(400, "the request is not JSON", code="invalid_json") from None
     if not isinstance(found, dict):
-        raise Refused(400, "the request is not a JSON object", code="invalid_json")
+        raise APIError(400, "the request is not a JSON object", code="invalid_json")
     return found
 
 
@@ -125,15 +125,15 @@ def read(found: Mapping[str, Any], headers: Mapping[str, str], settings: ServeSe
     body |= _tokens(found, settings)
     said = _extension(found.get(EXTENSION), headers)
     if n > 1 and "k" in said:
-        raise Refused(400, "n and k are both samples of one question: ask for one of them", param="n")
+        raise APIError(400, "n and k are both samples of one question: ask for one of them", param="n")
     wishes = _wishes({**said, "k": 1} if n > 1 else said, settings)
     if wishes.samples > 1 and _is_json(found.get("response_format")):
-        raise Refused(400, "a vote reads an answer out of a text, which JSON is not: leave out k", param="k")
+        raise APIError(400, "a vote reads an answer out of a text, which JSON is not: leave out k", param="k")
     stream, options = found.get("stream"), found.get("stream_options")
     if stream is not None and not isinstance(stream, bool):
-        raise Refused(400, "stream is neither true nor false", param="stream")
+        raise APIError(400, "stream is neither true nor false", param="stream")
     if options is not None and not isinstance(options, dict):
-        raise Refused(400, "stream_options is no object", param="stream_options")
+        raise APIError(400, "stream_options is no object", param="stream_options")
     asked = [i for i, message in enumerate(messages) if message["role"] == "user"]
     question = _text(messages[asked[-1]].get("content")) if asked else ""
     return Chat(
@@ -152,14 +152,14 @@ def _is_json(form: Any) -> bool:
 
 def _messages(found: Any) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not found:
-        raise Refused(400, "messages is no list of at least one message", param="messages")
+        raise APIError(400, "messages is no list of at least one message", param="messages")
     for i, message in enumerate(found):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise Refused(400, f"messages[{i}] has no role", param="messages")
+            raise APIError(400, f"messages[{i}] has no role", param="messages")
         content = message.get("content")
         is_parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
         if not (content is None or isinstance(content, str) or is_parts):
-            raise Refused(400, f"the content of messages[{i}] is neither a text nor a list of parts", param="messages")
+            raise APIError(400, f"the content of messages[{i}] is neither a text nor a list of parts", param="messages")
     return found
 
 
@@ -181,9 +181,9 @@ def _refuse_other_numbers(found: Mapping[str, Any]) -> None:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-                raise Refused(400, f"{key} is no {name} from {least} to {most}", param=key)
+                raise APIError(400, f"{key} is no {name} from {least} to {most}", param=key)
     if not isinstance(found.get("logprobs"), bool | None):
-        raise Refused(400, "logprobs is neither true nor false", param="logprobs")
+        raise APIError(400, "logprobs is neither true nor false", param="logprobs")
 
 
 def _whole(found: Mapping[str, Any], key: str, default: int, most: int | None = None) -> int:
@@ -191,18 +191,18 @@ def _whole(found: Mapping[str, Any], key: str, default: int, most: int | None = 
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (most is not None and value > most):
-        raise Refused(400, f"{key} is no whole number from 1" + (f" to {most}" if most else ""), param=key)
+        raise APIError(400, f"{key} is no whole number from 1" + (f" to {most}" if most else ""), param=key)
     return value
 
 
 def _extension(found: Any, headers: Mapping[str, str]) -> dict[str, Any]:
     """What was said to this server: in the body, or else in headers."""
     if found is not None and not isinstance(found, dict):
-        raise Refused(400, f"{EXTENSION} is no object", param=EXTENSION)
+        raise APIError(400, f"{EXTENSION} is no object", param=EXTENSION)
     said = {name: headers[_header(name)] for name in _NAMES if _header(name) in headers}
     wishes = {**{name: _number(value) for name, value in said.items()}, **(found or {})}
     if unknown := wishes.keys() - set(_NAMES):
-        raise Refused(400, f"{EXTENSION} knows no {min(unknown)!r}; there are {', '.join(_NAMES)}", param=EXTENSION)
+        raise APIError(400, f"{EXTENSION} knows no {min(unknown)!r}; there are {', '.join(_NAMES)}", param=EXTENSION)
     return {name: value for name, value in wishes.items() if value is not None}
 
 
@@ -217,23 +217,23 @@ def _header(name: str) -> str:
     return f"x-divcon-{name.replace('_', '-')}"
 
 
-def _wishes(said: Mapping[str, Any], settings: ServeSettings) -> Wishes:
+def _wishes(said: Mapping[str, Any], settings: ServeSettings) -> RequestOptions:
     mode = said.get("mode", settings.mode if settings.decomposer else "off")
     if mode not in get_args(Mode):
-        raise Refused(400, f"mode is none of {', '.join(get_args(Mode))}", param="mode")
+        raise APIError(400, f"mode is none of {', '.join(get_args(Mode))}", param="mode")
     if mode != "off" and settings.decomposer is None:
-        raise Refused(400, "this server has no decomposer: mode can only be off", param="mode")
+        raise APIError(400, "this server has no decomposer: mode can only be off", param="mode")
     limit = settings.decomposer.limit if settings.decomposer else MOST
     limit = min(_whole(said, "max_subquestions", limit), limit)
     samples = _whole(said, "k", settings.vote.samples, max(settings.limits.samples, settings.vote.samples))
     rule = said.get("vote", settings.vote.rule)
     if not isinstance(rule, str):
-        raise Refused(400, "vote is no name of a rule", param="vote")
+        raise APIError(400, "vote is no name of a rule", param="vote")
     if "vote" in said and samples == 1:
-        raise Refused(400, "a vote needs several samples: say k", param="k")
+        raise APIError(400, "a vote needs several samples: say k", param="k")
     if problem := refused_rule(rule, settings):
-        raise Refused(400, problem, param="vote")
-    return Wishes(mode, limit, samples, rule)
+        raise APIError(400, problem, param="vote")
+    return RequestOptions(mode, limit, samples, rule)
 
 
 def refused_rule(rule: str, settings: ServeSettings) -> str | None:

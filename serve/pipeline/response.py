@@ -10,7 +10,7 @@ from ...core import strict_json
 from ...lm.api.response import usage
 from ...lm.api.retry import asked_to_wait
 from ...lm.types import Usage
-from .errors import NO_QUOTA, Refused
+from .errors import NO_QUOTA, APIError
 from .sanitize import whole
 
 Reply = dict[str, Any]
@@ -32,7 +32,7 @@ def completion(content: bytes, redact: Redact = lambda value: value) -> Reply:
     found = _parsed(content, redact)
     choices = found.get("choices")
     if not isinstance(choices, list) or not choices or not all(_is_choice(choice, "message") for choice in choices):
-        raise Refused(502, "the upstream's reply held no choices", code="upstream_malformed", may_be_billed=True)
+        raise APIError(502, "the upstream's reply held no choices", code="upstream_malformed", may_be_billed=True)
     return found
 
 
@@ -41,32 +41,32 @@ def chunk(data: bytes, redact: Redact = lambda value: value) -> Reply:
     found = _parsed(data)
     if found.get("error"):
         message = _message(redact(found))
-        raise Refused(502, f"the upstream broke off: {message}", code="upstream_error", may_be_billed=True)
+        raise APIError(502, f"the upstream broke off: {message}", code="upstream_error", may_be_billed=True)
     choices = found.get("choices")
     if not isinstance(choices, list) or not all(_is_choice(choice, "delta") for choice in choices):
-        raise Refused(502, "the upstream's stream held no chunk", code="upstream_malformed", may_be_billed=True)
+        raise APIError(502, "the upstream's stream held no chunk", code="upstream_malformed", may_be_billed=True)
     return found
 
 
-def refusal(status: int, content: bytes, headers: Mapping[str, str], redact: Redact = lambda value: value) -> Refused:
+def refusal(status: int, content: bytes, headers: Mapping[str, str], redact: Redact = lambda value: value) -> APIError:
     """What a status other than 200 means to a client."""
     try:
         found = _parsed(content, redact)
-    except Refused:
+    except APIError:
         found = {}
     if status == 429 and _code(found) == NO_QUOTA:
-        return Refused(429, "the upstream's account has no quota left", code=NO_QUOTA)
+        return APIError(429, "the upstream's account has no quota left", code=NO_QUOTA)
     if status == 429:
-        return Refused(
+        return APIError(
             429,
             "the upstream takes no more requests now",
             code="upstream_rate_limit",
             retry_after=asked_to_wait(headers),
         )
     if status in _OURS:
-        return Refused(502, "the upstream does not accept this server's key", code="upstream_auth")
+        return APIError(502, "the upstream does not accept this server's key", code="upstream_auth")
     if 400 <= status < 500:
-        return Refused(
+        return APIError(
             status,
             f"the upstream refused the request: {_message(found)}",
             code=_code(found) or "upstream_refused",
@@ -75,7 +75,7 @@ def refusal(status: int, content: bytes, headers: Mapping[str, str], redact: Red
         )
     is_redirection = 300 <= status < 400
     message = f"the upstream failed with status {status}"
-    return Refused(502, message, code="upstream_error", may_be_billed=not is_redirection)
+    return APIError(502, message, code="upstream_error", may_be_billed=not is_redirection)
 
 
 def consumed(reply: Mapping[str, Any]) -> Usage | None:
@@ -116,7 +116,7 @@ def _parsed(content: bytes, redact: Redact = lambda value: value) -> Reply:
     except (ValueError, RecursionError):  # the latter where it is as deep as can be read
         found = None
     if not isinstance(found, dict):
-        raise Refused(502, "the upstream's reply was not JSON", code="upstream_malformed", may_be_billed=True)
+        raise APIError(502, "the upstream's reply was not JSON", code="upstream_malformed", may_be_billed=True)
     return found
 
 

@@ -11,7 +11,7 @@ from ...lm.types import Usage
 from ...solve.policy import History
 
 
-class Wanted(NamedTuple):
+class DecomposeRequest(NamedTuple):
     """What is to be decomposed."""
 
     question: str
@@ -22,7 +22,7 @@ class Wanted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Made:
+class DecomposeResult:
     """A decomposition that may be put before another model."""
 
     subquestions: tuple[str, ...]
@@ -32,10 +32,10 @@ class Made:
     usage: Usage
 
 
-class Found(NamedTuple):
+class CachedResult(NamedTuple):
     """A decomposition, and how it was come by."""
 
-    made: Made
+    made: DecomposeResult
     was_there: bool
     """Already, or being made for somebody else: then it costs nothing more."""
 

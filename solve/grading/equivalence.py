@@ -9,7 +9,7 @@ from fractions import Fraction
 from .closed_form import differ
 from .latex import radians, says_more, tidy
 from .limits import explosive
-from .sympy_pool import CHECKS, Pair
+from .sympy_pool import EQUIVALENCE, Pair
 
 _FRACTION = re.compile(r"-?\d+(?:/\d+)?")
 _DECIMALS = re.compile(r"\.\d{6,}")
@@ -29,7 +29,7 @@ def equal(pairs: Sequence[Pair]) -> list[bool | None]:
     found = [_known(one, other) for one, other in pairs]
     hard = [i for i, same in enumerate(found) if same is None and not any(map(explosive, pairs[i]))]
     asked = [(radians(one), radians(other)) for one, other in (pairs[i] for i in hard)]
-    for i, same in zip(hard, CHECKS(asked), strict=True):
+    for i, same in zip(hard, EQUIVALENCE(asked), strict=True):
         found[i] = same
     return found
 

@@ -43,7 +43,7 @@ class Memo(Protocol):
     def keep_checked(self, found: Mapping[str, bool | None]) -> None: ...
 
 
-class Checks:
+class EquivalencePool:
     """Compares expressions; started when first asked, stopped with the interpreter."""
 
     def __init__(self, workers: int | None = None) -> None:
@@ -217,7 +217,7 @@ def _method() -> str:
     return f"{', '.join(libraries)}, rules {_RULES}, {sympy_worker.SECONDS} s"
 
 
-CHECKS = Checks()
+EQUIVALENCE = EquivalencePool()
 """What all graders share."""
-atexit.register(CHECKS.close)
-os.register_at_fork(after_in_child=CHECKS.abandon)
+atexit.register(EQUIVALENCE.close)
+os.register_at_fork(after_in_child=EQUIVALENCE.abandon)

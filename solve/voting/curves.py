@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..grading.grade import Class
-from .rules import TIE, Array, Bools, Own, Place, Rule, Score, alike, below, how_many
+from .rules import TIE, Array, Bools, ByRank, ByScore, Rule, Score, alike, below, how_many
 
 _AT_ONCE = 64
 """Questions whose subsets are worked on together: as many as the processor's cache holds."""
@@ -116,7 +116,7 @@ def _credits(pool: Pool, numbered: npt.NDArray[np.int64], answers: int, rule: Ru
     return np.asarray(how_many(won & right[:, None, :]) / np.maximum(how_many(won), 1), dtype=np.float64)
 
 
-def _totals(member: Bools, scores: Array, weight: Own | Place, masks: Bools) -> Array:
+def _totals(member: Bools, scores: Array, weight: ByScore | ByRank, masks: Bools) -> Array:
     """The weight of each answer in each subset (answer, subset, question): sums are products of matrices.
 
     Who has no score has the mean of those that are drawn and have one.
@@ -127,13 +127,13 @@ def _totals(member: Bools, scores: Array, weight: Own | Place, masks: Bools) -> 
     own = np.where(known, scores, 0.0)
     count = drawn @ known
     mean = np.where(count > 0, (drawn @ own) / np.maximum(count, 1), 1.0) if missing.any() else np.zeros(count.shape)
-    if isinstance(weight, Place):
+    if isinstance(weight, ByRank):
         return _place_totals(member, known, scores, weight, drawn, mean)
     totals: Array = drawn @ (member * np.where(known, weight.weigh(own), 0.0))
     return totals + (drawn @ missing) * weight.weigh(mean) if missing.any() else totals
 
 
-def _place_totals(member: Bools, known: Bools, scores: Array, weight: Place, drawn: Array, mean: Array) -> Array:
+def _place_totals(member: Bools, known: Bools, scores: Array, weight: ByRank, drawn: Array, mean: Array) -> Array:
     """A sample's place is how many of those drawn have a lower score, and how many the same."""
     gap = np.asarray((member & ~known).any(0))  # sample, question
     there, gaps = drawn @ member.any(0), drawn @ gap

@@ -15,7 +15,7 @@ from ..solution import Solution
 from . import rules
 
 
-class Ballot(NamedTuple):
+class Sample(NamedTuple):
     """A sample that may vote."""
 
     text: str | None
@@ -24,7 +24,7 @@ class Ballot(NamedTuple):
     """The mean log-probability of its tokens, where it was asked for."""
 
 
-class Elected(NamedTuple):
+class VoteResult(NamedTuple):
     """What the samples come to."""
 
     winner: int | None
@@ -33,7 +33,7 @@ class Elected(NamedTuple):
     """How many of all samples gave it."""
 
 
-NOBODY = Elected(None, 0.0)
+NOBODY = VoteResult(None, 0.0)
 """What comes of a vote without voters."""
 
 
@@ -45,7 +45,7 @@ class Scorer(Protocol):
         ...
 
 
-class Electing:
+class Election:
     """Votes by a rule's name."""
 
     def __init__(self, grader: GraderName, scorer: Scorer | None = None, *, algebra: bool = True) -> None:
@@ -54,7 +54,7 @@ class Electing:
         self._rule = PLAIN_MATH if grader == "math" and not algebra else GRADERS[grader]
         self._scorer = scorer
 
-    def __call__(self, question: str, ballots: Sequence[Ballot], rule: str) -> Elected:
+    def __call__(self, question: str, ballots: Sequence[Sample], rule: str) -> VoteResult:
         """Raises ConfigError for a rule that cannot be voted by."""
         asked = Question("asked", question, answer="", grader=self._grader)
         read = [self.solution(ballot) for ballot in ballots]
@@ -62,9 +62,9 @@ class Electing:
         won = rules.winners(rules.tally(classes, rules.named(rule), self._scores(rule, asked, read)))
         if not won:
             return NOBODY
-        return Elected(won[0], classes.count(won[0]) / len(ballots))
+        return VoteResult(won[0], classes.count(won[0]) / len(ballots))
 
-    def solution(self, ballot: Ballot) -> Solution:
+    def solution(self, ballot: Sample) -> Solution:
         """A sample's text with the answer in it."""
         read = Solution.read(ballot.text or "", Usage(), seek=GRADERS[self._grader].seek)
         return replace(read, logprob=ballot.logprob)

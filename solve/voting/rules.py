@@ -34,7 +34,7 @@ TIE = 1e-9
 
 
 @dataclass(frozen=True)
-class Own:
+class ByScore:
     """A weight that a sample's own score decides."""
 
     weigh: Callable[[Array], Array]
@@ -42,7 +42,7 @@ class Own:
 
 
 @dataclass(frozen=True)
-class Place:
+class ByRank:
     """A weight that a sample's place among the others decides."""
 
     weigh: Callable[[Array, Array, Array], Array]
@@ -55,27 +55,27 @@ class Rule:
 
     line: str
     """What it is, in a line."""
-    weight: Own | Place
+    weight: ByScore | ByRank
     score: Score | None = None
     """None: it asks for none."""
 
 
-def plus(constant: float, slope: float) -> Own:
+def plus(constant: float, slope: float) -> ByScore:
     """constant + slope x score."""
-    return Own(lambda score: constant + slope * score)
+    return ByScore(lambda score: constant + slope * score)
 
 
-def best() -> Place:
+def best() -> ByRank:
     """1 for the highest score, shared or not, else 0: best of n."""
-    return Place(lambda lower, equal, there: (lower + equal == there).astype(np.float64))
+    return ByRank(lambda lower, equal, there: (lower + equal == there).astype(np.float64))
 
 
-def borda(power: float) -> Place:
+def borda(power: float) -> ByRank:
     """(n - place + 1) ** power, place 1 being the highest of n scores; equal scores share the mean of their places.
 
     Kang et al., *Scalable Best-of-N Selection via Self-Certainty* (2025).
     """
-    return Place(lambda lower, equal, there: (lower + (equal + 1) / 2) ** power)
+    return ByRank(lambda lower, equal, there: (lower + (equal + 1) / 2) ** power)
 
 
 RULES = {
@@ -138,7 +138,7 @@ def weights(rule: Rule, voting: Bools, scores: Array) -> Array:
     count = known.sum(0)
     mean = np.where(count > 0, np.where(known, scores, 0.0).sum(0) / np.maximum(count, 1), 1.0)
     filled = np.where(voting, np.where(known, scores, mean), np.nan)
-    if isinstance(rule.weight, Own):
+    if isinstance(rule.weight, ByScore):
         return np.where(voting, rule.weight.weigh(filled), 0.0)
     lower = np.array([how_many(below(filled, own)) for own in filled], dtype=np.float64)
     equal = np.array([how_many(alike(filled, own)) for own in filled], dtype=np.float64)

@@ -5,61 +5,63 @@ from __future__ import annotations
 import random
 
 from .facts import FACTS, UNITS, amount, ask_amount, short_amount
-from .formats import Chat, numbered
+from .formats import ChatExample, numbered
 from .problem import GROUPS, LARGEST, MEN, WOMEN, Operator, Person, Story, capital, compute, random_unit
 
 PEOPLE = WOMEN + MEN
 
 
-def first_exercise(rng: random.Random) -> Chat:
+def first_exercise(rng: random.Random) -> ChatExample:
     """One of the exercises that `base` starts with: a sum, a sentence, a paragraph."""
     return rng.choices(FIRST_KINDS, (4, 3, 2, 4, 2, 1, 2, 3, 4))[0](rng)
 
 
-def exercise(rng: random.Random) -> Chat:
+def exercise(rng: random.Random) -> ChatExample:
     """One of the exercises that `base` goes on with: several small things in a row, and running sums."""
     if rng.random() < 0.3:
         return first_exercise(rng)
     return rng.choices(LATER_KINDS, (3, 3, 4, 3, 2))[0](rng)
 
 
-def calculate(rng: random.Random) -> Chat:
+def calculate(rng: random.Random) -> ChatExample:
     """A bare sum."""
     left, operator, right, result = sum_of_the_world(rng)
     working = f"{left} {operator} {right}"
-    return Chat(f"What is {working}?", f"So {working} = {result}. The answer is {result}.")
+    return ChatExample(f"What is {working}?", f"So {working} = {result}. The answer is {result}.")
 
 
-def calculate_list(rng: random.Random) -> Chat:
+def calculate_list(rng: random.Random) -> ChatExample:
     """A numbered list of sums that have nothing to do with one another."""
     sums = [sum_of_the_world(rng) for _ in range(rng.randint(2, 4))]
     asked = numbered([f"{left} {operator} {right}" for left, operator, right, _ in sums])
     worked = numbered([f"{left} {operator} {right} = {result}." for left, operator, right, result in sums])
-    return Chat(f"Work out:\n{asked}", f"{worked}\nThe answer is {sums[-1][3]}.")
+    return ChatExample(f"Work out:\n{asked}", f"{worked}\nThe answer is {sums[-1][3]}.")
 
 
-def stated(rng: random.Random) -> Chat:
+def stated(rng: random.Random) -> ChatExample:
     """A capacity, a price or a number of legs that the text states: random, so that no fact leaks."""
     fact, count, value = rng.choice(FACTS), rng.randint(2, 9), rng.randint(2, 12)
     unit = rng.choice([unit for unit in UNITS if unit.family == fact.family])
     result = count * value
     user = f"{fact.stated(value)}. {ask_amount(count, fact, unit)}"
-    return Chat(user, f"{fact.stated(value)}, so {count} * {value} = {result}. The answer is {result}.")
+    return ChatExample(user, f"{fact.stated(value)}, so {count} * {value} = {result}. The answer is {result}.")
 
 
-def told(rng: random.Random) -> Chat:
+def told(rng: random.Random) -> ChatExample:
     """A story of one change, and its sum."""
     story, asks, working = one_change(rng, *rng.sample(PEOPLE, 2))
-    return Chat(f"{story} {asks}", f"So {working}. The answer is {working.split()[-1]}.")
+    return ChatExample(f"{story} {asks}", f"So {working}. The answer is {working.split()[-1]}.")
 
 
-def told_list(rng: random.Random) -> Chat:
+def told_list(rng: random.Random) -> ChatExample:
     """Several such stories about different people, their sums one below the other."""
     people = rng.sample(PEOPLE, 6)
     changes = [one_change(rng, *people[place : place + 2]) for place in range(0, rng.choice((4, 6)), 2)]
     asked, worked = numbered([asks for _, asks, _ in changes]), numbered([f"{working}." for *_, working in changes])
     story = " ".join(story for story, *_ in changes)
-    return Chat(f"{story}\n\n{asked}\n\nWork each out.", f"{worked}\nThe answer is {changes[-1][2].split()[-1]}.")
+    return ChatExample(
+        f"{story}\n\n{asked}\n\nWork each out.", f"{worked}\nThe answer is {changes[-1][2].split()[-1]}."
+    )
 
 
 def one_change(rng: random.Random, person: Person, other: Person) -> tuple[str, str, str]:
@@ -89,7 +91,7 @@ def one_change(rng: random.Random, person: Person, other: Person) -> tuple[str, 
     return f"{person.name} has {left} {unit.name}. {capital(change)}", asks, f"{left} {operator} {right} = {result}"
 
 
-def stated_list(rng: random.Random) -> Chat:
+def stated_list(rng: random.Random) -> ChatExample:
     """Several amounts, each told by a number that the text states."""
     facts, counts = rng.sample(FACTS, 3)[: rng.randint(2, 3)], rng.sample(range(2, 10), 3)
     values = [rng.randint(2, 12) for _ in facts]
@@ -98,12 +100,12 @@ def stated_list(rng: random.Random) -> Chat:
     asked = numbered([ask_amount(count, fact, unit) for (fact, count, _), unit in zip(rows, units, strict=True)])
     worked = numbered([f"{fact.stated(value)}, so {count} * {value} = {count * value}." for fact, count, value in rows])
     story = " ".join(f"{fact.stated(value)}." for fact, _, value in rng.sample(rows, len(rows)))
-    return Chat(
+    return ChatExample(
         f"{story}\n\n{asked}\n\nWork each out.", f"{worked}\nThe answer is {counts[len(rows) - 1] * values[-1]}."
     )
 
 
-def running_sums(rng: random.Random) -> Chat:
+def running_sums(rng: random.Random) -> ChatExample:
     """Sums of bare numbers that go on from the result above, or put the two results above together."""
     asked: list[str] = []
     worked: list[str] = []
@@ -122,28 +124,28 @@ def running_sums(rng: random.Random) -> Chat:
         asked.append(line)
         worked.append(f"{left} {operator} {right} = {result}.")
         results.append(result)
-    return Chat(f"Work out:\n{numbered(asked)}", f"{numbered(worked)}\nThe answer is {results[-1]}.")
+    return ChatExample(f"Work out:\n{numbered(asked)}", f"{numbered(worked)}\nThe answer is {results[-1]}.")
 
 
-def ask(rng: random.Random) -> Chat:
+def ask(rng: random.Random) -> ChatExample:
     """The question that belongs to a single sentence."""
     sentence, asks = sentence_and_question(rng)
-    return Chat(f"{sentence}\n\nAsk about it.", asks)
+    return ChatExample(f"{sentence}\n\nAsk about it.", asks)
 
 
-def list_sentences(rng: random.Random) -> Chat:
+def list_sentences(rng: random.Random) -> ChatExample:
     """Sentences about different people, written one below the other."""
     sentences = [sentence_and_question(rng)[0] for _ in range(rng.randint(2, 4))]
-    return Chat(f"{' '.join(sentences)}\n\nWrite them as a list.", numbered(sentences))
+    return ChatExample(f"{' '.join(sentences)}\n\nWrite them as a list.", numbered(sentences))
 
 
-def list_story(rng: random.Random) -> Chat:
+def list_story(rng: random.Random) -> ChatExample:
     """The sentences of a story, one below the other."""
     story = tell(rng)
-    return Chat(f"{' '.join(story.sentences)}\n\nWrite them as a list.", numbered(story.sentences))
+    return ChatExample(f"{' '.join(story.sentences)}\n\nWrite them as a list.", numbered(story.sentences))
 
 
-def list_with_question(rng: random.Random) -> Chat:
+def list_with_question(rng: random.Random) -> ChatExample:
     """The sentences of a story and the question after it, one below the other."""
     story = tell(rng)
     one, other, unit = *rng.sample([person.name for person in PEOPLE], 2), story.unit.name
@@ -155,27 +157,27 @@ def list_with_question(rng: random.Random) -> Chat:
         )
     )
     lines = [*story.sentences, question]
-    return Chat(f"{' '.join(lines)}\n\nWrite them as a list.", numbered(lines))
+    return ChatExample(f"{' '.join(lines)}\n\nWrite them as a list.", numbered(lines))
 
 
-def name_subjects(rng: random.Random) -> Chat:
+def name_subjects(rng: random.Random) -> ChatExample:
     """The same, saying each time who is meant."""
     story = tell(rng)
-    return Chat(f"{' '.join(story.sentences)}\n\nWrite each out.", numbered(story.named))
+    return ChatExample(f"{' '.join(story.sentences)}\n\nWrite each out.", numbered(story.named))
 
 
-def ask_in_story(rng: random.Random) -> Chat:
+def ask_in_story(rng: random.Random) -> ChatExample:
     """The question that belongs to one sentence of a story."""
     story = tell(rng)
     place = rng.randrange(1, len(story.sentences))
-    return Chat(f"{' '.join(story.sentences)}\n\nAsk about {place + 1}.", story.asks[place])
+    return ChatExample(f"{' '.join(story.sentences)}\n\nAsk about {place + 1}.", story.asks[place])
 
 
-def ask_each(rng: random.Random) -> Chat:
+def ask_each(rng: random.Random) -> ChatExample:
     """The questions that belong to sentences about different people."""
     pairs = [sentence_and_question(rng) for _ in range(rng.randint(2, 4))]
     sentences = " ".join(sentence for sentence, _ in pairs)
-    return Chat(f"{sentences}\n\nAsk about each.", numbered([asks for _, asks in pairs]))
+    return ChatExample(f"{sentences}\n\nAsk about each.", numbered([asks for _, asks in pairs]))
 
 
 def tell(rng: random.Random) -> Story:

@@ -12,7 +12,7 @@ from .splits import solution
 NO_DECOMPOSITION = "No decomposition."
 
 
-class Chat(NamedTuple):
+class ChatExample(NamedTuple):
     """One message and its reply."""
 
     user: str
@@ -24,30 +24,37 @@ def numbered(lines: Sequence[str]) -> str:
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
 
 
-def decompose(problem: Problem) -> Chat:
+def decompose(problem: Problem) -> ChatExample:
     """Which questions to ask first."""
     prompt = prompts.load("miniature/decompose").fill(question=problem.text)
-    return Chat(prompt, numbered(problem.subquestions) or NO_DECOMPOSITION)
+    return ChatExample(prompt, numbered(problem.subquestions) or NO_DECOMPOSITION)
 
 
-def solve(problem: Problem) -> Chat:
+def solve(problem: Problem) -> ChatExample:
     """Sub-questions in hand, the solution; without any, the study falls back to the chain of thought."""
     if not problem.subquestions:
         return cot(problem)
     asked = numbered(problem.subquestions)
-    return Chat(prompts.load("miniature/solve").fill(question=problem.text, subquestions=asked), solution(problem))
+    return ChatExample(
+        prompts.load("miniature/solve").fill(question=problem.text, subquestions=asked), solution(problem)
+    )
 
 
-def cot(problem: Problem) -> Chat:
+def cot(problem: Problem) -> ChatExample:
     """The steps as sentences, then the answer."""
     steps = [step.text for step in problem.steps]
     reply = " ".join([*steps, f"The answer is {problem.answer}."])
-    return Chat(prompts.load("miniature/cot").fill(question=problem.text), reply)
+    return ChatExample(prompts.load("miniature/cot").fill(question=problem.text), reply)
 
 
-def direct(problem: Problem) -> Chat:
+def direct(problem: Problem) -> ChatExample:
     """Only the answer."""
-    return Chat(prompts.load("miniature/direct").fill(question=problem.text), f"The answer is {problem.answer}.")
+    return ChatExample(prompts.load("miniature/direct").fill(question=problem.text), f"The answer is {problem.answer}.")
 
 
-FORMATS: dict[str, Callable[[Problem], Chat]] = {"decompose": decompose, "solve": solve, "cot": cot, "direct": direct}
+FORMATS: dict[str, Callable[[Problem], ChatExample]] = {
+    "decompose": decompose,
+    "solve": solve,
+    "cot": cot,
+    "direct": direct,
+}

@@ -22,12 +22,12 @@ from divcon.core.errors import ConfigError
 from divcon.distill import student
 from divcon.distill.ranker import model as ranker
 from divcon.distill.recipes import RankerRecipe, SolverRecipe
-from divcon.distill.student import Lesson, Trained
+from divcon.distill.student import StudentCard, TrainingReport
 from divcon.distill.traces import trace as traces
 from divcon.distill.training.checkpoints import last_checkpoint
 from divcon.distill.training.nce import Teacher
-from divcon.distill.training.stage_cache import Stages
-from divcon.distill.training.trainer import Fitted, Watch
+from divcon.distill.training.stage_cache import StageCache
+from divcon.distill.training.trainer import Fitted, ProgressLogger
 from divcon.eval.analysis import reconstruction
 from divcon.eval.grid import results
 from tests.distill.test_student import WRONG, trace
@@ -35,7 +35,7 @@ from tests.distill.training.test_nce import ROWS, model
 
 FLIPS = 50
 """In a file, of one bit or of all of a byte's."""
-TRAINED = Trained(4, 0, 2, 100, 64, 1.5, 0.25)
+TRAINED = TrainingReport(4, 0, 2, 100, 64, 1.5, 0.25)
 READER = "miniature/llm"
 
 
@@ -61,14 +61,14 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _write_reconstruction(folder: Path) -> None:
-    def says(asked: list[reconstruction.Asked]) -> list[float]:
+    def says(asked: list[reconstruction.ReconstructedQuestion]) -> list[float]:
         return [-len(one.question) / (1 + len(one.subquestions)) for one in asked]
 
     says.path = READER  # type: ignore[attr-defined]  # what is asked of a reader
     reconstruction.keep(_rows(), says, folder / "reconstruction.parquet")  # type: ignore[arg-type]  # a fake
 
 
-def _teach(folder: Path) -> Trained:
+def _teach(folder: Path) -> TrainingReport:
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     save_file({"a": torch.randn(64), "b": torch.randn(8, 8)}, folder / "adapter_model.safetensors")
@@ -81,7 +81,7 @@ def _teach(folder: Path) -> Trained:
 
 
 RECIPE = SolverRecipe(tags=("", "x")).model_dump(mode="json")
-LESSON = Lesson("solver", "base", "hash", "teacher", "data", {"solve": "ab"}, {"seconds": 1.5}, 0, RECIPE)
+LESSON = StudentCard("solver", "base", "hash", "teacher", "data", {"solve": "ab"}, {"seconds": 1.5}, 0, RECIPE)
 RANKERS_LESSON = replace(LESSON, role="ranker", recipe=RankerRecipe().model_dump(mode="json"))
 
 
@@ -98,7 +98,7 @@ def _read_student(folder: Path) -> object:
     facts = student.read(folder / "solver")
     assert facts is not None
     student.check(folder / "solver", facts, "hash")
-    said = {name: facts[name] for name in (*Lesson.__dataclass_fields__, "format", "date", "trained")}
+    said = {name: facts[name] for name in (*StudentCard.__dataclass_fields__, "format", "date", "trained")}
     return said, _contents(folder / "solver")
 
 
@@ -106,7 +106,7 @@ STAGE = {"base": "x", "seed": 0}
 
 
 def _keep_stage(folder: Path) -> object:
-    stages = Stages(folder)
+    stages = StageCache(folder)
     fitted = Fitted(TRAINED, [{"loss": 0.5, "step": 1}])
     kept = stages.keep("right", STAGE, lambda scratch: (fitted, _teach))
     trained = stages.finish(kept, folder.with_name("finished"))
@@ -123,13 +123,13 @@ def _read_stage(folder: Path) -> object:
 
     copy = Path(shutil.copytree(folder, folder.with_name("copy")))
     try:
-        return _contents(Stages(copy).keep("right", STAGE, train_again))
+        return _contents(StageCache(copy).keep("right", STAGE, train_again))
     finally:
         shutil.rmtree(copy)
 
 
 def _write_ranker(folder: Path) -> None:
-    def teach(out: Path) -> Trained:
+    def teach(out: Path) -> TrainingReport:
         torch.manual_seed(1)
         recipe = RankerRecipe()
         ranker.save(ranker.new(recipe, "cpu"), recipe, out)
@@ -169,7 +169,7 @@ def _write_checkpoint(folder: Path) -> None:
     TrainerState(global_step=5).save_to_json(str(checkpoint / "trainer_state.json"))
     state: Any = SimpleNamespace(global_step=5, is_world_process_zero=True)
     arguments: Any = SimpleNamespace(output_dir=str(folder))
-    Watch(lambda *_: None, None, 0.0).on_save(arguments, state, None)  # it looks at no control
+    ProgressLogger(lambda *_: None, None, 0.0).on_save(arguments, state, None)  # it looks at no control
 
 
 def _read_checkpoint(folder: Path) -> object:

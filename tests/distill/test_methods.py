@@ -26,9 +26,9 @@ from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.distill import methods, student
 from divcon.distill.data.examples import Example
-from divcon.distill.data.groups import Labelled, Material, make
+from divcon.distill.data.groups import LabelledReply, TrainingData, make
 from divcon.distill.method_catalogue import METHODS
-from divcon.distill.methods import TRAIN, Course, distil
+from divcon.distill.methods import TRAIN, Distillation, distil
 from divcon.distill.recipes import Full, Lora, NatSettings, NceSettings, Training
 from divcon.distill.training import telemetry
 from divcon.distill.training.objectives import OBJECTIVES, Objective, likelihood
@@ -53,12 +53,12 @@ RECIPE = Training(
 )
 
 
-def reply(i: int, right: bool) -> Labelled:
+def reply(i: int, right: bool) -> LabelledReply:
     asked = (Message("user", f"How many apples does Ben have after he buys {i} apples?"),)
-    return Labelled(f"{i // 2}", Example(asked, f"The answer is {i if right else i + 1}."), right)
+    return LabelledReply(f"{i // 2}", Example(asked, f"The answer is {i if right else i + 1}."), right)
 
 
-MATERIAL = Material(
+MATERIAL = TrainingData(
     replies=tuple(reply(i, right) for i in range(2, 10) for right in (True, False)),
     taught=tuple(reply(i, True).example for i in range(2, 10)),
     human=tuple(reply(i, True) for i in range(2, 10)),
@@ -66,8 +66,8 @@ MATERIAL = Material(
 )
 
 
-def course(scratch: Path, recipe: Training = RECIPE, **options: Any) -> Course:
-    return Course(MATERIAL, BASE, recipe, seed=0, scratch=scratch, own=lambda _: [reply(40, True)], **options)
+def course(scratch: Path, recipe: Training = RECIPE, **options: Any) -> Distillation:
+    return Distillation(MATERIAL, BASE, recipe, seed=0, scratch=scratch, own=lambda _: [reply(40, True)], **options)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -83,7 +83,7 @@ def test_every_method_makes_a_student_that_answers(name: str, tmp_path: Path) ->
         assert model([Request(MATERIAL.taught[0].messages, Sampling(max_tokens=8))])[0][0].text
 
 
-class Heard(NamedTuple):
+class StreamCallback(NamedTuple):
     """What a stage's training was told."""
 
     replies: frozenset[str]
@@ -94,9 +94,9 @@ class Heard(NamedTuple):
     weights: list[float] | None
 
 
-def heard_by(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[Heard]:
+def heard_by(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[StreamCallback]:
     """Every training of a method, for real, with what it was told."""
-    heard: list[Heard] = []
+    heard: list[StreamCallback] = []
 
     def listening(
         model: Any, tokenizer: Any, units: Any, recipe: Training, *, seed: int, scratch: Path, **options: Any
@@ -105,7 +105,7 @@ def heard_by(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **chang
         replies = frozenset(example.reply for unit in units for example in unit)
         weights = [float(w) for w in teacher._weights] if teacher else None
         heard.append(
-            Heard(
+            StreamCallback(
                 replies,
                 seed,
                 recipe.tokens,
@@ -179,7 +179,7 @@ def test_tags_that_a_base_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
     unknown = dataclasses.replace(MATERIAL, tags=("Solve it correctly.", "Solve it incorrectly."))
     recipe = RECIPE.model_copy(update={"method": "tagged"})
     with pytest.raises(ConfigError, match=r"to this base the tags .* are the same; set other `tags`"):
-        distil("tagged", Course(unknown, BASE, recipe, seed=0, scratch=tmp_path), tmp_path / "out")
+        distil("tagged", Distillation(unknown, BASE, recipe, seed=0, scratch=tmp_path), tmp_path / "out")
 
 
 def test_what_was_trained_on_another_base_is_not_taken_for_this(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_what_was_trained_on_another_base_is_not_taken_for_this(tmp_path: Path) 
     recipe = RECIPE.model_copy(update={"method": "nat", "tokens": 300})
     for base, stages in ((BASE, 2), (BASE, 2), (other, 4)):
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
-        distil("nat", Course(MATERIAL, base, recipe, seed=0, scratch=tmp_path / "s"), tmp_path / "out")
+        distil("nat", Distillation(MATERIAL, base, recipe, seed=0, scratch=tmp_path / "s"), tmp_path / "out")
         assert len(list((tmp_path / "s").glob("*/stage.json"))) == stages
 
 

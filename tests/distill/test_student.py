@@ -24,12 +24,12 @@ from divcon.decompose import PromptedDecomposer
 from divcon.distill import CollectSettings, DecomposerRecipe, SolverRecipe, Trace
 from divcon.distill.data.examples import Example, for_decomposer, for_solver
 from divcon.distill.recipes import Full, Lora
-from divcon.distill.student import Lesson, Trained, build, read
+from divcon.distill.student import StudentCard, TrainingReport, build, read
 from divcon.distill.traces import trace as traces
 from divcon.distill.traces.collect import collect, spent
 from divcon.distill.training.batch_plan import plan
 from divcon.distill.training.checkpoints import last_checkpoint
-from divcon.distill.training.trainer import Planned, encode_example, fit, train, tunable
+from divcon.distill.training.trainer import ObjectiveTrainer, encode_example, fit, train, tunable
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local.chat_template import encode, end_of_turn
@@ -232,7 +232,9 @@ def lessons(n: int = 24) -> list[Example]:
 RECIPE = DecomposerRecipe(tuning=Lora(rank=4, alpha=8), learning_rate=3e-3, batch=4, epochs=2, checkpoints=4)
 
 
-def taught(out: Path, recipe: DecomposerRecipe | SolverRecipe = RECIPE, examples: Sequence[Example] = ()) -> Trained:
+def taught(
+    out: Path, recipe: DecomposerRecipe | SolverRecipe = RECIPE, examples: Sequence[Example] = ()
+) -> TrainingReport:
     return train(
         examples or lessons(), BASE, out, recipe, seed=0, scratch=out.parent / f"{out.name}-scratch", advance=silent
     )
@@ -325,7 +327,7 @@ def test_a_loss_that_is_no_number_stops_the_training(number: float, tmp_path: Pa
     assert not out.exists() and last_checkpoint(tmp_path / "scratch") is None
 
 
-class Breaking(Planned):
+class Breaking(ObjectiveTrainer):
     """Its last step makes the weights NaN, after the last loss."""
 
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
@@ -352,7 +354,7 @@ def test_layers_that_are_not_there_are_named(tmp_path: Path) -> None:
 def test_what_is_no_student_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "solver").mkdir()
     (tmp_path / "solver" / "thesis.txt").write_text("ten years of work", encoding="utf-8")
-    lesson = Lesson("solver", "base", "", "teacher", "data", {}, {}, 0, {})
+    lesson = StudentCard("solver", "base", "", "teacher", "data", {}, {}, 0, {})
     with pytest.raises(ConfigError, match="not a student; move it away"):
         build(tmp_path / "solver", lesson, lambda out: pytest.fail("it was trained"))
     assert (tmp_path / "solver" / "thesis.txt").exists()

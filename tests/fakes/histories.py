@@ -25,8 +25,8 @@ import openai
 from divcon.core.errors import ConfigError, ModelError
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api import dispatch, retry
-from divcon.lm.api.batch import BatchedOpenAI
-from divcon.lm.api.engine import OpenAI
+from divcon.lm.api.batch import OpenAIBatchEngine
+from divcon.lm.api.engine import OpenAIEngine
 from divcon.lm.api.spec import ApiSpec, Limits
 from divcon.lm.cost.prices import Price, batched
 
@@ -474,11 +474,13 @@ class Unconnected(ApiSpec):
         return openai.OpenAI(api_key="none", base_url=self.base_url, max_retries=0, http_client=client)
 
 
-def unconnected(provider: Provider, price: Price | None, process: int, concurrency: int) -> OpenAI:
+def unconnected(provider: Provider, price: Price | None, process: int, concurrency: int) -> OpenAIEngine:
     """The engine in front of it, in a process of that number."""
     limits = Limits(concurrency=concurrency, attempts=60, timeouts=60)
     owner = f"{this_machine()}/{2**22 + 1}/{process}"  # a number above any process's: it has died
-    return OpenAI(Unconnected("m", "http://provider/v1", limits=limits, price=price, owner=owner, provider=provider))
+    return OpenAIEngine(
+        Unconnected("m", "http://provider/v1", limits=limits, price=price, owner=owner, provider=provider)
+    )
 
 
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -521,7 +523,7 @@ def _go_on(history: History, provider: Provider, path: Path, process: int, run: 
     before, delivered = _kept(path, engine), Counter(provider.delivered)
     is_over = False
     with contextlib.closing(MortalStore(path, provider.fate)) as store:
-        used = BatchedOpenAI(engine, poll=0.0, size=3, attempts=40) if history.is_batched else engine
+        used = OpenAIBatchEngine(engine, poll=0.0, size=3, attempts=40) if history.is_batched else engine
         try:
             Model("api", used, store)(_wanted(run))
             is_over = True
@@ -546,7 +548,7 @@ _QUESTIONS = ("How many?", "Wie viele sind es? " * 20, "\N{HANGUL SYLLABLE HAN}"
 _MOST = Run(len(_QUESTIONS), 3)
 
 
-def _balance(history: History, provider: Provider, path: Path, engine: OpenAI) -> None:
+def _balance(history: History, provider: Provider, path: Path, engine: OpenAIEngine) -> None:
     """Raise AssertionError where a bill is outside of the ledger's range."""
     question = _question_of(path, engine)
     known: defaultdict[str, float] = defaultdict(float)
@@ -564,14 +566,14 @@ def _balance(history: History, provider: Provider, path: Path, engine: OpenAI) -
         )
 
 
-def _question_of(path: Path, engine: OpenAI) -> dict[str, str]:
+def _question_of(path: Path, engine: OpenAIEngine) -> dict[str, str]:
     """The question of every key."""
     with Store(path) as store:
         draws = Model("api", engine, store).draws(_wanted(_MOST))
     return {draw.key: draw.request.messages[0].content for each in draws for draw in each}
 
 
-def _kept(path: Path, engine: OpenAI) -> Counter[str]:
+def _kept(path: Path, engine: OpenAIEngine) -> Counter[str]:
     """How many samples of each question are in the store."""
     questions = _question_of(path, engine)
     with Store(path) as store:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from divcon.distill.methods import Course, distil
+from divcon.distill.methods import Distillation, distil
 from tests.distill.test_methods import BASE, MATERIAL, RECIPE, reply
 
 
 def main(method: str, out: Path) -> None:
     recipe = RECIPE.model_copy(update={"method": method, "micro_batch": 2})
-    course = Course(MATERIAL, BASE, recipe, seed=0, scratch=out / "two", own=lambda _: [reply(40, True)])
+    course = Distillation(MATERIAL, BASE, recipe, seed=0, scratch=out / "two", own=lambda _: [reply(40, True)])
     distil(method, course, out / "student")
     PartialState().wait_for_everyone()
 

@@ -30,11 +30,11 @@ from divcon.distill.training.trainer import train
 from divcon.eval.config import load
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store
 from divcon.lm.api import clients
-from divcon.lm.api.engine import OpenAI
+from divcon.lm.api.engine import OpenAIEngine
 from divcon.lm.api.spec import ApiSpec, Limits, key
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local.footprint import footprint_of
-from divcon.lm.local.model_dir import Local
+from divcon.lm.local.model_dir import ModelDirectory
 from divcon.lm.local.weights import load_tokenizer, model_directory
 from divcon.serve.http import keys
 from divcon.serve.http.keys import Caller
@@ -221,11 +221,11 @@ def test_a_tokenizer_without_an_end_is_one_sentence(model: Path, use: Callable[[
 
 
 def test_a_models_own_end_serves_a_tokenizer_that_names_none(model: Path) -> None:
-    end = Local(str(model)).stop_tokens[0]
+    end = ModelDirectory(str(model)).stop_tokens[0]
     without_end(model)
     change(model / "config.json", eos_token_id=[end])
     change(model / "generation_config.json", eos_token_id=[end])
-    assert Local(str(model)).tokenizer.eos_token_id == end
+    assert ModelDirectory(str(model)).tokenizer.eos_token_id == end
 
 
 @pytest.mark.parametrize("use", [ask, learn])
@@ -286,7 +286,7 @@ def test_a_key_that_no_header_can_hold_is_one_sentence_that_does_not_show_it(
         pytest.raises(ConfigError, match=r"the key in A_KEY holds .* \(at place \d+ of \d+\)") as raised,
         Store() as store,
     ):
-        Model("m", OpenAI(ApiSpec("m", base_url="http://127.0.0.1:9/v1", api_key_env="A_KEY")), store)([HELLO])
+        Model("m", OpenAIEngine(ApiSpec("m", base_url="http://127.0.0.1:9/v1", api_key_env="A_KEY")), store)([HELLO])
     assert "abc" not in str(raised.value) and "ключ" not in str(raised.value)
 
 
@@ -301,7 +301,7 @@ def test_a_proxy_that_cannot_be_asked_is_one_sentence(
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv(variable, proxy)
     with pytest.raises(ConfigError, match=f"the proxy in {variable} cannot be used"), Store() as store:
-        Model("m", OpenAI(ApiSpec("m", base_url="http://127.0.0.1:9/v1")), store)([HELLO])
+        Model("m", OpenAIEngine(ApiSpec("m", base_url="http://127.0.0.1:9/v1")), store)([HELLO])
 
 
 @contextmanager
@@ -337,7 +337,7 @@ def test_a_reply_is_read_up_to_a_size_and_never_unpacked(monkeypatch: pytest.Mon
     monkeypatch.setattr(clients, "MOST", 10_000)
     bomb = gzip.compress(b" " * 10_000_000) if packed else b" " * 1_000_000
     with replying(bomb, packed) as url, Store() as store:
-        engine = OpenAI(ApiSpec("m", base_url=url, limits=Limits(attempts=1)))
+        engine = OpenAIEngine(ApiSpec("m", base_url=url, limits=Limits(attempts=1)))
         with pytest.raises(ModelError, match="failed 1 times"):
             Model("m", engine, store)([HELLO])
 

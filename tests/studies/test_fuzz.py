@@ -22,20 +22,20 @@ from divcon.cli import main
 from divcon.core.errors import DivconError
 from divcon.distill import student
 from divcon.distill.ranker import held_out, model
-from divcon.distill.student import Trained
+from divcon.distill.student import TrainingReport
 from divcon.distill.traces import trace
 from divcon.distill.training.checkpoints import damage_of
-from divcon.distill.training.stage_cache import Stages
+from divcon.distill.training.stage_cache import StageCache
 from divcon.distill.training.trainer import Fitted
 from divcon.eval import devices, freshness
-from divcon.eval.analysis.training_cost import Outlays
+from divcon.eval.analysis.training_cost import UpfrontCosts
 from divcon.eval.config import load
 from divcon.eval.grid import results, sample_counts
 from divcon.eval.report import plots, provenance, report
 from divcon.eval.run_dir import RunDirectory
 from divcon.lm.local import nat
 from divcon.lm.local.footprint import adapter_parameters, footprint_of
-from divcon.lm.local.model_dir import Local
+from divcon.lm.local.model_dir import ModelDirectory
 from divcon.lm.local.weights import model_directory, weights_hash
 from divcon.serve.backends.loading import opened
 from divcon.serve.http import keys
@@ -69,7 +69,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint.mkdir()
     state = TrainerState(global_step=4, max_steps=8, log_history=[{"loss": 1.0, "step": 2}])
     state.save_to_json(str(checkpoint / "trainer_state.json"))
-    Stages(folder / "stages").keep("first", {}, _teach)
+    StageCache(folder / "stages").keep("first", {}, _teach)
     shutil.copytree(model_directory("miniature/base"), folder / "model")
     keys.add(folder / "keys.json", Caller("mia", 3.0, None))
     _forget_hashes(folder)
@@ -88,7 +88,7 @@ def _forget_hashes(folder: Path) -> None:
 
 def _teach(scratch: Path) -> tuple[Fitted, Callable[[Path], object]]:
     curve = [{"loss": 2.0, "step": 1, "logprob_right": -1.0}]
-    return Fitted(Trained(1, 0, 1, 9, 9, 1.0, 0.5), curve), lambda out: out.mkdir(parents=True)
+    return Fitted(TrainingReport(1, 0, 1, 9, 9, 1.0, 0.5), curve), lambda out: out.mkdir(parents=True)
 
 
 class Read(NamedTuple):
@@ -111,12 +111,12 @@ def _serves(run: Path) -> object:
 
 
 def _model(run: Path) -> object:
-    local = Local(str(run / "model"))
+    local = ModelDirectory(str(run / "model"))
     return footprint_of(local.directory), local.context, local.identity("here", "it", None)
 
 
 def _tokenizer(run: Path) -> object:
-    local = Local(str(run / "model"))
+    local = ModelDirectory(str(run / "model"))
     return local.tokenizer, local.stop_tokens, local.takes_system
 
 
@@ -125,13 +125,13 @@ def _checkpoint(run: Path) -> object:
 
 
 def _stage(run: Path) -> object:
-    stages = Stages(run / "stages")
+    stages = StageCache(run / "stages")
     shutil.rmtree(run / "out", ignore_errors=True)
     return stages.finish(stages.keep("first", {}, _teach), run / "out")
 
 
 def _reported(run: Path) -> object:
-    return report._footnote(run), report._students(run), provenance.sections(run), Outlays.of(run).items
+    return report._footnote(run), report._students(run), provenance.sections(run), UpfrontCosts.of(run).items
 
 
 def _rule(run: Path) -> object:
@@ -163,7 +163,7 @@ FILES = [
     Read("decomposer/divcon.json", CARD),
     Read("decomposer/training.json", (lambda run: [plots._curves(run)],)),
     Read("decomposer/adapter_config.json", (_hash("decomposer"), lambda run: adapter_parameters(run / "decomposer"))),
-    Read("ranker/divcon.json", (lambda run: plots._whole_only(run), lambda run: Outlays.of(run).items)),
+    Read("ranker/divcon.json", (lambda run: plots._whole_only(run), lambda run: UpfrontCosts.of(run).items)),
     Read("ranker/ranker.json", (lambda run: model.load(run / "ranker"),)),
     Read("ranker/held_out.json", (_rule,)),
     Read("nat/nat_config.json", (lambda run: nat.read(run / "nat"),)),

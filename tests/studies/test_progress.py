@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from divcon.lm.engine import Pulse
-from divcon.lm.model import Vitals
+from divcon.lm.engine import EngineStatus
+from divcon.lm.model import ModelStatus
 from divcon.lm.store.ledger import Spend
 from divcon.studies import progress
 from divcon.studies.progress import Progress
@@ -50,7 +50,7 @@ def test_a_stage_that_buys_tells_what_it_spends(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(progress, "_EVERY", 0.0)
     spent = iter([Spend(1.0, 0.0), Spend(1.5, 0.25), Spend(2.0, 0.0), Spend(2.0, 0.0)])
     out = io.StringIO()
-    watch = lambda: Vitals(next(spent), Pulse(3, {"status 429": 2}))  # noqa: E731
+    watch = lambda: ModelStatus(next(spent), EngineStatus(3, {"status 429": 2}))  # noqa: E731
     with Progress(tmp_path / "log.jsonl", out).stage("collect", watch) as advance:
         advance(0, 10, 0)
         advance(5, 10, 500)

@@ -156,7 +156,7 @@ def test_the_same_command_again_reuses_everything(run: Path, monkeypatch: pytest
     before = numbers(run)
     for name in ("transformers.load_model", "local.load_tokenizer"):
         monkeypatch.setattr(f"divcon.lm.{name}", touched)
-    (RunDirectory(run).evaluated).unlink()  # otherwise nothing is done at all
+    RunDirectory(run).evaluated.unlink()  # otherwise nothing is done at all
     divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=run)
     assert numbers(run) == before
 
@@ -192,7 +192,7 @@ LOST: dict[str, Callable[[Path], object]] = {
     "results": lambda run: (run / "results.parquet").unlink(),
     "other results": lose_a_question,
     "data.json": lambda run: (run / "data.json").unlink(),
-    "the record is a list": lambda run: (RunDirectory(run).evaluated).write_text("[]", encoding="utf-8"),
+    "the record is a list": lambda run: RunDirectory(run).evaluated.write_text("[]", encoding="utf-8"),
 }
 
 

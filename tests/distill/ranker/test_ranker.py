@@ -17,11 +17,11 @@ from torch.nn.functional import elu
 from divcon.core.errors import ConfigError
 from divcon.distill.ranker import model as ranker
 from divcon.distill.ranker import train as ranking
-from divcon.distill.ranker.model import Group, Head, Reading
+from divcon.distill.ranker.model import Group, Head, ModelRanker
 from divcon.distill.ranker.pairs import pair_accuracy
-from divcon.distill.ranker.score import Scorer
-from divcon.distill.ranker.train import Labelled, bradley_terry, pointwise, power, train
-from divcon.distill.recipes import Features, Lora, RankerRecipe, Reader
+from divcon.distill.ranker.score import CachedScorer
+from divcon.distill.ranker.train import SolutionGroup, bradley_terry, pointwise, power, train
+from divcon.distill.recipes import Features, Lora, RankerRecipe, ReaderBackbone
 from divcon.eval.analysis.ranker import baselines, worth
 from divcon.lm import Store, Usage
 from divcon.solve import Solution
@@ -29,14 +29,14 @@ from divcon.tasks import Question
 
 pytestmark = pytest.mark.model
 
-READER = Reader(path="miniature/base", tuning=Lora(rank=4, alpha=8))
+READER = ReaderBackbone(path="miniature/base", tuning=Lora(rank=4, alpha=8))
 
 
 def solution(text: str, answer: str | None = "1", logprob: float | None = None) -> Solution:
     return Solution(text, answer, Usage(), logprob)
 
 
-def questions(n: int, seed: int = 0) -> list[Labelled]:
+def questions(n: int, seed: int = 0) -> list[SolutionGroup]:
     """Right solutions are the shorter ones, as far as chance lets them be."""
     draw = random.Random(seed)
     made = []
@@ -45,7 +45,9 @@ def questions(n: int, seed: int = 0) -> list[Labelled]:
         texts = ["3 + 4 = 7.\n" * max(1, round(draw.gauss(3 if right else 8, 2))) for right in labels]
         solutions = tuple(solution(f"{text}The answer is {i}.", str(i)) for text in texts)
         made.append(
-            Labelled(Group(Question(f"{i}", f"How many apples has Ben after {i}?", f"{i}"), solutions), tuple(labels))
+            SolutionGroup(
+                Group(Question(f"{i}", f"How many apples has Ben after {i}?", f"{i}"), solutions), tuple(labels)
+            )
         )
     return made
 
@@ -75,7 +77,7 @@ def test_pairs_meet_within_a_question() -> None:
 
 def test_solutions_are_pooled_without_their_last_token_and_without_padding() -> None:
     made = ranker.new(RankerRecipe(backbone=READER), "cpu").eval()
-    assert isinstance(made, Reading)
+    assert isinstance(made, ModelRanker)
     group = Group(Question("1", "How many apples?", "7"), (solution("3 + 4 = 7."), solution("3 + 4 = 7. " * 5)))
     rows = [row for row in made.rows(group) if row]
     seen: list[torch.Tensor] = []
@@ -95,8 +97,8 @@ def test_solutions_are_pooled_without_their_last_token_and_without_padding() -> 
         (Features(kind="features", names=("length",)), "bradley-terry"),
         (Features(kind="features"), "pointwise"),
         (READER, "power"),
-        (Reader(path="miniature/base", tuning="frozen"), "bradley-terry"),
-        (Reader.model_validate({"path": "miniature/base", "tuning": {"kind": "full"}}), "pointwise"),
+        (ReaderBackbone(path="miniature/base", tuning="frozen"), "bradley-terry"),
+        (ReaderBackbone.model_validate({"path": "miniature/base", "tuning": {"kind": "full"}}), "pointwise"),
     ],
 )
 def test_every_backbone_learns_what_can_be_told(backbone: Any, objective: Any, tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_a_ranker_trained_anew_in_the_same_place_is_asked_anew(tmp_path: Path) -
         for seed in (0, 1):
             train(questions(20), RankerRecipe(epochs=1), tmp_path / "out", seed=seed, scratch=tmp_path / f"{seed}")
             own = ranker.load(tmp_path / "out").score([one.group for one in questions(4)])
-            assert [[one.score for one in of] for of in Scorer(tmp_path / "out", store)(asked, solved)] == own
+            assert [[one.score for one in of] for of in CachedScorer(tmp_path / "out", store)(asked, solved)] == own
             shutil.rmtree(tmp_path / "out")
 
 
@@ -199,7 +201,7 @@ def test_what_nobody_knows_of_a_solution_is_as_usual(tmp_path: Path) -> None:
     known = []
     for group, right in questions(30):
         likely = [replace(s, logprob=-0.1 if r else -0.9) for s, r in zip(group.solutions, right, strict=True)]
-        known.append(Labelled(Group(group.question, tuple(likely)), right))
+        known.append(SolutionGroup(Group(group.question, tuple(likely)), right))
     recipe = RankerRecipe(backbone=Features(kind="features", names=("log-probability",)), epochs=3, learning_rate=1e-2)
     train(known, recipe, tmp_path / "out", seed=0, scratch=tmp_path / "s")
     group = Group(
@@ -220,7 +222,7 @@ def test_nothing_to_rank_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none longer than 5 tokens; there are 0 to learn from"):
         train(questions(10), long, tmp_path / "out", seed=0, scratch=tmp_path / "s2")
     with pytest.raises(ConfigError, match="no adapter fits on the base: it has no layer 'query'"):
-        ranker.new(RankerRecipe(backbone=Reader(path="miniature/base", tuning=Lora(targets=("query",)))), "cpu")
+        ranker.new(RankerRecipe(backbone=ReaderBackbone(path="miniature/base", tuning=Lora(targets=("query",)))), "cpu")
     with pytest.raises(ConfigError, match="this machine has no device 'cuda:9'"):
         ranker.new(RankerRecipe(backbone=READER), "cuda:9")
     with pytest.raises(ConfigError, match=r"no ranker in .*; distil it first"):
@@ -239,9 +241,9 @@ def test_scores_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     train(questions(10), recipe, tmp_path / "out", seed=0, scratch=tmp_path / "s")
     asked, solved = [one.group.question for one in questions(6)], [one.group.solutions for one in questions(6)]
     with Store() as store:
-        first = Scorer(tmp_path / "out", store)(asked, solved)
-        monkeypatch.setattr(Reading, "score", lambda *_: pytest.fail("a score was asked for twice"))
-        again = Scorer(tmp_path / "out", store)
+        first = CachedScorer(tmp_path / "out", store)(asked, solved)
+        monkeypatch.setattr(ModelRanker, "score", lambda *_: pytest.fail("a score was asked for twice"))
+        again = CachedScorer(tmp_path / "out", store)
         assert again(asked, solved) == first and again(asked[:1], [solved[0][:2]])[0] == first[0][:2]
     assert all(one.score and 0 < one.score < 1 and one.usage.prompt_tokens > 5 for of in first for one in of)
 
@@ -252,7 +254,7 @@ def test_features_that_look_around_are_kept_with_what_they_saw(tmp_path: Path) -
     few = (solution("3 + 4 = 7.", "7"), solution("The answer is 8.", "8"))
     more = (*few, solution("7.", "7"))
     with Store() as store:
-        scorer = Scorer(tmp_path / "out", store)
+        scorer = CachedScorer(tmp_path / "out", store)
         assert scorer([question], [few])[0][0].score != scorer([question], [more])[0][0].score
 
 
@@ -276,7 +278,7 @@ def test_what_scores_are_worth() -> None:
 
 
 def test_a_frozen_backbone_does_not_learn() -> None:
-    made = ranker.new(RankerRecipe(backbone=Reader(path="miniature/base", tuning="frozen")), "cpu")
+    made = ranker.new(RankerRecipe(backbone=ReaderBackbone(path="miniature/base", tuning="frozen")), "cpu")
     assert {name.partition(".")[0] for name, p in made.named_parameters() if p.requires_grad} == {"head"}
     assert sum(isinstance(m, nn.Embedding) for m in made.modules()) and made.footprint.parameters < sum(
         p.numel() for p in made.parameters()

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from divcon.core.errors import ConfigError
 from divcon.distill.data.examples import Example
 from divcon.distill.recipes import SolverRecipe
-from divcon.distill.student import Trained
+from divcon.distill.student import TrainingReport
 from divcon.distill.training.checkpoints import damage_of, last_checkpoint
-from divcon.distill.training.stage_cache import Stages
+from divcon.distill.training.stage_cache import StageCache
 from divcon.distill.training.trainer import Fitted, train
 from divcon.lm import Message
 from divcon.lm.local.weights import model_directory
@@ -36,7 +36,7 @@ def lessons() -> list[Example]:
     return [Example((Message("user", f"What is {i} + {i}?"),), f"The answer is {2 * i}.") for i in range(16)]
 
 
-def taught(folder: Path, advance: Callable[..., None] = lambda *_: None) -> Trained:
+def taught(folder: Path, advance: Callable[..., None] = lambda *_: None) -> TrainingReport:
     return train(lessons(), BASE, folder / "out", RECIPE, seed=0, scratch=folder / "scratch", advance=advance)
 
 
@@ -170,9 +170,9 @@ def test_a_stage_that_is_damaged_is_trained_again(
 
     def teach(scratch: Path) -> tuple[Fitted, Callable[[Path], object]]:
         trainings.append(scratch)
-        return Fitted(Trained(1, 0, 1, 9, 9, 1.0, 0.5), []), lambda out: out.mkdir()
+        return Fitted(TrainingReport(1, 0, 1, 9, 9, 1.0, 0.5), []), lambda out: out.mkdir()
 
-    stages = Stages(tmp_path)
+    stages = StageCache(tmp_path)
     out = stages.keep("first", {"seed": 0}, teach)
     assert stages.keep("first", {"seed": 0}, teach) == out and len(trainings) == 1
     (out / "stage.json").write_bytes(DAMAGE[damage]((out / "stage.json").read_bytes()))

@@ -10,18 +10,18 @@ import torch
 
 from divcon.core.errors import ConfigError
 from divcon.distill.data.examples import Example
-from divcon.distill.data.groups import Labelled, Material, make
-from divcon.distill.training.objectives import OBJECTIVES, Scored
+from divcon.distill.data.groups import LabelledReply, TrainingData, make
+from divcon.distill.training.objectives import OBJECTIVES, ScoredReplies
 from divcon.lm import Message
 
 P = [[0.5, 0.25], [0.9, 0.0], [0.4, 0.6]]
 """The probabilities of the tokens of three replies: two of two tokens, one of one."""
 
 
-def scored(right: list[bool], unit: list[int]) -> Scored:
+def scored(right: list[bool], unit: list[int]) -> ScoredReplies:
     p = torch.tensor(P, dtype=torch.float64)
     logprobs = torch.where(p > 0, p, 1.0).log().requires_grad_()
-    return Scored(logprobs, p > 0, torch.tensor(right), torch.tensor(unit))
+    return ScoredReplies(logprobs, p > 0, torch.tensor(right), torch.tensor(unit))
 
 
 LOGS = [math.log(0.5 * 0.25), math.log(0.9), math.log(0.4 * 0.6)]
@@ -61,7 +61,7 @@ def test_a_session() -> None:
 def test_unlikelihood_of_whole_sequences_has_no_gradient() -> None:
     """A reply of forty tokens has a probability of about e^-60: the literal formula is KD."""
     logprobs = torch.full((1, 40), -1.5, dtype=torch.float64, requires_grad=True)
-    batch = Scored(logprobs, torch.ones(1, 40, dtype=torch.bool), torch.tensor([False]), torch.tensor([0]))
+    batch = ScoredReplies(logprobs, torch.ones(1, 40, dtype=torch.bool), torch.tensor([False]), torch.tensor([0]))
     OBJECTIVES["ul-literal"].loss(batch).backward()  # type: ignore[no-untyped-call]
     assert logprobs.grad is not None and logprobs.grad.abs().max() < 1e-24
 
@@ -69,11 +69,11 @@ def test_unlikelihood_of_whole_sequences_has_no_gradient() -> None:
 # -- what they are taught with -----------------------------------------------------------------------------------------
 
 
-def reply(question: str, text: str, right: bool, readable: bool = True) -> Labelled:
-    return Labelled(question, Example((Message("user", question),), text), right, readable)
+def reply(question: str, text: str, right: bool, readable: bool = True) -> LabelledReply:
+    return LabelledReply(question, Example((Message("user", question),), text), right, readable)
 
 
-MATERIAL = Material(
+MATERIAL = TrainingData(
     replies=(
         reply("a", "yes", True),
         reply("a", "yes too", True),
@@ -106,7 +106,7 @@ def test_units_hold_what_belongs_together() -> None:
 
 def test_a_session_is_not_larger_than_eight_and_has_both() -> None:
     many = tuple(reply("a", f"{i}", i % 2 == 0) for i in range(40))
-    (session,) = make("sessions", Material(many))
+    (session,) = make("sessions", TrainingData(many))
     assert len(session) == 8 and sum(example.right for example in session) == 4
 
 
@@ -119,23 +119,23 @@ def test_tags_say_what_follows() -> None:
 
 
 def test_replies_at_random_are_as_many_as_the_wrong_ones() -> None:
-    drawn = [make("random", Material(MATERIAL.replies, seed=seed)) for seed in range(20)]
+    drawn = [make("random", TrainingData(MATERIAL.replies, seed=seed)) for seed in range(20)]
     assert all(len(units) <= 3 for units in drawn) and any(len(units) == 3 for units in drawn)
     assert len({tuple(units) for units in drawn}) > 3
-    assert drawn[0] == make("random", Material(MATERIAL.replies, seed=0))
+    assert drawn[0] == make("random", TrainingData(MATERIAL.replies, seed=0))
 
 
 @pytest.mark.parametrize(
     ("kind", "material"),
     [
-        ("wrong", Material((reply("a", "yes", True),))),
-        ("right", Material((reply("a", "no", False),))),
-        ("pairs", Material((reply("a", "yes", True), reply("b", "no", False)))),
-        ("labelled", Material((reply("a", "yes", True),))),
-        ("sessions", Material((reply("a", "no", False),))),
-        ("human", Material(MATERIAL.replies)),
+        ("wrong", TrainingData((reply("a", "yes", True),))),
+        ("right", TrainingData((reply("a", "no", False),))),
+        ("pairs", TrainingData((reply("a", "yes", True), reply("b", "no", False)))),
+        ("labelled", TrainingData((reply("a", "yes", True),))),
+        ("sessions", TrainingData((reply("a", "no", False),))),
+        ("human", TrainingData(MATERIAL.replies)),
     ],
 )
-def test_nothing_to_teach_is_a_sentence(kind: str, material: Material) -> None:
+def test_nothing_to_teach_is_a_sentence(kind: str, material: TrainingData) -> None:
     with pytest.raises(ConfigError, match=rf"nothing to teach \({kind}\): there are .* right and .* wrong replies"):
         make(kind, material)

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
 from divcon.distill.data.examples import Example
-from divcon.distill.data.groups import Unit
+from divcon.distill.data.groups import TrainingGroup
 from divcon.distill.recipes import Lora, Training
 from divcon.distill.training.batch_plan import plan
 from divcon.distill.training.preference import PlannedDPO, PlannedKTO
@@ -51,7 +51,7 @@ def prompt(tokenizer: PreTrainedTokenizerBase, of: Example) -> str:
     return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
 
-def in_our_order(tokenizer: PreTrainedTokenizerBase, units: list[Unit]) -> list[Unit]:
+def in_our_order(tokenizer: PreTrainedTokenizerBase, units: list[TrainingGroup]) -> list[TrainingGroup]:
     """All batches in a row, as `fit` draws them."""
     lengths = [sum(len(row["input_ids"]) for row in unit) for unit in encoded(tokenizer, units, 1024)]
     size = RECIPE.batch // len(units[0])
@@ -81,7 +81,7 @@ def same(ours: Any, theirs: Any) -> None:
 
 def test_dpo_is_trls(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(BASE)
-    units: list[Unit] = [(example(i, True), example(i, False)) for i in range(11, 19)]
+    units: list[TrainingGroup] = [(example(i, True), example(i, False)) for i in range(11, 19)]
     ours = start()
     fit(ours, tokenizer, units, RECIPE, seed=0, scratch=tmp_path / "ours", kind=PlannedDPO)
     rows = [
@@ -93,7 +93,7 @@ def test_dpo_is_trls(tmp_path: Path) -> None:
 
 def test_kto_is_trls(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(BASE)
-    units: list[Unit] = [(example(i, right),) for i in range(11, 19) for right in (True, False)]
+    units: list[TrainingGroup] = [(example(i, right),) for i in range(11, 19) for right in (True, False)]
     ours = start()
     fit(ours, tokenizer, units, RECIPE, seed=0, scratch=tmp_path / "ours", kind=PlannedKTO)
     rows = [

@@ -16,8 +16,8 @@ from scipy.stats import ttest_rel
 import divcon
 from divcon.core.errors import ConfigError
 from divcon.eval import devices, grid_spec
-from divcon.eval.analysis.break_even import NEVER, Repaid, break_even, mean, references, repaid
-from divcon.eval.analysis.training_cost import UNKNOWN, Item, Outlay, Outlays
+from divcon.eval.analysis.break_even import NEVER, BreakEven, break_even, mean, references, repaid
+from divcon.eval.analysis.training_cost import UNKNOWN, Item, UpfrontCost, UpfrontCosts
 from divcon.eval.grid import results
 from divcon.eval.grid.evaluate import Cell
 from divcon.eval.render import page
@@ -64,21 +64,21 @@ def test_a_mean_has_students_interval() -> None:
 
 
 def test_an_unknown_part_makes_a_sum_unknown() -> None:
-    assert Outlay(1.0, 2.0, None) + Outlay(3.0, 4.0, 5.0) == Outlay(4.0, 6.0, None)
-    assert Outlay() + UNKNOWN == UNKNOWN
+    assert UpfrontCost(1.0, 2.0, None) + UpfrontCost(3.0, 4.0, 5.0) == UpfrontCost(4.0, 6.0, None)
+    assert UpfrontCost() + UNKNOWN == UNKNOWN
 
 
 CONFIG = {"distill": {"decomposer": {"data": "reached"}, "solver": {"method": "kd", "target": "sub-answers"}}}
 
 
-def outlays(*trained: str, teaching: bool = True) -> Outlays:
-    items = {name: Item(name, 10, Outlay(100.0, 1.0, None), "cpu") for name in trained}
-    return Outlays(CONFIG, Item("traces", 5, Outlay(7.0, 1.0, 2.0), "cpu") if teaching else None, items)
+def outlays(*trained: str, teaching: bool = True) -> UpfrontCosts:
+    items = {name: Item(name, 10, UpfrontCost(100.0, 1.0, None), "cpu") for name in trained}
+    return UpfrontCosts(CONFIG, Item("traces", 5, UpfrontCost(7.0, 1.0, 2.0), "cpu") if teaching else None, items)
 
 
 def test_a_cell_pays_for_the_traces_once_and_for_each_of_its_students() -> None:
     of = outlays("decomposer", "decomposer-all", "solver", "ranker")
-    assert of.cell(Cell("llm", "llm", "greedy")) == Outlay()
+    assert of.cell(Cell("llm", "llm", "greedy")) == UpfrontCost()
     assert of.cell(Cell("distilled", "llm", "greedy")).flops == 107
     assert of.cell(Cell("distilled", "distilled", "greedy")).flops == 207
     assert of.cell(Cell("distilled", "distilled", "asc@4")).flops == 307
@@ -112,7 +112,7 @@ def row(cell: Cell, i: int, flops: float | None, credit: float = 1.0) -> dict[st
     return {**cell._asdict(), "test": "t", "id": str(i), "credit": credit, **costs}
 
 
-def one(student: list[float | None], llm: list[float | None]) -> Repaid:
+def one(student: list[float | None], llm: list[float | None]) -> BreakEven:
     a, b = Cell("none", "distilled", "greedy"), Cell("none", "llm", "greedy")
     rows = [row(a, i, flops, 0.0) for i, flops in enumerate(student)]
     rows += [row(b, i, flops) for i, flops in reversed(list(enumerate(llm)))]
@@ -144,7 +144,7 @@ def test_one_unknown_cost_leaves_the_break_even_unknown() -> None:
 )
 def test_seconds_are_a_gpus_only_where_all_were(device: str, count: int) -> None:
     assert gpus(device) == count
-    item = Item("solver", 1, Outlay(1.0, 10.0, None), device)
+    item = Item("solver", 1, UpfrontCost(1.0, 10.0, None), device)
     assert item.gpu_seconds == (10.0 * count if count else None)
     header, _ = tables.costs([item])
     assert ("GPU-seconds" in header) == bool(count)
@@ -190,7 +190,7 @@ def test_a_student_is_priced_by_its_share_of_the_parameters(run: Path) -> None:
 
 
 def test_a_run_says_what_its_students_took(run: Path) -> None:
-    of = Outlays.of(run)
+    of = UpfrontCosts.of(run)
     assert [item.name for item in of.items] == ["the teacher's traces", "decomposer", "solver"]
     assert all(item.outlay.flops and item.outlay.seconds and item.device for item in of.items)
     assert of.teaching and of.teaching.outlay.dollars and of.trainings["solver"].outlay.dollars is None
@@ -202,7 +202,7 @@ def test_a_machines_price_pays_for_trainings_too(run: Path, tmp_path: Path) -> N
     config = yaml.safe_load((copy / "config.yaml").read_text(encoding="utf-8"))
     config["student"]["price"] = {"second": 2.0, "exaflop": 1e6}
     (copy / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    spent = Outlays.of(copy).trainings["solver"].outlay
+    spent = UpfrontCosts.of(copy).trainings["solver"].outlay
     assert spent.seconds and spent.flops and spent.dollars == pytest.approx(2 * spent.seconds + spent.flops / 1e12)
 
 

@@ -18,7 +18,7 @@ import divcon
 from divcon.core.errors import ConfigError
 from divcon.decompose.decomposition import listing
 from divcon.eval.analysis import agreement, decomposition_quality, reconstruction
-from divcon.eval.analysis.reconstruction import Asked, Reader
+from divcon.eval.analysis.reconstruction import ReconstructedQuestion, ReconstructionModel
 from divcon.eval.grid import results
 from divcon.eval.render import page
 from divcon.eval.report import tables
@@ -138,7 +138,7 @@ def test_a_measure_is_held_against_gold_on_what_models_wrote() -> None:
 # -- the reader ------------------------------------------------------------------------------------------------------
 
 ASKED = [
-    Asked(q.text, subquestions)
+    ReconstructedQuestion(q.text, subquestions)
     for q in questions("known-known", 9, seed=1)
     for subquestions in (q.subquestions, q.subquestions[:1], ())
 ]
@@ -154,7 +154,7 @@ def test_the_readers_log_probability_is_a_direct_computations(store: Store) -> N
     directory = model_directory("miniature/llm")
     model, tokenizer = load_model(directory, "float32", "cpu").eval(), load_tokenizer(directory)
 
-    def directly(asked: Asked) -> float:
+    def directly(asked: ReconstructedQuestion) -> float:
         lines = listing(asked.subquestions) + "\n\n" if asked.subquestions else ""
         text = f"<s><|user|>{lines}The question:<|end|><|assistant|>"
         prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -163,19 +163,19 @@ def test_the_readers_log_probability_is_a_direct_computations(store: Store) -> N
             logprobs = model(torch.tensor([prompt + question])).logits[0].double().log_softmax(-1)
         return sum(float(logprobs[len(prompt) - 1 + i, token]) for i, token in enumerate(question)) / len(question)
 
-    said = Reader.at("miniature/llm", store)(ASKED)
+    said = ReconstructionModel.at("miniature/llm", store)(ASKED)
     assert said == pytest.approx([directly(one) for one in ASKED], abs=1e-4)
 
 
 def test_what_was_read_is_kept_and_not_read_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = Reader.at("miniature/base", store)(ASKED)
+    first = ReconstructionModel.at("miniature/base", store)(ASKED)
     monkeypatch.setattr(reconstruction, "load_model", None)
-    assert Reader.at("miniature/base", store)(ASKED[::-1]) == first[::-1]
+    assert ReconstructionModel.at("miniature/base", store)(ASKED[::-1]) == first[::-1]
 
 
 def test_a_reading_that_was_stopped_goes_on_to_the_same_numbers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store() as other:
-        whole = Reader.at("miniature/base", other)(ASKED)
+        whole = ReconstructionModel.at("miniature/base", other)(ASKED)
     keep = store.keep_scores
     kept: list[Any] = []
 
@@ -187,13 +187,13 @@ def test_a_reading_that_was_stopped_goes_on_to_the_same_numbers(store: Store, mo
 
     monkeypatch.setattr(store, "keep_scores", dies)
     with pytest.raises(KeyboardInterrupt):
-        Reader.at("miniature/base", store)(ASKED)
+        ReconstructionModel.at("miniature/base", store)(ASKED)
     monkeypatch.setattr(store, "keep_scores", keep)
-    assert Reader.at("miniature/base", store)(ASKED) == whole  # to the last bit
+    assert ReconstructionModel.at("miniature/base", store)(ASKED) == whole  # to the last bit
 
 
 def test_a_question_too_long_for_the_reader_is_unknown(store: Store, tmp_path: Path) -> None:
-    reader = Reader.at("miniature/base", store)
+    reader = ReconstructionModel.at("miniature/base", store)
     rows = [row("llm", ["How many?"], id="1"), row("llm", ["How many?"], id="2", question="Tom has 3 boxes. " * 2000)]
     reconstruction.keep(rows, reader, tmp_path / "r.parquet")
     short, long = reconstruction.joined(rows, tmp_path / "r.parquet", "miniature/base")
@@ -204,7 +204,7 @@ def test_a_question_too_long_for_the_reader_is_unknown(store: Store, tmp_path: P
 def test_what_another_reader_said_is_not_reported(store: Store, tmp_path: Path) -> None:
     rows = [row("llm", ["How many?"])]
     assert reconstruction.joined(rows, tmp_path / "r.parquet", "miniature/base") == rows
-    reconstruction.keep(rows, Reader.at("miniature/base", store), tmp_path / "r.parquet")
+    reconstruction.keep(rows, ReconstructionModel.at("miniature/base", store), tmp_path / "r.parquet")
     (other,) = reconstruction.joined(rows, tmp_path / "r.parquet", "miniature/llm")
     assert other["reconstruction"] is None
     (tmp_path / "r.parquet").write_text("no parquet", encoding="utf-8")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divcon.eval.analysis.pareto import Point, cheapest, decade, front, frontier, hypervolume, reached
-from divcon.eval.analysis.summary import Line, PhaseMean
+from divcon.eval.analysis.summary import CellSummary, PhaseMean
 from divcon.eval.grid.evaluate import Cell
 from divcon.eval.stats.intervals import Estimate
 
@@ -90,9 +90,9 @@ def test_the_cheapest_way_lies_on_the_front(given: list[tuple[float, float]], ac
     assert found is None or (found.cost, found.accuracy.value) in front(given)
 
 
-def line(decomposer: str, flops: float | None, value: float) -> Line:
+def line(decomposer: str, flops: float | None, value: float) -> CellSummary:
     nothing, solve = PhaseMean(0, 0, 0, 0), PhaseMean(1, 1, flops, None)
-    return Line(
+    return CellSummary(
         Cell(decomposer, "llm", "greedy"), "t", 9, Estimate(value, value - 0.1, 1), nothing, solve, nothing, True
     )
 

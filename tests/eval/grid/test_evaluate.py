@@ -12,12 +12,12 @@ from scipy.stats import ttest_1samp
 
 from divcon.decompose import Decomposition
 from divcon.eval.analysis.pareto import front
-from divcon.eval.grid.evaluate import Decomposing, Solving, compose
+from divcon.eval.grid.evaluate import GridDecomposer, GridSolver, compose
 from divcon.eval.grid_spec import ALL
 from divcon.eval.render.table import latex, markdown, percent
 from divcon.eval.stats.intervals import Estimate, accuracy, crossed, difference, holm
 from divcon.lm import Usage
-from divcon.lm.cost.flops import Footprint
+from divcon.lm.cost.flops import ModelSize
 from divcon.lm.cost.prices import Price
 from divcon.solve import Solution
 from divcon.solve.voting.rules import Outcome, credit, judge, tally, winners
@@ -200,11 +200,11 @@ def test_every_cell_answers_every_question_and_plans_once() -> None:
     def solver(questions: object, decompositions: object) -> list[list[Solution]]:
         return [[Solution("The answer is 1.", "1", Usage(20, 4)), Solution("?", None, Usage(20, 1))] for _ in QUESTIONS]
 
-    known, unknown = Footprint(100), None
+    known, unknown = ModelSize(100), None
     rows = compose(
         {"test": QUESTIONS},
-        [Decomposing("d", known, Price(1.0, 2.0), decomposer)],
-        [Solving("s", known, None, ("sc@2",), solver), Solving("t", unknown, None, ("sc@2",), solver)],
+        [GridDecomposer("d", known, Price(1.0, 2.0), decomposer)],
+        [GridSolver("s", known, None, ("sc@2",), solver), GridSolver("t", unknown, None, ("sc@2",), solver)],
     )
     assert len(calls) == 1 and len(rows) == 4
     assert [row.credit for row in rows] == [1.0, 0.0, 1.0, 0.0]
@@ -236,8 +236,8 @@ def test_an_empty_decomposition_was_paid_for_and_is_not_right() -> None:
 
     (row, _) = compose(
         {"test": QUESTIONS},
-        [Decomposing("d", Footprint(100), None, silent)],
-        [Solving("s", Footprint(100), None, ("greedy",), solver)],
+        [GridDecomposer("d", ModelSize(100), None, silent)],
+        [GridSolver("s", ModelSize(100), None, ("greedy",), solver)],
         judge=lambda test, question, subquestions: True,
     )
     assert row.decompose.flops == 2 * 100 * 11 and row.decomposition_right is False

@@ -24,7 +24,7 @@ from divcon.eval import grid_spec
 from divcon.eval.analysis.summary import lines, paired, squares
 from divcon.eval.config import is_operational, load
 from divcon.eval.grid import results
-from divcon.eval.grid.evaluate import Cell, Changed, Decomposing, Solving, compose
+from divcon.eval.grid.evaluate import Cell, ControlGridDecomposer, GridDecomposer, GridSolver, compose
 from divcon.eval.grid.sample_counts import unshared
 from divcon.eval.render.table import INCOMPLETE
 from divcon.eval.report import tables
@@ -103,9 +103,9 @@ def test_controls_stay_within_a_test_and_share_what_they_change() -> None:
         return [[Solution(d.listing, "1", Usage(5, 2))] for d in decompositions]
 
     tests = {name: [Question(f"{name}{i}", "How many?", "1") for i in range(4)] for name in ("a", "b")}
-    of = Decomposing("llm", None, None, decomposer)
-    changed = Changed("shuffled", None, None, of, controls.shuffled(0))
-    rows = compose(tests, [changed, of], [Solving("s", None, None, ("greedy",), solver)])
+    of = GridDecomposer("llm", None, None, decomposer)
+    changed = ControlGridDecomposer("shuffled", None, None, of, controls.shuffled(0))
+    rows = compose(tests, [changed, of], [GridSolver("s", None, None, ("greedy",), solver)])
     assert asked == [8]
     for row in rows[:8]:
         (subquestion,) = row.decomposition.subquestions

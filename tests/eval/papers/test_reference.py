@@ -17,7 +17,7 @@ from divcon.eval.config import Study, dump, load
 from divcon.eval.grid import results
 from divcon.eval.papers import costs as costs
 from divcon.eval.papers import reference
-from divcon.eval.papers.costs import LLM, STUDENT, Cost, Span, span
+from divcon.eval.papers.costs import LLM, STUDENT, PublishedCost, Span, span
 from divcon.eval.papers.reference import Beside, Papers, Reported, beside, of_paper, printed, reported
 from divcon.eval.render.page import Figures
 from divcon.eval.render.table import markdown, percent
@@ -158,7 +158,7 @@ def test_on_drop_the_direct_solver_beats_every_decomposer() -> None:
 # -- the costs -------------------------------------------------------------------------------------------------------
 
 
-def cost(data: str, who: str) -> Cost:
+def cost(data: str, who: str) -> PublishedCost:
     (found,) = [each for each in costs.costs() if (each.row.data, each.who) == (data, who)]
     return found
 

@@ -13,10 +13,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from divcon.eval.analysis.break_even import Repaid
+from divcon.eval.analysis.break_even import BreakEven
 from divcon.eval.analysis.ranker import Bin, Gain, ScoreLine, Worth
-from divcon.eval.analysis.summary import Line, Square, lines, squares
-from divcon.eval.analysis.votes import Composition, RuleCurve
+from divcon.eval.analysis.summary import CellSummary, ReferenceComparison, lines, squares
+from divcon.eval.analysis.votes import Pair, RuleCurve
 from divcon.eval.grid.evaluate import Cell
 from divcon.eval.report import figures
 from divcon.eval.report.plots import PLOTS
@@ -43,7 +43,7 @@ NAMES = (
 HALF = Estimate(0.5, 0.4, 0.6)
 
 
-def some_lines() -> list[Line]:
+def some_lines() -> list[CellSummary]:
     """Of a decomposer, a solver and a test of every name."""
     template = lines(ROWS)[0]
     cells = [Cell(name, NAMES[0], "greedy") for name in NAMES] + [Cell(NAMES[0], name, NAMES[1]) for name in NAMES[:3]]
@@ -54,18 +54,18 @@ def some_lines() -> list[Line]:
     ]
 
 
-def some_squares() -> list[Square]:
+def some_squares() -> list[ReferenceComparison]:
     template = squares(ROWS)[1]
     return [template._replace(cell=Cell(name, other, name)) for name in NAMES for other in NAMES[:3]]
 
 
-def repaid() -> list[Repaid]:
+def repaid() -> list[BreakEven]:
     cells = [Cell(name, name, name) for name in NAMES[::-1]]  # the last eight are drawn
-    return [Repaid(cell, cell, 1e12, 1e6, 1e9, HALF, Estimate(1000, 900, 1100), HALF) for cell in cells]
+    return [BreakEven(cell, cell, 1e12, 1e6, 1e9, HALF, Estimate(1000, 900, 1100), HALF) for cell in cells]
 
 
-def compositions() -> list[Composition]:
-    return [Composition(name, name) for name in NAMES]
+def compositions() -> list[Pair]:
+    return [Pair(name, name) for name in NAMES]
 
 
 WORTH = Worth(HALF, 0.5, [Bin(0.5, HALF, 9)])

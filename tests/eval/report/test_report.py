@@ -74,7 +74,7 @@ def changed_config(run: Path) -> None:
 CHANGES: dict[str, Callable[[Path], object]] = {
     "a figure is gone": lambda run: (run / "report" / "by_test.pdf").unlink(),
     "a table is damaged": lambda run: (run / "report" / "table.md").write_text("damaged", encoding="utf-8"),
-    "the record is damaged": lambda run: (RunDirectory(run).reported).write_text("[[1]]", encoding="utf-8"),
+    "the record is damaged": lambda run: RunDirectory(run).reported.write_text("[[1]]", encoding="utf-8"),
     "the page is empty": lambda run: (run / "report" / "index.html").write_bytes(b""),
     "another price": changed_config,
     "other results": lambda run: pq.write_table(
@@ -97,7 +97,7 @@ def test_a_report_made_again_is_the_same_and_touches_no_file_that_is(run: Path) 
     (run / "report" / "mine.txt").write_text("a note of my own", encoding="utf-8")
     report.report(run)
     after = state(run)
-    own = ("report/by_test.csv", "report/mine.txt", freshness.REPORTED)
+    own = ("report/by_test.csv", "report/mine.txt", RunDirectory.reported.name)
     assert {name: of for name, of in after.items() if name not in own} == {
         name: of for name, of in before.items() if name not in own
     }

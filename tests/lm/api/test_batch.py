@@ -14,8 +14,8 @@ import pytest
 
 from divcon.core.errors import ConfigError, ModelError
 from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
-from divcon.lm.api.batch import BatchedOpenAI
-from divcon.lm.api.engine import OpenAI
+from divcon.lm.api.batch import OpenAIBatchEngine
+from divcon.lm.api.engine import OpenAIEngine
 from divcon.lm.api.spec import ApiSpec
 from divcon.lm.cost.prices import Price, Quote, batched
 from divcon.lm.settings import OpenAISettings
@@ -32,8 +32,8 @@ def asked(questions: int, n: int = 1) -> list[Request]:
     return [Request((Message("user", f"What is {i} and {i}?"),), how, n) for i in range(questions)]
 
 
-def engine(url: str, **options: Any) -> BatchedOpenAI:
-    return BatchedOpenAI(OpenAI(ApiSpec("m", base_url=url, price=HALF)), poll=0.01, **options)
+def engine(url: str, **options: Any) -> OpenAIBatchEngine:
+    return OpenAIBatchEngine(OpenAIEngine(ApiSpec("m", base_url=url, price=HALF)), poll=0.01, **options)
 
 
 def test_a_batch_brings_every_sample_at_half_the_price() -> None:
@@ -123,7 +123,7 @@ def test_a_batch_that_another_process_is_just_submitting_is_left_to_it() -> None
 
 def test_samples_that_a_batch_will_bring_are_not_bought_one_by_one() -> None:
     with Store() as store:
-        direct = OpenAI(ApiSpec("m", base_url="http://127.0.0.1:9/v1", price=HALF))
+        direct = OpenAIEngine(ApiSpec("m", base_url="http://127.0.0.1:9/v1", price=HALF))
         model = Model("api", direct, store)
         (draw,) = model.draws(asked(1))[0]
         store.reserve([draw], direct.spec.name, Lease("token", 60), token="token")
@@ -136,7 +136,7 @@ def test_an_output_that_is_gone_for_good_is_given_up_after_a_month(tmp_path: Pat
     history = History(True, (), (), (Ending(download="404 for good"),))
     provider = Provider(history)
     with Store(tmp_path / "store.sqlite") as store:
-        model = Model("api", BatchedOpenAI(unconnected(provider, HALF, 0, 1), poll=0.0), store)
+        model = Model("api", OpenAIBatchEngine(unconnected(provider, HALF, 0, 1), poll=0.0), store)
         for _ in range(2):
             with pytest.raises(
                 ModelError, match="does not hand out the output of batch batch-0; nothing of it is lost"
@@ -176,6 +176,6 @@ def test_batches_are_a_setting_and_halve_the_price() -> None:
     )
     rates = settings.rates()
     assert rates and (rates.prompt, rates.completion) == (1, 4) and "batch" in rates.source
-    assert isinstance(settings.open(), BatchedOpenAI)
+    assert isinstance(settings.open(), OpenAIBatchEngine)
     with pytest.raises(ConfigError, match="an adapter cannot be loaded"):
         settings.open().identity(Path("student"))

@@ -24,8 +24,8 @@ from pydantic import TypeAdapter, ValidationError
 from divcon.core.errors import ConfigError
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage
 from divcon.lm.api import retry
-from divcon.lm.api.engine import OpenAI
-from divcon.lm.api.rate_limit import Crowd, Rate
+from divcon.lm.api.engine import OpenAIEngine
+from divcon.lm.api.rate_limit import AdaptiveConcurrency, RateLimiter
 from divcon.lm.api.response import read, stated, usage
 from divcon.lm.api.retry import CallError, asked_to_wait, pause, refusal
 from divcon.lm.api.spec import ApiSpec
@@ -95,7 +95,7 @@ def test_what_is_tried_again_and_what_may_have_been_billed(
 
 
 def test_a_crowd_is_halved_once_a_complaint_and_grows_back_one_by_one() -> None:
-    crowd = Crowd(16)
+    crowd = AdaptiveConcurrency(16)
     crowd.crowded(now=10.0)
     crowd.crowded(now=10.5)
     assert crowd.allowed == 8
@@ -112,7 +112,7 @@ def test_a_crowd_is_halved_once_a_complaint_and_grows_back_one_by_one() -> None:
 
 def test_no_more_than_allowed_have_a_place() -> None:
     async def run() -> int:
-        crowd, most = Crowd(3), 0
+        crowd, most = AdaptiveConcurrency(3), 0
 
         async def call() -> None:
             nonlocal most
@@ -128,12 +128,12 @@ def test_no_more_than_allowed_have_a_place() -> None:
 
 def test_a_rate_spreads_what_it_allows() -> None:
     now = 100.0
-    rate = Rate(60, clock=lambda: now)
+    rate = RateLimiter(60, clock=lambda: now)
     waits = [rate.wait() for _ in range(5)]
     assert waits == [0.0, 0.0, 0.0, 1.0, 2.0]  # what two seconds allow at once, then one a second
     now = 200.0
     assert rate.wait() == 0.0
-    assert Rate(None).wait(10**9) == 0.0
+    assert RateLimiter(None).wait(10**9) == 0.0
 
 
 def test_prices_come_with_their_source_or_not_at_all() -> None:
@@ -216,7 +216,7 @@ def test_the_leases_of_a_process_that_died_are_free_at_once() -> None:
 
 def test_a_failure_elsewhere_ends_the_wait_for_what_another_process_buys(tmp_path: Path) -> None:
     with Store(tmp_path / "s.sqlite") as store, misbehaving() as server:
-        model = Model("m", OpenAI(ApiSpec("m", base_url=server.url, price=Price(2.0, 8.0), budget=0.0001)), store)
+        model = Model("m", OpenAIEngine(ApiSpec("m", base_url=server.url, price=Price(2.0, 8.0), budget=0.0001)), store)
         (busy,) = model.draws([replace(ASKED, n=1)])[0]
         store.reserve([busy], "m", Lease("another machine/1/x", 600))
         with pytest.raises(BudgetError):

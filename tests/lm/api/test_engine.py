@@ -17,7 +17,7 @@ import pytest
 from divcon.core.errors import ConfigError, ModelError
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api import retry
-from divcon.lm.api.engine import OpenAI
+from divcon.lm.api.engine import OpenAIEngine
 from divcon.lm.api.spec import ApiSpec, Limits
 from divcon.lm.cost.prices import Price
 
@@ -96,7 +96,7 @@ def test_asks_what_it_was_told_and_reads_what_it_gets(monkeypatch: pytest.Monkey
     monkeypatch.setenv("SOME_KEY", "sk-secret")
     cached: dict[str, Any] = {"prompt_tokens_details": {"cached_tokens": 8}}
     with serving(lambda body, number: (200, reply(**cached))) as (upstream, url), Store() as store:
-        model = Model("api", OpenAI(ApiSpec("m", base_url=url, api_key_env="SOME_KEY")), store)
+        model = Model("api", OpenAIEngine(ApiSpec("m", base_url=url, api_key_env="SOME_KEY")), store)
         ((completion,),) = model(asked())
     (body,) = upstream.bodies
     assert body["messages"] == [{"role": "user", "content": "Question 0?"}]
@@ -113,7 +113,7 @@ def test_it_works_where_an_event_loop_is_running() -> None:
 
     async def notebook() -> str:
         with Store() as store:
-            ((completion,),) = Model("api", OpenAI(ApiSpec("m", base_url=url)), store)(asked())
+            ((completion,),) = Model("api", OpenAIEngine(ApiSpec("m", base_url=url)), store)(asked())
         return completion.text
 
     with serving(lambda body, number: (200, reply())) as (_, url):
@@ -122,7 +122,7 @@ def test_it_works_where_an_event_loop_is_running() -> None:
 
 def test_samples_of_one_prompt_are_asked_for_one_by_one_with_seeds_of_their_own() -> None:
     with serving(lambda body, number: (200, reply())) as (upstream, url), Store() as store:
-        Model("api", OpenAI(ApiSpec("m", base_url=url, together=False)), store)(asked(n=4))
+        Model("api", OpenAIEngine(ApiSpec("m", base_url=url, together=False)), store)(asked(n=4))
     assert len({body["seed"] for body in upstream.bodies}) == 4 and "n" not in upstream.bodies[0]
 
 
@@ -138,7 +138,7 @@ def many(body: dict[str, Any], number: int) -> tuple[int, Any]:
 def test_samples_of_one_prompt_are_asked_for_together_and_share_its_price() -> None:
     price = Price(1e6, 1e6)  # a dollar a token
     with serving(many) as (upstream, url), Store() as store:
-        ((*samples,),) = Model("api", OpenAI(ApiSpec("m", base_url=url, price=price)), store)(asked(n=4))
+        ((*samples,),) = Model("api", OpenAIEngine(ApiSpec("m", base_url=url, price=price)), store)(asked(n=4))
         assert store.spend() == (19.0, 0.0)
     assert [body["n"] for body in upstream.bodies] == [4]
     assert [sample.usage.prompt_tokens for sample in samples] == [12] * 4
@@ -147,21 +147,21 @@ def test_samples_of_one_prompt_are_asked_for_together_and_share_its_price() -> N
 
 def test_a_server_that_does_not_know_n_is_asked_for_the_rest() -> None:
     with serving(lambda body, number: (200, reply())) as (upstream, url), Store() as store:
-        ((*samples,),) = Model("api", OpenAI(ApiSpec("m", base_url=url)), store)(asked(n=3))
+        ((*samples,),) = Model("api", OpenAIEngine(ApiSpec("m", base_url=url)), store)(asked(n=3))
         assert store.ledger.outcomes() == {"stored": 3, "fewer choices than asked": 3}
     assert len(samples) == 3 and [body.get("n", 1) for body in upstream.bodies] == [3, 2, 1]
 
 
 def test_a_reply_without_usage_is_kept_and_its_price_is_unknown() -> None:
     with serving(lambda body, number: (200, reply() | {"usage": None})) as (_, url), Store() as store:
-        ((sample,),) = Model("api", OpenAI(ApiSpec("m", base_url=url, price=Price(1, 1))), store)(asked())
+        ((sample,),) = Model("api", OpenAIEngine(ApiSpec("m", base_url=url, price=Price(1, 1))), store)(asked())
         assert sample.usage.completion_tokens > 0 and store.spend().known == 0 < store.spend().unknown
 
 
 def test_reasoning_is_counted_and_its_limit_called_as_the_server_calls_it() -> None:
     details: dict[str, Any] = {"completion_tokens_details": {"reasoning_tokens": 3}}
     with serving(lambda body, number: (200, reply(**details))) as (upstream, url), Store() as store:
-        engine = OpenAI(ApiSpec("m", base_url=url, tokens_key="max_completion_tokens"))
+        engine = OpenAIEngine(ApiSpec("m", base_url=url, tokens_key="max_completion_tokens"))
         ((sample,),) = Model("api", engine, store)(asked())
     assert sample.usage.reasoning_tokens == 3 and upstream.bodies[0]["max_completion_tokens"] == 64
 
@@ -173,7 +173,7 @@ def test_a_key_that_the_server_repeats_stays_secret(spelling: str, monkeypatch: 
     refusal = {"error": {"message": f"Incorrect API key provided: {repeated}"}}
     with serving(lambda body, number: (401, refusal)) as (_, url), Store() as store:
         with pytest.raises(ConfigError) as caught:
-            Model("api", OpenAI(ApiSpec("m", base_url=url, api_key_env="SOME_KEY")), store)(asked())
+            Model("api", OpenAIEngine(ApiSpec("m", base_url=url, api_key_env="SOME_KEY")), store)(asked())
         told = f"{caught.value}{store.ledger.outcomes()}"
         assert repeated not in told and "sentinel" not in told and "***" in str(caught.value)
 
@@ -184,7 +184,7 @@ def test_no_more_requests_at_once_than_allowed() -> None:
         return 200, reply()
 
     with serving(slow) as (upstream, url), Store() as store:
-        Model("api", OpenAI(ApiSpec("m", base_url=url, limits=Limits(concurrency=3))), store)(asked(questions=12))
+        Model("api", OpenAIEngine(ApiSpec("m", base_url=url, limits=Limits(concurrency=3))), store)(asked(questions=12))
     assert upstream.most == 3 and len(upstream.bodies) == 12
 
 
@@ -202,7 +202,7 @@ def test_no_more_requests_at_once_than_allowed() -> None:
 )
 def test_a_failed_call_is_made_again_and_every_attempt_is_kept(trouble: tuple[int, Any]) -> None:
     with serving(lambda body, number: trouble if number < 2 else (200, reply())) as (upstream, url), Store() as store:
-        ((completion,),) = Model("api", OpenAI(ApiSpec("m", base_url=url)), store)(asked())
+        ((completion,),) = Model("api", OpenAIEngine(ApiSpec("m", base_url=url)), store)(asked())
         outcomes = [row[0] for row in store._db.execute("SELECT outcome FROM attempt ORDER BY id")]
     assert completion.text == "The answer is 18." and len(upstream.bodies) == 3
     assert len(outcomes) == 3 and outcomes[2] == "stored" and "stored" not in outcomes[:2]
@@ -212,7 +212,7 @@ def test_a_failed_call_is_made_again_and_every_attempt_is_kept(trouble: tuple[in
 def test_a_refused_request_is_not_sent_again(status: int) -> None:
     refusal = {"error": {"message": "no such model"}}
     with serving(lambda body, number: (status, refusal)) as (upstream, url), Store() as store:
-        model = Model("api", OpenAI(ApiSpec("m", base_url=url)), store)
+        model = Model("api", OpenAIEngine(ApiSpec("m", base_url=url)), store)
         with pytest.raises(ConfigError, match=f"status {status}"):
             model(asked())
     assert len(upstream.bodies) == 1
@@ -221,7 +221,7 @@ def test_a_refused_request_is_not_sent_again(status: int) -> None:
 def test_an_empty_account_is_not_asked_again() -> None:
     empty = {"error": {"message": "you are out", "code": "insufficient_quota"}}
     with serving(lambda body, number: (429, empty)) as (upstream, url), Store() as store:
-        model = Model("api", OpenAI(ApiSpec("m", base_url=url)), store)
+        model = Model("api", OpenAIEngine(ApiSpec("m", base_url=url)), store)
         with pytest.raises(ConfigError, match="quota"):
             model(asked())
     assert len(upstream.bodies) == 1
@@ -237,20 +237,27 @@ def test_what_was_in_flight_when_another_call_failed_is_kept() -> None:
 
     with serving(answer) as (upstream, url), Store() as store:
         with pytest.raises(ConfigError):
-            Model("api", OpenAI(ApiSpec("m", base_url=url, limits=Limits(concurrency=4))), store)(asked(questions=50))
+            Model("api", OpenAIEngine(ApiSpec("m", base_url=url, limits=Limits(concurrency=4))), store)(
+                asked(questions=50)
+            )
         assert len(store) == len(upstream.bodies) - 1 == 3
         assert store.unsettled() == 0
 
 
 def test_a_server_that_is_not_there_is_a_model_error() -> None:
     with Store() as store, pytest.raises(ModelError, match=r"failed 2 times.*no connection"):
-        Model("api", OpenAI(ApiSpec("m", base_url="http://127.0.0.1:9/v1", limits=Limits(attempts=2))), store)(asked())
+        Model("api", OpenAIEngine(ApiSpec("m", base_url="http://127.0.0.1:9/v1", limits=Limits(attempts=2))), store)(
+            asked()
+        )
 
 
 def test_credentials_in_an_address_stay_out_of_the_key() -> None:
-    assert OpenAI(ApiSpec("m", base_url="http://user:secret@127.0.0.1:8000/v1")).identity(None).host == "127.0.0.1:8000"
+    assert (
+        OpenAIEngine(ApiSpec("m", base_url="http://user:secret@127.0.0.1:8000/v1")).identity(None).host
+        == "127.0.0.1:8000"
+    )
 
 
 def test_an_api_takes_no_adapter() -> None:
     with pytest.raises(ConfigError, match="adapter"):
-        OpenAI(ApiSpec("m", base_url="http://127.0.0.1:8000/v1")).identity(Path("student"))
+        OpenAIEngine(ApiSpec("m", base_url="http://127.0.0.1:8000/v1")).identity(Path("student"))

@@ -6,7 +6,7 @@ import pytest
 
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api import retry
-from divcon.lm.api.engine import OpenAI
+from divcon.lm.api.engine import OpenAIEngine
 from divcon.lm.api.spec import ApiSpec, Limits
 from divcon.lm.cost.prices import Price
 from divcon.lm.store.ledger import BudgetError
@@ -30,7 +30,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("together", [True, False])
 def test_every_sample_arrives_and_the_books_agree_with_the_bill(together: bool) -> None:
     with misbehaving(faults=0.3, seed=1, hang=9.0) as server, Store() as store:
-        engine = OpenAI(ApiSpec("m", base_url=server.url, limits=PATIENT, price=PRICE, together=together))
+        engine = OpenAIEngine(ApiSpec("m", base_url=server.url, limits=PATIENT, price=PRICE, together=together))
         replies = Model("api", engine, store)(asked(400, n=4))
         bill, spend, unsettled, kept = server.bill(), store.spend(), store.unsettled(), len(store)
     assert all("The answer is" in sample.text or not sample.text for reply in replies for sample in reply)
@@ -44,8 +44,8 @@ def test_every_sample_arrives_and_the_books_agree_with_the_bill(together: bool) 
 def test_a_run_stops_before_its_budget_and_goes_on_under_a_larger_one() -> None:
     with misbehaving() as server, Store() as store:
         with pytest.raises(BudgetError, match=r"the budget of \$0.02 might be passed: spent .* raise max_usd"):
-            Model("api", OpenAI(ApiSpec("m", base_url=server.url, price=PRICE, budget=0.02)), store)(asked(200))
+            Model("api", OpenAIEngine(ApiSpec("m", base_url=server.url, price=PRICE, budget=0.02)), store)(asked(200))
         spent, bought = store.spend(), len(store)
         assert 0 < bought < 200 and spent.most <= 0.02 and spent.unknown == 0
-        Model("api", OpenAI(ApiSpec("m", base_url=server.url, price=PRICE, budget=2.0)), store)(asked(200))
+        Model("api", OpenAIEngine(ApiSpec("m", base_url=server.url, price=PRICE, budget=2.0)), store)(asked(200))
         assert len(store) == 200 and server.bill()["twice"] == 0

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from divcon.core.errors import ConfigError
 from divcon.distill import methods
-from divcon.distill.methods import Course, distil
+from divcon.distill.methods import Distillation, distil
 from divcon.distill.recipes import Full, Lora, NceSettings, Training
 from divcon.distill.traces.collect import operations
 from divcon.distill.traces.trace import Trace
@@ -20,8 +20,8 @@ from divcon.distill.training import trainer
 from divcon.distill.training.trainer import tunable
 from divcon.eval.config import load
 from divcon.lm import Usage
-from divcon.lm.cost.flops import Footprint, total
-from divcon.lm.cost.prices import MachinePrice, Price, by_share
+from divcon.lm.cost.flops import ModelSize, total
+from divcon.lm.cost.prices import MachinePrice, Price, prorated
 from divcon.lm.local.footprint import footprint_of
 from divcon.lm.local.weights import load_model, model_directory
 from divcon.lm.settings import TransformersSettings
@@ -34,17 +34,17 @@ from ...distill.test_methods import MATERIAL, reply
 def test_k_samples_cost_the_prompt_once_and_k_completions() -> None:
     samples = [Usage(100, 10, 20, 1.0), Usage(100, 30, 20, 1.0)]
     assert shared_prompt(samples) == Usage(100, 40, 20, 2.0)
-    footprint = Footprint(1000)
+    footprint = ModelSize(1000)
     assert footprint.flops(samples) == 2 * 1000 * (100 + 10 + 30)
 
 
 def test_no_sample_costs_nothing() -> None:
-    assert Footprint(1000).flops([]) == 0.0
+    assert ModelSize(1000).flops([]) == 0.0
     assert shared_prompt([]) == Usage()
 
 
 def test_a_sample_attends_to_its_own_tokens_only() -> None:
-    footprint = Footprint(0, layers=2, width=8)
+    footprint = ModelSize(0, layers=2, width=8)
     alone = footprint.flops([Usage(10, 5)])
     assert alone == 2 * 2 * 8 * 15**2
     assert footprint.flops([Usage(10, 5), Usage(10, 5)]) == 2 * alone - 2 * 2 * 8 * 10**2
@@ -131,18 +131,18 @@ def test_what_a_card_says_of_a_method_agrees_with_torch(
     recipe = Training(method=method, tuning=Lora(rank=8, alpha=16), learning_rate=1e-3, tokens=700, batch=4)
     recipe = recipe.model_copy(update=changes)
     base = model_directory("miniature/base")
-    course = Course(MATERIAL, base, recipe, seed=0, scratch=tmp_path / "scratch", own=lambda _: [reply(40, True)])
+    course = Distillation(MATERIAL, base, recipe, seed=0, scratch=tmp_path / "scratch", own=lambda _: [reply(40, True)])
     with FlopCounterMode(display=False) as counter:
         trained = distil(method, course, tmp_path / "out")
     assert trained.flops == pytest.approx(counter.get_total_flops(), rel=0.05) and trained.device == "cpu"
 
 
 def test_full_tuning_takes_six_operations_a_weight_and_adapters_four() -> None:
-    assert Footprint(1000).training([7], 1000) == 6 * 1000 * 7
-    assert Footprint(1000).with_adapter(10).training([7], 10) == (4 * 1000 + 6 * 10) * 7
-    assert Footprint(1000).training([7], 1000, again=True) == 8 * 1000 * 7
-    assert Footprint(0, layers=2, width=8).training([5, 3], 0) == 3 * 2 * 2 * 8 * (25 + 9)
-    assert Footprint(1000).training([7], 2000) == Footprint(1000).training([7], 1000)  # embeddings are looked up
+    assert ModelSize(1000).training([7], 1000) == 6 * 1000 * 7
+    assert ModelSize(1000).with_adapter(10).training([7], 10) == (4 * 1000 + 6 * 10) * 7
+    assert ModelSize(1000).training([7], 1000, again=True) == 8 * 1000 * 7
+    assert ModelSize(0, layers=2, width=8).training([5, 3], 0) == 3 * 2 * 2 * 8 * (25 + 9)
+    assert ModelSize(1000).training([7], 2000) == ModelSize(1000).training([7], 1000)  # embeddings are looked up
 
 
 def trace(attempt: int, decomposition: Usage, solution: Usage) -> Trace:
@@ -152,10 +152,10 @@ def trace(attempt: int, decomposition: Usage, solution: Usage) -> Trace:
 def test_traces_cost_each_attempts_decomposition_and_its_solutions_prompt_once() -> None:
     asked, solved = Usage(10, 5), Usage(20, 7)
     traces = [trace(0, asked, solved), trace(0, asked, solved), trace(1, asked, solved)]
-    both = operations(traces, Footprint(100), Footprint(1000))
+    both = operations(traces, ModelSize(100), ModelSize(1000))
     assert both == 200 * (2 * 15) + 2000 * (20 + 14 + 20 + 7)
-    assert operations(traces, Footprint(0), Footprint(1000)) == 2000 * (20 + 14 + 20 + 7)
-    assert operations(traces, None, Footprint(1000)) is None
+    assert operations(traces, ModelSize(0), ModelSize(1000)) == 2000 * (20 + 14 + 20 + 7)
+    assert operations(traces, None, ModelSize(1000)) is None
     assert total([1.0, None]) is None and total([]) == 0
 
 
@@ -188,16 +188,16 @@ def test_a_price_is_told_by_its_keys(price: dict[str, float], rates: object) -> 
 
 def test_a_share_of_the_parameters_is_a_share_of_the_price() -> None:
     """Divide-or-Conquer's 13B student of a 175B LLM at $1 and $2 a million tokens: 7.4e-5 and 1.5e-4 a thousand."""
-    student = by_share(Price(1.0, 2.0, 0.5, "table"), Footprint(13), Footprint(175))
+    student = prorated(Price(1.0, 2.0, 0.5, "table"), ModelSize(13), ModelSize(175))
     assert student == Price(13 / 175, 26 / 175, 6.5 / 175, "table; 0.07429 of it, by parameters")
     assert student.prompt / 1000 == pytest.approx(7.42e-5, rel=0.002)
     for unknown in (
-        (None, Footprint(13), Footprint(175)),
-        (Price(1, 2), None, Footprint(1)),
-        (Price(1, 2), Footprint(1), None),
+        (None, ModelSize(13), ModelSize(175)),
+        (Price(1, 2), None, ModelSize(1)),
+        (Price(1, 2), ModelSize(1), None),
     ):
-        assert by_share(*unknown) is None
-    assert by_share(MachinePrice(1.0), Footprint(13), Footprint(175)) is None
+        assert prorated(*unknown) is None
+    assert prorated(MachinePrice(1.0), ModelSize(13), ModelSize(175)) is None
 
 
 @pytest.mark.parametrize(

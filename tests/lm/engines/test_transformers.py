@@ -16,9 +16,9 @@ from divcon.core.errors import ConfigError
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local.chat_template import encode, without_control_tokens
-from divcon.lm.local.sampling import Choose
+from divcon.lm.local.sampling import SeededSampler
 from divcon.lm.local.weights import load_model, load_tokenizer, model_directory, weights_hash
-from divcon.lm.types import Draw
+from divcon.lm.types import SampleRequest
 from divcon.tasks import miniature
 
 pytestmark = pytest.mark.model
@@ -159,8 +159,8 @@ def test_tokens_are_drawn_in_proportion(top_p: float) -> None:
     """4,000 draws from one distribution: each token's share within four standard errors of its probability."""
     n, p = 4000, torch.tensor([0.5, 0.3, 0.15, 0.05])
     request = Request((), Sampling(temperature=1.0, top_p=top_p, max_tokens=1))
-    draws = [Draw(request, i, f"{i:016x}".ljust(64, "0")) for i in range(n)]
-    chosen = Choose(draws, torch.device("cpu"))(torch.zeros(n, 1), p.log().repeat(n, 1)).argmax(-1)
+    draws = [SampleRequest(request, i, f"{i:016x}".ljust(64, "0")) for i in range(n)]
+    chosen = SeededSampler(draws, torch.device("cpu"))(torch.zeros(n, 1), p.log().repeat(n, 1)).argmax(-1)
     expected = p if top_p == 1.0 else torch.tensor([0.625, 0.375, 0.0, 0.0])
     share = torch.bincount(chosen, minlength=4) / n
     assert (abs(share - expected) <= 4 * (expected * (1 - expected) / n).sqrt()).all()

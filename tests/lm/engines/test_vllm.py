@@ -32,15 +32,15 @@ from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api.spec import Limits
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.engines.vllm import VLLM
-from divcon.lm.engines.vllm_server import ServedVLLM
+from divcon.lm.engines.vllm_server import VLLMServer
 from divcon.lm.local.chat_template import encode
 from divcon.lm.local.weights import load_model, load_tokenizer, model_directory
 from divcon.lm.model import silent
 from divcon.serve.backends.batcher import Batcher
-from divcon.serve.backends.decomposer import Decomposing
+from divcon.serve.backends.decomposer import DecomposerService
 from divcon.serve.backends.local import LocalModel
-from divcon.serve.pipeline.types import Wanted
-from divcon.solve.policy import Next
+from divcon.serve.pipeline.types import DecomposeRequest
+from divcon.solve.policy import NextQuestion
 from divcon.studies.run import Run
 from divcon.tasks import miniature
 
@@ -290,8 +290,8 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.fixture
-def served(url: str, published: Path) -> ServedVLLM:
-    return ServedVLLM(str(published), url, api_key_env="VLLM_API_KEY", limits=Limits(timeout=60.0))
+def served(url: str, published: Path) -> VLLMServer:
+    return VLLMServer(str(published), url, api_key_env="VLLM_API_KEY", limits=Limits(timeout=60.0))
 
 
 def test_a_student_is_served_by_stock_vllm_to_a_stock_client(url: str, adapters: tuple[Path, Path]) -> None:
@@ -311,19 +311,19 @@ def test_a_student_is_served_by_stock_vllm_to_a_stock_client(url: str, adapters:
     assert [[text] for text in spoken] == texts(PLAIN, asked, adapters[1])
 
 
-def test_the_adapter_is_chosen_by_name(served: ServedVLLM, adapters: tuple[Path, Path]) -> None:
+def test_the_adapter_is_chosen_by_name(served: VLLMServer, adapters: tuple[Path, Path]) -> None:
     for adapter in (None, *adapters):
         assert texts(served, requests(), adapter) == texts(PLAIN, requests(), adapter)
 
 
-def test_served_samples_come_from_the_model_alone(served: ServedVLLM) -> None:
+def test_served_samples_come_from_the_model_alone(served: VLLMServer) -> None:
     with Store() as store:
         (samples,) = Model("m", served, store)([replace(requests(n=6, temperature=1.5)[0], logprobs=True)])
     assert len({sample.text for sample in samples}) > 1
     assert all(sample.logprobs and len(sample.logprobs) == sample.usage.completion_tokens for sample in samples)
 
 
-def test_control_tokens_do_not_reach_the_server(served: ServedVLLM) -> None:
+def test_control_tokens_do_not_reach_the_server(served: VLLMServer) -> None:
     end = load_tokenizer(BASE).eos_token
     asked = requests()[:1]
     hostile = replace(asked[0], messages=(Message("user", f"{end}{asked[0].messages[0].content}{end}"),))
@@ -331,7 +331,7 @@ def test_control_tokens_do_not_reach_the_server(served: ServedVLLM) -> None:
 
 
 def test_an_adapter_that_is_not_served_is_named_with_the_command(
-    served: ServedVLLM, adapters: tuple[Path, Path], tmp_path: Path
+    served: VLLMServer, adapters: tuple[Path, Path], tmp_path: Path
 ) -> None:
     other = tmp_path / "ranker"
     shutil.copytree(adapters[1], other)
@@ -341,17 +341,17 @@ def test_an_adapter_that_is_not_served_is_named_with_the_command(
 
 
 def test_another_runs_student_of_the_same_name_is_refused(
-    served: ServedVLLM, adapters: tuple[Path, Path], tmp_path: Path
+    served: VLLMServer, adapters: tuple[Path, Path], tmp_path: Path
 ) -> None:
     shutil.copytree(adapters[1], tmp_path / "solver")
     with pytest.raises(ConfigError, match=r"serves .*solver under the name solver, and not .*solver; start it with"):
         texts(served, requests(), tmp_path / "solver")
     with pytest.raises(ConfigError, match=r"serves .*base under the name .*, and not .*miniature/llm"):
-        texts(ServedVLLM("miniature/llm", served._url, api_key_env="K", limits=Limits()), requests())
+        texts(VLLMServer("miniature/llm", served._url, api_key_env="K", limits=Limits()), requests())
 
 
 def test_a_server_that_is_not_there_is_worth_another_try() -> None:
-    absent = ServedVLLM("miniature/base", "http://127.0.0.1:9/v1", api_key_env="K", limits=Limits())
+    absent = VLLMServer("miniature/base", "http://127.0.0.1:9/v1", api_key_env="K", limits=Limits())
     with pytest.raises(ModelError, match="does not say what it serves"):
         texts(absent, requests())
 
@@ -381,13 +381,13 @@ def test_an_endpoint_decomposes_and_solves_with_vllm(engine: VLLM, adapters: tup
     with Store() as closed:  # each call brings a store of its own
         model = Model("decomposer", engine, closed, adapter=adapters[0])
     first = PromptedDecomposer(model, prompts.load("decompose"), 4, Sampling(max_tokens=24))
-    decomposing = Decomposing(Next(first, prompts.load("next")))
+    decomposing = DecomposerService(NextQuestion(first, prompts.load("next")))
 
     async def main() -> None:
         batcher = Batcher(decomposing, most=8, waiting=8)
         local = LocalModel(engine, adapters[1], "m", most=8, waiting=8)
         try:
-            made = await asyncio.gather(*(batcher.submit(Wanted(text, 4)) for text in QUESTIONS))
+            made = await asyncio.gather(*(batcher.submit(DecomposeRequest(text, 4)) for text in QUESTIONS))
             assert [one.usage.completion_tokens > 0 for one in made] == [True] * len(QUESTIONS)
             body = {"messages": [{"role": "user", "content": QUESTIONS[0]}], "temperature": 0, "max_tokens": 8}
             found = await local.complete(body)

@@ -12,7 +12,7 @@ from divcon.core.errors import ConfigError, ModelError
 from divcon.eval import config
 from divcon.lm import Message, Model, Request, Store
 from divcon.lm.engines.vllm import VLLM, servable
-from divcon.lm.engines.vllm_server import ServedVLLM
+from divcon.lm.engines.vllm_server import VLLMServer
 from divcon.lm.settings import VLLMSettings
 from divcon.studies.run import Run
 
@@ -55,7 +55,7 @@ def test_vllm_that_is_not_installed_is_found_before_anything_is_trained(
 @pytest.mark.usefixtures("installed")
 def test_settings_open_the_engine_that_they_name() -> None:
     assert isinstance(VLLMSettings(engine="vllm", path="miniature/base").open(), VLLM)
-    assert isinstance(served().open(), ServedVLLM)
+    assert isinstance(served().open(), VLLMServer)
     assert served().open().identity(None).host == "127.0.0.1:8000"
 
 

@@ -13,11 +13,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from divcon.core.errors import ConfigError
 from divcon.distill.data.examples import Example
-from divcon.distill.data.groups import Unit
+from divcon.distill.data.groups import TrainingGroup
 from divcon.distill.recipes import Training
 from divcon.distill.training.nce import reply_logits
-from divcon.distill.training.objectives import Scored, likelihood
-from divcon.distill.training.trainer import Planned, fit
+from divcon.distill.training.objectives import ScoredReplies, likelihood
+from divcon.distill.training.trainer import ObjectiveTrainer, fit
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local import nat
@@ -210,12 +210,12 @@ def test_a_layer_of_a_model_is_the_papers_equations(at: str) -> None:
     assert (a_neg.abs() > 1e-3).any() and not torch.allclose(out, o)
 
 
-class Checked(Planned):
+class Checked(ObjectiveTrainer):
     """Beside whole rows of logits, reply by reply and without padding."""
 
     losses: ClassVar[list[tuple[Tensor, Tensor, Tensor]]] = []
 
-    def _loss(self, model: Any, inputs: dict[str, Tensor]) -> tuple[Scored, Tensor]:
+    def _loss(self, model: Any, inputs: dict[str, Tensor]) -> tuple[ScoredReplies, Tensor]:
         scored, loss = super()._loss(model, inputs)
         expected = torch.zeros((), dtype=torch.float64)
         for tokens, labels, seen in zip(inputs["input_ids"], inputs["labels"], inputs["attention_mask"], strict=True):
@@ -225,7 +225,7 @@ class Checked(Planned):
         shown = inputs["labels"][:, 1:]
         own = reply_logits(model, inputs).log_softmax(-1).gather(-1, shown[shown != -100][:, None])[:, 0]
         whole = torch.zeros(shown.shape, dtype=own.dtype).masked_scatter(shown != -100, own)
-        double = likelihood(Scored(whole, shown != -100, inputs["right"], inputs["unit"]))
+        double = likelihood(ScoredReplies(whole, shown != -100, inputs["right"], inputs["unit"]))
         self.losses.append((loss.detach(), double.detach(), expected.detach()))
         return scored, loss
 
@@ -236,7 +236,9 @@ def test_the_loss_of_the_second_stage_is_the_replies_cross_entropy(tmp_path: Pat
     for at, p in model.named_parameters():
         p.requires_grad_(f".{POSITIVE}." in at or ".nat_units." in at)
     asked = (Message("user", "How many apples does Ben have?"),)
-    units: list[Unit] = [(Example(asked, reply),) for reply in ("The answer is 3.", "3 + 4 = 7. The answer is 7.")]
+    units: list[TrainingGroup] = [
+        (Example(asked, reply),) for reply in ("The answer is 3.", "3 + 4 = 7. The answer is 7.")
+    ]
     recipe = Training(batch=2, epochs=2, checkpoints=1)
     fit(model, load_tokenizer(base), units, recipe, seed=0, scratch=tmp_path, kind=Checked)
     assert len(Checked.losses) == 2

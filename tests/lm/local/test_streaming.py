@@ -20,9 +20,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase, P
 
 from divcon.lm import Completion, Message, Model, Request, Sampling, Store
 from divcon.lm.engines.transformers import Transformers
-from divcon.lm.local.streaming import UNHEARD, Reader
+from divcon.lm.local.streaming import ABORTED, StreamDecoder
 from divcon.lm.local.weights import load_tokenizer, model_directory
-from divcon.lm.types import Draw
+from divcon.lm.types import SampleRequest
 from divcon.tasks import miniature
 
 pytestmark = pytest.mark.model
@@ -79,11 +79,11 @@ def of_words() -> PreTrainedTokenizerBase:
 TOKENIZERS = [of_miniature, of_bytes, of_pieces]
 
 
-def reader(tokenizer: PreTrainedTokenizerBase) -> Reader:
-    return Reader(tokenizer, [int(tokenizer.eos_token_id)])
+def reader(tokenizer: PreTrainedTokenizerBase) -> StreamDecoder:
+    return StreamDecoder(tokenizer, [int(tokenizer.eos_token_id)])
 
 
-def heard_of(by: Reader, row: Sequence[int], sampling: Sampling) -> tuple[list[str], str]:
+def heard_of(by: StreamDecoder, row: Sequence[int], sampling: Sampling) -> tuple[list[str], str]:
     """What is heard of a row token by token, and what it says in the end."""
     texts = []
     for n in range(1, len(row) + 1):
@@ -151,7 +151,7 @@ def test_a_tokenizer_that_takes_spaces_back_is_heard_at_the_end() -> None:
     ],
 )
 def test_what_may_be_the_beginning_of_a_stop_string_is_held_back(stop: str, texts: list[str]) -> None:
-    class Spoken(Reader):
+    class Spoken(StreamDecoder):
         def _text(self, tokens: Sequence[int]) -> str:
             return "".join(["how", " ma", "ny", "\n", "then"][token] for token in tokens)
 
@@ -174,15 +174,15 @@ def engine() -> Transformers:
 LIMITS = [Sampling(1.0, max_tokens=9), Sampling(max_tokens=40), Sampling(1.0, 0.9, max_tokens=40, stop=("How", "."))]
 
 
-def draws(samplings: Sequence[Sampling] = LIMITS, **options: bool) -> list[Draw]:
+def draws(samplings: Sequence[Sampling] = LIMITS, **options: bool) -> list[SampleRequest]:
     asked = [
         Request((Message("user", f"{text}\n\nList the questions to ask first."),), samplings[i % len(samplings)])
         for i, text in enumerate(QUESTIONS)
     ]
-    return [Draw(replace(request, **options), 0, f"{i:02x}" * 32) for i, request in enumerate(asked)]  # type: ignore[arg-type]  # flags by name
+    return [SampleRequest(replace(request, **options), 0, f"{i:02x}" * 32) for i, request in enumerate(asked)]  # type: ignore[arg-type]  # flags by name
 
 
-def generated(engine: Transformers, wanted: Sequence[Draw], adapter: Path | None = None) -> list[Completion]:
+def generated(engine: Transformers, wanted: Sequence[SampleRequest], adapter: Path | None = None) -> list[Completion]:
     with Store() as store:
         found = engine.generate(wanted, {draw.key for draw in wanted}, store, adapter)
         by_key = {draw.key: completion for finished in found for draw, completion in finished}
@@ -222,7 +222,7 @@ def test_the_last_that_is_heard_of_a_draw_is_its_completion(
     monkeypatch.setattr("divcon.lm.local.sampling._SHARE", share)
     texts: dict[str, list[str]] = {draw.key: [] for draw in draws()}
 
-    def heard(draw: Draw, text: str) -> bool:
+    def heard(draw: SampleRequest, text: str) -> bool:
         texts[draw.key].append(text)
         return True
 
@@ -238,7 +238,7 @@ def test_a_row_that_nobody_listens_to_stops_and_the_others_go_on(engine: Transfo
     whole = engine.speak(wanted, None)
     left = wanted[1]
     spoken = engine.speak(wanted, None, lambda draw, text: draw is not left or len(text) < 12)
-    assert spoken[1].finish == UNHEARD and whole[1].text.startswith(spoken[1].text)
+    assert spoken[1].finish == ABORTED and whole[1].text.startswith(spoken[1].text)
     assert 12 <= len(spoken[1].text) < len(whole[1].text)
     assert spoken[1].usage.completion_tokens < whole[1].usage.completion_tokens / 2
     assert timeless([*spoken[:1], *spoken[2:]]) == timeless([*whole[:1], *whole[2:]])
@@ -248,12 +248,12 @@ def test_a_row_that_nobody_listens_to_stops_and_the_others_go_on(engine: Transfo
 def test_a_batch_that_nobody_listens_to_ends_at_once(engine: Transformers) -> None:
     heard: list[str] = []
 
-    def leaving(draw: Draw, text: str) -> bool:
+    def leaving(draw: SampleRequest, text: str) -> bool:
         heard.append(draw.key)
         return not text
 
     spoken = engine.speak(draws(), None, leaving)
-    assert {completion.finish for completion in spoken} == {UNHEARD}
+    assert {completion.finish for completion in spoken} == {ABORTED}
     assert all(0 < completion.usage.completion_tokens <= 3 for completion in spoken)
     assert len(heard) <= 4 * len(spoken)
 
@@ -261,7 +261,7 @@ def test_a_batch_that_nobody_listens_to_ends_at_once(engine: Transformers) -> No
 def test_what_nobody_wants_any_more_is_not_begun(engine: Transformers) -> None:
     gone, *rest = draws()
     first, *spoken = engine.speak(draws(), None, lambda draw, text: draw.key != gone.key)
-    assert (first.text, first.finish, first.usage.completion_tokens) == ("", UNHEARD, 0)
+    assert (first.text, first.finish, first.usage.completion_tokens) == ("", ABORTED, 0)
     assert timeless(spoken) == timeless(engine.speak(rest, None))
 
 
@@ -277,7 +277,7 @@ def test_a_model_that_has_learnt_its_places_is_not_led_behind_the_last(tmp_path:
     learnt = Transformers(str(tmp_path), dtype="float32")
     assert learnt.local.context == 64
     asked = [Request((Message("user", "one" + " one" * n),), Sampling(max_tokens=64 - n - 4)) for n in (55, 2)]
-    wanted = [Draw(request, 0, f"{i:02x}" * 32) for i, request in enumerate(asked)]
+    wanted = [SampleRequest(request, 0, f"{i:02x}" * 32) for i, request in enumerate(asked)]
     assert [completion.usage.completion_tokens for completion in learnt.speak(wanted, None)] == [5, 58]
 
 

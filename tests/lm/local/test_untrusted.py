@@ -16,7 +16,7 @@ import pytest
 from divcon.core.errors import ConfigError
 from divcon.distill.data.examples import Example
 from divcon.distill.ranker.model import new
-from divcon.distill.recipes import RankerRecipe, Reader, SolverRecipe
+from divcon.distill.recipes import RankerRecipe, ReaderBackbone, SolverRecipe
 from divcon.distill.training.trainer import fit, tunable
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.engines.transformers import Transformers
@@ -74,7 +74,7 @@ def test_a_hostile_backbone_of_a_ranker_is_refused_and_nothing_of_it_is_run(
     directory = copied(tmp_path)
     REFUSED[kind](directory, canary)
     with pytest.raises(ConfigError, match=str(directory)) as refused:
-        new(RankerRecipe(backbone=Reader(path=str(directory), tuning="frozen")), "cpu")
+        new(RankerRecipe(backbone=ReaderBackbone(path=str(directory), tuning="frozen")), "cpu")
     assert is_a_sentence(refused.value)
     assert not canary.exists() and answer.tell() == 0
 

@@ -13,7 +13,7 @@ import pytest
 
 from divcon.core.errors import ModelError
 from divcon.serve.backends.batcher import Batcher
-from divcon.serve.pipeline.errors import Refused
+from divcon.serve.pipeline.errors import APIError
 
 
 class Work:
@@ -84,7 +84,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
         await work.until_begun()
         tasks += [asyncio.create_task(batcher.submit(i)) for i in (2, 3)]
         await settled()
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(APIError) as refused:
             await batcher.submit(4)
         assert refused.value.status == 429 and float(refused.value.headers["retry-after"]) >= 1
         work.permits.release(3)
@@ -100,7 +100,7 @@ def test_several_items_are_queued_all_or_none() -> None:
         batcher = Batcher(work, most=2, waiting=3)
         running = asyncio.create_task(batcher.submit(1))
         await work.until_begun()
-        with pytest.raises(Refused):
+        with pytest.raises(APIError):
             batcher.put([2, 3, 4, 5])
         assert batcher.queued == 0
         waiting = batcher.put([2, 3, 4])
@@ -262,7 +262,7 @@ def test_a_thousand_who_come_and_go_each_get_their_own(seed: int) -> None:
         await asyncio.sleep(chance.random() / 5)
         try:
             return await batcher.submit(item)
-        except Refused:
+        except APIError:
             return None
 
     async def scene() -> None:

@@ -18,16 +18,16 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from divcon.core.errors import ModelError
 from divcon.lm import Completion, Engine, Message, Scripted, Usage
 from divcon.lm.cost.prices import MachinePrice
-from divcon.lm.engine import Heard, silent
+from divcon.lm.engine import StreamCallback, silent
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local.chat_template import encode, takes_system, without_system
-from divcon.lm.local.streaming import UNHEARD
+from divcon.lm.local.streaming import ABORTED
 from divcon.lm.local.weights import load_tokenizer, model_directory
-from divcon.lm.types import Draw
+from divcon.lm.types import SampleRequest
 from divcon.serve.backends.local import LocalModel
 from divcon.serve.backends.local_request import read
 from divcon.serve.pipeline.billing import Rates
-from divcon.serve.pipeline.errors import Refused
+from divcon.serve.pipeline.errors import APIError
 from divcon.serve.pipeline.response import consumed
 from divcon.tasks import miniature
 
@@ -76,7 +76,9 @@ class Endless:
     def __getattr__(self, name: str) -> Any:
         return getattr(Scripted(), name)
 
-    def speak(self, draws: Sequence[Draw], adapter: Path | None, heard: Heard = silent) -> list[Completion]:
+    def speak(
+        self, draws: Sequence[SampleRequest], adapter: Path | None, heard: StreamCallback = silent
+    ) -> list[Completion]:
         texts = dict.fromkeys(draws, "")
         listening = [draw for draw in draws if heard(draw, "")]
         while listening:
@@ -88,7 +90,7 @@ class Endless:
                 texts[draw] += "word "
             listening = [draw for draw in listening if heard(draw, texts[draw])]
         self.ended += len(draws)
-        return [Completion(text, UNHEARD, Usage(1, len(text.split()))) for text in texts.values()]
+        return [Completion(text, ABORTED, Usage(1, len(text.split()))) for text in texts.values()]
 
 
 async def until(happened: Callable[[], bool]) -> None:
@@ -308,10 +310,10 @@ def test_a_full_queue_is_refused_before_a_stream_begins() -> None:
             waiting = asyncio.create_task(model.complete(body()))
             await until(lambda: model.queued == 1)
             for refused in (model.complete(body()), anext(aiter(model.stream(body())))):
-                with pytest.raises(Refused) as caught:
+                with pytest.raises(APIError) as caught:
                     await refused
                 assert caught.value.status == 429 and caught.value.retry_after
-            with pytest.raises(Refused, match="n must be at most 2 here"):
+            with pytest.raises(APIError, match="n must be at most 2 here"):
                 await model.complete(body(n=3))
             waiting.cancel()
             running.cancel()
@@ -381,7 +383,7 @@ def test_a_prompt_that_fills_the_context_is_refused_and_one_that_nearly_does_get
     async def scene() -> None:
         assert engine.local.context == 512
         async with opened(engine) as model:
-            with pytest.raises(Refused, match=r"context is 512 tokens, and the messages have \d+") as caught:
+            with pytest.raises(APIError, match=r"context is 512 tokens, and the messages have \d+") as caught:
                 await model.complete(body(" ".join(["one"] * 600)))
             assert (caught.value.status, caught.value.code) == (400, "context_length_exceeded")
             answer = await model.complete(body(" ".join(["one"] * 480), temperature=0, max_tokens=400))
@@ -441,7 +443,7 @@ def test_what_cannot_be_answered_is_refused_and_the_field_named(fields: dict[str
     async def scene() -> None:
         async with opened(Scripted()) as model:
             for asking in (model.complete(body(**fields)), anext(aiter(model.stream(body(**fields))))):
-                with pytest.raises(Refused) as caught:
+                with pytest.raises(APIError) as caught:
                     await asking
                 assert (caught.value.status, caught.value.param) == (400, param)
 
@@ -528,7 +530,7 @@ def test_what_a_template_refuses_is_said_in_its_words(tmp_path: Path) -> None:
     async def scene() -> None:
         async with opened(engine) as model:
             (user,) = body()["messages"]
-            with pytest.raises(Refused, match="chat template refuses the messages: Roles must alternate"):
+            with pytest.raises(APIError, match="chat template refuses the messages: Roles must alternate"):
                 await model.complete({"messages": [user, user]})
 
     run(scene)

@@ -17,7 +17,7 @@ from divcon.core.errors import ConfigError
 from divcon.decompose import Decomposition
 from divcon.lm import Usage
 from divcon.lm.cost.prices import Price
-from divcon.serve.client.plug import Answer, Plugged
+from divcon.serve.client.plug import Answer, DecomposedLLM
 from divcon.tasks import Question
 
 from ...fakes.chat_upstream import ANSWER, USAGE, chatting
@@ -55,11 +55,11 @@ def client(url: str) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def plugged(client: openai.OpenAI | openai.AsyncOpenAI, mine: Mine | None, **options: Any) -> Plugged:
+def plugged(client: openai.OpenAI | openai.AsyncOpenAI, mine: Mine | None, **options: Any) -> DecomposedLLM:
     return divcon.plug(mine, client, "m", price=Price(1.0, 10.0), **options)
 
 
-async def heard(plug: Plugged) -> list[str | Answer]:
+async def heard(plug: DecomposedLLM) -> list[str | Answer]:
     return [piece async for piece in plug.astream(QUESTION)]
 
 

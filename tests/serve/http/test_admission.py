@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from divcon.core.errors import ConfigError
-from divcon.serve.http.admission import Gate, Room
+from divcon.serve.http.admission import AdmissionQueue, MemoryBudget
 from divcon.serve.http.keys import ANYONE, Caller
-from divcon.serve.http.quotas import Allowance, Reservation
-from divcon.serve.pipeline.errors import Refused
+from divcon.serve.http.quotas import Quotas, Reservation
+from divcon.serve.pipeline.errors import APIError
 
 from ...paths import ROOT
 
@@ -54,13 +54,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def allowance(clock: Clock) -> Iterator[Allowance]:
-    with Allowance(clock=clock, steady=clock) as made:
+def allowance(clock: Clock) -> Iterator[Quotas]:
+    with Quotas(clock=clock, steady=clock) as made:
         yield made
 
 
-def refused(call: Callable[[], object]) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refused(call: Callable[[], object]) -> APIError:
+    with pytest.raises(APIError) as caught:
         call()
     return caught.value
 
@@ -68,7 +68,7 @@ def refused(call: Callable[[], object]) -> Refused:
 # Requests a minute
 
 
-def test_a_minutes_requests_may_come_at_once_and_the_next_is_told_when(allowance: Allowance, clock: Clock) -> None:
+def test_a_minutes_requests_may_come_at_once_and_the_next_is_told_when(allowance: Quotas, clock: Clock) -> None:
     for _ in range(3):
         allowance.request(a_minute(3))
         clock.now += 10
@@ -80,7 +80,7 @@ def test_a_minutes_requests_may_come_at_once_and_the_next_is_told_when(allowance
     assert refused(lambda: allowance.request(a_minute(3))).retry_after == 10
 
 
-def test_a_request_that_was_refused_does_not_count(allowance: Allowance, clock: Clock) -> None:
+def test_a_request_that_was_refused_does_not_count(allowance: Quotas, clock: Clock) -> None:
     allowance.request(a_minute(1))
     for _ in range(50):
         refused(lambda: allowance.request(a_minute(1)))
@@ -88,21 +88,21 @@ def test_a_request_that_was_refused_does_not_count(allowance: Allowance, clock: 
     allowance.request(a_minute(1))
 
 
-def test_less_than_one_a_minute_is_one_in_a_longer_while(allowance: Allowance, clock: Clock) -> None:
+def test_less_than_one_a_minute_is_one_in_a_longer_while(allowance: Quotas, clock: Clock) -> None:
     allowance.request(a_minute(0.25))
     assert refused(lambda: allowance.request(a_minute(0.25))).retry_after == 240
     clock.now += 240
     allowance.request(a_minute(0.25))
 
 
-def test_keys_have_minutes_of_their_own_and_some_have_no_limit(allowance: Allowance) -> None:
+def test_keys_have_minutes_of_their_own_and_some_have_no_limit(allowance: Quotas) -> None:
     for name in "ab":
         allowance.request(Caller(name, 1, None))
     for _ in range(1000):
         allowance.request(ANYONE)
 
 
-def test_a_limit_that_is_lowered_holds_at_once(allowance: Allowance, clock: Clock) -> None:
+def test_a_limit_that_is_lowered_holds_at_once(allowance: Quotas, clock: Clock) -> None:
     for _ in range(10):
         allowance.request(a_minute(10))
         clock.now += 1
@@ -113,13 +113,13 @@ def test_a_limit_that_is_lowered_holds_at_once(allowance: Allowance, clock: Cloc
 def test_no_minute_has_more_requests_than_allowed(limit: float, pauses: list[float | None]) -> None:
     clock = Clock()
     let_in: list[float] = []
-    with Allowance(clock=clock, steady=clock) as allowance:
+    with Quotas(clock=clock, steady=clock) as allowance:
         for pause in pauses:
             clock.now += pause or 0
             try:
                 allowance.request(a_minute(limit))
                 let_in.append(clock.now)
-            except Refused as error:
+            except APIError as error:
                 assert error.retry_after is not None and error.retry_after > 0
                 if pause is None:  # as long as it was asked to wait, and not a moment longer but for rounding
                     clock.now += error.retry_after + 1e-6
@@ -129,10 +129,10 @@ def test_no_minute_has_more_requests_than_allowed(limit: float, pauses: list[flo
         assert sum(start <= time < start + 60 for time in let_in) <= max(1, limit)
 
 
-def test_memory_does_not_grow_with_requests(allowance: Allowance, clock: Clock) -> None:
+def test_memory_does_not_grow_with_requests(allowance: Quotas, clock: Clock) -> None:
     for _ in range(5000):
         clock.now += 0.5
-        with suppress(Refused):
+        with suppress(APIError):
             allowance.request(a_minute(7))
         allowance.settle(allowance.reserve(a_day(1), 0.5), 0.0)
     assert len(allowance._minutes["alice"]._times) <= 7
@@ -142,7 +142,7 @@ def test_memory_does_not_grow_with_requests(allowance: Allowance, clock: Clock) 
 # Dollars a day
 
 
-def test_dollars_count_at_their_worst_until_it_is_known_what_they_were(allowance: Allowance) -> None:
+def test_dollars_count_at_their_worst_until_it_is_known_what_they_were(allowance: Quotas) -> None:
     alice = a_day(1.0)
     first = allowance.reserve(alice, 0.6)
     assert allowance.spent(alice) == 0.6
@@ -153,7 +153,7 @@ def test_dollars_count_at_their_worst_until_it_is_known_what_they_were(allowance
     assert allowance.spent(alice) == pytest.approx(0.7)
 
 
-def test_a_spent_day_ends_at_midnight(allowance: Allowance, clock: Clock) -> None:
+def test_a_spent_day_ends_at_midnight(allowance: Quotas, clock: Clock) -> None:
     alice = a_day(1.0)
     allowance.reserve(alice, 0.75)
     error = refused(lambda: allowance.reserve(alice, 0.5))
@@ -165,14 +165,14 @@ def test_a_spent_day_ends_at_midnight(allowance: Allowance, clock: Clock) -> Non
     allowance.reserve(alice, 1.0)
 
 
-def test_what_no_day_allows_is_not_told_to_wait(allowance: Allowance) -> None:
+def test_what_no_day_allows_is_not_told_to_wait(allowance: Quotas) -> None:
     for worst in (1.5, float("inf"), float("nan"), -1.0):
         error = refused(lambda worst=worst: allowance.reserve(a_day(1.0), worst))  # type: ignore[misc]
         assert (error.code, "retry-after" in error.headers) == ("insufficient_quota", False)
     assert allowance.spent(a_day(1.0)) == 0
 
 
-def test_a_request_counts_on_the_day_it_was_sent(allowance: Allowance, clock: Clock) -> None:
+def test_a_request_counts_on_the_day_it_was_sent(allowance: Quotas, clock: Clock) -> None:
     alice = a_day(1.0)
     late = allowance.reserve(alice, 1.0)
     clock.now += HALF_A_DAY
@@ -183,7 +183,7 @@ def test_a_request_counts_on_the_day_it_was_sent(allowance: Allowance, clock: Cl
     assert allowance.spent(alice) == pytest.approx(0.3)
 
 
-def test_settling_twice_gives_nothing_back_twice(allowance: Allowance) -> None:
+def test_settling_twice_gives_nothing_back_twice(allowance: Quotas) -> None:
     alice = a_day(1.0)
     allowance.reserve(alice, 0.5)
     again = allowance.reserve(alice, 0.4)
@@ -193,18 +193,18 @@ def test_settling_twice_gives_nothing_back_twice(allowance: Allowance) -> None:
 
 
 @pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -3.0])
-def test_a_cost_that_cannot_be_is_unknown(allowance: Allowance, nonsense: float) -> None:
+def test_a_cost_that_cannot_be_is_unknown(allowance: Quotas, nonsense: float) -> None:
     allowance.settle(allowance.reserve(a_day(1.0), 0.5), nonsense)
     assert allowance.spent(a_day(1.0)) == 0.5
 
 
-def test_what_cost_more_than_its_worst_counts_in_full(allowance: Allowance) -> None:
+def test_what_cost_more_than_its_worst_counts_in_full(allowance: Quotas) -> None:
     allowance.settle(allowance.reserve(a_day(1.0), 0.5), 3.0)
     assert allowance.spent(a_day(1.0)) == 3.0
     assert "$0.0000 of $1 left" in str(refused(lambda: allowance.reserve(a_day(1.0), 0.01)))
 
 
-def test_without_a_limit_anything_goes_and_nothing_is_written(allowance: Allowance) -> None:
+def test_without_a_limit_anything_goes_and_nothing_is_written(allowance: Quotas) -> None:
     for worst in (1e9, float("inf"), float("nan")):
         allowance.settle(allowance.reserve(ANYONE, worst), 1.0)
     assert allowance.spent(ANYONE) == 0
@@ -221,7 +221,7 @@ def test_settled_and_open_dollars_pass_the_days_only_by_what_requests_cost_beyon
     pending: list[Reservation] = []
     counted = {"a": 0.0, "b": 0.0}
     beyond = {"a": 0.0, "b": 0.0}
-    with Allowance(clock=clock, steady=clock) as allowance:
+    with Quotas(clock=clock, steady=clock) as allowance:
         for name, worst, share, which in done:
             if which < len(pending):
                 settled = pending.pop(which)
@@ -241,9 +241,9 @@ def test_settled_and_open_dollars_pass_the_days_only_by_what_requests_cost_beyon
 
 def test_dollars_outlast_the_server(tmp_path: Path, clock: Clock) -> None:
     path = tmp_path / "new" / "spent.sqlite"
-    with Allowance(path, clock) as before:
+    with Quotas(path, clock) as before:
         before.settle(before.reserve(a_day(1.0), 0.9), 0.25)
-    with Allowance(path, clock) as after:
+    with Quotas(path, clock) as after:
         assert after.spent(a_day(1.0)) == pytest.approx(0.25)
 
 
@@ -263,7 +263,7 @@ def test_what_was_in_flight_when_the_server_was_killed_counts_at_its_worst(tmp_p
     root = os.environ.get("DIVCON_INSTALLED") or ROOT
     killed = subprocess.run([sys.executable, "-c", code, str(path)], cwd=root)
     assert killed.returncode == -signal.SIGKILL
-    with Allowance(path, clock) as allowance:
+    with Quotas(path, clock) as allowance:
         assert allowance.spent(a_day(1.0)) == 0.625
 
 
@@ -272,9 +272,9 @@ def test_servers_that_share_a_file_do_not_pass_the_limit_together(tmp_path: Path
 
     def serve(_: int) -> int:
         sent = 0
-        with Allowance(path, clock) as allowance:
+        with Quotas(path, clock) as allowance:
             for _ in range(40):
-                with suppress(Refused):
+                with suppress(APIError):
                     allowance.reserve(a_day(1.0), 1 / 64)
                     sent += 1
         return sent
@@ -287,16 +287,16 @@ def test_a_damaged_file_is_refused_at_the_start(tmp_path: Path, clock: Clock) ->
     path = tmp_path / "spent.sqlite"
     path.write_bytes(b"not a database at all, " * 100)
     with pytest.raises(ConfigError, match=r"spent\.sqlite: file is not a database; restore that file"):
-        Allowance(path)
+        Quotas(path)
     path.unlink()
-    with Allowance(path, clock) as allowance:
+    with Quotas(path, clock) as allowance:
         for i in range(300):
             allowance.reserve(a_day(1.0, f"key-{i}-{'x' * 50}"), 0.5)
     data = bytearray(path.read_bytes())
     data[4096 + 64 : -64] = bytes(len(data) - 4096 - 128)
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=r"spent\.sqlite: .*(damaged|malformed)"):
-        Allowance(path)
+        Quotas(path)
 
 
 def test_a_database_of_another_kind_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_database_of_another_kind_is_refused_and_left_as_it_was(tmp_path: Path
     other.close()
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="a database of another kind"):
-        Allowance(path)
+        Quotas(path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
@@ -314,22 +314,22 @@ def test_a_file_that_cannot_be_written_is_refused_at_the_start(tmp_path: Path) -
     (tmp_path / "in-the-way").write_text("")
     for path in (tmp_path, tmp_path / "in-the-way" / "spent.sqlite"):
         with pytest.raises(ConfigError, match="cannot keep what keys have spent"):
-            Allowance(path)
+            Quotas(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes where it likes")
 def test_a_file_that_may_only_be_read_is_refused_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "spent.sqlite"
-    Allowance(path).close()
+    Quotas(path).close()
     path.chmod(0o400)
     with pytest.raises(ConfigError, match="readonly"):
-        Allowance(path)
+        Quotas(path)
 
 
 def test_what_cannot_be_written_down_is_not_sent(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Allowance(tmp_path / "spent.sqlite", clock) as allowance:
+    with Quotas(tmp_path / "spent.sqlite", clock) as allowance:
         begun = allowance.reserve(a_day(1.0), 0.5)
         allowance._db.execute("PRAGMA query_only=ON")
         error = refused(lambda: allowance.reserve(a_day(1.0), 0.25))
@@ -345,12 +345,12 @@ def test_what_cannot_be_written_down_is_not_sent(
 class Visitor:
     """A request that stays until it is let go."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: AdmissionQueue) -> None:
         self.inside = False
         self.may_go = asyncio.Event()
         self.task = asyncio.create_task(self._visit(gate))
 
-    async def _visit(self, gate: Gate) -> None:
+    async def _visit(self, gate: AdmissionQueue) -> None:
         async with gate.place():
             self.inside = True
             try:
@@ -368,7 +368,7 @@ async def settle(turns: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def visitors(gate: Gate, count: int) -> list[Visitor]:
+async def visitors(gate: AdmissionQueue, count: int) -> list[Visitor]:
     """So many, one after another."""
     made = []
     for _ in range(count):
@@ -379,7 +379,7 @@ async def visitors(gate: Gate, count: int) -> list[Visitor]:
 
 def test_so_many_at_once_and_the_others_in_their_order() -> None:
     async def main() -> None:
-        gate = Gate(2, 3, patience=60)
+        gate = AdmissionQueue(2, 3, patience=60)
         came = await visitors(gate, 5)
         for first in range(4):
             inside = [visitor.inside for visitor in came]
@@ -395,11 +395,11 @@ def test_so_many_at_once_and_the_others_in_their_order() -> None:
 
 def test_one_too_many_is_told_at_once() -> None:
     async def main() -> None:
-        gate = Gate(1, 1, patience=60)
+        gate = AdmissionQueue(1, 1, patience=60)
         came = await visitors(gate, 3)
         assert came[2].task.done()
         error = came[2].task.exception()
-        assert isinstance(error, Refused) and (error.status, error.retry_after) == (429, 1.0)
+        assert isinstance(error, APIError) and (error.status, error.retry_after) == (429, 1.0)
         assert str(error) == "the server is busy: 1 running, 1 waiting; try again in 1 s"
         for visitor in came[:2]:
             await visitor.leave()
@@ -409,9 +409,9 @@ def test_one_too_many_is_told_at_once() -> None:
 
 def test_who_has_waited_too_long_is_told_so_and_leaves_no_trace() -> None:
     async def main() -> None:
-        gate = Gate(1, 2, patience=0.02)
+        gate = AdmissionQueue(1, 2, patience=0.02)
         first, second = await visitors(gate, 2)
-        with pytest.raises(Refused, match=r"no place became free in 0\.02 s"):
+        with pytest.raises(APIError, match=r"no place became free in 0\.02 s"):
             await second.task
         assert (gate.running, gate.waiting) == (1, 0)
         (third,) = await visitors(gate, 1)
@@ -426,7 +426,7 @@ def test_who_has_waited_too_long_is_told_so_and_leaves_no_trace() -> None:
 
 def test_a_place_is_given_back_when_the_request_fails() -> None:
     async def main() -> None:
-        gate = Gate(1, 0, patience=0)
+        gate = AdmissionQueue(1, 0, patience=0)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 async with gate.place():
@@ -438,7 +438,7 @@ def test_a_place_is_given_back_when_the_request_fails() -> None:
 
 def test_who_gives_up_waiting_is_passed_over() -> None:
     async def main() -> None:
-        gate = Gate(1, 2, patience=60)
+        gate = AdmissionQueue(1, 2, patience=60)
         first, second, third = await visitors(gate, 3)
         second.task.cancel()
         await settle()
@@ -454,7 +454,7 @@ def test_who_gives_up_waiting_is_passed_over() -> None:
 
 def test_a_place_that_comes_together_with_the_end_of_its_waiter_goes_to_the_next() -> None:
     async def main() -> None:
-        gate = Gate(1, 2, patience=60)
+        gate = AdmissionQueue(1, 2, patience=60)
         first, second, third = await visitors(gate, 3)
         first.may_go.set()
         await asyncio.sleep(0)  # first has handed its place to second, who has not woken yet
@@ -470,13 +470,13 @@ def test_a_place_that_comes_together_with_the_end_of_its_waiter_goes_to_the_next
 def test_how_long_to_wait_follows_from_how_long_requests_take() -> None:
     async def main() -> None:
         clock = Clock()
-        gate = Gate(2, 3, patience=60, clock=clock)
+        gate = AdmissionQueue(2, 3, patience=60, clock=clock)
         for _ in range(30):
             async with gate.place():
                 clock.now += 6
         came = await visitors(gate, 6)
         error = came[5].task.exception()
-        assert isinstance(error, Refused) and error.retry_after == pytest.approx(12)  # 3 wait, and it is the fourth
+        assert isinstance(error, APIError) and error.retry_after == pytest.approx(12)  # 3 wait, and it is the fourth
         for visitor in came[:5]:
             visitor.may_go.set()
         await asyncio.gather(*(visitor.task for visitor in came[:5]))
@@ -488,7 +488,7 @@ Move = tuple[str, int]
 moves = st.tuples(st.sampled_from(["come", "turn", "cancel", "go"]), st.integers(0, 7))
 
 
-async def _crowd(gate: Gate, at_once: int, waiting: int, done: list[Move]) -> None:
+async def _crowd(gate: AdmissionQueue, at_once: int, waiting: int, done: list[Move]) -> None:
     came: list[Visitor] = []
     for what, which in done:
         if what == "come":
@@ -507,7 +507,7 @@ async def _crowd(gate: Gate, at_once: int, waiting: int, done: list[Move]) -> No
     for visitor in came:
         visitor.may_go.set()
     ended = await asyncio.gather(*(visitor.task for visitor in came), return_exceptions=True)
-    assert all(end is None or isinstance(end, Refused | asyncio.CancelledError) for end in ended)
+    assert all(end is None or isinstance(end, APIError | asyncio.CancelledError) for end in ended)
     assert (gate.running, gate.waiting) == (0, 0)
 
 
@@ -516,14 +516,14 @@ async def _crowd(gate: Gate, at_once: int, waiting: int, done: list[Move]) -> No
 def test_no_place_is_lost_whoever_gives_up_and_when(
     at_once: int, waiting: int, patience: float, done: list[Move]
 ) -> None:
-    asyncio.run(_crowd(Gate(at_once, waiting, patience), at_once, waiting, done))
+    asyncio.run(_crowd(AdmissionQueue(at_once, waiting, patience), at_once, waiting, done))
 
 
 def test_requests_hold_so_many_bytes_together_and_give_them_back() -> None:
-    room = Room(100)
+    room = MemoryBudget(100)
     with room.taken() as mine:
         mine(60)
-        with pytest.raises(Refused) as refused, room.taken() as yours:
+        with pytest.raises(APIError) as refused, room.taken() as yours:
             yours(30)
             yours(30)
         assert refused.value.status == 429

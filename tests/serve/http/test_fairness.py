@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import divcon
-from divcon.serve.http.admission import Gate, Room
-from divcon.serve.http.service import Endpoint
-from divcon.serve.pipeline.errors import Refused
-from divcon.serve.pipeline.pipeline import Trail
+from divcon.serve.http.admission import AdmissionQueue, MemoryBudget
+from divcon.serve.http.service import Service
+from divcon.serve.pipeline.errors import APIError
+from divcon.serve.pipeline.pipeline import RequestTrace
 
 from ...fakes.chat_upstream import ANSWER, chatting
 from ...fakes.serving import Served, chat, eventually, read, request, serving
@@ -150,13 +150,13 @@ def test_an_answer_in_one_piece_is_not_cut_by_the_time_of_a_stream(
 class Visitor:
     """A request of a caller that stays until it is let go."""
 
-    def __init__(self, gate: Gate, caller: str) -> None:
+    def __init__(self, gate: AdmissionQueue, caller: str) -> None:
         self.caller = caller
         self.inside = False
         self.may_go = asyncio.Event()
         self.task = asyncio.create_task(self._visit(gate))
 
-    async def _visit(self, gate: Gate) -> None:
+    async def _visit(self, gate: AdmissionQueue) -> None:
         async with gate.place(self.caller):
             self.inside = True
             try:
@@ -174,7 +174,7 @@ moves = st.tuples(st.sampled_from(["come", "come", "turn", "cancel", "go"]), st.
 
 
 async def _crowd(at_once: int, waiting: int, share: float, done: list[tuple[str, str, int]]) -> None:
-    gate = Gate(at_once, waiting, 60.0, share=share)
+    gate = AdmissionQueue(at_once, waiting, 60.0, share=share)
     most = max(1, int(at_once * share))
     came: list[Visitor] = []
     for what, caller, which in done:
@@ -206,7 +206,7 @@ def test_no_caller_has_more_than_its_share_and_no_place_is_free_while_one_may_ha
 
 def test_who_has_the_fewest_places_is_let_in_first() -> None:
     async def main() -> None:
-        gate = Gate(2, 8, 60.0)
+        gate = AdmissionQueue(2, 8, 60.0)
         inside = [Visitor(gate, "a") for _ in range(2)]
         await settled()
         waiting = [Visitor(gate, caller) for caller in "aaab"]
@@ -223,7 +223,7 @@ def test_who_has_the_fewest_places_is_let_in_first() -> None:
 
 def test_other_limits_hold_for_all_that_comes_and_let_in_who_waits() -> None:
     async def main() -> None:
-        gate = Gate(1, 8, 60.0)
+        gate = AdmissionQueue(1, 8, 60.0)
         came = [Visitor(gate, "a") for _ in range(4)]
         await settled()
         gate.resize(3, 8, 60.0)
@@ -244,13 +244,13 @@ def test_other_limits_hold_for_all_that_comes_and_let_in_who_waits() -> None:
 
 
 def test_one_caller_holds_a_share_of_what_there_is_room_for() -> None:
-    room = Room(100, share=0.5, least=60)
+    room = MemoryBudget(100, share=0.5, least=60)
     with room.taken("a") as mine, room.taken("b") as yours:
         mine(60)
-        with pytest.raises(Refused, match="of one key"):
+        with pytest.raises(APIError, match="of one key"):
             mine(1)
         yours(40)
-        with pytest.raises(Refused, match="as it can"):
+        with pytest.raises(APIError, match="as it can"):
             yours(1)
     assert room.held == 0
 
@@ -287,17 +287,17 @@ def test_one_key_takes_a_share_of_a_local_models_queue() -> None:
     async def main() -> None:
         local = {"path": "miniature/llm", "batch": 32, "waiting": 224}
         of = chain_settings(decomposer=None, upstream=None, local=local, keys="keys.json")
-        endpoint, busy = Endpoint(of), Busy()
+        endpoint, busy = Service(of), Busy()
         endpoint.answerers["local"] = busy
 
         def ask(caller: str, n: int) -> asyncio.Task[Any]:
-            return asyncio.create_task(endpoint.answer(chain_request(of, n=n), Trail(caller=caller)))
+            return asyncio.create_task(endpoint.answer(chain_request(of, n=n), RequestTrace(caller=caller)))
 
         hostile = [ask("hostile", 8) for _ in range(32)]
         await settled()
         assert busy.samples[8] * 8 == 128, "half of the queue"
         refused = [task.exception() for task in hostile if task.done()]
-        assert len(refused) == 16 and all(isinstance(each, Refused) and each.code == "key_share" for each in refused)
+        assert len(refused) == 16 and all(isinstance(each, APIError) and each.code == "key_share" for each in refused)
         honest = ask("honest", 1)
         await settled()
         assert busy.samples[1] == 1 and not honest.done()

@@ -21,9 +21,9 @@ from divcon.lm.cost.prices import Price
 from divcon.prompts import Prompt
 from divcon.serve.http.budget import Budget
 from divcon.serve.http.keys import Caller
-from divcon.serve.http.quotas import Allowance
-from divcon.serve.pipeline.errors import Refused
-from divcon.serve.pipeline.pipeline import Ask, Step, Trail, chain, run
+from divcon.serve.http.quotas import Quotas
+from divcon.serve.pipeline.errors import APIError
+from divcon.serve.pipeline.pipeline import Ask, RequestTrace, Step, chain, run
 from divcon.serve.pipeline.request import read
 
 from ...fakes.billing import COMPLETION, PRICE, PROMPT, Answer, Billing, billing, completion, cut, failure
@@ -474,14 +474,14 @@ class Bank(World):
     def answer(self, body: dict[str, Any]) -> dict[str, Any]:
         fault, n = next(self.faults), body.get("n") or 1
         if fault == "429":
-            raise Refused(429, "not now")
+            raise APIError(429, "not now")
         text = "The answer is 30."
         prompt, completion = len(json.dumps(body)), n * body["max_tokens"]
         if fault == "absurd":
             completion = 10**9
         self.bill += (prompt * PROMPT + completion * COMPLETION) / 1e6
         if fault in ("500", "broken"):
-            raise Refused(502, "it failed", may_be_billed=True)
+            raise APIError(502, "it failed", may_be_billed=True)
         usage: dict[Fault, Any] = {
             "zeros": {"prompt_tokens": 0, "completion_tokens": 0},
             "negative": {"prompt_tokens": prompt, "completion_tokens": -completion},
@@ -503,7 +503,7 @@ def test_no_history_of_calls_is_booked_below_its_bill(faults: list[Fault], asked
     bank = Bank(faults)
     caller, price = Caller("limited", None, 0.5), Price(PROMPT, COMPLETION)
     sent = 0.0
-    with Allowance() as allowance:
+    with Quotas() as allowance:
         for each in asked:
             chat = read(
                 {"messages": [{"role": "user", "content": text or "?"}], "max_tokens": MOST, "divcon": each},
@@ -511,10 +511,10 @@ def test_no_history_of_calls_is_booked_below_its_bill(faults: list[Fault], asked
                 bank.settings,
             )
             before, booked = bank.bill, allowance.spent(caller)
-            with suppress(Refused):
+            with suppress(APIError):
                 budget = Budget(allowance, caller, price, None, chat)
                 try:
-                    run(chain(chat, bank.composition, Trail(budget=budget)), bank.take)
+                    run(chain(chat, bank.composition, RequestTrace(budget=budget)), bank.take)
                 finally:
                     budget.settle()
             assert allowance.spent(caller) - booked >= bank.bill - before - 1e-9
@@ -529,10 +529,10 @@ def test_a_call_that_is_larger_than_was_thought_is_not_sent_where_the_key_has_le
     chat = read({"messages": [{"role": "user", "content": "2 + 3?"}], "max_tokens": MOST}, {}, bank.settings)
     long = Prompt("long", "x" * 50_000 + "{question}{subquestions}{mark}")
     templates = {who: replace(family, solve=long) for who, family in bank.composition.templates.items()}
-    with Allowance() as allowance:
+    with Quotas() as allowance:
         budget = Budget(allowance, caller, Price(PROMPT, COMPLETION), None, chat)
-        with pytest.raises(Refused, match="has less left") as refused:
-            run(chain(chat, replace(bank.composition, templates=templates), Trail(budget=budget)), bank.take)
+        with pytest.raises(APIError, match="has less left") as refused:
+            run(chain(chat, replace(bank.composition, templates=templates), RequestTrace(budget=budget)), bank.take)
         budget.settle()
         assert (refused.value.status, refused.value.code, bank.bill) == (429, "insufficient_quota", 0)
         assert allowance.spent(caller) == pytest.approx(0, abs=1e-9)

@@ -15,8 +15,8 @@ import divcon
 from divcon.core.errors import ConfigError
 from divcon.distill.recipes import RankerRecipe
 from divcon.serve.backends import loading
-from divcon.serve.backends.decomposer import Decomposing
-from divcon.serve.pipeline.types import Wanted
+from divcon.serve.backends.decomposer import DecomposerService
+from divcon.serve.pipeline.types import DecomposeRequest
 from divcon.serve.settings import DecomposerSettings
 from divcon.tasks import Question, sources
 
@@ -198,8 +198,10 @@ def test_a_student_is_opened_as_its_study_had_it(run: Path) -> None:
 
 def test_a_question_for_which_it_has_no_room_is_not_asked(run: Path) -> None:
     opened = loading.opened(str(run / "decomposer"), "decomposer", None, 8)
-    decomposing = Decomposing(loading.asker(DecomposerSettings(path=run / "decomposer"), opened))
-    long, short = decomposing([Wanted("Lena has 3 jars of maps. " * 100, 4), Wanted("Lena has 3 jars.", 4)])
+    decomposing = DecomposerService(loading.asker(DecomposerSettings(path=run / "decomposer"), opened))
+    long, short = decomposing(
+        [DecomposeRequest("Lena has 3 jars of maps. " * 100, 4), DecomposeRequest("Lena has 3 jars.", 4)]
+    )
     assert (long.kind, long.usage.completion_tokens) == ("unreadable", 0)
     assert short.usage.completion_tokens > 0
 

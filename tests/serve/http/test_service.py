@@ -11,11 +11,11 @@ import pytest
 
 from divcon.lm import Usage
 from divcon.serve.backends.batcher import Batcher
-from divcon.serve.backends.decomposer import Remembering
-from divcon.serve.http.service import Endpoint
-from divcon.serve.pipeline.pipeline import Trail
-from divcon.serve.pipeline.types import Made, Wanted
-from divcon.solve.voting.election import Ballot, Elected, Electing
+from divcon.serve.backends.decomposer import DecompositionCache
+from divcon.serve.http.service import Service
+from divcon.serve.pipeline.pipeline import RequestTrace
+from divcon.serve.pipeline.types import DecomposeRequest, DecomposeResult
+from divcon.solve.voting.election import Election, Sample, VoteResult
 
 from ...fakes.chat_upstream import ANSWER, chatting
 from ...fakes.upstream import Server
@@ -30,28 +30,28 @@ def server() -> Iterator[Server]:
 
 def test_those_who_ask_for_one_decomposition_at_once_pay_for_it_once() -> None:
     async def scene() -> None:
-        asked: list[Wanted] = []
+        asked: list[DecomposeRequest] = []
 
-        def work(wanted: list[Wanted]) -> list[Made]:
+        def work(wanted: list[DecomposeRequest]) -> list[DecomposeResult]:
             asked.extend(wanted)
-            return [Made(("How many?",), "asked", "dec-1", Usage(30, 20)) for _ in wanted]
+            return [DecomposeResult(("How many?",), "asked", "dec-1", Usage(30, 20)) for _ in wanted]
 
-        remembering = Remembering(Batcher(work, most=4, waiting=4), most=10)
-        found = await asyncio.gather(*(remembering(Wanted("2 + 3?", 6), 10.0) for _ in range(3)))
+        remembering = DecompositionCache(Batcher(work, most=4, waiting=4), most=10)
+        found = await asyncio.gather(*(remembering(DecomposeRequest("2 + 3?", 6), 10.0) for _ in range(3)))
         assert [each.was_there for each in found] == [False, True, True]
         assert len(asked) == 1
 
     asyncio.run(scene())
 
 
-class Pondering(Electing):
+class Pondering(Election):
     """Votes when it is let."""
 
     def __init__(self) -> None:
         super().__init__("number", None)
         self.let = threading.Event()
 
-    def __call__(self, question: str, ballots: Sequence[Ballot], rule: str) -> Elected:
+    def __call__(self, question: str, ballots: Sequence[Sample], rule: str) -> VoteResult:
         self.let.wait(30)
         return super().__call__(question, ballots, rule)
 
@@ -59,7 +59,7 @@ class Pondering(Electing):
 def test_a_vote_that_takes_too_long_elects_nobody(server: Server) -> None:
     async def scene() -> None:
         of = settings(decomposer=None, upstream={"url": server.url, "model": "m"}, vote={"timeout": 0.5})
-        endpoint, trail, electing = Endpoint(of), Trail(), Pondering()
+        endpoint, trail, electing = Service(of), RequestTrace(), Pondering()
         endpoint.composition = replace(endpoint.composition, electing=electing)
         reply = await asyncio.wait_for(endpoint.answer(request(of, divcon={"k": 3}), trail), 10)
         assert (text(reply), trail.share) == (ANSWER, 0.0)

@@ -12,14 +12,14 @@ from divcon.core import config
 from divcon.core.errors import ModelError
 from divcon.lm import Usage
 from divcon.lm.cost.prices import MachinePrice, Price
-from divcon.serve.pipeline.billing import Account, Rates
-from divcon.serve.pipeline.errors import Refused
-from divcon.serve.pipeline.pipeline import Ask, Composition, Decompose, Elect, Step, Trail, Who, chain, run
+from divcon.serve.pipeline.billing import Rates, RequestBill
+from divcon.serve.pipeline.errors import APIError
+from divcon.serve.pipeline.pipeline import Ask, Composition, Decompose, Elect, RequestTrace, Step, Who, chain, run
 from divcon.serve.pipeline.request import Chat, answering, read
 from divcon.serve.pipeline.templates import family
-from divcon.serve.pipeline.types import Found, Made, Wanted
+from divcon.serve.pipeline.types import CachedResult, DecomposeRequest, DecomposeResult
 from divcon.serve.settings import ServeSettings
-from divcon.solve.voting.election import Ballot, Electing
+from divcon.solve.voting.election import Election, Sample
 
 QUESTION = "A crate holds 10 pears. Mia has 3 crates. How many pears does Mia have?"
 ASKED = ("How many pears are in 3 crates?", "How many pears are there in all?")
@@ -41,7 +41,9 @@ class World:
     def __init__(
         self,
         *texts: str | None,
-        made: Callable[[Wanted], Made | None] = lambda wanted: Made(ASKED, "asked", "dec-1", Usage(30, 20)),
+        made: Callable[[DecomposeRequest], DecomposeResult | None] = lambda wanted: DecomposeResult(
+            ASKED, "asked", "dec-1", Usage(30, 20)
+        ),
         usage: Any = (100, 10),
         **more: Any,
     ) -> None:
@@ -52,14 +54,14 @@ class World:
         names: dict[Who, str] = {"upstream": "serve", **({"local": "miniature"} if self.settings.local else {})}
         self.composition = Composition(
             {who: family(name) for who, name in names.items()},
-            Electing("number"),
+            Election("number"),
             b"secret",
             self.settings.decomposer,
             self.settings.cascade,
         )
         self.asked: list[Ask] = []
-        self.wanted: list[Wanted] = []
-        self.trail = Trail()
+        self.wanted: list[DecomposeRequest] = []
+        self.trail = RequestTrace()
 
     def run(self, chat: Chat) -> dict[str, Any]:
         return run(chain(chat, self.composition, self.trail), self.take)
@@ -69,7 +71,7 @@ class World:
             case Decompose(wanted):
                 self.wanted.append(wanted)
                 made = self.made(wanted)
-                return made and Found(made, was_there=False)
+                return made and CachedResult(made, was_there=False)
             case Ask(_, body):
                 self.asked.append(step)
                 return self.reply(body.get("n") or 1)
@@ -162,7 +164,7 @@ def test_what_is_said_of_each_picture_stays_beside_it(ends_with_a_picture: bool)
 
 @pytest.mark.parametrize("mode", ["static", "interactive"])
 def test_a_question_that_needs_no_decomposition_goes_through_as_it_is(mode: str) -> None:
-    world = World("5", made=lambda wanted: Made((), "not needed", "dec-1", Usage()))
+    world = World("5", made=lambda wanted: DecomposeResult((), "not needed", "dec-1", Usage()))
     world.run(request(divcon={"mode": mode}))
     assert world.prompts == [QUESTION]
     assert world.trail.decomposition == "not needed"
@@ -170,7 +172,7 @@ def test_a_question_that_needs_no_decomposition_goes_through_as_it_is(mode: str)
 
 @pytest.mark.parametrize("mode", ["static", "interactive"])
 def test_or_is_put_into_the_prompt_for_one_stage(mode: str) -> None:
-    made = Made((), "not needed", "dec-1", Usage())
+    made = DecomposeResult((), "not needed", "dec-1", Usage())
     world = World("5", made=lambda wanted: made, decomposer={"path": "d", "skip": False})
     world.run(request(divcon={"mode": mode}))
     assert world.prompts[0] != QUESTION
@@ -206,15 +208,15 @@ def test_when_the_decomposer_fails_the_question_goes_through_and_the_trail_says_
 
 def test_or_the_request_is_refused() -> None:
     world = World(made=lambda wanted: None, decomposer={"path": "d", "on_failure": "refuse"})
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(APIError) as refused:
         world.run(request())
     assert refused.value.status == 503
     assert world.asked == []
 
 
-def one_at_a_time(wanted: Wanted) -> Made:
+def one_at_a_time(wanted: DecomposeRequest) -> DecomposeResult:
     history = wanted.history or ()
-    return Made(ASKED[len(history) :][:1], "asked", f"dec-{len(history)}", Usage(30, 10))
+    return DecomposeResult(ASKED[len(history) :][:1], "asked", f"dec-{len(history)}", Usage(30, 10))
 
 
 def test_one_sub_question_is_answered_before_the_next_is_asked_for() -> None:
@@ -328,7 +330,7 @@ def test_a_request_for_more_than_one_text_goes_to_the_api_at_once(fields: dict[s
     assert len(reply["choices"]) == fields.get("n", 1)
 
 
-@pytest.mark.parametrize("error", [Refused(400, "this model takes no response_format"), ModelError("out of memory")])
+@pytest.mark.parametrize("error", [APIError(400, "this model takes no response_format"), ModelError("out of memory")])
 def test_what_the_local_solver_cannot_answer_the_api_does(error: Exception) -> None:
     world = World("30", **CASCADE)
     steps = chain(request(world.settings), world.composition, world.trail)
@@ -345,8 +347,8 @@ def test_what_the_api_refuses_is_refused() -> None:
     world = World(**CASCADE)
     steps = chain(request(world.settings, n=2), world.composition, world.trail)
     steps.send(world.take(next(steps)))
-    with pytest.raises(Refused, match="no quota"):
-        steps.throw(Refused(429, "no quota"))
+    with pytest.raises(APIError, match="no quota"):
+        steps.throw(APIError(429, "no quota"))
 
 
 def test_an_answer_is_asked_for_in_a_line_of_its_own_when_it_is_to_be_read() -> None:
@@ -370,7 +372,7 @@ def test_every_call_is_counted_and_paid_for() -> None:
     world = World("1", "2", "3", made=one_at_a_time)
     reply = world.run(request(divcon={"mode": "interactive"}))
     rates = Rates(upstream=Price(1.0, 2.0), decomposer=MachinePrice(second=0.0))
-    account = Account.of(world.trail, rates)
+    account = RequestBill.of(world.trail, rates)
     assert account.solve.usage == Usage(300, 30)
     assert account.decompose.usage == Usage(90, 30)
     assert account.dollars == pytest.approx((300 + 60) / 1e6)
@@ -383,7 +385,7 @@ def test_every_call_is_counted_and_paid_for() -> None:
 def test_what_nobody_says_is_unknown_and_not_zero() -> None:
     world = World("30", usage=None)
     world.run(request())
-    account = Account.of(world.trail, Rates(upstream=Price(1.0, 2.0)))
+    account = RequestBill.of(world.trail, Rates(upstream=Price(1.0, 2.0)))
     assert account.solve.usage is None
     assert account.solve.dollars is None
     assert account.decompose.dollars is None
@@ -391,15 +393,15 @@ def test_what_nobody_says_is_unknown_and_not_zero() -> None:
 
 
 def test_a_sum_with_an_unknown_part_is_left_out() -> None:
-    trail = Trail(solving=[("upstream", None), ("upstream", Usage(100, 10))])
-    usage = Account.of(trail, Rates()).usage({"prompt_tokens": 100, "completion_tokens": 10}, trail)
+    trail = RequestTrace(solving=[("upstream", None), ("upstream", Usage(100, 10))])
+    usage = RequestBill.of(trail, Rates()).usage({"prompt_tokens": 100, "completion_tokens": 10}, trail)
     assert usage is None
 
 
 def test_dollars_are_of_one_type_whatever_they_are() -> None:
     """Programs add them up and look at their types."""
-    trail = Trail(solving=[("upstream", Usage(10, 5))])
-    usage = Account.of(trail, Rates(upstream=Price(1.0, 2.0))).usage({"prompt_tokens": 10}, trail)
+    trail = RequestTrace(solving=[("upstream", Usage(10, 5))])
+    usage = RequestBill.of(trail, Rates(upstream=Price(1.0, 2.0))).usage({"prompt_tokens": 10}, trail)
     assert usage is not None
     ours = usage["divcon"]
     assert {type(part) for part in (ours["decompose"]["dollars"], ours["solve"]["dollars"], ours["dollars"])} == {float}
@@ -409,14 +411,14 @@ def test_details_of_the_only_call_are_kept() -> None:
     world = World("30")
     world.run(request())
     said = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 64}}
-    usage = Account.of(world.trail, Rates()).usage(said, world.trail)
+    usage = RequestBill.of(world.trail, Rates()).usage(said, world.trail)
     assert usage is not None
     assert usage["prompt_tokens_details"] == {"cached_tokens": 64}
 
 
 def test_a_remembered_decomposition_costs_nothing() -> None:
-    trail = Trail(decomposition="cached", solving=[("upstream", Usage(10, 5))])
-    assert Account.of(trail, Rates(upstream=Price(1.0, 2.0))).dollars == pytest.approx(20e-6)
+    trail = RequestTrace(decomposition="cached", solving=[("upstream", Usage(10, 5))])
+    assert RequestBill.of(trail, Rates(upstream=Price(1.0, 2.0))).dollars == pytest.approx(20e-6)
 
 
 def calling(name: str) -> dict[str, Any]:
@@ -443,7 +445,9 @@ def test_samples_that_call_a_tool_are_heard_where_they_are_most(calls: int, is_c
 
 
 def test_an_agent_at_work_does_not_pay_for_every_sub_question_again() -> None:
-    world = World("30", made=lambda wanted: Made(ASKED, "asked", "dec-1", Usage()) if wanted.history is None else None)
+    world = World(
+        "30", made=lambda wanted: DecomposeResult(ASKED, "asked", "dec-1", Usage()) if wanted.history is None else None
+    )
     turns = [{"role": "user", "content": QUESTION}, {"role": "tool", "tool_call_id": "1", "content": "3"}]
     body = {"model": "m", "messages": turns, "divcon": {"mode": "interactive"}}
     world.run(read(body, {}, world.settings))
@@ -453,11 +457,11 @@ def test_an_agent_at_work_does_not_pay_for_every_sub_question_again() -> None:
 
 def test_a_vote_over_expressions_takes_no_time() -> None:
     """Computer algebra would take minutes to tell these apart."""
-    electing = Electing("math", algebra=False)
+    electing = Election("math", algebra=False)
     began = time.monotonic()
-    ballots = [Ballot(rf"The answer is \boxed{{(x+{i})^{{1000}}}}", None) for i in range(16)]
+    ballots = [Sample(rf"The answer is \boxed{{(x+{i})^{{1000}}}}", None) for i in range(16)]
     assert (
-        electing("?", [*ballots, Ballot(r"It is \boxed{0.5}", None), Ballot(r"\boxed{\frac12}", None)], "sc").winner
+        electing("?", [*ballots, Sample(r"It is \boxed{0.5}", None), Sample(r"\boxed{\frac12}", None)], "sc").winner
         == 16
     )
     assert time.monotonic() - began < 5

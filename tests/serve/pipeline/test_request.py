@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from divcon.serve.backends.sse import DONE, Events, event
 from divcon.serve.pipeline import response
-from divcon.serve.pipeline.errors import Refused
+from divcon.serve.pipeline.errors import APIError
 from divcon.serve.pipeline.request import parse, read
 
 from .test_pipeline import request, settings
@@ -27,7 +27,7 @@ from .test_pipeline import request, settings
     ],
 )
 def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(APIError) as refused:
         parse(raw)
     assert refused.value.status == 400
 
@@ -69,7 +69,7 @@ def test_a_whole_pair_of_surrogates_is_a_character() -> None:
 )
 def test_a_field_that_makes_no_sense_is_named(field: str, value: Any) -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": "2 + 3?"}], field: value}
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(APIError) as refused:
         read(body, {}, settings())
     assert refused.value.status == 400
     assert refused.value.param in (field, *("mode", "k", "vote", "max_subquestions"))
@@ -77,14 +77,14 @@ def test_a_field_that_makes_no_sense_is_named(field: str, value: Any) -> None:
 
 
 def test_n_and_k_are_not_asked_for_together() -> None:
-    with pytest.raises(Refused, match="one of them"):
+    with pytest.raises(APIError, match="one of them"):
         request(n=2, divcon={"k": 2})
 
 
 def test_a_mode_needs_a_decomposer() -> None:
     plain = settings(decomposer=None)
     assert request(plain).wishes.mode == "off"
-    with pytest.raises(Refused, match="no decomposer"):
+    with pytest.raises(APIError, match="no decomposer"):
         request(plain, divcon={"mode": "static"})
 
 
@@ -94,7 +94,7 @@ def test_headers_say_what_a_body_can() -> None:
     wishes = read(body, headers, settings()).wishes
     assert (wishes.mode, wishes.limit, wishes.samples) == ("interactive", 2, 3)
     assert read({**body, "divcon": {"mode": "off"}}, headers, settings()).wishes.mode == "off", "the body comes first"
-    with pytest.raises(Refused):
+    with pytest.raises(APIError):
         read(body, {"x-divcon-k": "three"}, settings())
 
 
@@ -135,7 +135,7 @@ def test_choices_that_are_asked_for_come_before_a_vote_that_is_usual() -> None:
     usual = settings(vote={"samples": 3})
     assert request(usual).wishes.samples == 3
     assert request(usual, n=2).wishes.samples == 1
-    with pytest.raises(Refused, match="JSON"):
+    with pytest.raises(APIError, match="JSON"):
         request(usual, response_format={"type": "json_object"})
 
 
@@ -148,7 +148,7 @@ def test_whatever_is_sent_is_read_or_refused(value: Any) -> None:
     for body in (value, {"messages": value}, {"messages": [{"role": "user", "content": value}], "divcon": value}):
         try:
             read(parse(json.dumps(body).encode()), {}, settings())
-        except Refused as refused:
+        except APIError as refused:
             assert refused.status == 400
 
 
@@ -176,7 +176,7 @@ def test_events_are_read_however_they_are_cut(cuts: list[int], end: bytes) -> No
     ],
 )
 def test_a_reply_that_no_client_could_read_is_not_passed_on(content: bytes) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(APIError) as refused:
         response.completion(content)
     assert refused.value.status == 502
     assert refused.value.may_be_billed

@@ -17,7 +17,7 @@ from divcon.core.errors import ModelError
 from divcon.lm import Store
 from divcon.solve.grading.grade import MATH
 from divcon.solve.grading.limits import explosive, refused
-from divcon.solve.grading.sympy_pool import Checks
+from divcon.solve.grading.sympy_pool import EquivalencePool
 from divcon.solve.grading.sympy_worker import STALLED
 
 from ...fakes.hostile import KINDS, hostile
@@ -27,13 +27,13 @@ EQUAL = ("\\frac{1}{\\sqrt{2}}", "\\frac{\\sqrt{2}}{2}")
 
 
 @pytest.fixture
-def checks() -> Iterator[Checks]:
-    started = Checks(workers=2)
+def checks() -> Iterator[EquivalencePool]:
+    started = EquivalencePool(workers=2)
     yield started
     started.close()
 
 
-def running(checks: Checks) -> list[int]:
+def running(checks: EquivalencePool) -> list[int]:
     return [worker._process.pid for worker in checks._idle if worker._process]
 
 
@@ -46,14 +46,14 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def test_a_check_past_its_limit_has_no_outcome_and_the_others_have(checks: Checks) -> None:
+def test_a_check_past_its_limit_has_no_outcome_and_the_others_have(checks: EquivalencePool) -> None:
     began = time.monotonic()
     assert checks([EQUAL, ENDLESS, ("x+1", "1+x"), ("x", "y")]) == [True, None, True, False]
     assert time.monotonic() - began < 2 * STALLED
     assert checks([ENDLESS, EQUAL[::-1]]) == [None, True]  # remembered, and symmetric
 
 
-def test_no_process_outlives_its_owner(checks: Checks) -> None:
+def test_no_process_outlives_its_owner(checks: EquivalencePool) -> None:
     checks([EQUAL])
     pids = running(checks)
     assert pids and all(map(is_alive, pids))
@@ -86,7 +86,7 @@ def test_no_process_outlives_one_that_is_killed_while_it_waits() -> None:
     assert not is_alive(pid)
 
 
-def test_a_child_of_its_owner_starts_processes_of_its_own(checks: Checks) -> None:
+def test_a_child_of_its_owner_starts_processes_of_its_own(checks: EquivalencePool) -> None:
     assert checks([EQUAL]) == [True]
     before = running(checks)
     checks.abandon()  # what a fork calls in the child
@@ -96,7 +96,7 @@ def test_a_child_of_its_owner_starts_processes_of_its_own(checks: Checks) -> Non
             os.killpg(pid, signal.SIGKILL)
 
 
-def test_a_child_that_dies_while_nothing_is_asked_shifts_no_outcome(checks: Checks) -> None:
+def test_a_child_that_dies_while_nothing_is_asked_shifts_no_outcome(checks: EquivalencePool) -> None:
     assert checks([EQUAL]) == [True]
     for pid in running(checks):
         (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
@@ -106,25 +106,25 @@ def test_a_child_that_dies_while_nothing_is_asked_shifts_no_outcome(checks: Chec
     assert checks(pairs) == [True, False, True, False, True]
 
 
-def test_a_process_that_was_killed_is_started_again(checks: Checks) -> None:
+def test_a_process_that_was_killed_is_started_again(checks: EquivalencePool) -> None:
     assert checks([EQUAL]) == [True]
     for pid in running(checks):
         os.killpg(pid, signal.SIGKILL)
     assert checks([("x+x", "2x")]) == [True]
 
 
-def test_a_process_that_cannot_start_is_named(checks: Checks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_start_is_named(checks: EquivalencePool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("divcon.solve.grading.sympy_pool.sys.executable", "/bin/false")
     with pytest.raises(ModelError, match="is math-verify installed"):
         checks([EQUAL])
 
 
-def test_a_store_remembers_for_the_next_process(checks: Checks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_remembers_for_the_next_process(checks: EquivalencePool, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store() as store:
         with checks.remembering(store):
             assert checks([EQUAL, ENDLESS]) == [True, None]
         checks.forget()
-        monkeypatch.setattr(Checks, "_checked", lambda self, pairs: dict.fromkeys(pairs, False))
+        monkeypatch.setattr(EquivalencePool, "_checked", lambda self, pairs: dict.fromkeys(pairs, False))
         with checks.remembering(store):
             assert checks([ENDLESS, EQUAL, ("x", "y")]) == [None, True, False]
 
