@@ -45,7 +45,7 @@ def read(shape: Any, path: Path, remedy: str = "restore it", *, finite: bool = T
         raise ConfigError(f"{error}; {remedy}") from error
 
 
-def found(shape: Any, path: Path, remedy: str = "restore it", *, finite: bool = True) -> Any | None:
+def read_optional(shape: Any, path: Path, remedy: str = "restore it", *, finite: bool = True) -> Any | None:
     """The same of a file that need not be there; None where it is not."""
     return read(shape, path, remedy, finite=finite) if path.exists() else None
 

@@ -108,7 +108,7 @@ def read(directory: Path) -> dict[str, Any] | None:
     Raises ConfigError when its card is damaged.
     """
     path, remedy = directory / _FACTS, f"remove {directory} to train again"
-    facts: dict[str, Any] | None = documents.found(dict[str, Any], path, remedy, finite=False)
+    facts: dict[str, Any] | None = documents.read_optional(dict[str, Any], path, remedy, finite=False)
     if facts is None:
         return None
     if facts.get("format") != FORMAT:

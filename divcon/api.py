@@ -209,7 +209,7 @@ def cost(run: AnyPath) -> RunCost:
 
 def ask(
     question: str, *, run: AnyPath = RUNS / "miniature", decomposer: str = "distilled", solver: str = "llm"
-) -> Asked:
+) -> SolvedQuestion:
     """One question through one composition of a run."""
     if not question.strip():
         raise ConfigError("the question is empty")
@@ -220,7 +220,7 @@ def ask(
         (made,) = makes([asked])
         solves = opened.solver(opened.model(solver, "solver"))
         ((solution,),) = solves([asked], [made])
-        return Asked(made, solution)
+        return SolvedQuestion(made, solution)
 
 
 def add_key(
@@ -343,7 +343,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SolvedQuestion:
     """One question's decomposition and solution."""
 
     decomposition: Decomposition

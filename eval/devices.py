@@ -31,7 +31,9 @@ def read(run: Path) -> dict[str, list[str]]:
 
     Raises ConfigError when the file is damaged.
     """
-    kept: dict[str, list[str]] = documents.found(dict[str, list[str]], RunDirectory(run).devices, "remove it") or {}
+    kept: dict[str, list[str]] = (
+        documents.read_optional(dict[str, list[str]], RunDirectory(run).devices, "remove it") or {}
+    )
     return kept
 
 

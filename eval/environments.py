@@ -36,7 +36,7 @@ def read(run: Path) -> tuple[Used, ...]:
     Raises ConfigError when the file holds something else.
     """
     file = RunDirectory(run).environments
-    kept: list[Used] | None = documents.found(list[Used], file, "remove it, and go on without what it said")
+    kept: list[Used] | None = documents.read_optional(list[Used], file, "remove it, and go on without what it said")
     return tuple(kept or ())
 
 

@@ -88,7 +88,7 @@ def control(name: str) -> Control | None:
     return Control("shuffled") if name == "shuffled" else None
 
 
-def asked(name: str) -> str | None:
+def model_name(name: str) -> str | None:
     """The model that decomposes for a name; None where nobody is asked."""
     if control(name):
         return "llm"
@@ -99,7 +99,7 @@ def asked(name: str) -> str | None:
 def is_of_use(decomposer: str) -> bool:
     """Whether a decomposer is no control: nobody is given gold sub-questions, and none would spoil their own."""
     asks = interactive(decomposer) or decomposer
-    return asked(decomposer) == asks or asks in ("none", "none-direct")
+    return model_name(decomposer) == asks or asks in ("none", "none-direct")
 
 
 def differs(role: Role, name: str) -> dict[str, Any]:

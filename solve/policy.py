@@ -141,7 +141,7 @@ class InteractiveSolver:
         going = []
         for (way, subquestion), reply in zip(asked, self.solver.model(requests, self.solver.advance), strict=True):
             spent[way.question].solving.append(tuple(completion.usage for completion in reply))
-            answers = [told(read_solution(completion, questions[way.question])) for completion in reply]
+            answers = [short_answer(read_solution(completion, questions[way.question])) for completion in reply]
             for answer in dict.fromkeys(answers):
                 samples = tuple(i for i, own in zip(way.samples, answers, strict=True) if own == answer)
                 history = (*way.history, Answered(subquestion, answer))
@@ -210,7 +210,7 @@ def _ask(
     return on, ended
 
 
-def told(solution: Solution) -> str:
+def short_answer(solution: Solution) -> str:
     """What the next turn is told."""
     return " ".join(harmless(solution.answer or solution.text).split())[:_LONGEST]
 

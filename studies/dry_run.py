@@ -119,7 +119,7 @@ def plan(
     if grid.asks("rank") and (own := study.distill.ranker.own):
         each, name = collect.decompositions * own, "collect: the student's own solutions"
         stages.append(planner.solving(name, "distilled", train, collect.decompositions, each, is_decomposed=True))
-    decomposing = dict.fromkeys(by for name in grid.decomposers if (by := grid_spec.asked(name)))
+    decomposing = dict.fromkeys(by for name in grid.decomposers if (by := grid_spec.model_name(name)))
     stages += [planner.decomposing(f"decompose: {by}", by, planner.every, 1) for by in decomposing]
     for solver in grid.solvers:
         for by in grid.decomposers:
@@ -178,7 +178,7 @@ class _Planner:
         limit = self._study.decompose.limit
         answers = ways * self._calls(name, limit + 1)  # each sample may go a way of its own
         stages = [self.solving(name, solver, questions, answers, answers, is_decomposed=True)]
-        if asker := grid_spec.asked(by):
+        if asker := grid_spec.model_name(by):
             asking = f"ask: {by} -> {solver}"
             asks = ways * self._calls(asking, limit)
             stages.insert(0, self.decomposing(asking, asker, questions, asks, asks))
@@ -194,7 +194,7 @@ class _Planner:
         votes = ["greedy", *(f"{vote}@{grid.samples}" for vote in dict.fromkeys(grid.votes) if grid.samples)]
         cells = []
         for by, solver, vote in product(grid.decomposers, grid.solvers, votes):
-            k, asks = (1 if vote == "greedy" else grid.samples), bool(grid_spec.asked(by))
+            k, asks = (1 if vote == "greedy" else grid.samples), bool(grid_spec.model_name(by))
             if not grid_spec.interactive(by):
                 each = int(asks), k
             elif solver in grid.interactive:

@@ -138,7 +138,7 @@ class Run(StudyContext):
 
     def _provenance(self) -> dict[str, Any]:
         """What the results were made with."""
-        asked = {*map(grid_spec.asked, self.study.grid.decomposers), *self.study.grid.solvers} - {None}
+        asked = {*map(grid_spec.model_name, self.study.grid.decomposers), *self.study.grid.solvers} - {None}
         models = {"llm": self.llm} if "llm" in asked else {}
         models |= {name: model for name, model in self.own_models.items() if name in asked} if asked - {"llm"} else {}
         if asked - {"llm", *self.study.models}:

@@ -102,3 +102,34 @@ def test_a_call_loads_what_it_needs_and_no_more() -> None:
     """What draws reports, and what reads their tables, is not loaded to serve."""
     assert not {"matplotlib", "pyarrow"} & loaded_by("import divcon\ndivcon.plug")
     assert not {"matplotlib", "pyarrow"} & loaded_by("import divcon.serve.http.start")
+
+
+def test_a_class_of_the_package_has_a_name_of_its_own() -> None:
+    """Whoever searches for a class finds one."""
+    homes: dict[str, list[str]] = {}
+    for name, node in _definitions():
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            homes.setdefault(node.name, []).append(name)
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
+def test_a_module_and_a_folder_beside_it_have_names_of_their_own() -> None:
+    folders = {path.parent for name in FOLDERS for path in (ROOT / name).rglob("__init__.py")}
+    assert [folder for folder in folders if folder.with_suffix(".py").exists()] == []
+
+
+BANNED = frozenset(["said", "told", "made", "found", "asked", "own", "of", "beside", "whole"])
+"""Words that say nothing of what something is."""
+
+
+def test_no_public_function_or_class_is_called_by_a_word_that_says_nothing() -> None:
+    assert [f"{name}.{node.name}" for name, node in _definitions() if node.name.lower() in BANNED] == []
+
+
+def _definitions() -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
+    """The functions and classes that stand at the top of a module, with the module's name."""
+    for name in ("divcon", *FOLDERS):
+        for file in sorted((ROOT / name).glob("*.py") if name == "divcon" else (ROOT / name).rglob("*.py")):
+            for node in ast.parse(file.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    yield _name(file), node

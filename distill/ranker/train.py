@@ -360,7 +360,7 @@ class _Keeper(TrainerCallback):  # type: ignore[misc]  # transformers leaves it 
 def _epochs(scratch: Path) -> list[Epoch]:
     remedy = f"remove {scratch} to train again"
     checksums.check(scratch / _EPOCHS, remedy)
-    kept: list[_Epoch] = documents.found(list[_Epoch], scratch / _EPOCHS, remedy) or []
+    kept: list[_Epoch] = documents.read_optional(list[_Epoch], scratch / _EPOCHS, remedy) or []
     return [one.model_dump() for one in kept]
 
 

@@ -138,7 +138,7 @@ ALL = "all"
 
 def _is_models(decomposer: str) -> bool:
     """Whether its decompositions are a model's own, written without having heard an answer."""
-    return grid_spec.asked(decomposer) == decomposer
+    return grid_spec.model_name(decomposer) == decomposer
 
 
 def measure_lines(rows: Rows) -> list[MeasureLine]:

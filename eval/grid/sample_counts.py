@@ -46,9 +46,9 @@ def write(asked: int, rows: Iterable[Row], file: Path) -> None:
     atomic_write(file, json.dumps({"asked": asked, **naive(rows)._asdict()}) + "\n")
 
 
-def said(file: Path) -> str:
+def described(file: Path) -> str:
     """A sentence for the report; empty for a run that did not count. Raises ConfigError when the file is damaged."""
-    counted: _Counted | None = documents.found(_Counted, file, "remove it, or evaluate again")
+    counted: _Counted | None = documents.read_optional(_Counted, file, "remove it, or evaluate again")
     if counted is None:
         return ""
     return (

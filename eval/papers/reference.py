@@ -127,7 +127,7 @@ def printed(name: str) -> Table:
 
 
 @dataclass(frozen=True)
-class Beside:
+class ReportedComparison:
     """A paper's number and the cell of a run that is its counterpart."""
 
     reported: Reported
@@ -143,7 +143,7 @@ class Beside:
     """In what the two are not the same, beyond what always differs."""
 
 
-def beside(rows: Rows, study: Study) -> list[Beside]:
+def compare_with_reported(rows: Rows, study: Study) -> list[ReportedComparison]:
     """Every number of the papers' main tables that a greedy cell (or one of a single sample) is the counterpart of.
 
     A cell is one by its decomposer, its solver, its test's data set and what its student learned from. Both of a
@@ -159,7 +159,7 @@ def beside(rows: Rows, study: Study) -> list[Beside]:
     ]
 
 
-def of_run(run: Path, study: Study, paper: str | None = None) -> list[Beside]:
+def of_run(run: Path, study: Study, paper: str | None = None) -> list[ReportedComparison]:
     """One paper's numbers, or both papers', beside the cells of a run's grid and of its comparison of methods.
 
     Raises ConfigError for a name that is neither paper's, a run without results, or one without a counterpart.
@@ -170,13 +170,13 @@ def of_run(run: Path, study: Study, paper: str | None = None) -> list[Beside]:
     if not files:
         raise ConfigError(f"no results in {run}; run its study first")
     rows = [row for file in files for row in results.read(file)]
-    found = [each for each in beside(rows, study) if each.reported.paper in wanted]
+    found = [each for each in compare_with_reported(rows, study) if each.reported.paper in wanted]
     if not found:
         raise ConfigError(f"no cell of {run} has a counterpart in {paper or 'the papers'}")
     return found
 
 
-def _beside(cell: Cell, of_test: Rows, source: BaseSource, study: Study) -> Iterator[Beside]:
+def _beside(cell: Cell, of_test: Rows, source: BaseSource, study: Study) -> Iterator[ReportedComparison]:
     """For one cell on one test."""
     measured = [row for row in of_test if row["measure"] is not None]
     strict = accuracy([row["credit"] for row in of_test])
@@ -186,7 +186,9 @@ def _beside(cell: Cell, of_test: Rows, source: BaseSource, study: Study) -> Iter
         if told := _told(paper, cell, study):
             for each in _distinct(paper):
                 if _matches(each, told, source, study.train):
-                    yield Beside(each, cell, of_test[0]["test"], len(of_test), strict, lenient, measure, told.remark)
+                    yield ReportedComparison(
+                        each, cell, of_test[0]["test"], len(of_test), strict, lenient, measure, told.remark
+                    )
 
 
 class _Told(NamedTuple):
@@ -256,7 +258,7 @@ def _distinct(paper: Paper) -> tuple[Reported, ...]:
     return tuple(found.values())
 
 
-def table(found: list[Beside]) -> Table:
+def table(found: list[ReportedComparison]) -> Table:
     """A row a pair: the paper's number, then the run's."""
     header = ["paper", "table", "data set", "decomposer", "solver", "printed (%)", "n"]
     header += ["this run", "n", "strict (%)", "lenient (%)", "lenient rule", "also differs"]
@@ -293,12 +295,12 @@ class Papers:
     its interval and what differs; a study of other questions has nothing to be compared.
     """
 
-    found: list[Beside]
+    found: list[ReportedComparison]
 
     @classmethod
     def of(cls, run: Path, rows: Rows) -> Papers:
         """From a run's config and results."""
-        return cls(beside(rows, RunDirectory(run).study))
+        return cls(compare_with_reported(rows, RunDirectory(run).study))
 
     def tables(self) -> list[Table]:
         return [table(self.found)] if self.found else []

@@ -22,7 +22,7 @@ _UNITS = ("million prompt tokens", "million completion tokens", "million cached 
 
 def sections(run: Path) -> list[str]:
     """For the page; what a run does not say is left out, or said to be unknown."""
-    kept: _Provenance | None = documents.found(_Provenance, RunDirectory(run).provenance, _REMEDY)
+    kept: _Provenance | None = documents.read_optional(_Provenance, RunDirectory(run).provenance, _REMEDY)
     made = [page.table(_software(kept))] if kept else [f"<p>{_ABSENT}</p>"]
     prompts = (kept and kept.prompts) or _prompts_of_students(run)
     if prompts:

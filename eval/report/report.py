@@ -101,7 +101,7 @@ class _Made:
     def notes(self) -> list[str]:
         """What stands below the main table."""
         return [
-            sample_counts.said(RunDirectory(self.run).sample_counts),
+            sample_counts.described(RunDirectory(self.run).sample_counts),
             _footnote(self.run),
             tables.marks(self.squares),
         ]

@@ -39,7 +39,7 @@ class DecomposerCache:
             return found
 
 
-def own(decomposer: Decomposer) -> Make:
+def decomposer_of(decomposer: Decomposer) -> Make:
     """A decomposer of one's own, as one that is opened from a directory."""
 
     def make(wanted: Sequence[DecomposeRequest]) -> list[DecomposeResult]:

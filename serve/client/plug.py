@@ -24,7 +24,7 @@ from ...solve.voting.election import Election, Sample
 from ...tasks.question import GraderName
 from ..backends import loading
 from ..backends.decomposer import DecomposerService
-from ..backends.decomposer_cache import DecomposerCache, Make, own
+from ..backends.decomposer_cache import DecomposerCache, Make, decomposer_of
 from ..backends.ranker import RankerScorer
 from ..pipeline import request as chats
 from ..pipeline import response, templates
@@ -346,7 +346,7 @@ def _decomposer(
         raise ConfigError(f"{min(idle)} is for an endpoint; in Python a decomposer's error is raised as it is")
     settings = config.check(DecomposerSettings, values, "the decomposer")
     if not isinstance(decomposer, str | Path):
-        return settings, own(decomposer), Rates()
+        return settings, decomposer_of(decomposer), Rates()
     opened = loading.opened(str(decomposer), "decomposer", settings.model, settings.batch)
     price = settings.price.price() if settings.price else None
     rates = Rates(decomposer=price, decomposer_size=opened.engine.footprint(opened.adapter))

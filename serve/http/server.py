@@ -120,7 +120,7 @@ class _Json(logging.Formatter):
         return json_text({name: self._redact(fact) if isinstance(fact, str) else fact for name, fact in facts.items()})
 
 
-def beside(keys: Path) -> Path:
+def spending_file(keys: Path) -> Path:
     """Where what keys have spent is kept, unless it is said."""
     return keys.with_name(f"{keys.name}.spent.sqlite")
 

@@ -16,7 +16,7 @@ from .app import App
 from .keys import Keys
 from .quotas import Quotas
 from .reload import Read, hangup, merged
-from .server import beside, bind, is_loopback, log_to_stderr, run
+from .server import bind, is_loopback, log_to_stderr, run, spending_file
 from .service import Service
 
 _LOG = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def serve(of: ServeSettings, say: Callable[[str], None]) -> None:
     endpoint = Service(of)
     with (
         bind(of.host, of.port) as listening,
-        Quotas(of.spent or (beside(of.keys) if of.keys else None)) as allowance,
+        Quotas(of.spent or (spending_file(of.keys) if of.keys else None)) as allowance,
     ):
         host, port = listening.getsockname()[:2]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

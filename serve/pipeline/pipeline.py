@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn
 from ...core.errors import ModelError
 from ...decompose.decomposition import listing
 from ...lm.types import Usage
-from ...solve.policy import Answered, History, told
+from ...solve.policy import Answered, History, short_answer
 from ...solve.policy import listing as answered_listing
 from ...solve.voting import rules
 from ...solve.voting.election import Election, Sample, VoteResult
@@ -244,7 +244,7 @@ def _interactive(chat: Chat, composition: Composition, trail: RequestTrace, who:
         body = chat.asking(text, **dict.fromkeys(_OF_THE_ANSWER))
         reply = yield from _ask(trail, Ask(who, body, is_last=False))
         solution = composition.electing.solution(Sample(response.text(reply["choices"][0]), None))
-        history = (*history, Answered(subquestion, told(solution)))
+        history = (*history, Answered(subquestion, short_answer(solution)))
     return _Known(history=history, is_whole=found is None or _is_whole(composition, found))
 
 

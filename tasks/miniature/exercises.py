@@ -47,7 +47,7 @@ def stated(rng: random.Random) -> ChatExample:
     return ChatExample(user, f"{fact.stated(value)}, so {count} * {value} = {result}. The answer is {result}.")
 
 
-def told(rng: random.Random) -> ChatExample:
+def worded_exercise(rng: random.Random) -> ChatExample:
     """A story of one change, and its sum."""
     story, asks, working = one_change(rng, *rng.sample(PEOPLE, 2))
     return ChatExample(f"{story} {asks}", f"So {working}. The answer is {working.split()[-1]}.")
@@ -215,8 +215,8 @@ def sentence_and_question(rng: random.Random) -> tuple[str, str]:
         case kind:
             gains, losses = unit.fact_gains or unit.gains, unit.fact_losses or unit.losses
             verb = rng.choice(gains if kind == "gainfact" else losses)
-            told, again = amount(count, fact, unit), short_amount(count, fact)
-            return f"{name} {verb} {told}.", f"{has} {name} have after {pronoun} {verb} {again}?"
+            worded_exercise, again = amount(count, fact, unit), short_amount(count, fact)
+            return f"{name} {verb} {worded_exercise}.", f"{has} {name} have after {pronoun} {verb} {again}?"
 
 
 def sum_of_the_world(rng: random.Random) -> tuple[int, Operator, int, int]:
@@ -238,7 +238,17 @@ def fits(left: int, operator: Operator, right: int) -> bool:
     return 1 <= compute(left, operator, right) <= LARGEST and not (operator == "/" and left % right)
 
 
-FIRST_KINDS = (calculate, calculate_list, stated, told, ask, list_sentences, list_story, name_subjects, ask_in_story)
+FIRST_KINDS = (
+    calculate,
+    calculate_list,
+    stated,
+    worded_exercise,
+    ask,
+    list_sentences,
+    list_story,
+    name_subjects,
+    ask_in_story,
+)
 LATER_KINDS = (running_sums, stated_list, told_list, ask_each, list_with_question)
 KINDS = FIRST_KINDS + LATER_KINDS
 """Everything that `base` is brought up on."""

@@ -156,7 +156,7 @@ FILES = [
     Read("data.json", (provenance.sections,)),
     Read("environments.json", (provenance.sections,)),
     Read("evaluated.json", (lambda run: freshness.is_current(run / "evaluated.json", ""),)),
-    Read("requests.json", (lambda run: sample_counts.said(RunDirectory(run).sample_counts),)),
+    Read("requests.json", (lambda run: sample_counts.described(RunDirectory(run).sample_counts),)),
     Read("log.jsonl", (lambda run: str(status.status(run)),)),
     Read("traces/traces.json", (lambda run: trace.read(run / "traces" / "traces.jsonl"),)),
     Read("traces/traces.jsonl", (lambda run: trace.read(run / "traces" / "traces.jsonl"),)),

@@ -123,7 +123,7 @@ def test_names_stand_for_recipes_and_folders() -> None:
         grid_spec.folder("solver", "distilled-nat") == "solver-nat"
         and grid_spec.folder("solver", "distilled") == "solver"
     )
-    assert [grid_spec.asked(name) for name in ("shuffled", "truncated-2", "gold", "base")] == [
+    assert [grid_spec.model_name(name) for name in ("shuffled", "truncated-2", "gold", "base")] == [
         "llm",
         "llm",
         None,

@@ -18,7 +18,15 @@ from divcon.eval.grid import results
 from divcon.eval.papers import costs as costs
 from divcon.eval.papers import reference
 from divcon.eval.papers.costs import LLM, STUDENT, PublishedCost, Span, span
-from divcon.eval.papers.reference import Beside, Papers, Reported, beside, of_paper, printed, reported
+from divcon.eval.papers.reference import (
+    Papers,
+    Reported,
+    ReportedComparison,
+    compare_with_reported,
+    of_paper,
+    printed,
+    reported,
+)
 from divcon.eval.render.page import Figures
 from divcon.eval.render.table import markdown, percent
 from divcon.eval.stats import intervals
@@ -264,14 +272,14 @@ def rows(
     ]
 
 
-def cells(found: list[Beside]) -> set[tuple[str, str, str, str]]:
+def cells(found: list[ReportedComparison]) -> set[tuple[str, str, str, str]]:
     return {(b.cell.decomposer, b.cell.solver, b.reported.decomposer, b.reported.solver) for b in found}
 
 
 def test_the_papers_study_has_all_cells_of_its_first_table() -> None:
     study = load("divide-or-conquer")
-    found = beside(rows(study, ("gsm8k",), measure="any-token"), study)
-    other = beside(rows(study, ("gsm8k",)), load("divide-or-conquer", ["distill.solver.data=all"]))
+    found = compare_with_reported(rows(study, ("gsm8k",), measure="any-token"), study)
+    other = compare_with_reported(rows(study, ("gsm8k",)), load("divide-or-conquer", ["distill.solver.data=all"]))
     paper = {(e.decomposer, e.solver) for e in of_paper("divide-or-conquer") if (e.table, e.data) == ("1", "gsm8k")}
     assert {cell[2:] for cell in cells(found + other)} >= paper
     assert ("llm", "distilled", "GPT-3.5", "S_E-A") in cells(found)
@@ -284,15 +292,17 @@ def test_the_papers_study_has_all_cells_of_its_first_table() -> None:
 
 def test_a_student_is_laid_beside_one_that_learned_from_the_same() -> None:
     study = load("divide-or-conquer")
-    crossed = {b.reported.value for b in beside(rows(study, ("drop",)), study) if b.reported.train}
+    crossed = {b.reported.value for b in compare_with_reported(rows(study, ("drop",)), study) if b.reported.train}
     assert crossed == {Decimal("51.05"), Decimal("7.98"), Decimal("17.22")}  # Table 3: learned on GSM8K
     on_drop = load("divide-or-conquer", ["train.source=drop"])
-    assert Decimal("57.97") in {b.reported.value for b in beside(rows(on_drop, ("drop",)), on_drop)}
+    assert Decimal("57.97") in {b.reported.value for b in compare_with_reported(rows(on_drop, ("drop",)), on_drop)}
 
 
 def test_what_differs_is_said() -> None:
     study = load("gsm8k-local")
-    remarks = {(b.cell.decomposer, b.cell.solver): b.remark for b in beside(rows(study, ("gsm8k",)), study)}
+    remarks = {
+        (b.cell.decomposer, b.cell.solver): b.remark for b in compare_with_reported(rows(study, ("gsm8k",)), study)
+    }
     assert remarks["none", "llm"] == "the paper's single stage may not think"
     assert remarks["llm", "distilled"] == "learned right replies alone, the paper's all"
     assert remarks["llm", "llm"] == ""
@@ -300,8 +310,8 @@ def test_what_differs_is_said() -> None:
 
 def test_a_vote_has_no_counterpart_but_a_single_sample_has() -> None:
     study = load("divide-or-conquer")
-    assert not beside(rows(study, ("gsm8k",), vote="sc@4"), study)
-    assert beside(rows(study, ("gsm8k",), vote="sc@1"), study)
+    assert not compare_with_reported(rows(study, ("gsm8k",), vote="sc@4"), study)
+    assert compare_with_reported(rows(study, ("gsm8k",), vote="sc@1"), study)
 
 
 def test_a_part_of_a_data_set_is_laid_beside_that_part() -> None:
@@ -309,7 +319,7 @@ def test_a_part_of_a_data_set_is_laid_beside_that_part() -> None:
         "turning-dust-into-gold",
         ["tests={A: {source: math, only: {type: Algebra}}, L: {source: math, only: {level: Level 1}}}"],
     )
-    found = beside(rows(study, ("A", "L")), study)
+    found = compare_with_reported(rows(study, ("A", "L")), study)
     assert {(b.test, b.reported.only) for b in found} == {("A", "Algebra")}
     assert {b.reported.value for b in found} == {Decimal("4.61"), Decimal("7.73")}  # CoT KD, of two teachers
 
@@ -318,7 +328,7 @@ def test_every_method_and_seed_of_a_comparison_has_its_line() -> None:
     study = load("turning-dust-into-gold")
     (row, *_) = rows(study, ("MATH",))
     of_methods = [row | {"solver": solver} for solver in ("nat 0", "nat 1", "nce 0", "kd-wide 0")]
-    found = beside(of_methods, study)
+    found = compare_with_reported(of_methods, study)
     assert {(b.cell.solver, b.reported.solver, b.reported.teacher) for b in found} == {
         (solver, "NAT", teacher) for solver in ("nat 0", "nat 1") for teacher in ("GPT-3.5", "GPT-4")
     }
