@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, overload
 
+from ..core import documents
 from ..core.errors import ConfigError
 from ..distill import student
-from .config import Study, is_operational, load
+from .config import Study, is_operational, parse
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class RunDirectory:
         """The study that the run was begun with. Raises ConfigError when there is none."""
         if not self.config.is_file():
             raise ConfigError(f"{self.path} is not a run directory: it has no {RunDirectory.config.name}")
-        return load(self.config)
+        return _parsed(documents.text(self.config), str(self.config))
 
     def check(self) -> None:
         """Raise ConfigError when this is no run, or one of a study that is none."""
@@ -102,6 +103,12 @@ class RunDirectory:
             and (group in artifact.depends_on or artifact.name in also)
             and any(self.path.glob(artifact.name))
         ]
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str, where: str) -> Study:
+    """The study in a config's text: a report asks for it many times, and YAML is slow to read."""
+    return parse(documents.from_yaml(text, where), where)
 
 
 def group_of(setting: str) -> str:

@@ -154,7 +154,7 @@ def test_the_same_command_again_reuses_everything(run: Path, monkeypatch: pytest
         raise AssertionError("a model was loaded")
 
     before = numbers(run)
-    for name in ("transformers.load_model", "local.load_tokenizer"):
+    for name in ("engines.transformers.load_model", "local.model_dir.load_tokenizer"):
         monkeypatch.setattr(f"divcon.lm.{name}", touched)
     RunDirectory(run).evaluated.unlink()  # otherwise nothing is done at all
     divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=run)
@@ -274,7 +274,7 @@ def test_another_directory_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_student_of_another_base_is_not_taken_for_this_one(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("divcon.studies.run.weights_hash", lambda directory: "other")
+    monkeypatch.setattr("divcon.studies.context.weights_hash", lambda directory: "other")
     with pytest.raises(ConfigError, match="distilled on other base weights"):
         divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=run)
 

@@ -605,8 +605,9 @@ def test_equal_texts_of_a_run_are_one_string_in_memory(run: Path) -> None:
 @pytest.mark.skipif("DIVCON_INSTALLED" in os.environ, reason="the wheel is what it lists")
 def test_every_file_of_the_page_is_listed_for_the_wheel() -> None:
     told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    listed = {path for pattern in told["package-data"]["divcon.eval"] for path in (ROOT / "eval").glob(pattern)}
-    needed = {path for path in (ROOT / "eval" / "web").iterdir() if path.is_file()}
+    render = ROOT / "eval" / "render"
+    listed = {path for pattern in told["package-data"]["divcon.eval.render"] for path in render.glob(pattern)}
+    needed = {path for path in (render / "web").iterdir() if path.is_file()}
     assert needed and needed <= listed
 
 

@@ -252,12 +252,12 @@ def test_what_was_in_flight_when_the_server_was_killed_counts_at_its_worst(tmp_p
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from divcon.serve.http.quotas import Allowance\n"
+        "from divcon.serve.http.quotas import Quotas\n"
         "from divcon.serve.http.keys import Caller\n"
-        f"allowance = Allowance(Path(sys.argv[1]), lambda: {NOON})\n"
+        f"quotas = Quotas(Path(sys.argv[1]), lambda: {NOON})\n"
         "alice = Caller('alice', None, 1.0)\n"
-        "allowance.settle(allowance.reserve(alice, 0.5), 0.125)\n"
-        "allowance.reserve(alice, 0.5)\n"
+        "quotas.settle(quotas.reserve(alice, 0.5), 0.125)\n"
+        "quotas.reserve(alice, 0.5)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     root = os.environ.get("DIVCON_INSTALLED") or ROOT

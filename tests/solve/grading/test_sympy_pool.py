@@ -65,8 +65,8 @@ def test_no_process_outlives_its_owner(checks: EquivalencePool) -> None:
 
 
 KILLED = """
-from divcon.solve.grading.sympy_pool import Checks
-checks = Checks(workers=1)
+from divcon.solve.grading.sympy_pool import EquivalencePool
+checks = EquivalencePool(workers=1)
 checks([("x+x", "2x")])
 print(checks._idle[0]._process.pid, flush=True)
 checks([("1", r"\\frac{2^{20} \\sqrt{5} - 4}{2^{2^{2012}}}")] * 9)
@@ -137,7 +137,7 @@ def test_hostile_answers_are_no_answers_and_cost_nothing(
     answer = KINDS[kind](7, tmp_path / "ran")
     if kind not in ("import", "import in LaTeX", "attributes", "open brace"):
         monkeypatch.setattr(
-            "divcon.solve.grading.equivalence.CHECKS", lambda pairs: [pytest.fail("asked") for _ in pairs]
+            "divcon.solve.grading.equivalence.EQUIVALENCE", lambda pairs: [pytest.fail("asked") for _ in pairs]
         )
         assert refused(answer) or explosive(answer)
     assert MATH(answer, "18") in ("wrong", "unreadable", "timed out")
