@@ -32,11 +32,11 @@ class DecomposerSettings(Settings):
     """What it is asked with; without it, what it was taught with."""
     next: str | None = None
     """What it is asked with for one more sub-question, in interactive mode; without it, `next` beside the one above."""
-    limit: int = Field(default=6, ge=1, le=MOST)
+    max_subquestions: int = Field(default=6, ge=1, le=MOST)
     """Sub-questions of a question, unless a request says less."""
     max_tokens: int | None = Field(default=None, gt=0)
     """Tokens for all of them; without it, as in its study, or else 256."""
-    longest: int = Field(default=8000, gt=0)
+    max_question_chars: int = Field(default=8000, gt=0)
     """Characters of a question that is decomposed; a longer one goes through as it is."""
     skip: bool = True
     """Send a question that needs no sub-questions on as it is. If not, it is put into the prompt for one stage."""
@@ -45,9 +45,9 @@ class DecomposerSettings(Settings):
     refused with 503."""
     timeout: float = Field(default=20.0, gt=0)
     """Seconds that a decomposition may take, waiting included."""
-    batch: int = Field(default=32, gt=0)
+    concurrency: int = Field(default=32, gt=0)
     """Questions decomposed together."""
-    waiting: int = Field(default=256, gt=0)
+    max_queue: int = Field(default=256, gt=0)
     """Questions that may wait for that; more count as failed."""
     cache: int = Field(default=10_000, ge=0)
     """Decompositions that are remembered."""
@@ -108,9 +108,9 @@ class LocalSolverSettings(Settings):
     """What clients call it; without it, its directory's name."""
     prompts: str | None = None
     """The family of prompts that it is asked with; without it, those it was taught with, or else `serve`."""
-    batch: int = Field(default=32, gt=0)
+    concurrency: int = Field(default=32, gt=0)
     """Samples generated together."""
-    waiting: int = Field(default=256, gt=0)
+    max_queue: int = Field(default=256, gt=0)
     """Requests that may wait for that; more are refused with 429."""
     price: MachinePriceSettings | None = None
     """What its machine costs; None is unknown, never zero."""
@@ -147,16 +147,16 @@ class VoteSettings(Settings):
 class LimitSettings(Settings):
     """How much may be asked at once, and how patiently."""
 
-    at_once: int = Field(default=64, gt=0)
+    concurrency: int = Field(default=64, gt=0)
     """Requests in work."""
-    waiting: int = Field(default=256, ge=0)
+    max_queue: int = Field(default=256, ge=0)
     """Requests that wait for a place; more are refused with 429."""
-    patience: float = Field(default=30.0, gt=0)
+    queue_timeout: float = Field(default=30.0, gt=0)
     """Seconds that a request waits for a place."""
     key_share: float = Field(default=0.5, gt=0, le=1)
-    """The part of `at_once`, of `waiting` and of `held_bytes` that one key may take, and of a local model's queue; what
-    it asks for beyond that waits, or is refused with 429, while other keys are let in. Without keys there is no such
-    limit."""
+    """The part of `concurrency`, of `max_queue` and of `held_bytes` that one key may take, and of a local model's
+    queue; what it asks for beyond that waits, or is refused with 429, while other keys are let in. Without keys there
+    is no such limit."""
     body_bytes: int = Field(default=2**20, gt=0)
     """What a request may be large."""
     held_bytes: int = Field(default=32 * 2**20, gt=0)
@@ -177,7 +177,7 @@ class LimitSettings(Settings):
     stream_timeout: float = Field(default=600.0, gt=0)
     """Seconds that a stream may take from its place to its end, however slowly it is written or read; then it ends with
     an error."""
-    grace: int = Field(default=120, ge=0)
+    shutdown_timeout: int = Field(default=120, ge=0)
     """Seconds that requests in work have left when the server is told to stop."""
 
 

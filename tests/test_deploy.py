@@ -96,9 +96,9 @@ def test_the_unit_serves_what_the_configuration_says(monkeypatch: pytest.MonkeyP
 
 def test_the_unit_waits_for_the_requests_in_work(monkeypatch: pytest.MonkeyPatch) -> None:
     found = settings(shlex.split(of_unit("ExecStart"))[1:], monkeypatch)
-    assert int(of_unit("TimeoutStopSec")) > found.limits.grace
+    assert int(of_unit("TimeoutStopSec")) > found.limits.shutdown_timeout
     (patience,) = re.findall(r"--stop-timeout (\d+)", PAGES[1].read_text(encoding="utf-8"))
-    assert int(patience) > found.limits.grace
+    assert int(patience) > found.limits.shutdown_timeout
 
 
 @pytest.mark.skipif(

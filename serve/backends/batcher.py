@@ -34,13 +34,13 @@ class Batcher(Generic[Item, Result]):
         self,
         work: Callable[[list[Item]], list[Result]],
         most: int,
-        waiting: int,
+        max_queue: int,
         on_batch: OnBatch = unmeasured,
     ) -> None:
-        """`most` items are worked on together, and `waiting` wait at most; more are refused."""
+        """`most` items are worked on together, and `max_queue` wait at most; more are refused."""
         self._work = work
         self._most = most
-        self._waiting = waiting
+        self._max_queue = max_queue
         self._on_batch = on_batch
         self._queue: dict[asyncio.Future[Result], Item] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
@@ -66,7 +66,7 @@ class Batcher(Generic[Item, Result]):
         """Queue several items, all or none; their results are to be awaited. Raises Refused at once, as `submit`."""
         if self._closed:
             raise ModelError("the model is being shut down")
-        if self.queued + len(items) > self._waiting + (0 if self._working else self._most):
+        if self.queued + len(items) > self._max_queue + (0 if self._working else self._most):
             raise APIError(429, "too many requests wait for the model", code=OVERLOADED, retry_after=self._wait())
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Result]] = [loop.create_future() for _ in items]

@@ -66,7 +66,7 @@ def asker(settings: DecomposerSettings, decomposer: Opened) -> NextQuestion:
     tokens = settings.max_tokens or (study.decompose.max_tokens if study else _TOKENS)
     with Store() as closed:  # each call brings a store of its own
         model = decomposer.model("decomposer", closed)
-    first = PromptedDecomposer(model, prompt, settings.limit, Sampling(max_tokens=tokens))
+    first = PromptedDecomposer(model, prompt, settings.max_subquestions, Sampling(max_tokens=tokens))
     return NextQuestion(first, _load(settings.next or _next(prompt.name)))
 
 

@@ -46,21 +46,21 @@ class LocalModel:
         name: str,
         *,
         most: int,
-        waiting: int,
+        max_queue: int,
         suffix: str = "",
         on_batch: OnBatch = unmeasured,
     ) -> None:
         """`suffix` is a sentence that the model was taught to be asked with.
 
-        `most` samples are generated together, and `waiting` wait at most; more are refused.
+        `most` samples are generated together, and `max_queue` wait at most; more are refused.
         Only `lm.transformers` lets several of these share one engine.
         """
         self.name = name
         self._engine = engine
         self._adapter = adapter
         self._suffix = suffix
-        self._places = most + waiting
-        self._batcher = Batcher(self._generate, most, waiting, on_batch)
+        self._places = most + max_queue
+        self._batcher = Batcher(self._generate, most, max_queue, on_batch)
 
     @property
     def queued(self) -> int:

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     import openai
 
 _AT_ONCE = 16
-_OF_AN_ENDPOINT = frozenset({"on_failure", "timeout", "waiting", "cache"})
+_OF_AN_ENDPOINT = frozenset({"on_failure", "timeout", "max_queue", "cache"})
 """Settings of a decomposer that only many clients at once have a use for."""
 _ANY = 2**31
 """Choices that a caller may ask for: it is his own account, and the API knows better what it allows."""
@@ -120,10 +120,10 @@ class DecomposedLLM:
         reply = run(self.steps(self._chat(question), trail), lambda step: self._take(step, client))
         return self._read(reply, trail)
 
-    def answers(self, questions: Sequence[str], at_once: int = _AT_ONCE) -> list[Answer]:
-        """Questions answered, in order: decomposed together, and asked `at_once` at a time."""
+    def answers(self, questions: Sequence[str], concurrency: int = _AT_ONCE) -> list[Answer]:
+        """Questions answered, in order: decomposed together, and asked `concurrency` at a time."""
         self._decompose_ahead(questions)
-        with ThreadPoolExecutor(at_once) as pool:
+        with ThreadPoolExecutor(concurrency) as pool:
             return list(pool.map(self.answer, questions))
 
     def stream(self, question: str) -> Iterator[str | Answer]:
@@ -147,12 +147,12 @@ class DecomposedLLM:
         trail = RequestTrace()
         return self._read(await arun(self.steps(self._chat(question), trail), self.taken(self.aclient)), trail)
 
-    async def aanswers(self, questions: Sequence[str], at_once: int = _AT_ONCE) -> list[Answer]:
-        """Questions answered, in order: decomposed together, and asked `at_once` at a time."""
+    async def aanswers(self, questions: Sequence[str], concurrency: int = _AT_ONCE) -> list[Answer]:
+        """Questions answered, in order: decomposed together, and asked `concurrency` at a time."""
         if self.aclient is None:
-            return await asyncio.to_thread(self.answers, questions, at_once)
+            return await asyncio.to_thread(self.answers, questions, concurrency)
         await asyncio.to_thread(self._decompose_ahead, questions)
-        places = asyncio.Semaphore(at_once)
+        places = asyncio.Semaphore(concurrency)
 
         async def one(question: str) -> Answer:
             async with places:
@@ -233,7 +233,7 @@ class DecomposedLLM:
 
     def _decompose_ahead(self, questions: Sequence[str]) -> None:
         if self.asker and self.settings.decomposer and self.settings.mode == "static":
-            limit, longest = self.settings.decomposer.limit, self.settings.decomposer.longest
+            limit, longest = self.settings.decomposer.max_subquestions, self.settings.decomposer.max_question_chars
             self.asker(
                 [DecomposeRequest(question, limit) for question in questions if 0 < len(question.strip()) <= longest]
             )
@@ -339,7 +339,7 @@ def _decomposer(
         return None, None, Rates()
     values = {
         "path": decomposer if isinstance(decomposer, str | Path) else "own",
-        **({"limit": limit} if limit else {}),
+        **({"max_subquestions": limit} if limit else {}),
         **options,
     }
     if idle := _OF_AN_ENDPOINT & options.keys():
@@ -347,7 +347,7 @@ def _decomposer(
     settings = config.check(DecomposerSettings, values, "the decomposer")
     if not isinstance(decomposer, str | Path):
         return settings, decomposer_of(decomposer), Rates()
-    opened = loading.opened(str(decomposer), "decomposer", settings.model, settings.batch)
+    opened = loading.opened(str(decomposer), "decomposer", settings.model, settings.concurrency)
     price = settings.price.price() if settings.price else None
     rates = Rates(decomposer=price, decomposer_size=opened.engine.footprint(opened.adapter))
     return settings, DecomposerService(loading.asker(settings, opened)), rates

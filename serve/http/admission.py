@@ -76,25 +76,25 @@ class AdmissionQueue:
 
     def __init__(
         self,
-        at_once: int,
-        waiting: int,
-        patience: float,
+        concurrency: int,
+        max_queue: int,
+        queue_timeout: float,
         clock: Callable[[], float] = time.monotonic,
         share: float = 1.0,
     ) -> None:
-        """`at_once` requests run, `waiting` more wait, each for `patience` seconds at most; of one caller no more than
-        this share of either, and one in any case."""
+        """`concurrency` requests run, `max_queue` more wait, each for `queue_timeout` seconds at most; of one caller no
+        more than this share of either, and one in any case."""
         self.running = 0
         self._clock = clock
         self._queue: deque[_Turn] = deque()
         self._places: Counter[str] = Counter()
         self._held: float | None = None
-        self.resize(at_once, waiting, patience, share)
+        self.resize(concurrency, max_queue, queue_timeout, share)
 
-    def resize(self, at_once: int, waiting: int, patience: float, share: float = 1.0) -> None:
+    def resize(self, concurrency: int, max_queue: int, queue_timeout: float, share: float = 1.0) -> None:
         """Other limits, for all that comes from now on; who is in stays in."""
-        self._at_once, self._most_waiting, self._patience = at_once, waiting, patience
-        self._most_places, self._most_turns = max(1, int(at_once * share)), max(1, int(waiting * share))
+        self._concurrency, self._most_waiting, self._queue_timeout = concurrency, max_queue, queue_timeout
+        self._most_places, self._most_turns = max(1, int(concurrency * share)), max(1, int(max_queue * share))
         self._hand_on()
 
     @property
@@ -124,7 +124,7 @@ class AdmissionQueue:
         turn = _Turn(caller, asyncio.get_running_loop().create_future())
         self._queue.append(turn)
         try:
-            await asyncio.wait([turn.comes], timeout=self._patience)
+            await asyncio.wait([turn.comes], timeout=self._queue_timeout)
         except asyncio.CancelledError:
             if turn.comes.done():  # the place came together with the end of the one who waited for it
                 self._leave(caller)
@@ -133,10 +133,10 @@ class AdmissionQueue:
             raise
         if not turn.comes.done():
             self._queue.remove(turn)
-            raise self._busy(f"no place became free in {self._patience:g} s")
+            raise self._busy(f"no place became free in {self._queue_timeout:g} s")
 
     def _has_place(self, caller: str) -> bool:
-        return self.running < self._at_once and self._places[caller] < self._most_places
+        return self.running < self._concurrency and self._places[caller] < self._most_places
 
     def _take(self, caller: str) -> None:
         self.running += 1
@@ -162,5 +162,5 @@ class AdmissionQueue:
 
     def _busy(self, why: str, code: str = OVERLOADED) -> APIError:
         """Try again when all who wait now will have had their turn, as long as requests take lately."""
-        wait = min(_LONGEST, max(1.0, (self._held or 0.0) * (self.waiting + 1) / self._at_once))
+        wait = min(_LONGEST, max(1.0, (self._held or 0.0) * (self.waiting + 1) / self._concurrency))
         return APIError(429, f"the server is busy: {why}; try again in {ceil(wait)} s", code=code, retry_after=wait)

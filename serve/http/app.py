@@ -80,7 +80,7 @@ class App:
         self._allowance = allowance
         self._limits = limits = endpoint.settings.limits
         self._room = MemoryBudget(limits.held_bytes, self._share, limits.body_bytes)
-        self._gate = AdmissionQueue(limits.at_once, limits.waiting, limits.patience, share=self._share)
+        self._gate = AdmissionQueue(limits.concurrency, limits.max_queue, limits.queue_timeout, share=self._share)
         self._watch = endpoint.watch
         self._watch.queue(self._gate)
         self._began = int(time.time())
@@ -95,7 +95,7 @@ class App:
         self._endpoint.reload(settings)
         self._limits = limits = settings.limits
         self._room.resize(limits.held_bytes, self._share, limits.body_bytes)
-        self._gate.resize(limits.at_once, limits.waiting, limits.patience, self._share)
+        self._gate.resize(limits.concurrency, limits.max_queue, limits.queue_timeout, self._share)
 
     def asgi(self) -> Starlette:
         """The application."""

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 Read = Callable[[], "ServeSettings"]
 RELOADED: dict[str, tuple[str, ...]] = {
     "limits": (
-        *("at_once", "waiting", "patience", "key_share", "body_bytes", "held_bytes", "n", "samples", "max_tokens"),
-        *("body_timeout", "stream_timeout"),
+        *("concurrency", "max_queue", "queue_timeout", "key_share", "body_bytes", "held_bytes"),
+        *("n", "samples", "max_tokens", "body_timeout", "stream_timeout"),
     ),
     "upstream": ("timeout", "idle", "max_bytes", "context", "price", "tokens_key"),
-    "decomposer": ("limit", "longest", "skip", "on_failure", "timeout"),
+    "decomposer": ("max_subquestions", "max_question_chars", "skip", "on_failure", "timeout"),
     "vote": ("samples", "timeout"),
     "cascade": ("share", "samples", "temperature"),
 }

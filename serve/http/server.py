@@ -84,7 +84,7 @@ def run(app: object, settings: ServeSettings, listening: socket.socket, ready: C
         proxy_headers=False,  # whoever sends X-Forwarded-For says what he likes
         server_header=False,
         timeout_keep_alive=ceil(settings.limits.head_timeout),
-        timeout_graceful_shutdown=settings.limits.grace,
+        timeout_graceful_shutdown=settings.limits.shutdown_timeout,
     )
     server = Server(config, ready)
     for each in (signal.SIGTERM, signal.SIGINT):

@@ -109,10 +109,10 @@ class Service:
         self.rates = replace(self.rates, upstream=of.rates())
 
     def _open_local(self, of: LocalSolverSettings, families: dict[Who, Templates]) -> None:
-        solver = loading.opened(of.path, "solver", of.model, of.batch)
+        solver = loading.opened(of.path, "solver", of.model, of.concurrency)
         name = self.name if self.settings.upstream is None else "local"
         self.answerers["local"] = LocalModel(
-            solver.engine, solver.adapter, name, most=of.batch, waiting=of.waiting, suffix=solver.suffix
+            solver.engine, solver.adapter, name, most=of.concurrency, max_queue=of.max_queue, suffix=solver.suffix
         )
         families["local"] = loading.templates(of, solver)
         if self.settings.keys:
@@ -121,9 +121,11 @@ class Service:
         self.rates = replace(self.rates, local=price, local_size=size)
 
     def _open_decomposer(self, of: DecomposerSettings) -> None:
-        opened = loading.opened(str(of.path), "decomposer", of.model, of.batch)
+        opened = loading.opened(str(of.path), "decomposer", of.model, of.concurrency)
         decomposing = DecomposerService(loading.asker(of, opened), _clean(self.settings))
-        self._batcher = Batcher(decomposing, most=of.batch, waiting=of.waiting, on_batch=self.watch.decomposed)
+        self._batcher = Batcher(
+            decomposing, most=of.concurrency, max_queue=of.max_queue, on_batch=self.watch.decomposed
+        )
         self._remembering = DecompositionCache(self._batcher, of.cache)
         price, size = of.price.price() if of.price else None, opened.engine.footprint(opened.adapter)
         self.rates = replace(self.rates, decomposer=price, decomposer_size=size)
@@ -255,7 +257,7 @@ def _clean(settings: ServeSettings) -> Clean:
 
 def _queue(of: LocalSolverSettings, settings: ServeSettings) -> tuple[int, float, int]:
     """The samples that a local model's queue holds, the share of one key, and what is left to it in any case."""
-    return of.batch + of.waiting, settings.limits.key_share, _MOST_SAMPLES
+    return of.concurrency + of.max_queue, settings.limits.key_share, _MOST_SAMPLES
 
 
 @contextmanager

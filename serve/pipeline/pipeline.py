@@ -258,7 +258,7 @@ def _decompose(
 ) -> Generator[Step, Any, CachedResult | None]:
     """A decomposition; None where there is none to be had, which the trail says."""
     settings = composition.decomposer
-    if chat.turn is None or settings is None or len(chat.question) > settings.longest:
+    if chat.turn is None or settings is None or len(chat.question) > settings.max_question_chars:
         trail.decomposition = "too long" if chat.turn is not None else "no question"
         return None
     found: CachedResult | None = yield Decompose(DecomposeRequest(chat.question, chat.wishes.limit, history))

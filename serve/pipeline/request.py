@@ -223,7 +223,7 @@ def _wishes(said: Mapping[str, Any], settings: ServeSettings) -> RequestOptions:
         raise APIError(400, f"mode is none of {', '.join(get_args(Mode))}", param="mode")
     if mode != "off" and settings.decomposer is None:
         raise APIError(400, "this server has no decomposer: mode can only be off", param="mode")
-    limit = settings.decomposer.limit if settings.decomposer else MOST
+    limit = settings.decomposer.max_subquestions if settings.decomposer else MOST
     limit = min(_whole(said, "max_subquestions", limit), limit)
     samples = _whole(said, "k", settings.vote.samples, max(settings.limits.samples, settings.vote.samples))
     rule = said.get("vote", settings.vote.rule)

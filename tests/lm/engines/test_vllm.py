@@ -384,8 +384,8 @@ def test_an_endpoint_decomposes_and_solves_with_vllm(engine: VLLM, adapters: tup
     decomposing = DecomposerService(NextQuestion(first, prompts.load("next")))
 
     async def main() -> None:
-        batcher = Batcher(decomposing, most=8, waiting=8)
-        local = LocalModel(engine, adapters[1], "m", most=8, waiting=8)
+        batcher = Batcher(decomposing, most=8, max_queue=8)
+        local = LocalModel(engine, adapters[1], "m", most=8, max_queue=8)
         try:
             made = await asyncio.gather(*(batcher.submit(DecomposeRequest(text, 4)) for text in QUESTIONS))
             assert [one.usage.completion_tokens > 0 for one in made] == [True] * len(QUESTIONS)

@@ -49,7 +49,7 @@ async def settled() -> None:
 def test_what_comes_while_a_batch_runs_goes_together_afterwards() -> None:
     async def scene() -> None:
         work = Work(held=True)
-        batcher = Batcher(work, most=4, waiting=10)
+        batcher = Batcher(work, most=4, max_queue=10)
         first = asyncio.create_task(batcher.submit(1))
         await work.until_begun()
         rest = [asyncio.create_task(batcher.submit(i)) for i in range(2, 9)]
@@ -66,7 +66,7 @@ def test_what_comes_while_a_batch_runs_goes_together_afterwards() -> None:
 def test_what_comes_at_once_to_an_idle_worker_is_one_batch_without_delay() -> None:
     async def scene() -> None:
         work = Work()
-        batcher = Batcher(work, most=8, waiting=0)
+        batcher = Batcher(work, most=8, max_queue=0)
         started = time.perf_counter()
         assert await asyncio.gather(*(batcher.submit(i) for i in range(8))) == list(range(0, 16, 2))
         assert time.perf_counter() - started < 1.0
@@ -79,7 +79,7 @@ def test_what_comes_at_once_to_an_idle_worker_is_one_batch_without_delay() -> No
 def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
     async def scene() -> None:
         work = Work(held=True)
-        batcher = Batcher(work, most=1, waiting=2)
+        batcher = Batcher(work, most=1, max_queue=2)
         tasks = [asyncio.create_task(batcher.submit(1))]
         await work.until_begun()
         tasks += [asyncio.create_task(batcher.submit(i)) for i in (2, 3)]
@@ -97,7 +97,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
 def test_several_items_are_queued_all_or_none() -> None:
     async def scene() -> None:
         work = Work(held=True)
-        batcher = Batcher(work, most=2, waiting=3)
+        batcher = Batcher(work, most=2, max_queue=3)
         running = asyncio.create_task(batcher.submit(1))
         await work.until_begun()
         with pytest.raises(APIError):
@@ -114,7 +114,7 @@ def test_several_items_are_queued_all_or_none() -> None:
 def test_whoever_gives_up_while_waiting_leaves_a_place() -> None:
     async def scene() -> None:
         work = Work(held=True)
-        batcher = Batcher(work, most=1, waiting=1)
+        batcher = Batcher(work, most=1, max_queue=1)
         running = asyncio.create_task(batcher.submit(1))
         await work.until_begun()
         with pytest.raises(TimeoutError):
@@ -135,7 +135,7 @@ def test_whoever_gives_up_while_waiting_leaves_a_place() -> None:
 def test_a_failure_reaches_the_item_that_it_is_about_and_no_other(most: int) -> None:
     async def scene() -> None:
         work = Work()
-        batcher = Batcher(work, most=most, waiting=10)
+        batcher = Batcher(work, most=most, max_queue=10)
         asked = (batcher.submit(i) for i in (1, 2, 13, 4, 5))
         outcomes: list[object] = list(await asyncio.gather(*asked, return_exceptions=True))
         assert isinstance(outcomes.pop(2), ValueError)
@@ -154,7 +154,7 @@ def test_whatever_the_work_raises_the_worker_goes_on(error: BaseException) -> No
         return items
 
     async def scene() -> None:
-        batcher = Batcher(work, most=1, waiting=10)
+        batcher = Batcher(work, most=1, max_queue=10)
         with pytest.raises(RuntimeError, match=type(error).__name__):
             await batcher.submit(0)
         assert await batcher.submit(1) == 1
@@ -165,7 +165,7 @@ def test_whatever_the_work_raises_the_worker_goes_on(error: BaseException) -> No
 
 def test_results_that_are_missing_are_an_error() -> None:
     async def scene() -> None:
-        batcher: Batcher[int, int] = Batcher(lambda items: items[1:], most=4, waiting=4)
+        batcher: Batcher[int, int] = Batcher(lambda items: items[1:], most=4, max_queue=4)
         with pytest.raises(RuntimeError, match="1 items went in, and 0 results came out"):
             await batcher.submit(0)
         await batcher.close()
@@ -176,7 +176,7 @@ def test_results_that_are_missing_are_an_error() -> None:
 def test_closing_finishes_what_has_begun_and_fails_what_waits() -> None:
     async def scene() -> None:
         work = Work(held=True)
-        batcher = Batcher(work, most=1, waiting=5)
+        batcher = Batcher(work, most=1, max_queue=5)
         running = asyncio.create_task(batcher.submit(1))
         await work.until_begun()
         waiting = asyncio.create_task(batcher.submit(2))
@@ -200,11 +200,11 @@ def test_no_thread_is_left() -> None:
 
     async def scene() -> None:
         for _ in range(20):
-            batcher = Batcher(Work(), most=4, waiting=4)
+            batcher = Batcher(Work(), most=4, max_queue=4)
             assert await batcher.submit(1) == 2
             await batcher.close()
             await batcher.close()
-        await Batcher(Work(), most=4, waiting=4).close()
+        await Batcher(Work(), most=4, max_queue=4).close()
 
     run(scene)
     deadline = time.monotonic() + 10
@@ -225,7 +225,7 @@ def test_a_loop_that_ends_under_a_running_batch_leaves_nobody_hanging() -> None:
             raise
 
     async def scene() -> None:
-        batcher = Batcher(work, most=1, waiting=5)
+        batcher = Batcher(work, most=1, max_queue=5)
         tasks = [asyncio.create_task(wanting(batcher, i)) for i in (1, 2)]
         await work.until_begun()
         assert len(tasks) == 2  # and the loop ends without a word
@@ -239,7 +239,7 @@ def test_batches_are_measured() -> None:
     sizes: list[tuple[int, float]] = []
 
     async def scene() -> None:
-        batcher = Batcher(Work(), most=3, waiting=9, on_batch=lambda size, seconds: sizes.append((size, seconds)))
+        batcher = Batcher(Work(), most=3, max_queue=9, on_batch=lambda size, seconds: sizes.append((size, seconds)))
         await asyncio.gather(*(batcher.submit(i) for i in (1, 2, 3, 13)), return_exceptions=True)
         await batcher.close()
 
@@ -266,7 +266,7 @@ def test_a_thousand_who_come_and_go_each_get_their_own(seed: int) -> None:
             return None
 
     async def scene() -> None:
-        batcher = Batcher(work, most=16, waiting=200)
+        batcher = Batcher(work, most=16, max_queue=200)
         tasks = [asyncio.create_task(one(batcher, i)) for i in range(1000)]
         gone = set()
         while not all(task.done() for task in tasks):

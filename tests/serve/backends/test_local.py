@@ -53,7 +53,7 @@ def engine() -> Transformers:
 
 @asynccontextmanager
 async def opened(engine: Engine, most: int = 32, waiting: int = 64, **options: Any) -> AsyncIterator[LocalModel]:
-    model = LocalModel(engine, None, "local", most=most, waiting=waiting, **options)
+    model = LocalModel(engine, None, "local", most=most, max_queue=waiting, **options)
     try:
         yield model
     finally:
@@ -345,7 +345,7 @@ def test_what_happens_to_a_model_is_told_in_whole_answers_and_in_streams() -> No
 def test_closing_finishes_what_is_generated_and_fails_what_waits() -> None:
     async def scene() -> None:
         state, engine = endless()
-        model = LocalModel(engine, None, "local", most=1, waiting=4)
+        model = LocalModel(engine, None, "local", most=1, max_queue=4)
         running = asyncio.create_task(model.complete(body()))
         await until(lambda: state.written > 0)
         waiting = asyncio.create_task(model.complete(body()))
@@ -556,7 +556,7 @@ def test_every_system_turn_goes_to_the_user_turn_behind_it() -> None:
 
 def test_a_student_is_asked_with_the_sentence_that_it_was_taught_with() -> None:
     engine = Scripted(answer=lambda messages, i: messages[-1].content)
-    model = LocalModel(engine, None, "m", most=4, waiting=4, suffix="Be right.")
+    model = LocalModel(engine, None, "m", most=4, max_queue=4, suffix="Be right.")
 
     async def main() -> str:
         try:

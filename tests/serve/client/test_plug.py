@@ -172,7 +172,7 @@ def test_when_one_question_fails_the_others_are_asked_no_more(mine: Mine, is_asy
     async def main() -> None:
         async with openai.AsyncOpenAI(base_url=server.url, api_key="none", max_retries=0) as aclient:
             with pytest.raises(openai.RateLimitError):
-                await plugged(aclient, mine).aanswers(questions, at_once=2)
+                await plugged(aclient, mine).aanswers(questions, concurrency=2)
             await asyncio.sleep(0.3)
 
     with chatting(latency=0.02) as server, openai.OpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
@@ -180,7 +180,7 @@ def test_when_one_question_fails_the_others_are_asked_no_more(mine: Mine, is_asy
             asyncio.run(main())
         else:
             with pytest.raises(openai.RateLimitError):
-                plugged(client, mine).answers(questions, at_once=2)
+                plugged(client, mine).answers(questions, concurrency=2)
         assert server.bill()["requests"] < 20
 
 

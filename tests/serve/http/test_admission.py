@@ -379,7 +379,7 @@ async def visitors(gate: AdmissionQueue, count: int) -> list[Visitor]:
 
 def test_so_many_at_once_and_the_others_in_their_order() -> None:
     async def main() -> None:
-        gate = AdmissionQueue(2, 3, patience=60)
+        gate = AdmissionQueue(2, 3, queue_timeout=60)
         came = await visitors(gate, 5)
         for first in range(4):
             inside = [visitor.inside for visitor in came]
@@ -395,7 +395,7 @@ def test_so_many_at_once_and_the_others_in_their_order() -> None:
 
 def test_one_too_many_is_told_at_once() -> None:
     async def main() -> None:
-        gate = AdmissionQueue(1, 1, patience=60)
+        gate = AdmissionQueue(1, 1, queue_timeout=60)
         came = await visitors(gate, 3)
         assert came[2].task.done()
         error = came[2].task.exception()
@@ -409,7 +409,7 @@ def test_one_too_many_is_told_at_once() -> None:
 
 def test_who_has_waited_too_long_is_told_so_and_leaves_no_trace() -> None:
     async def main() -> None:
-        gate = AdmissionQueue(1, 2, patience=0.02)
+        gate = AdmissionQueue(1, 2, queue_timeout=0.02)
         first, second = await visitors(gate, 2)
         with pytest.raises(APIError, match=r"no place became free in 0\.02 s"):
             await second.task
@@ -426,7 +426,7 @@ def test_who_has_waited_too_long_is_told_so_and_leaves_no_trace() -> None:
 
 def test_a_place_is_given_back_when_the_request_fails() -> None:
     async def main() -> None:
-        gate = AdmissionQueue(1, 0, patience=0)
+        gate = AdmissionQueue(1, 0, queue_timeout=0)
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 async with gate.place():
@@ -438,7 +438,7 @@ def test_a_place_is_given_back_when_the_request_fails() -> None:
 
 def test_who_gives_up_waiting_is_passed_over() -> None:
     async def main() -> None:
-        gate = AdmissionQueue(1, 2, patience=60)
+        gate = AdmissionQueue(1, 2, queue_timeout=60)
         first, second, third = await visitors(gate, 3)
         second.task.cancel()
         await settle()
@@ -454,7 +454,7 @@ def test_who_gives_up_waiting_is_passed_over() -> None:
 
 def test_a_place_that_comes_together_with_the_end_of_its_waiter_goes_to_the_next() -> None:
     async def main() -> None:
-        gate = AdmissionQueue(1, 2, patience=60)
+        gate = AdmissionQueue(1, 2, queue_timeout=60)
         first, second, third = await visitors(gate, 3)
         first.may_go.set()
         await asyncio.sleep(0)  # first has handed its place to second, who has not woken yet
@@ -470,7 +470,7 @@ def test_a_place_that_comes_together_with_the_end_of_its_waiter_goes_to_the_next
 def test_how_long_to_wait_follows_from_how_long_requests_take() -> None:
     async def main() -> None:
         clock = Clock()
-        gate = AdmissionQueue(2, 3, patience=60, clock=clock)
+        gate = AdmissionQueue(2, 3, queue_timeout=60, clock=clock)
         for _ in range(30):
             async with gate.place():
                 clock.now += 6

@@ -198,8 +198,8 @@ def test_metrics_count_what_happened(served: Served, keys: dict[str, str]) -> No
         (("--model", "m", "--set", "cascade.share=0.5"), "a cascade needs both"),
         (("--model", "m", "--host", "0.0.0.0"), "give --keys"),
         (("--model", "m", "--keys", "nowhere.json"), "nowhere.json"),
-        (("--model", "m", "--set", "limits.at_one=3"), "did you mean 'at_once'"),
-        (("--model", "m", "--set", "limits.at_once=0"), "greater than 0"),
+        (("--model", "m", "--set", "limits.concurency=3"), "did you mean 'concurrency'"),
+        (("--model", "m", "--set", "limits.concurrency=0"), "greater than 0"),
         (("--model", "m", "--set", "limits"), "key.key=value"),
         (("--model", "m", "--upstream", "localhost:8000"), "upstream.url"),
         (("--model", "m", "--config", "nowhere.yaml"), "no file nowhere.yaml"),
@@ -227,7 +227,7 @@ def test_dollars_need_a_price(tmp_path: Path) -> None:
 
 def test_a_file_holds_what_options_say(tmp_path: Path) -> None:
     file = tmp_path / "serve.yaml"
-    file.write_text("upstream: {model: m}\nlimits: {at_once: 7}\nport: 1\n")
-    found = settings(file, {"port": 2, "decomposer.path": "d"}, ("limits.waiting=3",))
-    assert (found.port, found.limits.at_once, found.limits.waiting) == (2, 7, 3)
+    file.write_text("upstream: {model: m}\nlimits: {concurrency: 7}\nport: 1\n")
+    found = settings(file, {"port": 2, "decomposer.path": "d"}, ("limits.max_queue=3",))
+    assert (found.port, found.limits.concurrency, found.limits.max_queue) == (2, 7, 3)
     assert found.upstream is not None and found.upstream.url == "https://api.openai.com/v1"

@@ -46,7 +46,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def served(upstream: Server, keys: dict[str, dict[str, str]]) -> Iterator[Served]:
     """Room for four at once, and for eight that wait."""
-    sets = {"limits.at_once": 4, "limits.waiting": 8, "limits.patience": 3.0}
+    sets = {"limits.concurrency": 4, "limits.max_queue": 8, "limits.queue_timeout": 3.0}
     words = ("--upstream", upstream.url, "--model", "m", "--keys", keys["file"]["path"])
     with serving(*words, sets={**sets, "limits.body_bytes": 4096, "limits.held_bytes": 16384}) as running:
         yield running
@@ -256,7 +256,7 @@ def test_one_caller_holds_a_share_of_what_there_is_room_for() -> None:
 
 
 def test_without_keys_nobody_is_kept_from_a_place_that_is_free(upstream: Server) -> None:
-    sets: dict[str, Any] = {"limits.at_once": 2, "limits.waiting": 0}
+    sets: dict[str, Any] = {"limits.concurrency": 2, "limits.max_queue": 0}
     with serving("--upstream", upstream.url, "--model", "m", sets=sets) as served, ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(served.connect()).sendall(chat("fault:hang"))
@@ -285,7 +285,7 @@ def test_one_key_takes_a_share_of_a_local_models_queue() -> None:
     """Eight choices a request: a fair share of places would fill the queue of the model."""
 
     async def main() -> None:
-        local = {"path": "miniature/llm", "batch": 32, "waiting": 224}
+        local = {"path": "miniature/llm", "concurrency": 32, "max_queue": 224}
         of = chain_settings(decomposer=None, upstream=None, local=local, keys="keys.json")
         endpoint, busy = Service(of), Busy()
         endpoint.answerers["local"] = busy

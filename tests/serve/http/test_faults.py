@@ -111,7 +111,7 @@ def served(upstream: Server) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def patient(upstream: Server) -> Iterator[Served]:
     """An endpoint that waits for its upstream, and does not measure what it says, but has room for two."""
-    sets = {"limits.at_once": 2, "limits.waiting": 1, "limits.write_timeout": 1.0, "upstream.max_bytes": 10**10}
+    sets = {"limits.concurrency": 2, "limits.max_queue": 1, "limits.write_timeout": 1.0, "upstream.max_bytes": 10**10}
     with serving("--upstream", upstream.url, "--model", "m", sets=sets) as running:
         yield running
 
@@ -698,7 +698,7 @@ def test_it_can_be_told_twice(upstream: Server) -> None:
 
 
 def test_after_the_grace_it_ends_all_the_same(upstream: Server) -> None:
-    with serving("--upstream", upstream.url, "--model", "m", sets={"limits.grace": 1}) as running:
+    with serving("--upstream", upstream.url, "--model", "m", sets={"limits.shutdown_timeout": 1}) as running:
         with running.connect() as waiting:
             waiting.sendall(chat("fault:hang"))
             assert eventually(lambda: upstream.bill()["running"] == 1)

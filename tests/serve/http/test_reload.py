@@ -104,7 +104,7 @@ BAD = [
     "",
     "host: 0.0.0.0",
     "a: " + "[" * 500,
-    "upstream: {model: m}\nlimits: {at_once: 0}",
+    "upstream: {model: m}\nlimits: {concurrency: 0}",
 ]
 
 
@@ -125,12 +125,12 @@ def test_a_file_that_is_bad_changes_nothing_and_is_complained_of_in_a_sentence(s
 
 def test_what_cannot_change_stays_and_is_named(served: Served, file: File) -> None:
     file.values["upstream"] |= {"model": "other", "timeout": 7.0}
-    file.values |= {"host": "::1", "limits": {"max_tokens": 100, "grace": 3}}
+    file.values |= {"host": "::1", "limits": {"max_tokens": 100, "shutdown_timeout": 3}}
     file.write()
     before = len(events(served))
     served.tell(signal.SIGHUP)
     assert eventually(lambda: len(events(served)) == before + 2)
-    names = "upstream.model, limits.grace, host"
+    names = "upstream.model, limits.shutdown_timeout, host"
     assert events(served)[-1] == f"{names} cannot change while the server runs; start it again"
     assert sent(served)["model"] == "m"
 

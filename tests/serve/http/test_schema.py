@@ -44,7 +44,14 @@ ROUTES = [
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    words = ("--decomposer", "miniature/llm", "--set", "decomposer.max_tokens=24", "--set", "decomposer.limit=2")
+    words = (
+        "--decomposer",
+        "miniature/llm",
+        "--set",
+        "decomposer.max_tokens=24",
+        "--set",
+        "decomposer.max_subquestions=2",
+    )
     with chatting() as upstream, serving("--upstream", upstream.url, "--model", "m", *words) as running:
         yield running
 

@@ -36,7 +36,7 @@ def test_those_who_ask_for_one_decomposition_at_once_pay_for_it_once() -> None:
             asked.extend(wanted)
             return [DecomposeResult(("How many?",), "asked", "dec-1", Usage(30, 20)) for _ in wanted]
 
-        remembering = DecompositionCache(Batcher(work, most=4, waiting=4), most=10)
+        remembering = DecompositionCache(Batcher(work, most=4, max_queue=4), most=10)
         found = await asyncio.gather(*(remembering(DecomposeRequest("2 + 3?", 6), 10.0) for _ in range(3)))
         assert [each.was_there for each in found] == [False, True, True]
         assert len(asked) == 1

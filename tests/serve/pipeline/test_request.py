@@ -127,7 +127,7 @@ def test_a_limit_has_the_name_that_the_server_knows(upstream: dict[str, str], na
 
 
 def test_no_request_gets_more_sub_questions_than_a_prompt_may_hold() -> None:
-    assert request(divcon={"max_subquestions": 1000}).wishes.limit == settings().decomposer.limit  # type: ignore[union-attr]
+    assert request(divcon={"max_subquestions": 1000}).wishes.limit == settings().decomposer.max_subquestions  # type: ignore[union-attr]
     assert request(divcon={"max_subquestions": 2}).wishes.limit == 2
 
 
