@@ -309,7 +309,7 @@ class Study(Settings):
             return self
 
         def cut(source: Any) -> Any:
-            return source.model_copy(update={"take": min(questions, source.take or questions)})
+            return source.model_copy(update={"max_questions": min(questions, source.max_questions or questions)})
 
         return self.model_copy(
             update={"train": cut(self.train), "tests": {name: cut(source) for name, source in self.tests.items()}}

@@ -61,7 +61,7 @@ def _may_differ(key: str) -> bool:
     """Whether a setting says nothing about how long a prompt or a completion is."""
     parts = key.split(".")
     if parts[0] in ("train", "tests"):
-        return parts[-1] in ("take", "seed")
+        return parts[-1] in ("max_questions", "seed")
     return key in _HOW_MANY or parts[0] in _ELSEWHERE or "price" in parts or is_operational(key)
 
 

@@ -43,13 +43,13 @@ class MiniatureSource(BaseSource):
     source: Literal["miniature"]
     split: str
     """`train`, or facts-structure: `known-known`, `new-known`, `known-new`, `new-new`."""
-    take: int = Field(gt=0)
+    max_questions: int = Field(gt=0)
     """How many questions."""
     seed: int = 0
     """Another seed is another draw of questions."""
 
     def load(self) -> list[Question]:
-        return miniature.questions(self.split, self.take, self.seed)
+        return miniature.questions(self.split, self.max_questions, self.seed)
 
     def judge(self, question: Question, subquestions: Sequence[str]) -> bool | None:
         return miniature.decomposition_is_right(question, subquestions)
@@ -65,13 +65,13 @@ class PublishedSource(BaseSource):
     """Which part of the hub's data set; a file is taken as it is."""
     only: dict[str, str] = Field(default_factory=dict)
     """Only the questions that the data set says this of, `{level: Level 1}` say; an empty one asks for nothing."""
-    take: int | None = Field(default=None, gt=0)
+    max_questions: int | None = Field(default=None, gt=0)
     """The first of them only; None is all of them."""
 
     def load(self) -> list[Question]:
         data_set = registry.DATA_SETS[self.source]
         questions = data_set.read(self.path) if self.path else data_set.download(self.split)
-        found = [q for q in questions if self.only.items() <= q.tags.items()][: self.take]
+        found = [q for q in questions if self.only.items() <= q.tags.items()][: self.max_questions]
         if questions and not found:
             raise ConfigError(
                 f"no question of {self.source} has {_said(self.only)}; the first has {_said(questions[0].tags)}"
@@ -89,11 +89,11 @@ class JsonlSource(BaseSource):
     source: Literal["jsonl"]
     path: Path
     """Keys: `question`, `answer`, optionally `id`, `context`, `solution`, and the lists `subquestions`, `aliases`."""
-    take: int | None = Field(default=None, gt=0)
+    max_questions: int | None = Field(default=None, gt=0)
     """The first questions only; None is all of them."""
 
     def load(self) -> list[Question]:
-        return own.read(self.path)[: self.take]
+        return own.read(self.path)[: self.max_questions]
 
 
 AnySource = MiniatureSource | PublishedSource | JsonlSource
@@ -108,17 +108,17 @@ CATALOGUE: dict[str, str] = {
 """Every source by its name in a config."""
 
 
-def named(name: str, path: Path | None, take: int) -> AnySource:
+def named(name: str, path: Path | None, max_questions: int) -> AnySource:
     """The source of a name, for a first look. Raises ConfigError for an unknown name, or one that needs a path."""
     if name not in CATALOGUE:
         raise ConfigError(f"no data set {name!r}; there are {', '.join(CATALOGUE)}")
     if name == "miniature":
-        return MiniatureSource(source="miniature", split=str(path or "train"), take=take)
+        return MiniatureSource(source="miniature", split=str(path or "train"), max_questions=max_questions)
     if name != "jsonl":
-        return PublishedSource.model_validate({"source": name, "path": path, "take": take})
+        return PublishedSource.model_validate({"source": name, "path": path, "max_questions": max_questions})
     if path is None:
         raise ConfigError("questions of your own need the path of a file")
-    return JsonlSource(source="jsonl", path=path, take=take)
+    return JsonlSource(source="jsonl", path=path, max_questions=max_questions)
 
 
 def _said(tags: Mapping[str, str]) -> str:

@@ -125,7 +125,7 @@ def test_paths_are_strings_too_and_settings_need_no_file(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="give run"):
         divcon.collect(values, limit=2)
     with pytest.raises(ConfigError, match="no split 'nowhere'"):
-        divcon.plan({**values, "tests": {"new": {"source": "miniature", "split": "nowhere", "take": 3}}})
+        divcon.plan({**values, "tests": {"new": {"source": "miniature", "split": "nowhere", "max_questions": 3}}})
 
 
 def test_it_knows_its_version() -> None:

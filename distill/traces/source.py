@@ -21,14 +21,14 @@ class TracesSource(BaseSource):
     source: Literal["traces"]
     path: Path
     """The folder with `traces.jsonl`."""
-    take: int | None = Field(default=None, gt=0)
+    max_questions: int | None = Field(default=None, gt=0)
     """The traces of the first questions only; None is all of them."""
     grader: None = None
     """Traces carry their verdicts; `divcon traces import --grader` chooses how they are made."""
 
     def load(self) -> list[Question]:
         """The questions that there are traces of, in order."""
-        return list({trace.question.id: trace.question for trace in self._all()}.values())[: self.take]
+        return list({trace.question.id: trace.question for trace in self._all()}.values())[: self.max_questions]
 
     def traces(self) -> list[Trace]:
         """The traces. Raises ConfigError when there are none, or they cannot be read."""

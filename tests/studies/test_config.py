@@ -73,7 +73,7 @@ def test_differences_are_named() -> None:
 
 def test_a_limit_cuts_every_data_set() -> None:
     study = load("miniature").limited(5)
-    assert study.train.take == 5 and {source.take for source in study.tests.values()} == {5}
+    assert study.train.max_questions == 5 and {source.max_questions for source in study.tests.values()} == {5}
 
 
 def test_an_unknown_config_names_the_shipped_ones() -> None:

@@ -50,7 +50,7 @@ SMALL = [
     *("distill.solver.tokens=1500", "distill.solver.data=all", "distill.solver.checkpoints=1"),
     *("grid.samples=2", "grid.decomposers=[none,distilled]", "grid.solvers=[llm,distilled]", "grid.stops=[lead 2]"),
     *("grid.votes=[sc,rank_1_plus_learned]", "distill.ranker.epochs=1", "collect.solutions=4"),
-    "tests={pears: {source: miniature, split: known-known, take: 2}}",
+    "tests={pears: {source: miniature, split: known-known, max_questions: 2}}",
 ]
 
 

@@ -357,7 +357,7 @@ def test_students_are_distilled_from_imported_traces_without_asking_a_teacher(tm
     config = tmp_path / "study.yaml"
     config.write_text(
         f"train: {{source: traces, path: {imported}}}\n"
-        "tests: {pears: {source: miniature, split: known-known, take: 2}}\n"
+        "tests: {pears: {source: miniature, split: known-known, max_questions: 2}}\n"
         "llm: {engine: transformers, path: miniature/llm}\n"
         "student: {engine: transformers, path: miniature/base}\n"
         "distill: {decomposer: {epochs: 1}, solver: {epochs: 1}}\n"
@@ -379,7 +379,7 @@ def test_a_study_shows_strict_beside_lenient_where_papers_are_lenient(tmp_path: 
     tests = f"tests={{gsm8k: {{source: gsm8k, path: {tmp_path / 'test.jsonl'}}}}}"
     grid = ["grid.samples=0", "grid.decomposers=[none]", "grid.solvers=[llm]"]
     run = tmp_path / "run"
-    divcon.evaluate("miniature", overrides=[tests, *grid, "train.take=2"], run=run)
+    divcon.evaluate("miniature", overrides=[tests, *grid, "train.max_questions=2"], run=run)
     divcon.report(run)
     assert "any-token" in (run / "report" / "table.md").read_text(encoding="utf-8")
     assert "Strict beside lenient" in (run / "report" / "index.html").read_text(encoding="utf-8")

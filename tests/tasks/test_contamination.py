@@ -67,7 +67,7 @@ def test_a_word_leaks_only_as_a_word() -> None:
 
 
 def test_a_study_refuses_to_test_on_its_training_questions(tmp_path: Path) -> None:
-    same = ["tests={same: {source: miniature, split: train, take: 5}}"]
+    same = ["tests={same: {source: miniature, split: train, max_questions: 5}}"]
     with pytest.raises(ConfigError, match=r"3 test questions are training questions too, such as train/0000 of same"):
         divcon.collect("miniature", overrides=same, limit=3, run=tmp_path / "run")
     assert not (tmp_path / "run" / "traces").exists()

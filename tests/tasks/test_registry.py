@@ -91,7 +91,7 @@ def test_math_has_levels_and_types(tmp_path: Path) -> None:
 def test_questions_of_one_level_can_be_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     read("math", path, MATH, {**MATH, "level": "Level 1"}, MATH)
-    easy = sources.PublishedSource(source="math", path=path, only={"level": "Level 1"}, take=5)
+    easy = sources.PublishedSource(source="math", path=path, only={"level": "Level 1"}, max_questions=5)
     assert [question.id for question in sources.load(easy)] == ["test/2"]
     none = sources.PublishedSource(source="math", path=path, only={"level": "1"})
     with pytest.raises(ConfigError, match="no question of math has level: 1; the first has level: Level 2, type"):

@@ -58,8 +58,8 @@ def test_a_missing_file_an_empty_one_and_repeated_ids_are_named(tmp_path: Path) 
 
 
 def test_a_source_takes_the_first_questions() -> None:
-    some = sources.MiniatureSource(source="miniature", split="train", take=3)
-    more = sources.MiniatureSource(source="miniature", split="train", take=5)
+    some = sources.MiniatureSource(source="miniature", split="train", max_questions=3)
+    more = sources.MiniatureSource(source="miniature", split="train", max_questions=5)
     assert sources.load(more)[:3] == sources.load(some)
 
 

@@ -143,7 +143,7 @@ def test_names_stand_for_recipes_and_folders() -> None:
         ("grid.decomposers=[llm, none, llm]", "llm is listed twice in decomposers"),
         ("grid={decomposers: [interactive-llm], solvers: [base]}", "nobody answers interactive-llm"),
         (
-            "tests={all questions: {source: miniature, split: new-new, take: 1}}",
+            "tests={all questions: {source: miniature, split: new-new, max_questions: 1}}",
             "a test cannot be called 'all questions'",
         ),
         (
@@ -308,7 +308,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "own.jsonl").write_text("\n".join(own), encoding="utf-8")
     overrides = [
         *SMALL[:4],
-        f"tests={{with: {{source: miniature, split: new-new, take: 3}}, "
+        f"tests={{with: {{source: miniature, split: new-new, max_questions: 3}}, "
         f"without: {{source: jsonl, path: {home / 'own.jsonl'}}}}}",
         *(f"prompts.{name}=miniature/{name}" for name in ("next", "step", "finish")),
         "grid.decomposers=[gold, none, llm, distilled, interactive-gold]",
