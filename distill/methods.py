@@ -25,7 +25,7 @@ from ..lm.local.weights import load_model, load_tokenizer, weights_hash
 from ..lm.model import ProgressCallback, silent
 from .data.groups import LabelledReply, TrainingData, TrainingGroup, make
 from .method_catalogue import METHODS, check_methods
-from .recipes import Lora, Training
+from .recipes import Lora, Training, wire
 from .student import TrainingReport
 from .training.distributed import is_first
 from .training.nce import STUDENT, Enhanced, Teacher, Weighting
@@ -36,7 +36,7 @@ from .training.trainer import Fitted, Log, encoded, fit, lora_config, tunable
 
 _DECIDES = {"tuning", "learning_rate", "warmup", "batch", "micro_batch", "tokens", "epochs", "max_length"}
 _DECIDES |= {"bf16", "gradient_checkpointing"}
-"""The settings of a recipe that decide what is learned from given replies."""
+"""The settings of a recipe that decide what is learned from given replies, by their names in hashes."""
 _SECOND = 1_000_003
 """Behind the seed of what is trained beside something that came from the seed itself."""
 
@@ -124,7 +124,7 @@ class Distillation:
     ) -> Path:
         """A student trained on by DPO or KTO, near to what it was."""
         recipe = self._after
-        if kind is PlannedKTO and (recipe.micro_batch or recipe.batch) < 2:
+        if kind is PlannedKTO and (recipe.micro_batch_size or recipe.batch_size) < 2:
             raise ConfigError("kto compares the replies of a batch: set micro_batch to 2 or more")
 
         def teach(scratch: Path) -> Taught:
@@ -185,7 +185,7 @@ class Distillation:
     @property
     def _after(self) -> Training:
         """The recipe of a training that goes on from a student."""
-        rate = self.recipe.learning_rate * self.recipe.after_rate
+        rate = self.recipe.learning_rate * self.recipe.continued_learning_rate_ratio
         return self.recipe.model_copy(update={"learning_rate": rate})
 
     @property
@@ -237,7 +237,7 @@ class Distillation:
         return {
             **self._ground,
             "data": digest(units),
-            "recipe": {name: value for name, value in recipe.model_dump(mode="json").items() if name in _DECIDES},
+            "recipe": {name: value for name, value in wire(recipe).items() if name in _DECIDES},
             "seed": self._seed,
             "start": start.name if start else None,
             "how": how,
@@ -307,7 +307,7 @@ class Distillation:
         else:
             k = 0 if settings.cache == "weights" else settings.top_k
             pad = self._tokenizer.pad_token_id
-            teacher.remember(model, rows, pad, self.recipe.micro_batch or self.recipe.batch, k)
+            teacher.remember(model, rows, pad, self.recipe.micro_batch_size or self.recipe.batch_size, k)
             if is_first():
                 teacher.save(path, facts)
         if shuffled:
@@ -379,7 +379,8 @@ def _kd_wide(course: Distillation) -> Path:
 def _kd_longer(times: int) -> Callable[[Distillation], Path]:
     def teach(course: Distillation) -> Path:
         recipe = course.recipe
-        more: dict[str, Any] = {"tokens": times * recipe.tokens} if recipe.tokens else {"epochs": times * recipe.epochs}
+        tokens = recipe.max_train_tokens
+        more: dict[str, Any] = {"max_train_tokens": times * tokens} if tokens else {"epochs": times * recipe.epochs}
         return course.learn(course.last, course.units("right"), **more)
 
     return teach

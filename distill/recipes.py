@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ..core.settings import Settings
 
-DecomposerData = Literal["all", "reached"]
+DecomposerData = Literal["all", "rejection_sampled"]
 SolverData = Literal["all", "right", "gold-spliced"]
 
 
@@ -88,20 +88,20 @@ class Training(Settings):
     first."""
     learning_rate: float = Field(default=3e-4, gt=0, le=1)
     """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
-    after_rate: float = Field(default=0.05, gt=0)
+    continued_learning_rate_ratio: float = Field(default=0.05, gt=0)
     """The learning rate of methods that go on from a student (redi, dpo, kto), as a share of `learning_rate`. REDI's is
     a fiftieth of what came before."""
     warmup: float = Field(default=0.03, ge=0, lt=1)
     """The share of steps in which the learning rate rises."""
-    batch: int = Field(default=32, gt=0)
+    batch_size: int = Field(default=32, gt=0)
     """Examples a step."""
-    micro_batch: int | None = Field(default=None, gt=0)
+    micro_batch_size: int | None = Field(default=None, gt=0)
     """Examples in memory at once; None is the whole batch. It must divide the batch."""
-    tokens: int | None = Field(default=None, gt=0)
+    max_train_tokens: int | None = Field(default=None, gt=0)
     """Train until this many tokens (prompts and replies, no padding) were seen. Two tracks that are compared should
     be given the same number; the report says what each got."""
     epochs: float = Field(default=3.0, gt=0)
-    """How often each example is seen, where `tokens` is not given."""
+    """How often each example is seen, where `max_train_tokens` is not given."""
     max_length: int = Field(default=1024, gt=0)
     """Longer examples are dropped and counted, never cut: a cut loses the answer and the end of the reply."""
     checkpoints: int = Field(default=4, ge=1)
@@ -115,17 +115,17 @@ class Training(Settings):
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        if self.micro_batch and self.batch % self.micro_batch:
-            raise ValueError(f"micro_batch {self.micro_batch} does not divide batch {self.batch}")
+        if self.micro_batch_size and self.batch_size % self.micro_batch_size:
+            raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}")
         return self
 
 
 class DecomposerRecipe(Training):
     """The decomposer's track: question -> sub-questions."""
 
-    data: DecomposerData = "reached"
-    """`all` of the teacher's decompositions (S_D-T), or those from which a solution `reached` the gold answer
-    (S_D-R)."""
+    data: DecomposerData = "rejection_sampled"
+    """`all` of the teacher's decompositions (S_D-T), or those from which a solution reached the gold answer
+    (`rejection_sampled`, S_D-R)."""
 
 
 class SolverRecipe(Training):
@@ -187,7 +187,7 @@ class RankerRecipe(Settings):
     gold: bool = True
     """Whether the data set's own solution is a right one too, for a ranker that reads: the authors' choice. Nobody
     samples such a solution, so that a ranker may learn to tell a human from a model."""
-    own: int = Field(default=0, ge=0)
+    student_samples: int = Field(default=0, ge=0)
     """Samples a decomposition of the distilled solver's own, learned from after the teacher's; the authors' 16."""
     pairs: int = Field(default=4, gt=0)
     """Pairs a question in each epoch."""
@@ -197,9 +197,24 @@ class RankerRecipe(Settings):
     """Training questions that are not learned from; at most a fifth of those that make pairs, at least one."""
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     """The peak; the authors' for a whole T5 is 2e-5."""
-    batch: int = Field(default=16, gt=0)
+    batch_size: int = Field(default=16, gt=0)
     """Pairs a step."""
     max_length: int = Field(default=512, gt=0)
     """Longer pairs are not learned from, and a longer solution has no score."""
     checkpoints: int = Field(default=4, ge=1)
     """How many times the state of the training is saved on the way."""
+
+
+_WIRE = {
+    "batch_size": "batch",
+    "micro_batch_size": "micro_batch",
+    "max_train_tokens": "tokens",
+    "continued_learning_rate_ratio": "after_rate",
+    "student_samples": "own",
+}
+"""The names of settings in what is hashed, where they are not those of now."""
+
+
+def wire(recipe: Settings) -> dict[str, Any]:
+    """A recipe by the names that stand in hashes of stages, which stay when a setting is renamed."""
+    return {_WIRE.get(name, name): value for name, value in recipe.model_dump(mode="json").items()}

@@ -177,7 +177,7 @@ class _Tuning(documents.Shape):
 class _Recipe(documents.Shape):
     method: str = "kd"
     tuning: _Tuning
-    batch: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
     tags: list[str] = Field(default=["", ""], min_length=1)
     gradient_checkpointing: bool = False
 
@@ -194,7 +194,7 @@ class _Backbone(documents.Shape):
 
 class _RankersRecipe(documents.Shape):
     backbone: _Backbone
-    batch: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
     own: int = 0
 
 

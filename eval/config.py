@@ -79,7 +79,7 @@ class PromptNames(Settings):
 class DecomposeSettings(Settings):
     """The decomposing phase."""
 
-    limit: int = Field(default=3, gt=0)
+    max_subquestions: int = Field(default=3, gt=0)
     """Sub-questions asked for, and kept, at most."""
     max_tokens: int = Field(default=256, gt=0)
     """Of one decomposition."""
@@ -397,8 +397,8 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 OPERATIONAL = frozenset(
     {
-        *("batch", "device", "at_once", "cache", "context", "concurrency", "requests_per_minute", "tokens_per_minute"),
-        *("timeout", "attempts", "timeouts", "together", "batch", "poll", "api_key_env", "max_usd", "store"),
+        *("concurrency", "device", "cache", "context", "requests_per_minute", "tokens_per_minute"),
+        *("timeout", "attempts", "timeouts", "together", "batch_api", "poll", "api_key_env", "max_usd", "store"),
         "reproducible",
     }
 )

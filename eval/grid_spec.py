@@ -40,7 +40,7 @@ _TRUNCATED = re.compile(r"truncated-([1-9]\d?)")
 _DECOMPOSER_RECIPES: Mapping[str, dict[str, Any]] = {
     "distilled": {},
     "distilled-all": {"data": "all"},
-    "distilled-rejection": {"data": "reached"},
+    "distilled-rejection": {"data": "rejection_sampled"},
 }
 Role = Literal["decomposer", "solver"]
 

@@ -94,7 +94,7 @@ class RunDirectory:
     def made_from(self, setting: str, study: Study) -> list[str]:
         """What is there already and follows from a setting of a study (its dotted name)."""
         group = group_of(setting)
-        learns_from_solver = group.startswith("distill.solver") and study.distill.ranker.own
+        learns_from_solver = group.startswith("distill.solver") and study.distill.ranker.student_samples
         also = {RunDirectory.ranker.name} if learns_from_solver else set()
         return [
             artifact.name

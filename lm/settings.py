@@ -88,14 +88,14 @@ class TransformersSettings(LocalSettings):
     """A model that `transformers` generates with: anywhere, repeatably."""
 
     engine: Literal["transformers"]
-    batch: int = Field(default=32, gt=0)
+    concurrency: int = Field(default=32, gt=0)
     """Samples generated at once."""
 
     def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
         """A model of one's own spends no dollars, so that no `budget` binds it; any number of `adapters` fits."""
         from .engines.transformers import Transformers
 
-        return Transformers(self.path, dtype=self.dtype, batch=self.batch, device=self.device)
+        return Transformers(self.path, dtype=self.dtype, concurrency=self.concurrency, device=self.device)
 
 
 class VLLMSettings(LocalSettings):
@@ -103,7 +103,7 @@ class VLLMSettings(LocalSettings):
     trained on `device`."""
 
     engine: Literal["vllm"]
-    at_once: int = Field(default=256, gt=0)
+    concurrency: int = Field(default=256, gt=0)
     """Samples generated together."""
     cache: float = Field(default=4.0, gt=0)
     """GiB for the keys and values of the samples that are being generated and of the prompts before them."""
@@ -123,14 +123,14 @@ class VLLMSettings(LocalSettings):
             from .api.spec import Limits
             from .engines.vllm_server import VLLMServer
 
-            limits = Limits(concurrency=self.at_once, timeout=600.0)
+            limits = Limits(concurrency=self.concurrency, timeout=600.0)
             return VLLMServer(self.path, self.served, api_key_env=self.api_key_env, limits=limits)
         from .engines.vllm import VLLM
 
         return VLLM(
             self.path,
             dtype=self.dtype,
-            at_once=self.at_once,
+            concurrency=self.concurrency,
             cache=self.cache,
             context=self.context,
             adapters=adapters,
@@ -165,7 +165,7 @@ class OpenAISettings(Settings):
     asked for the rest."""
     tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls the limit of a completion; models that reason want the second."""
-    batch: bool = False
+    batch_api: bool = False
     """Ask by the Batch API: half of `price`, answered within a day. A run that is stopped finds its batches again."""
     poll: float = Field(default=30.0, gt=0)
     """Seconds between two looks at a batch."""
@@ -181,7 +181,7 @@ class OpenAISettings(Settings):
             price: Price | None = self.price.price()
         else:
             price = listed(self.model, self.base_url) if self.price == "listed" else None
-        return batched(price) if self.batch else price
+        return batched(price) if self.batch_api else price
 
     def open(self, budget: float | None = None) -> Engine:
         """`budget` is what all attempts in a store may cost together, in dollars."""
@@ -208,7 +208,7 @@ class OpenAISettings(Settings):
             ),
             parameters=self.parameters,
         )
-        if not self.batch:
+        if not self.batch_api:
             return engine
         from .api.batch import OpenAIBatchEngine
 

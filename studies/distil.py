@@ -110,8 +110,8 @@ def teach_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
     collected = context.collect()
     own: Sequence[Trace] = ()
     asked: list[float | None] = []
-    if recipe.own:
-        settings = context.study.collect.model_copy(update={"solutions": recipe.own})
+    if recipe.student_samples:
+        settings = context.study.collect.model_copy(update={"solutions": recipe.student_samples})
         solver = context.distilled(context.files.solver)
         own = solved_by(context.solver(solver), collected, settings)
         asked = [operations(own, ModelSize(0), solver.footprint)]
@@ -169,7 +169,8 @@ def _rankers_lesson(
         base=recipe.backbone.path if isinstance(recipe.backbone, ReaderBackbone) else "no backbone",
         base_hash=base_hash,
         teacher=_teacher(context),
-        data="right and wrong solutions" + (f", then {recipe.own} of the student's own a question" * bool(recipe.own)),
+        data="right and wrong solutions"
+        + (f", then {recipe.student_samples} of the student's own a question" * bool(recipe.student_samples)),
         prompts={},
         cost={} if isinstance(context.study.train, TracesSource) else _teaching_cost(collected, context.llm),
         seed=context.study.seed,

@@ -116,7 +116,7 @@ def plan(
         stages.append(planner.decomposing("collect: decompositions", "llm", train, collect.decompositions))
         prompts = collect.decompositions if planner.shares("llm") else each
         stages.append(planner.solving("collect: solutions", "llm", train, prompts, each, is_decomposed=True))
-    if grid.asks("rank") and (own := study.distill.ranker.own):
+    if grid.asks("rank") and (own := study.distill.ranker.student_samples):
         each, name = collect.decompositions * own, "collect: the student's own solutions"
         stages.append(planner.solving(name, "distilled", train, collect.decompositions, each, is_decomposed=True))
     decomposing = dict.fromkeys(by for name in grid.decomposers if (by := grid_spec.model_name(name)))
@@ -152,7 +152,7 @@ class _Planner:
     def shares(self, model: str) -> bool:
         """Whether samples of a prompt are asked for together."""
         settings = self._study.model(model)
-        return not isinstance(settings, OpenAISettings) or (settings.together and not settings.batch)
+        return not isinstance(settings, OpenAISettings) or (settings.together and not settings.batch_api)
 
     def decomposing(
         self, name: str, model: str, questions: Sequence[Question], samples: float, times: float | None = None
@@ -175,7 +175,7 @@ class _Planner:
             return [self.solving(name, solver, questions, times, ways, is_decomposed=not by.startswith("none"))]
         if solver not in grid.interactive:
             return []
-        limit = self._study.decompose.limit
+        limit = self._study.decompose.max_subquestions
         answers = ways * self._calls(name, limit + 1)  # each sample may go a way of its own
         stages = [self.solving(name, solver, questions, answers, answers, is_decomposed=True)]
         if asker := grid_spec.model_name(by):
@@ -190,7 +190,7 @@ class _Planner:
 
     def unshared(self) -> Naive:
         """Samples of a grid whose cells share nothing; of interactive ones at most."""
-        grid, limit = self._study.grid, self._study.decompose.limit
+        grid, limit = self._study.grid, self._study.decompose.max_subquestions
         votes = ["greedy", *(f"{vote}@{grid.samples}" for vote in dict.fromkeys(grid.votes) if grid.samples)]
         cells = []
         for by, solver, vote in product(grid.decomposers, grid.solvers, votes):
@@ -208,7 +208,7 @@ class _Planner:
         self, name: str, model: str, questions: Sequence[Question], times: float, samples: float, *, is_decomposed: bool
     ) -> PlannedStage:
         """A stage in which each prompt is sent so many `times`, for so many samples of each question in all."""
-        made = [_SUBQUESTION] * self._study.decompose.limit if is_decomposed else []
+        made = [_SUBQUESTION] * self._study.decompose.max_subquestions if is_decomposed else []
         prompts = [
             self._solver.request(question, made and (question.subquestions or made)).messages
             for question in _some(questions)

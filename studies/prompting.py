@@ -19,7 +19,7 @@ def decomposer(study: Study, model: Model) -> PromptedDecomposer:
     return PromptedDecomposer(
         model=model,
         prompt=prompts.load(study.prompts.decompose),
-        limit=study.decompose.limit,
+        limit=study.decompose.max_subquestions,
         sampling=Sampling(max_tokens=study.decompose.max_tokens),
         examples=examples(study),
     )
@@ -45,7 +45,7 @@ def asker(study: Study, model: Model) -> NextQuestion:
 def interactive(study: Study, solver: PromptedSolver) -> InteractiveSolver:
     """A solver that is asked one sub-question at a time; it is shown no examples then."""
     step, finish = prompts.load(study.prompts.step), prompts.load(study.prompts.finish)
-    return InteractiveSolver(solver, step, finish, study.decompose.limit)
+    return InteractiveSolver(solver, step, finish, study.decompose.max_subquestions)
 
 
 def examples(study: Study) -> tuple[Question, ...]:

@@ -114,7 +114,7 @@ class Run(StudyContext):
         collected, recipes = trace.read(path), self.study.distill
         asked, solved = collected, collected
         if recipes.decomposer.method == "kd":
-            asked = decompositions(collected, self.study.decompose.limit, recipes.decomposer.data)
+            asked = decompositions(collected, self.study.decompose.max_subquestions, recipes.decomposer.data)
         if recipes.solver.method == "kd":
             solved = solutions(collected, recipes.solver.data)
         return {"decomposer": [t.question for t in asked], "solver": [t.question for t in solved]}

@@ -320,7 +320,7 @@ Open = Callable[[str, int], Engine]
 """An engine from a model's directory and the number of its adapters."""
 ENGINES: Mapping[str, Open] = {
     "transformers": lambda path, adapters: Transformers(path),
-    "vllm": lambda path, adapters: VLLM(path, at_once=64, cache=2.0, context=2048, adapters=adapters),
+    "vllm": lambda path, adapters: VLLM(path, concurrency=64, cache=2.0, context=2048, adapters=adapters),
 }
 
 

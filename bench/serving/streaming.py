@@ -37,7 +37,7 @@ def draws(count: int, sampling: Sampling) -> list[SampleRequest]:
 
 
 def turns_of_hearing() -> dict[str, Turn]:
-    engine = Transformers("miniature/llm", dtype="float32", batch=AT_ONCE)
+    engine = Transformers("miniature/llm", dtype="float32", concurrency=AT_ONCE)
     wanted = draws(AT_ONCE, Sampling(temperature=1.5, max_tokens=256))
     return {
         "heard": lambda: engine.speak(wanted, None, lambda draw, text: True),
@@ -46,7 +46,7 @@ def turns_of_hearing() -> dict[str, Turn]:
 
 
 def turns_of_asking() -> dict[str, Turn]:
-    engine = Transformers("miniature/base", dtype="float32", batch=AT_ONCE)
+    engine = Transformers("miniature/base", dtype="float32", concurrency=AT_ONCE)
     wanted = draws(ASKERS, Sampling(temperature=1.0, max_tokens=TOKENS))
 
     async def together() -> list[Completion]:

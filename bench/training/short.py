@@ -38,7 +38,7 @@ def train(tokens: int, folder: Path) -> str:
         )
         for question in questions
     ]
-    recipe = DecomposerRecipe(tuning=Lora(rank=64, alpha=128), learning_rate=4e-3, tokens=tokens)
+    recipe = DecomposerRecipe(tuning=Lora(rank=64, alpha=128), learning_rate=4e-3, max_train_tokens=tokens)
     train(examples, model_directory("miniature/base"), folder / "out", recipe, seed=0, scratch=folder / "scratch")
     return hashlib.sha256((folder / "out" / "adapter_model.safetensors").read_bytes()).hexdigest()
 

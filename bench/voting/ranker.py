@@ -193,7 +193,7 @@ def main(folder: str, drawn: str, model: str = "", most: str = "400") -> None:
         part = Part.of(tested[:few])
         show_baselines(part)
         for name, label, gold, sizes in _READERS:
-            recipe = RankerRecipe(backbone=reader, gold=gold, pairs=2, epochs=2, batch=8)
+            recipe = RankerRecipe(backbone=reader, gold=gold, pairs=2, epochs=2, batch_size=8)
             gains += study(name, label, recipe, learned[: few + HELD], part, sizes)
     figures.save(figures.gain(gains), Path(drawn), "ranker_gain")
 

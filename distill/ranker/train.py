@@ -34,7 +34,7 @@ from ...lm.model import ProgressCallback, silent
 from ...lm.types import Usage
 from ...solve.solution import Solution
 from ...tasks.question import Question
-from ..recipes import RankerRecipe
+from ..recipes import RankerRecipe, wire
 from ..student import TrainingReport
 from ..traces.trace import Trace
 from ..training import batch_plan
@@ -159,7 +159,7 @@ def course(
             return fitted, lambda to: _save(model, recipe, epochs, to)
 
         facts = {
-            "recipe": recipe.model_dump(mode="json", exclude={"checkpoints"}),
+            "recipe": {name: value for name, value in wire(recipe).items() if name != "checkpoints"},
             "base": base_hash,
             "seed": seed,
             "start": last.name,
@@ -300,7 +300,7 @@ class _Pairs:
                 (draw.choice(right), draw.choice(wrong)) for right, wrong in self.usable for _ in range(recipe.pairs)
             ]
             lengths = [max(int(self.rows[i]["length"]) for i in pair) for pair in drawn]
-            one = {"batch": recipe.batch, "micro_batch": recipe.batch, "seed": draw.getrandbits(32)}
+            one = {"batch": recipe.batch_size, "micro_batch": recipe.batch_size, "seed": draw.getrandbits(32)}
             steps = batch_plan.plan(lengths, **one, tokens=None, epochs=1)
             plan += [[i for at in step for i in drawn[at]] for step in steps]
         return plan
@@ -384,7 +384,7 @@ def _arguments(recipe: RankerRecipe, steps: int, seed: int, scratch: Path, devic
     return TrainingArguments(
         output_dir=str(scratch),
         max_steps=steps,
-        per_device_train_batch_size=recipe.batch,
+        per_device_train_batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr_rate": 0.02},

@@ -113,12 +113,14 @@ def fit(
     check_known(tokenizer, [[tokenizer.pad_token_id], *(row["input_ids"] for unit in rows for row in unit)], model)
     lengths = [sum(len(row["input_ids"]) for row in unit) for unit in rows]
     size = sum(map(len, rows)) / len(rows)  # of a unit: sessions differ
-    batch, micro = (max(1, round(n / size)) for n in (recipe.batch, recipe.micro_batch or recipe.batch))
+    batch, micro = (max(1, round(n / size)) for n in (recipe.batch_size, recipe.micro_batch_size or recipe.batch_size))
     batch -= batch % micro
     together = micro * processes()
     if batch % together:
         raise ConfigError(f"a step of {batch} units cannot be shared by {processes()} processes, {micro} at a time")
-    batches = plan(lengths, batch=batch, micro_batch=micro, seed=seed, tokens=recipe.tokens, epochs=recipe.epochs)
+    batches = plan(
+        lengths, batch=batch, micro_batch=micro, seed=seed, tokens=recipe.max_train_tokens, epochs=recipe.epochs
+    )
     steps = ceil(len(batches) * micro / batch)
     telemetry = Telemetry(model)
     kind = kind or ObjectiveTrainer

@@ -201,8 +201,8 @@ class _Told(NamedTuple):
 
 _UNTAUGHT = {"Vicuna": "base", "Mistral": "base"}
 _ASKED = {"none": "none", "none-direct": "none", "llm": "GPT-3.5", "base": "base"}
-_DECOMPOSERS: Mapping[DecomposerData, str] = {"all": "S_D-T", "reached": "S_D-R"}
-_VARIANTS: Mapping[str, DecomposerData] = {"distilled-all": "all", "distilled-rejection": "reached"}
+_DECOMPOSERS: Mapping[DecomposerData, str] = {"all": "S_D-T", "rejection_sampled": "S_D-R"}
+_VARIANTS: Mapping[str, DecomposerData] = {"distilled-all": "all", "distilled-rejection": "rejection_sampled"}
 _SOLVERS: Mapping[SolverData, str] = {"all": "S_E-T", "gold-spliced": "S_E-A", "right": "S_E-T"}
 
 

@@ -51,7 +51,7 @@ class OpenAIEngine:
         if waiting := sum(draw.key in submitted for draw in wanted):
             raise ConfigError(
                 f"{waiting:,} of these samples are in batches that were submitted to {self.spec.name}, and would be "
-                "bought twice; go on with batch: true until they have come"
+                "bought twice; go on with batch_api: true until they have come"
             )
         arrived: queue.SimpleQueue[Finished | BaseException | None] = queue.SimpleQueue()
         buying = Dispatcher(self.spec, self._traffic, store, arrived)

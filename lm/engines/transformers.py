@@ -40,13 +40,13 @@ class _Prompted(NamedTuple):
 class Transformers:
     """A model directory (or hub name), loaded when the first completion is asked for."""
 
-    def __init__(self, path: str, *, dtype: Dtype = "auto", batch: int = 32, device: str = "auto") -> None:
+    def __init__(self, path: str, *, dtype: Dtype = "auto", concurrency: int = 32, device: str = "auto") -> None:
         """`dtype` auto is bfloat16 where the processor computes in it, else float32; only float32 repeats exactly."""
         environment.prepare()  # for whoever opens an engine without a study; torch is loaded later, if at all
         self.local = ModelDirectory(path)
         """Its directory and its tokenizer."""
         self._dtype = dtype
-        self._batch = batch
+        self._concurrency = concurrency
         self._device = device
         self._adapters: dict[Path, list[str]] = {}
         self._peft: Any = None
@@ -127,7 +127,7 @@ class Transformers:
         rows.sort(key=lambda row: (alike(row.draw), len(row.prompt)), reverse=True)
         batch: list[_Prompted] = []
         for row in rows:
-            if batch and (len(batch) == self._batch or alike(row.draw) != alike(batch[0].draw)):
+            if batch and (len(batch) == self._concurrency or alike(row.draw) != alike(batch[0].draw)):
                 yield batch
                 batch = []
             batch.append(row)

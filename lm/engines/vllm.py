@@ -57,13 +57,13 @@ class VLLM:
         path: str,
         *,
         dtype: Dtype = "auto",
-        at_once: int = 256,
+        concurrency: int = 256,
         cache: float = 4.0,
         context: int | None = None,
         adapters: int = 0,
         rank: int = 16,
     ) -> None:
-        """Up to `at_once` samples are generated together, with `cache` GiB for their keys and values.
+        """Up to `concurrency` samples are generated together, with `cache` GiB for their keys and values.
 
         `context` is the longest prompt and completion together, in tokens; None is the model's own limit. `adapters`
         is how many will be used, `rank` the largest of them. Raises ConfigError when vLLM is not installed.
@@ -73,7 +73,7 @@ class VLLM:
         self.local = ModelDirectory(path, context)
         """Its directory and its tokenizer."""
         self._dtype = dtype
-        self._at_once = at_once
+        self._concurrency = concurrency
         self._cache = cache
         self._context = context
         self._slots = adapters
@@ -99,7 +99,7 @@ class VLLM:
         lora = self._lora(adapter) if adapter else None
         asking = _Asking(self.engine, [draw for draw in draws if draw.key in missing], store, self.local, lora)
         try:
-            while asking.fill(self._at_once):
+            while asking.fill(self._concurrency):
                 self._running = len(asking.running)
                 if finished := asking.step():
                     yield finished
@@ -127,7 +127,7 @@ class VLLM:
                 load_format="safetensors",
                 dtype=resolved(self._dtype, device),
                 generation_config="vllm",  # the model's own may hold a repetition penalty or a top-k
-                max_num_seqs=self._at_once,
+                max_num_seqs=self._concurrency,
                 max_model_len=self._context,
                 kv_cache_memory_bytes=int(self._cache * 2**30),
                 gpu_memory_utilization=_SHARE_OF_A_GPU,

@@ -42,16 +42,16 @@ class Opened:
         return Model(name, self.engine, store, adapter=self.adapter, suffix=self.suffix)
 
 
-def opened(path: str, role: student.Role, settings: StudentSettings | None, batch: int) -> Opened:
+def opened(path: str, role: student.Role, settings: StudentSettings | None, concurrency: int) -> Opened:
     """The model in a directory. Raises ConfigError when it, or its base, is not there, or it is no such student."""
     card = student.read(Path(path))
     if card is None:
-        whole = settings.model_copy(update={"path": path}) if settings else _plain(path, batch)
+        whole = settings.model_copy(update={"path": path}) if settings else _plain(path, concurrency)
         model_directory(path)
         return Opened(_open(whole), None, "", None)
     if card["role"] != role:
         raise ConfigError(f"{path} is a distilled {card['role']}, and no {role}")
-    base = settings or _as_in_its_study(Path(path)) or _plain(card["base"], batch)
+    base = settings or _as_in_its_study(Path(path)) or _plain(card["base"], concurrency)
     student.check(Path(path), card, weights_hash(_base(base.path, path, role)))
     suffix = student.suffix(card)
     if student.is_adapter(Path(path)):
@@ -124,8 +124,8 @@ def _base(base: str, path: str, role: str) -> Path:
         ) from None
 
 
-def _plain(path: str, batch: int) -> TransformersSettings:
-    return TransformersSettings(engine="transformers", path=path, batch=batch)
+def _plain(path: str, concurrency: int) -> TransformersSettings:
+    return TransformersSettings(engine="transformers", path=path, concurrency=concurrency)
 
 
 def _open(settings: StudentSettings, adapters: int = 0) -> Engine:

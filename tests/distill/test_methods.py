@@ -46,8 +46,8 @@ BASE = model_directory("miniature/base")
 RECIPE = Training(
     tuning=Lora(rank=4, alpha=8, targets=("q_proj", "v_proj")),
     learning_rate=4e-3,
-    tokens=700,
-    batch=4,
+    max_train_tokens=700,
+    batch_size=4,
     checkpoints=1,
     max_length=60,
 )
@@ -108,7 +108,7 @@ def heard_by(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **chang
             StreamCallback(
                 replies,
                 seed,
-                recipe.tokens,
+                recipe.max_train_tokens,
                 options.get("objective"),
                 kind.__name__ if kind else "",
                 weights,
@@ -117,7 +117,7 @@ def heard_by(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **chang
         return fit(model, tokenizer, units, recipe, seed=seed, scratch=scratch, **options)
 
     monkeypatch.setattr(methods, "fit", listening)
-    recipe = RECIPE.model_copy(update={"method": name, "tokens": 300, **changes})
+    recipe = RECIPE.model_copy(update={"method": name, "max_train_tokens": 300, **changes})
     distil(name, course(tmp_path / name, recipe), tmp_path / f"{name}-out")
     return heard
 
@@ -187,7 +187,7 @@ def test_what_was_trained_on_another_base_is_not_taken_for_this(tmp_path: Path) 
     shutil.copytree(BASE, other)
     weights = load_file(other / "model.safetensors")
     save_file({at: p * 1.01 for at, p in weights.items()}, other / "model.safetensors", {"format": "pt"})
-    recipe = RECIPE.model_copy(update={"method": "nat", "tokens": 300})
+    recipe = RECIPE.model_copy(update={"method": "nat", "max_train_tokens": 300})
     for base, stages in ((BASE, 2), (BASE, 2), (other, 4)):
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         distil("nat", Distillation(MATERIAL, base, recipe, seed=0, scratch=tmp_path / "s"), tmp_path / "out")
@@ -351,7 +351,13 @@ def test_sixteen_at_once_are_four_times_four(name: str, tmp_path: Path) -> None:
     """The same weights after two steps, whatever the objective is a mean over."""
     students = []
     for micro in (None, 4):
-        changes: dict[str, Any] = {"method": name, "batch": 16, "micro_batch": micro, "tokens": None, "epochs": 2.0}
+        changes: dict[str, Any] = {
+            "method": name,
+            "batch_size": 16,
+            "micro_batch_size": micro,
+            "max_train_tokens": None,
+            "epochs": 2.0,
+        }
         out = tmp_path / f"{micro}"
         distil(name, course(tmp_path / f"s{micro}", RECIPE.model_copy(update=changes)), out)
         students.append({p.relative_to(out): load_file(p) for p in out.rglob("*.safetensors")})
@@ -400,7 +406,7 @@ def test_a_base_without_the_layers_is_one_sentence(targets: tuple[str, ...], tmp
 
 
 def test_kto_needs_company(tmp_path: Path) -> None:
-    recipe = RECIPE.model_copy(update={"method": "kto", "micro_batch": 1})
+    recipe = RECIPE.model_copy(update={"method": "kto", "micro_batch_size": 1})
     with pytest.raises(ConfigError, match="set micro_batch to 2 or more"):
         distil("kto", course(tmp_path / "s", recipe), tmp_path / "out")
 
@@ -425,7 +431,7 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_it_begins(
 @pytest.mark.long
 def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     """`accelerate launch`, each process with half of every step; NCE trains a NAT model on its way."""
-    recipe = RECIPE.model_copy(update={"method": "nce", "micro_batch": 2})
+    recipe = RECIPE.model_copy(update={"method": "nce", "micro_batch_size": 2})
     distil("nce", course(tmp_path / "scratch", recipe), tmp_path / "one")
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
@@ -455,7 +461,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 SMALL = [
     "methods.names=[kd,nat,negative,tagged]",
     "methods.seeds=[0,1]",
-    "distill.solver.tokens=4000",
+    "distill.solver.max_train_tokens=4000",
     "distill.solver.data=all",
     "collect.solutions=2",
 ]
@@ -476,7 +482,10 @@ def test_methods_are_compared_over_seeds(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "store.sqlite")) as store:
         (told,) = store.execute("SELECT count(*) FROM request WHERE body LIKE '%Answer so it holds.%'").fetchone()
     assert told == 36  # a tagged student is asked as it was taught, and only it
-    for changed in ("distill.solver.tokens=9000", "methods.role=decomposer"):  # or the table would mix two recipes
+    for changed in (
+        "distill.solver.max_train_tokens=9000",
+        "methods.role=decomposer",
+    ):  # or the table would mix two recipes
         with pytest.raises(ConfigError, match=f"it differs in {changed.partition('=')[0]}"):
             divcon.compare_methods("miniature-negatives", overrides=[*SMALL, changed], limit=12, run=tmp_path)
     before = {path: path.stat().st_mtime for path in tmp_path.rglob("*.safetensors")}
@@ -488,7 +497,7 @@ def test_methods_are_compared_over_seeds(tmp_path: Path) -> None:
 def test_a_method_is_chosen_on_the_command_line(tmp_path: Path) -> None:
     listed = CliRunner().invoke(main, ["distill", "solver", "--method", "list"])
     assert listed.exit_code == 0 and all(f"{name} " in listed.output for name in METHODS)
-    options = ["--limit", "8", "--set", "distill.solver.tokens=1500", "--run", str(tmp_path)]
+    options = ["--limit", "8", "--set", "distill.solver.max_train_tokens=1500", "--run", str(tmp_path)]
     said = CliRunner().invoke(main, ["distill", "solver", "miniature-negatives", "--method", "nat", *options])
     assert said.exit_code == 0, said.output
     assert is_nat(tmp_path / "solver") and student.read(tmp_path / "solver")
@@ -501,7 +510,7 @@ def test_either_half_learns_by_any_method(tmp_path: Path) -> None:
         "methods.role=decomposer",
         "methods.names=[kd,nt]",
         "methods.seeds=[0]",
-        "distill.decomposer.tokens=1500",
+        "distill.decomposer.max_train_tokens=1500",
     ]
     table = divcon.compare_methods("miniature-negatives", overrides=overrides, limit=40, run=tmp_path)
     assert "| nt |" in table.read_text(encoding="utf-8")

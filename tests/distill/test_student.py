@@ -137,7 +137,7 @@ def test_rejection_keeps_what_reached_the_answer() -> None:
     decomposer, _ = phases()
     other = replace(WRONG, subquestions=("How much?",), decomposition="1. How much?")
     assert len(for_decomposer([trace(), other], decomposer, "all")) == 2
-    assert len(for_decomposer([trace(), other], decomposer, "reached")) == 1
+    assert len(for_decomposer([trace(), other], decomposer, "rejection_sampled")) == 1
 
 
 def test_that_none_is_needed_is_taught_and_gibberish_is_not() -> None:
@@ -169,7 +169,7 @@ def test_nothing_to_teach_is_an_error() -> None:
     with pytest.raises(ConfigError, match="1 traces 0 are right"):
         for_solver([WRONG], solver, "right", "sub-answers")
     with pytest.raises(ConfigError, match="1 traces 0 are right"):
-        for_decomposer([WRONG], decomposer, "reached")
+        for_decomposer([WRONG], decomposer, "rejection_sampled")
 
 
 def test_the_loss_is_on_the_reply_and_its_end_alone() -> None:
@@ -229,7 +229,7 @@ def lessons(n: int = 24) -> list[Example]:
     ]
 
 
-RECIPE = DecomposerRecipe(tuning=Lora(rank=4, alpha=8), learning_rate=3e-3, batch=4, epochs=2, checkpoints=4)
+RECIPE = DecomposerRecipe(tuning=Lora(rank=4, alpha=8), learning_rate=3e-3, batch_size=4, epochs=2, checkpoints=4)
 
 
 def taught(
@@ -289,15 +289,15 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path: Path) -> N
 
 
 def test_micro_batches_learn_what_a_whole_batch_learns(tmp_path: Path) -> None:
-    once = RECIPE.model_copy(update={"batch": 16, "epochs": 1.0})
+    once = RECIPE.model_copy(update={"batch_size": 16, "epochs": 1.0})
     taught(tmp_path / "whole", once)
-    taught(tmp_path / "parts", once.model_copy(update={"micro_batch": 4}))
+    taught(tmp_path / "parts", once.model_copy(update={"micro_batch_size": 4}))
     for name, tensor in weights(tmp_path / "whole").items():
         torch.testing.assert_close(weights(tmp_path / "parts")[name], tensor, atol=2e-4, rtol=0)
 
 
 def test_all_weights_can_be_trained(tmp_path: Path) -> None:
-    recipe = SolverRecipe(tuning=Full(kind="full"), learning_rate=1e-3, batch=8, epochs=1)
+    recipe = SolverRecipe(tuning=Full(kind="full"), learning_rate=1e-3, batch_size=8, epochs=1)
     trained = taught(tmp_path / "student", recipe)
     assert trained.parameters > 500_000
     asked = Request(lessons()[0].messages, Sampling(max_tokens=8))

@@ -12,7 +12,7 @@ from tests.distill.test_methods import BASE, MATERIAL, RECIPE, reply
 
 
 def main(method: str, out: Path) -> None:
-    recipe = RECIPE.model_copy(update={"method": method, "micro_batch": 2})
+    recipe = RECIPE.model_copy(update={"method": method, "micro_batch_size": 2})
     course = Distillation(MATERIAL, BASE, recipe, seed=0, scratch=out / "two", own=lambda _: [reply(40, True)])
     distil(method, course, out / "student")
     PartialState().wait_for_everyone()

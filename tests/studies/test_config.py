@@ -39,12 +39,12 @@ def test_a_config_survives_being_written_out(tmp_path: Path) -> None:
         ("distill.solver.learning_rat=2", "unknown key 'learning_rat' under distill.solver; did you mean 'learning"),
         ("tests.gsm8k={source: gsm8k, pth: x}", "unknown key 'pth' under tests.gsm8k; did you mean 'path'?"),
         ("grid.samples=many", "grid.samples: Input should be a valid integer"),
-        ("llm.batch=0", "llm.batch: Input should be greater than 0"),
+        ("llm.concurrency=0", "llm.concurrency: Input should be greater than 0"),
         ("llm.engine=vlm", "llm: Input tag 'vlm'"),
         ("grid.solvers=[lmm]", "no solver 'lmm'; there are base, distilled"),
         ("seed=-1", "seed: Input should be greater than or equal to 0"),
         ("seed=2020-13-45", "not YAML"),
-        ("distill.solver.micro_batch=3", "micro_batch 3 does not divide batch 32"),
+        ("distill.solver.micro_batch_size=3", "micro_batch_size 3 does not divide batch_size 32"),
         ("grid.solvers=[]", "grid.solvers: Tuple should have at least 1 item"),
         ("prompts.solve=cot", "prompt 'cot' cannot be solve: it has no place for {subquestions}"),
         ("prompts.single_stage=solve", "a single stage has none"),
@@ -118,7 +118,7 @@ def test_a_plan_counts_turns_and_what_sharing_saves() -> None:
     grid = ["grid.decomposers=[llm, interactive-llm]", "grid.solvers=[llm]", "grid.votes=[sc, prob_sum]"]
     planned = plan(load("miniature", grid), asked, {"t": asked})
     samples = {stage.name: stage.samples for stage in planned.stages}
-    turns, ways = 4, 1 + 4  # decompose.limit; greedy and four samples
+    turns, ways = 4, 1 + 4  # decompose.max_subquestions; greedy and four samples
     assert samples["ask: interactive-llm -> llm"] == 10 * turns * ways
     assert samples["solve: interactive-llm -> llm"] == 10 * (turns + 1) * ways
     static = 10 * ((1 + 1) + 2 * (1 + 4))
@@ -137,7 +137,7 @@ def test_a_plan_says_what_it_may_cost_where_there_is_a_price() -> None:
     assert most - least == pytest.approx(collecting.tokens[1] * 0.6e-6) and collecting.tokens[0] == 0
     assert "(all at their limits)" in str(priced)
     apart = plan(load("miniature", [api % "'https://api.openai.com/v1', together: false"]), asked, {"t": asked})
-    batched = plan(load("miniature", [api % "'https://api.openai.com/v1', batch: true"]), asked, {"t": asked})
+    batched = plan(load("miniature", [api % "'https://api.openai.com/v1', batch_api: true"]), asked, {"t": asked})
     for each in (apart, batched):  # a batch has a request a sample
         assert each.stages[1].requests == 2 * priced.stages[1].requests == 20
     local = plan(load("miniature", [api % "'http://127.0.0.1:8000/v1'"]), asked, {"t": asked})

@@ -208,7 +208,7 @@ def without_end(model: Path) -> None:
 
 
 def learn(model: Path, text: str = "How many?") -> object:
-    recipe = SolverRecipe(epochs=1.0, batch=1)
+    recipe = SolverRecipe(epochs=1.0, batch_size=1)
     out = model.parent / "out"
     return train([Example((Message("user", text),), "7")], model, out, recipe, seed=0, scratch=model.parent / "scratch")
 

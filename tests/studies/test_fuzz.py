@@ -46,8 +46,8 @@ from divcon.studies.run import Run
 EXAMPLES = int(os.environ.get("DIVCON_FUZZ", "2000"))
 """In all files together."""
 SMALL = [
-    *("distill.decomposer.tokens=1500", "distill.decomposer.data=all", "distill.decomposer.checkpoints=1"),
-    *("distill.solver.tokens=1500", "distill.solver.data=all", "distill.solver.checkpoints=1"),
+    *("distill.decomposer.max_train_tokens=1500", "distill.decomposer.data=all", "distill.decomposer.checkpoints=1"),
+    *("distill.solver.max_train_tokens=1500", "distill.solver.data=all", "distill.solver.checkpoints=1"),
     *("grid.samples=2", "grid.decomposers=[none,distilled]", "grid.solvers=[llm,distilled]", "grid.stops=[lead 2]"),
     *("grid.votes=[sc,rank_1_plus_learned]", "distill.ranker.epochs=1", "collect.solutions=4"),
     "tests={pears: {source: miniature, split: known-known, max_questions: 2}}",

@@ -29,15 +29,15 @@ from ..fakes.read_only import read_only
 pytestmark = pytest.mark.model
 
 SMALL = [
-    "distill.decomposer.tokens=4000",
+    "distill.decomposer.max_train_tokens=4000",
     "distill.decomposer.data=all",
-    "distill.solver.tokens=4000",
+    "distill.solver.max_train_tokens=4000",
     "distill.solver.data=all",
     "distill.decomposer.checkpoints=8",
     "distill.solver.checkpoints=8",
     "grid.samples=2",
-    "llm.batch=8",
-    "student.batch=8",
+    "llm.concurrency=8",
+    "student.concurrency=8",
 ]
 LIMIT = 6
 
@@ -261,7 +261,7 @@ def test_settings_may_change_before_anything_follows_from_them(run: Path, tmp_pa
     for overrides in ([], ["distill.solver.learning_rate=1e-5", "grid.samples=1", "collect.solutions=3"]):
         with Run(load("miniature", [*SMALL, *overrides]).limited(LIMIT), tmp_path / "fresh"):
             pass
-    with Run(load("miniature", [*SMALL, "llm.batch=3"]).limited(LIMIT), run):
+    with Run(load("miniature", [*SMALL, "llm.concurrency=3"]).limited(LIMIT), run):
         pass  # how a model is run may change at any time
     with Run(load("miniature", SMALL).limited(LIMIT), run):
         pass

@@ -24,7 +24,7 @@ from divcon.lm import Message
 from divcon.lm.local.weights import model_directory
 
 BASE = model_directory("miniature/base")
-RECIPE = SolverRecipe(epochs=2.0, batch=4, checkpoints=4)
+RECIPE = SolverRecipe(epochs=2.0, batch_size=4, checkpoints=4)
 FILES = ("trained.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 
 

@@ -24,7 +24,11 @@ pytestmark = pytest.mark.model
 
 BASE = model_directory("miniature/base")
 RECIPE = Training(
-    tuning=Lora(rank=4, alpha=8, targets=("q_proj", "v_proj")), learning_rate=4e-3, batch=16, epochs=3, checkpoints=1
+    tuning=Lora(rank=4, alpha=8, targets=("q_proj", "v_proj")),
+    learning_rate=4e-3,
+    batch_size=16,
+    epochs=3,
+    checkpoints=1,
 )
 
 STOCK = {"train_sampling_strategy": "sequential", "use_cpu": True, "dataloader_pin_memory": False}
@@ -54,7 +58,7 @@ def prompt(tokenizer: PreTrainedTokenizerBase, of: Example) -> str:
 def in_our_order(tokenizer: PreTrainedTokenizerBase, units: list[TrainingGroup]) -> list[TrainingGroup]:
     """All batches in a row, as `fit` draws them."""
     lengths = [sum(len(row["input_ids"]) for row in unit) for unit in encoded(tokenizer, units, 1024)]
-    size = RECIPE.batch // len(units[0])
+    size = RECIPE.batch_size // len(units[0])
     batches = plan(lengths, batch=size, micro_batch=size, seed=0, tokens=None, epochs=RECIPE.epochs)
     assert [len(batch) for batch in batches] == [size] * 3
     return [units[i] for batch in batches for i in batch]

@@ -68,7 +68,7 @@ def test_an_unknown_part_makes_a_sum_unknown() -> None:
     assert UpfrontCost() + UNKNOWN == UNKNOWN
 
 
-CONFIG = {"distill": {"decomposer": {"data": "reached"}, "solver": {"method": "kd", "target": "sub-answers"}}}
+CONFIG = {"distill": {"decomposer": {"data": "rejection_sampled"}, "solver": {"method": "kd", "target": "sub-answers"}}}
 
 
 def outlays(*trained: str, teaching: bool = True) -> UpfrontCosts:
@@ -159,7 +159,11 @@ def test_a_run_remembers_every_device_that_its_models_answered_on(tmp_path: Path
 
 
 SMALL = [
-    *(f"distill.{role}.{setting}" for role in ("decomposer", "solver") for setting in ("tokens=3000", "data=all")),
+    *(
+        f"distill.{role}.{setting}"
+        for role in ("decomposer", "solver")
+        for setting in ("max_train_tokens=3000", "data=all")
+    ),
     "grid.samples=0",
     "llm.price={prompt: 1, completion: 2}",
     "student.price={like: llm}",

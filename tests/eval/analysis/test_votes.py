@@ -26,12 +26,12 @@ pytestmark = [pytest.mark.long, pytest.mark.model]
 
 FEATURES = "{kind: features, names: [length, frequency, log-probability]}"
 SMALL = [
-    "distill.decomposer.tokens=3000",
-    "distill.solver.tokens=60_000",
+    "distill.decomposer.max_train_tokens=3000",
+    "distill.solver.max_train_tokens=60_000",
     "distill.decomposer.data=all",
     "distill.solver.data=all",
     f"distill.ranker.backbone={FEATURES}",
-    "distill.ranker.own=6",
+    "distill.ranker.student_samples=6",
     "distill.ranker.epochs=2",
     "collect.logprobs=true",
     "grid.samples=3",

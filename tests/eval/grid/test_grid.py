@@ -46,7 +46,11 @@ DECOMPOSERS = [
     "truncated-1",
 ]
 SMALL = [
-    *(f"distill.{role}.{setting}" for role in ("decomposer", "solver") for setting in ("tokens=3000", "data=all")),
+    *(
+        f"distill.{role}.{setting}"
+        for role in ("decomposer", "solver")
+        for setting in ("max_train_tokens=3000", "data=all")
+    ),
     "prompts.direct=miniature/direct",
     f"grid.decomposers=[{', '.join(DECOMPOSERS)}]",
     "grid.solvers=[base, distilled-direct, llm]",
@@ -113,7 +117,7 @@ def test_controls_stay_within_a_test_and_share_what_they_change() -> None:
 
 
 def test_names_stand_for_recipes_and_folders() -> None:
-    assert grid_spec.differs("decomposer", "distilled-rejection") == {"data": "reached"}
+    assert grid_spec.differs("decomposer", "distilled-rejection") == {"data": "rejection_sampled"}
     assert grid_spec.differs("solver", "distilled-direct") == {"target": "direct"}
     assert (
         grid_spec.differs("solver", "distilled-nat") == {"method": "nat"}

@@ -127,7 +127,7 @@ def test_samples_that_a_batch_will_bring_are_not_bought_one_by_one() -> None:
         model = Model("api", direct, store)
         (draw,) = model.draws(asked(1))[0]
         store.reserve([draw], direct.spec.name, Lease("token", 60), token="token")
-        with pytest.raises(ConfigError, match=r"1 of these samples are in batches .* go on with batch: true"):
+        with pytest.raises(ConfigError, match=r"1 of these samples are in batches .* go on with batch_api: true"):
             model(asked(2))
 
 
@@ -172,7 +172,7 @@ def test_a_server_out_of_reach_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_batches_are_a_setting_and_halve_the_price() -> None:
     settings = OpenAISettings.model_validate(
-        {"engine": "openai", "model": "m", "batch": True, "price": {"prompt": 2, "completion": 8}}
+        {"engine": "openai", "model": "m", "batch_api": True, "price": {"prompt": 2, "completion": 8}}
     )
     rates = settings.rates()
     assert rates and (rates.prompt, rates.completion) == (1, 4) and "batch" in rates.source

@@ -128,7 +128,9 @@ def test_what_a_card_says_of_a_method_agrees_with_torch(
 
     for module in (methods, trainer):
         monkeypatch.setattr(module, "load_model", eager)
-    recipe = Training(method=method, tuning=Lora(rank=8, alpha=16), learning_rate=1e-3, tokens=700, batch=4)
+    recipe = Training(
+        method=method, tuning=Lora(rank=8, alpha=16), learning_rate=1e-3, max_train_tokens=700, batch_size=4
+    )
     recipe = recipe.model_copy(update=changes)
     base = model_directory("miniature/base")
     course = Distillation(MATERIAL, base, recipe, seed=0, scratch=tmp_path / "scratch", own=lambda _: [reply(40, True)])

@@ -45,13 +45,13 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
     outcomes = []
     for batch in (1, 5, 64):
         with Store() as store:
-            engine = Transformers("miniature/llm", dtype="float32", batch=batch)
+            engine = Transformers("miniature/llm", dtype="float32", concurrency=batch)
             outcomes.append(texts(Model("llm", engine, store), requests(temperature=1.0)))
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 def test_a_run_that_was_interrupted_draws_the_same_samples(store: Store) -> None:
-    engine = Transformers("miniature/llm", dtype="float32", batch=8)
+    engine = Transformers("miniature/llm", dtype="float32", concurrency=8)
     with Store() as whole:
         expected = texts(Model("llm", engine, whole), requests(temperature=1.0))
     model = Model("llm", engine, store)
@@ -72,7 +72,7 @@ def test_samples_differ_by_index_and_by_seed(store: Store) -> None:
 def test_greedy_is_what_stock_transformers_says(store: Store) -> None:
     directory = model_directory("miniature/llm")
     tokenizer, stock = load_tokenizer(directory), load_model(directory, "float32", "cpu")
-    model = Model("llm", Transformers("miniature/llm", dtype="float32", batch=4), store)
+    model = Model("llm", Transformers("miniature/llm", dtype="float32", concurrency=4), store)
     asked = requests()[:4]
     for request, (completion, _) in zip(asked, model(asked), strict=True):
         ids = torch.tensor([encode(tokenizer, request.messages)])

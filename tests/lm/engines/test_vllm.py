@@ -69,7 +69,7 @@ def texts(engine: Any, asked: list[Request], adapter: Path | None = None) -> lis
 
 @pytest.fixture(scope="module")
 def engine() -> VLLM:
-    return VLLM("miniature/base", dtype="float32", cache=0.25, at_once=16, adapters=2)
+    return VLLM("miniature/base", dtype="float32", cache=0.25, concurrency=16, adapters=2)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     get_peft_model(model, config).save_pretrained(directory / "decomposer")
     taught = [Example((Message("user", text),), "The answer is 7.") for text in QUESTIONS]
-    recipe = Training(tuning=Lora(rank=8, alpha=16), learning_rate=1e-2, epochs=4, batch=4)
+    recipe = Training(tuning=Lora(rank=8, alpha=16), learning_rate=1e-2, epochs=4, batch_size=4)
     train(taught, BASE, directory / "solver", recipe, seed=0, scratch=directory / "scratch", advance=silent)
     return directory / "decomposer", directory / "solver"
 
@@ -363,8 +363,8 @@ def test_a_study_runs_on_vllm(tmp_path: Path) -> None:
     overrides = [
         "llm={engine: vllm, path: miniature/llm, dtype: float32, cache: 0.25}",
         "student={engine: vllm, path: miniature/base, dtype: float32, cache: 0.25, rank: 64}",
-        "distill.decomposer.tokens=20000",
-        "distill.solver.tokens=20000",
+        "distill.decomposer.max_train_tokens=20000",
+        "distill.solver.max_train_tokens=20000",
         "grid.samples=2",
     ]
     with Run(study.load("miniature", overrides).limited(6), tmp_path) as run:

@@ -239,7 +239,7 @@ def test_the_loss_of_the_second_stage_is_the_replies_cross_entropy(tmp_path: Pat
     units: list[TrainingGroup] = [
         (Example(asked, reply),) for reply in ("The answer is 3.", "3 + 4 = 7. The answer is 7.")
     ]
-    recipe = Training(batch=2, epochs=2, checkpoints=1)
+    recipe = Training(batch_size=2, epochs=2, checkpoints=1)
     fit(model, load_tokenizer(base), units, recipe, seed=0, scratch=tmp_path, kind=Checked)
     assert len(Checked.losses) == 2
     for loss, double, expected in Checked.losses:
@@ -314,7 +314,7 @@ def test_it_generates_alike_in_any_batch_and_without_a_cache(directory: Path) ->
     spoken = []
     for batch in (1, 16):
         with Store() as store:
-            engine = Transformers("miniature/base", dtype="float32", batch=batch)
+            engine = Transformers("miniature/base", dtype="float32", concurrency=batch)
             spoken.append(Model("nat", engine, store, adapter=directory)(requests()))
             bare = Model("base", engine, store)(requests())
     assert [[c.text for c in cs] for cs in spoken[0]] != [[c.text for c in cs] for cs in bare]

@@ -168,7 +168,7 @@ def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def engine() -> Transformers:
-    return Transformers("miniature/llm", dtype="float32", batch=5)
+    return Transformers("miniature/llm", dtype="float32", concurrency=5)
 
 
 LIMITS = [Sampling(1.0, max_tokens=9), Sampling(max_tokens=40), Sampling(1.0, 0.9, max_tokens=40, stop=("How", "."))]
@@ -289,10 +289,10 @@ def store() -> Iterator[Store]:
 
 def test_threads_that_share_an_engine_do_not_meet_in_it(adapter: Path, store: Store) -> None:
     """One asks the base, one an adapter, and one buys for a study."""
-    shared = Transformers("miniature/base", dtype="float32", batch=2)
+    shared = Transformers("miniature/base", dtype="float32", concurrency=2)
     wanted = draws()
     alone = {
-        place: timeless(Transformers("miniature/base", dtype="float32", batch=2).speak(wanted, place))
+        place: timeless(Transformers("miniature/base", dtype="float32", concurrency=2).speak(wanted, place))
         for place in (None, adapter)
     }
     assert alone[None] != alone[adapter]

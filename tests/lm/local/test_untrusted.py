@@ -140,7 +140,7 @@ PICKLES = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin",
 def test_pickles_in_a_checkpoint_are_not_run(tmp_path: Path, canary: Path) -> None:
     base = model_directory("miniature/base")
     units = [(Example((Message("user", f"{n}?"),), f"{n}"),) for n in range(8)]
-    recipe = SolverRecipe(batch=4, tokens=None, epochs=2, checkpoints=2)
+    recipe = SolverRecipe(batch_size=4, max_train_tokens=None, epochs=2, checkpoints=2)
 
     def train() -> None:
         model = tunable(load_model(base, "float32", "cpu"), recipe, 0)
