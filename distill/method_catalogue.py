@@ -51,9 +51,9 @@ METHODS: dict[str, Method] = {
     "negative": Method("wrong replies, by likelihood", control_of="methods that learn from wrong replies"),
     "nat-positive": Method("both adapters learn right replies", "nat", control_of="nat"),
     "nat-random": Method("the negative adapter learns replies drawn whatever their label", "nat", control_of="nat"),
-    "kd-wide": Method("kd, as many weights on all linear layers", control_of="nat"),
-    "kd-longer": Method("kd, twice the tokens", control_of="methods with two stages"),
-    "kd-longest": Method("kd, three times the tokens", control_of="nce and other methods with three stages"),
+    "kd-matched-params": Method("kd, as many weights on all linear layers", control_of="nat"),
+    "kd-2x-tokens": Method("kd, twice the tokens", control_of="methods with two stages"),
+    "kd-3x-tokens": Method("kd, three times the tokens", control_of="nce and other methods with three stages"),
     "nce-shuffled": Method("the same weights, dealt out at random", control_of="nce"),
 }
 """By the names that a config and `--method` know them by."""

@@ -372,11 +372,11 @@ def _self_augment(course: Distillation) -> Path:
     return course.learn(course.last, course.with_own(_nat()(course)))
 
 
-def _kd_wide(course: Distillation) -> Path:
+def _kd_matched_params(course: Distillation) -> Path:
     return course.learn(course.last, course.units("right"), tuning=course.matched())
 
 
-def _kd_longer(times: int) -> Callable[[Distillation], Path]:
+def _kd_more_tokens(times: int) -> Callable[[Distillation], Path]:
     def teach(course: Distillation) -> Path:
         recipe = course.recipe
         tokens = recipe.max_train_tokens
@@ -406,9 +406,9 @@ TRAIN: dict[str, Callable[[Distillation], Path]] = {
     "negative": _alone("wrong"),
     "nat-positive": _nat("right"),
     "nat-random": _nat("random"),
-    "kd-wide": _kd_wide,
-    "kd-longer": _kd_longer(2),
-    "kd-longest": _kd_longer(3),
+    "kd-matched-params": _kd_matched_params,
+    "kd-2x-tokens": _kd_more_tokens(2),
+    "kd-3x-tokens": _kd_more_tokens(3),
     "nce-shuffled": _nce(shuffled=True),
 }
 """Trains a student by a method of `method_catalogue.METHODS`; the directory of its last stage."""

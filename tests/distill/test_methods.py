@@ -140,7 +140,7 @@ OWN = frozenset({"The answer is 40."})
         ("redi", [RIGHT, RIGHT | WRONG]),
         ("dpo", [RIGHT, RIGHT | WRONG]),
         ("negative", [WRONG]),
-        ("kd-longest", [RIGHT]),
+        ("kd-3x-tokens", [RIGHT]),
     ],
 )
 def test_every_stage_learns_what_its_method_says(
@@ -148,7 +148,7 @@ def test_every_stage_learns_what_its_method_says(
 ) -> None:
     heard = heard_by(name, tmp_path, monkeypatch)
     assert [one.replies for one in heard] == replies
-    assert heard[-1].tokens == (900 if name == "kd-longest" else 300)
+    assert heard[-1].tokens == (900 if name == "kd-3x-tokens" else 300)
     enhanced = dict.fromkeys(("nce", "nce-shuffled", "self-distill"), "Enhanced")
     assert [one.kind for one in heard] == [""] * (len(heard) - 1) + [{"dpo": "PlannedDPO", **enhanced}.get(name, "")]
     assert (heard[-1].objective is OBJECTIVES["redi"]) == (name == "redi")
@@ -340,10 +340,10 @@ def test_weights_that_cannot_be_dealt_out_anew_are_a_sentence(nce: NceSettings, 
 
 def test_kd_on_all_layers_has_about_as_many_weights(tmp_path: Path) -> None:
     sizes = {}
-    for name in ("nat", "kd-wide"):
+    for name in ("nat", "kd-matched-params"):
         recipe = RECIPE.model_copy(update={"method": name})
         sizes[name] = distil(name, course(tmp_path / f"s-{name}", recipe), tmp_path / name).parameters
-    assert abs(sizes["kd-wide"] / sizes["nat"] - 1) < 0.2
+    assert abs(sizes["kd-matched-params"] / sizes["nat"] - 1) < 0.2
 
 
 @pytest.mark.parametrize("name", ["kd", "nt", "ul", "cl", "redi", "dpo", "nat", "nce"])

@@ -327,7 +327,7 @@ def test_a_part_of_a_data_set_is_laid_beside_that_part() -> None:
 def test_every_method_and_seed_of_a_comparison_has_its_line() -> None:
     study = load("turning-dust-into-gold")
     (row, *_) = rows(study, ("MATH",))
-    of_methods = [row | {"solver": solver} for solver in ("nat 0", "nat 1", "nce 0", "kd-wide 0")]
+    of_methods = [row | {"solver": solver} for solver in ("nat 0", "nat 1", "nce 0", "kd-matched-params 0")]
     found = compare_with_reported(of_methods, study)
     assert {(b.cell.solver, b.reported.solver, b.reported.teacher) for b in found} == {
         (solver, "NAT", teacher) for solver in ("nat 0", "nat 1") for teacher in ("GPT-3.5", "GPT-4")
