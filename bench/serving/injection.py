@@ -269,7 +269,7 @@ def tamed(decomposer: PromptedDecomposer) -> Ask:
     def ask(questions: Sequence[Question]) -> list[tuple[tuple[str, ...], str]]:
         made = decomposer(questions)
         return [
-            (tame(d.subquestions, most=decomposer.max_subquestions, mark=mark(q.text, SECRET)), d.text)
+            (tame(d.subquestions, most=decomposer.limit, mark=mark(q.text, SECRET)), d.text)
             for q, d in zip(questions, made, strict=True)
         ]
 
