@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -13,8 +13,6 @@ from . import documents
 from .errors import ConfigError
 
 Group = TypeVar("Group", bound=BaseModel)
-IsTag = Callable[[Sequence[str], int], bool]
-"""Whether the i-th of an error's keys is a union's tag, which pydantic puts into the path, and no key of the file."""
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Any:
@@ -46,49 +44,50 @@ def put(values: Any, dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def check(model: type[Group], values: Any, where: str, is_tag: IsTag = lambda keys, i: False) -> Group:
+def check(model: type[Group], values: Any, where: str) -> Group:
     """The settings that these values describe. Raises ConfigError for the first thing wrong with them."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where} holds no settings")
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(model, error, is_tag)}") from None
+        raise ConfigError(f"{where}: {_explain(model, error)}") from None
 
 
-def _explain(model: type[BaseModel], error: ValidationError, is_tag: IsTag) -> str:
+def _explain(model: type[BaseModel], error: ValidationError) -> str:
     """The first problem in a sentence; for an unknown key, the nearest known one."""
     first = error.errors(include_url=False)[0]
     keys = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         *above, wrong = keys
-        near = difflib.get_close_matches(wrong, _fields(model, above), n=1, cutoff=0.0)
-        place = f" under {'.'.join(_without_tags(above, is_tag))}" if above else ""
+        shown, groups = _followed(model, above)
+        known = sorted({name for group in groups for name in group.model_fields})
+        near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.0)
+        place = f" under {'.'.join(shown)}" if shown else ""
         return f"unknown key {wrong!r}{place}; did you mean {near[0]!r}?" if near else f"unknown key {wrong!r}{place}"
-    place = ".".join(_without_tags(keys, is_tag))
-    said = str(first["msg"]).removeprefix("Value error, ")
+    shown, _ = _followed(model, keys)
+    place, said = ".".join(shown), str(first["msg"]).removeprefix("Value error, ")
     return f"{place}: {said}" if place else said
 
 
-def _without_tags(keys: Sequence[str], is_tag: IsTag) -> list[str]:
-    return [key for i, key in enumerate(keys) if not is_tag(keys, i)]
+def _followed(model: type[BaseModel], path: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:
+    """Those of an error's keys that stand in the file, and the groups of settings that the last of them may hold.
 
-
-def _fields(model: type[BaseModel], above: Sequence[str]) -> list[str]:
-    """The keys that may stand below a path of keys and union tags."""
-    if not above:
-        return list(model.model_fields)
-    first, *rest = above
-    field = model.model_fields.get(first)
-    if field is None:
-        return []
-    members = _models(field.annotation)
-    if _is_mapping(field.annotation):
-        rest = rest[1:]  # a key of the file's own
-    if rest and any(rest[0] in _tag(member) for member in members):
-        members = [member for member in members if rest[0] in _tag(member)]
-        rest = rest[1:]
-    return sorted({name for member in members for name in _fields(member, rest)})
+    Where a union is told apart by a tag, pydantic puts the tag of the member into the path.
+    """
+    shown: list[str] = []
+    groups, keys = [model], list(path)
+    while keys:
+        key = keys.pop(0)
+        shown.append(key)
+        annotation = next((group.model_fields[key].annotation for group in groups if key in group.model_fields), None)
+        if _is_mapping(annotation) and keys:
+            shown.append(keys.pop(0))  # a key of the file's own, whatever it is called
+        groups = _models(annotation)
+        if len(groups) > 1 and keys:
+            tag = keys.pop(0)
+            groups = [group for group in groups if tag in _tag(group)] or groups
+    return shown, groups
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

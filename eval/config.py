@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from .. import configs, prompts
 from ..core import config as strict
 from ..core.errors import ConfigError
-from ..core.settings import Settings
+from ..core.settings import OPERATIONAL, Settings, is_marked_operational
 from ..distill.method_catalogue import METHODS
 from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
 from ..distill.traces.collect import CollectSettings
@@ -23,12 +23,13 @@ from ..lm.settings import (
     LocalSettings,
     MachinePriceSettings,
     ModelSettings,
+    OpenAISettings,
     SharePriceSettings,
     StudentSettings,
+    TransformersSettings,
     VLLMSettings,
 )
 from ..solve.voting import rules, stopping
-from ..tasks.registry import NAMES
 from ..tasks.sources import AnySource, Source
 from . import grid_spec
 from .grid_spec import ALL
@@ -189,16 +190,16 @@ class Study(Settings):
     """The questions that the teacher's traces are collected on, or traces that are there already."""
     tests: dict[str, Source] = Field(min_length=1)
     """The questions that cells are compared on, by name."""
-    reproducible: bool = False
+    reproducible: bool = Field(default=False, json_schema_extra=OPERATIONAL)
     """Generate and train with kernels that give the same bytes on every x86-64 processor and with any number of threads
     (`lm/local/environment.py`); docs/reliability.md measures how much longer it takes. Only for models that
     `transformers` runs here, on the processor; `--reproducible` sets it."""
     allow_overlap: bool = False
     """Go on although test questions stand among the training questions, word for word."""
-    max_usd: float | None = Field(default=None, gt=0)
+    max_usd: float | None = Field(default=None, gt=0, json_schema_extra=OPERATIONAL)
     """Dollars that may be spent, on all that the store holds; a run stops before it might pass it, and goes on where it
     stopped under a larger one. None is no limit."""
-    store: Path | None = None
+    store: Path | None = Field(default=None, json_schema_extra=OPERATIONAL)
     """A store that several runs share, so that none of them buys what another has; None is the run's own."""
     llm: ModelSettings
     """The large model: the teacher, and the LLM of the grid."""
@@ -349,7 +350,7 @@ def load(config: AnyConfig, overrides: Sequence[str] = ()) -> Study:
 
 def parse(values: Any, where: str) -> Study:
     """The study that these values describe. Raises ConfigError for the first thing wrong with them."""
-    return strict.check(Study, values, where, _is_tag)
+    return strict.check(Study, values, where)
 
 
 def differences(old: Study, new: Study) -> list[str]:
@@ -368,46 +369,20 @@ def dump(study: Study) -> str:
     return yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-_TAGS = {
-    "miniature",
-    "jsonl",
-    "traces",
-    *NAMES,
-    "transformers",
-    "vllm",
-    "openai",
-    "lora",
-    "full",
-    "tokens",
-    "machine",
-    "share",
-}
-
-
-def _is_tag(keys: Sequence[str], i: int) -> bool:
-    behind_name = i == 2 and keys[0] in ("tests", "models")  # a test may be called like a source
-    return keys[i] in _TAGS and i > 0 and (behind_name or keys[i - 1] in ("train", "llm", "student", "tuning", "price"))
-
-
 def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(values, dict):
         return {k: v for key, value in values.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
     return {prefix.rstrip("."): values}
 
 
-OPERATIONAL = frozenset(
-    {
-        *("concurrency", "device", "cache", "context", "requests_per_minute", "tokens_per_minute"),
-        *("timeout", "attempts", "timeouts", "together", "batch_api", "poll", "api_key_env", "max_usd", "store"),
-        "reproducible",
-    }
-)
-"""Settings that decide how models are run and not what they say; they may change in the middle of a run."""
-
-
 def is_operational(key: str) -> bool:
-    """Whether a setting, by its dotted name, decides only how models are run."""
+    """Whether a setting, by its dotted name, decides only how models are run and not what they say.
+
+    Such settings may change in the middle of a run.
+    """
     first, _, rest = key.partition(".")
-    if first == "models":
-        rest = rest.partition(".")[2]
-    return (rest or first) in OPERATIONAL
+    if not rest:
+        return is_marked_operational(Study, first)
+    models = (TransformersSettings, VLLMSettings, OpenAISettings) if first in ("llm", "student", "models") else ()
+    name = rest.partition(".")[2] if first == "models" else rest
+    return any(is_marked_operational(model, name) for model in models)

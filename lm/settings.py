@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from ..core.settings import Settings
+from ..core.settings import OPERATIONAL, Settings
 from .cost.prices import AnyPrice, MachinePrice, Price, batched, listed
 from .engine import Engine
 from .local.weights import Dtype
@@ -73,7 +73,7 @@ class LocalSettings(Settings):
     """A model directory, `miniature/llm`, `miniature/base`, or the name of a model on the hub."""
     dtype: Dtype = "auto"
     """`auto` is bfloat16 where the processor computes in it; only float32 repeats exactly."""
-    device: str = "auto"
+    device: str = Field(default="auto", json_schema_extra=OPERATIONAL)
     """A torch device; `auto` is the first GPU, else the processor."""
     price: OwnPrice | None = None
     """By tokens, by the machine's `second` or `exaflop`, or for a student `{like: llm}`. None is unknown, never zero:
@@ -88,7 +88,7 @@ class TransformersSettings(LocalSettings):
     """A model that `transformers` generates with: anywhere, repeatably."""
 
     engine: Literal["transformers"]
-    concurrency: int = Field(default=32, gt=0)
+    concurrency: int = Field(default=32, gt=0, json_schema_extra=OPERATIONAL)
     """Samples generated at once."""
 
     def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
@@ -103,18 +103,18 @@ class VLLMSettings(LocalSettings):
     trained on `device`."""
 
     engine: Literal["vllm"]
-    concurrency: int = Field(default=256, gt=0)
+    concurrency: int = Field(default=256, gt=0, json_schema_extra=OPERATIONAL)
     """Samples generated together."""
-    cache: float = Field(default=4.0, gt=0)
+    cache: float = Field(default=4.0, gt=0, json_schema_extra=OPERATIONAL)
     """GiB for the keys and values of the samples that are being generated and of the prompts before them."""
-    context: int | None = Field(default=None, gt=0)
+    context: int | None = Field(default=None, gt=0, json_schema_extra=OPERATIONAL)
     """The longest prompt and completion together, in tokens; None is the model's own limit."""
     rank: int = Field(default=16, gt=0, le=512)
     """The largest adapter that can be loaded."""
     served: str | None = Field(default=None, pattern=URL)
     """Ask a `vllm serve` of the same base here (up to and with the `/v1`), instead of running vLLM in this process. An
     adapter is asked for by the name of its directory, `decomposer` or `solver`."""
-    api_key_env: str = Field(default="VLLM_API_KEY", pattern=VARIABLE)
+    api_key_env: str = Field(default="VLLM_API_KEY", pattern=VARIABLE, json_schema_extra=OPERATIONAL)
     """The name of the environment variable that holds that server's key, if it wants one."""
 
     def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
@@ -146,28 +146,28 @@ class OpenAISettings(Settings):
     """Its name there."""
     base_url: str = Field(default="https://api.openai.com/v1", pattern=URL)
     """Up to and with the `/v1`; without a key or a password, which belong into the environment."""
-    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=VARIABLE)
+    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=VARIABLE, json_schema_extra=OPERATIONAL)
     """The name of the environment variable that holds the key; a local server needs none."""
-    concurrency: int = Field(default=16, gt=0)
+    concurrency: int = Field(default=16, gt=0, json_schema_extra=OPERATIONAL)
     """Requests in flight at most; fewer while the server says that it is crowded."""
-    requests_per_minute: float | None = Field(default=None, gt=0)
+    requests_per_minute: float | None = Field(default=None, gt=0, json_schema_extra=OPERATIONAL)
     """Requests sent at most; None is no limit."""
-    tokens_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0, json_schema_extra=OPERATIONAL)
     """Tokens sent and asked for at most: prompts by estimate, completions at their limit. None is no limit."""
-    timeout: float = Field(default=120.0, gt=0)
+    timeout: float = Field(default=120.0, gt=0, json_schema_extra=OPERATIONAL)
     """Seconds for one attempt, to the last byte of its answer."""
-    attempts: int = Field(default=6, gt=0)
+    attempts: int = Field(default=6, gt=0, json_schema_extra=OPERATIONAL)
     """How often a failed request is sent before the run stops."""
-    timeouts: int = Field(default=2, gt=0)
+    timeouts: int = Field(default=2, gt=0, json_schema_extra=OPERATIONAL)
     """How often a request that timed out is sent: each time it may have been billed."""
-    together: bool = True
+    together: bool = Field(default=True, json_schema_extra=OPERATIONAL)
     """Ask for the samples of a prompt in one request (`n`), which bills the prompt once. A server that returns fewer is
     asked for the rest."""
     tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls the limit of a completion; models that reason want the second."""
-    batch_api: bool = False
+    batch_api: bool = Field(default=False, json_schema_extra=OPERATIONAL)
     """Ask by the Batch API: half of `price`, answered within a day. A run that is stopped finds its batches again."""
-    poll: float = Field(default=30.0, gt=0)
+    poll: float = Field(default=30.0, gt=0, json_schema_extra=OPERATIONAL)
     """Seconds between two looks at a batch."""
     parameters: int | None = Field(default=None, gt=0)
     """Its size, if you know it; floating-point operations are counted with it and are unknown without."""

@@ -33,12 +33,7 @@ def settings(config: Path | None, given: dict[str, Any], overrides: tuple[str, .
         strict.put(values, key, value)
     for each in overrides:
         strict.override(values, each)
-    return strict.check(
-        ServeSettings, values, str(config or "divcon serve"), lambda keys, i: keys[i] in _TAGS and i > 0
-    )
-
-
-_TAGS = {"transformers", "vllm", "tokens", "machine", "share"}
+    return strict.check(ServeSettings, values, str(config or "divcon serve"))
 
 
 def serve(of: ServeSettings, say: Callable[[str], None]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from divcon import configs
 from divcon.core.errors import ConfigError
-from divcon.eval.config import differences, dump, find, load, parse
+from divcon.eval.config import differences, dump, find, is_operational, load, parse
 from divcon.lm import Model, Store
 from divcon.studies import prompting
 from divcon.studies.dry_run import plan
@@ -142,3 +143,36 @@ def test_a_plan_says_what_it_may_cost_where_there_is_a_price() -> None:
         assert each.stages[1].requests == 2 * priced.stages[1].requests == 20
     local = plan(load("miniature", [api % "'http://127.0.0.1:8000/v1'"]), asked, {"t": asked})
     assert "what the LLM costs is unknown: give it a price" in str(local)
+
+
+@pytest.mark.parametrize(
+    ("setting", "operational"),
+    [
+        ("max_usd", True),
+        ("reproducible", True),
+        ("llm.concurrency", True),
+        ("student.device", True),
+        ("models.gpt.batch_api", True),
+        ("models.concurrency.model", False),
+        ("llm.dtype", False),
+        ("llm.price.prompt", False),
+        ("distill.solver.batch_size", False),
+        ("distill.solver.nce.cache", False),
+        ("seed", False),
+        ("no_such_setting", False),
+    ],
+)
+def test_what_decides_only_how_models_are_run_is_marked_where_it_is_declared(setting: str, operational: bool) -> None:
+    assert is_operational(setting) == operational
+
+
+def test_a_problem_is_placed_by_the_keys_of_the_file_and_by_no_tag_of_a_union() -> None:
+    for override, place in (
+        ("tests.miniature={source: miniature, split: train, max_questions: 0}", "tests.miniature.max_questions: "),
+        ("models.openai={engine: openai, model: m, attempts: 0}", "models.openai.attempts: "),
+        ("distill.solver.tuning={kind: lora, rank: 0}", "distill.solver.tuning.rank: "),
+        ("student.price={second: -1}", "student.price.second: "),
+        ("distill.ranker.backbone={kind: features, width: 0}", "distill.ranker.backbone.width: "),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(f": {place}")):
+            load("miniature", [override])
