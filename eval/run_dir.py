@@ -6,11 +6,10 @@ import os
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 from ..core import documents
 from ..core.errors import ConfigError
-from ..distill import student
 from .config import Study, is_operational, parse
 
 
@@ -82,10 +81,6 @@ class RunDirectory:
     def check(self) -> None:
         """Raise ConfigError when this is no run, or one of a study that is none."""
         self.study  # noqa: B018  # for what it raises
-
-    def students(self) -> dict[str, dict[str, Any]]:
-        """What the cards of all students say, the ranker's too, by the names of their folders."""
-        return {folder.name: facts for folder in self.student_folders() if (facts := student.read(folder)) is not None}
 
     def student_folders(self) -> list[Path]:
         """The folders of all students, in order of their names."""

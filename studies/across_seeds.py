@@ -123,7 +123,7 @@ def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
         of_vote = [cell for cell in cells if cell.vote == vote]
         usual = reference({cell: results_of[0][cell] for cell in of_vote})
         references.append(held if held in of_vote and held else usual)
-        tested |= _beside(of_vote, references[-1], results_of)
+        tested |= _against(of_vote, references[-1], results_of)
     return Seeds(seeds, tuple(means), tested, tuple(references), tuple(c for c in every if c not in cells))
 
 
@@ -156,7 +156,7 @@ def _mean(cell: Cell, test: str, by_seed: Sequence[Rows]) -> Mean | None:
     return Mean(cell, test, len(credits[0]), sum(each) / len(each), min(each), max(each))
 
 
-def _beside(cells: Sequence[Cell], held: Cell, results_of: Sequence[Mapping[Cell, Rows]]) -> dict[Cell, Tested]:
+def _against(cells: Sequence[Cell], held: Cell, results_of: Sequence[Mapping[Cell, Rows]]) -> dict[Cell, Tested]:
     """The cells of one vote against its reference, on the questions that both were asked."""
     tested: dict[Cell, Tested] = {}
     for cell in cells:

@@ -96,7 +96,7 @@ def _described(directory: Path, rows: Rows, names: Sequence[str]) -> str:
     tests = list(dict.fromkeys(row["test"] for row in rows))
     header = ["method", *tests, "all questions", f"beside {names[0]} (points)", "p (Holm)"]
     header += ["weights", "tokens", "steps", "seconds"]
-    beside = _beside(credit, names, seeds)
+    beside = _against(credit, names, seeds)
     lines = [
         [name, *_accuracies(credit, name, seeds, tests), *beside[name], *_costs(directory, name, seeds)]
         for name in names
@@ -125,7 +125,7 @@ def _accuracies(
     return said
 
 
-def _beside(
+def _against(
     credit: dict[tuple[str, int], dict[tuple[str, str], float]], names: Sequence[str], seeds: Sequence[int]
 ) -> dict[str, list[str]]:
     """Each method's difference to the first, and its adjusted p-value."""

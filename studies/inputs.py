@@ -10,6 +10,7 @@ from .. import prompts as templates
 from ..core.errors import ConfigError
 from ..eval.config import flat
 from ..eval.freshness import digest, hashed, software
+from ..eval.run_dir import RunDirectory
 from ..lm.local.weights import model_directory, weights_hash
 from ..lm.settings import LocalSettings
 from . import prompting
@@ -64,5 +65,5 @@ def _contents(questions: Sequence[Question]) -> list[str]:
 
 def _students(run: Path) -> dict[str, list[str | None]]:
     """Every student's card and weights, by its folder."""
-    found = sorted(path.parent for path in run.glob("*/divcon.json"))
+    found = RunDirectory(run).student_folders()
     return {of.name: [weights_hash(of), *(hashed(file) for file in sorted(of.glob("*.json")))] for of in found}

@@ -99,9 +99,10 @@ def test_help_needs_no_heavy_library() -> None:
 
 
 def test_a_call_loads_what_it_needs_and_no_more() -> None:
-    """What draws reports, and what reads their tables, is not loaded to serve."""
-    assert not {"matplotlib", "pyarrow"} & loaded_by("import divcon\ndivcon.plug")
-    assert not {"matplotlib", "pyarrow"} & loaded_by("import divcon.serve.http.start")
+    """What draws reports or reads their tables is not loaded to serve, nor is the SDK: the server needs none."""
+    heavy = {"matplotlib", "pyarrow", "openai"}
+    assert not heavy & loaded_by("import divcon\ndivcon.plug")
+    assert not heavy & loaded_by("import divcon.serve.http.start")
 
 
 def test_a_class_of_the_package_has_a_name_of_its_own() -> None:

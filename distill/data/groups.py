@@ -114,16 +114,16 @@ def sessions(material: TrainingData) -> list[TrainingGroup]:
 
 def tagged(material: TrainingData) -> list[TrainingGroup]:
     """All replies alone, the question of each told to be answered rightly or wrongly."""
-    return _told(material, [reply.right for reply in material.replies])
+    return _with_suffixes(material, [reply.right for reply in material.replies])
 
 
 def tagged_at_random(material: TrainingData) -> list[TrainingGroup]:
     """The same tags, dealt out whatever the replies are (a control for `tagged`)."""
     tags = [reply.right for reply in material.replies]
-    return _told(material, random.Random(f"tagged at random/{material.seed}").sample(tags, len(tags)))
+    return _with_suffixes(material, random.Random(f"tagged at random/{material.seed}").sample(tags, len(tags)))
 
 
-def _told(material: TrainingData, tags: Sequence[bool]) -> list[TrainingGroup]:
+def _with_suffixes(material: TrainingData, tags: Sequence[bool]) -> list[TrainingGroup]:
     if not _has_both(material):
         return []
     told = [

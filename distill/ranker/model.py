@@ -280,15 +280,15 @@ def load(directory: Path, device: str = "auto") -> Ranker:
 
 def recipe_of(directory: Path) -> RankerRecipe:
     """What a ranker was made by. Raises ConfigError when there is none."""
-    return _told(directory)[0]
+    return _read_facts(directory)[0]
 
 
 def footprint_of(directory: Path) -> ModelSize:
     """A ranker's size, without loading it. Raises ConfigError when there is none."""
-    return _told(directory)[1]
+    return _read_facts(directory)[1]
 
 
-def _told(directory: Path) -> tuple[RankerRecipe, ModelSize]:
+def _read_facts(directory: Path) -> tuple[RankerRecipe, ModelSize]:
     if not (directory / CONFIG).is_file():
         raise ConfigError(f"no ranker in {directory}; distil it first (divcon distill ranker)")
     facts: _Facts = documents.read(_Facts, directory / CONFIG, f"remove {directory} to train it again")

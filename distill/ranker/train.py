@@ -163,7 +163,7 @@ def course(
             "base": base_hash,
             "seed": seed,
             "start": last.name,
-            "solutions": digest(_told(one) for one in questions),
+            "solutions": digest(_what_is_learned(one) for one in questions),
             "held out": sorted(held),
         }
         last = kept.keep(f"ranker-{i + 1}", facts, teach)
@@ -242,7 +242,7 @@ def _save(model: Ranker, recipe: RankerRecipe, epochs: Sequence[Epoch], to: Path
     (to / _EPOCHS).write_text(json.dumps(epochs) + "\n", encoding="utf-8")
 
 
-def _told(one: SolutionGroup) -> list[object]:
+def _what_is_learned(one: SolutionGroup) -> list[object]:
     """What a question's part in a training stands on."""
     said = [[s.text, s.answer, s.logprob] for s in one.group.solutions]
     return [one.group.question.id, one.group.question.prompt, one.group.question.solution, said, list(one.right)]

@@ -147,7 +147,7 @@ class Teacher:
         """Operations of asking about sequences of these lengths once: the negative adapter, then both."""
         return work(model, NEGATIVE).footprint.forward(lengths) + self._integrating(model, lengths)
 
-    def asked(self, model: PeftModel, lengths: Sequence[int]) -> float:
+    def teacher_flops(self, model: PeftModel, lengths: Sequence[int]) -> float:
         """Operations of `of` for sequences of these lengths: nothing where rows are kept."""
         if self._rows is not None:
             return 0.0
@@ -223,9 +223,9 @@ def listen(model: PeftModel, inputs: dict[str, Tensor], *adapters: str) -> Tenso
 class Enhanced(ObjectiveTrainer):
     """Trains the student adapter by (8)."""
 
-    def asked(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
+    def teacher_flops(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
         """What the frozen teachers have not said yet."""
-        return self._teacher.asked(self.accelerator.unwrap_model(self.model), lengths)
+        return self._teacher.teacher_flops(self.accelerator.unwrap_model(self.model), lengths)
 
     def __init__(self, *, teacher: Teacher, **options: Any) -> None:
         self._teacher = teacher

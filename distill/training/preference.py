@@ -35,7 +35,7 @@ class _Prepared(PlannedTrainer):
 class PlannedDPO(_Prepared, DPOTrainer):  # type: ignore[misc]  # TRL leaves it untyped
     """Direct preference optimization on pairs (arXiv 2305.18290)."""
 
-    def asked(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
+    def teacher_flops(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
         """The reference reads each reply once."""
         return footprint.forward(lengths)
 
@@ -55,7 +55,7 @@ class PlannedDPO(_Prepared, DPOTrainer):  # type: ignore[misc]  # TRL leaves it 
 class PlannedKTO(_Prepared, KTOTrainer):  # type: ignore[misc]  # TRL leaves it untyped
     """Kahneman-Tversky optimization on labelled replies (arXiv 2402.01306)."""
 
-    def asked(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
+    def teacher_flops(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
         """The reference reads each reply and, as the student does without a gradient, each mismatched one."""
         return 3 * footprint.forward(lengths)
 

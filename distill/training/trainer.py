@@ -157,7 +157,7 @@ def fit(
         loss=history[-1]["loss"] if history else float("nan"),
         peak_gib=peak_gib(),
         flops=own.footprint.training(read, own.trained, again=recipe.gradient_checkpointing)
-        + trainer.asked(own.footprint, read),
+        + trainer.teacher_flops(own.footprint, read),
         device=device_name(model.device, processes()),
     )
     return Fitted(trained, history)
@@ -278,7 +278,7 @@ class PlannedTrainer(Trainer):  # type: ignore[misc]  # transformers leaves it u
         """What the trainer is told, in a form of its own."""
         return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True}, trust_remote_code=False)
 
-    def asked(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
+    def teacher_flops(self, footprint: ModelSize, lengths: Sequence[int]) -> float:
         """Operations of models that are asked in every step and do not learn, over sequences of these lengths.
 
         `footprint` is that of the model that learns.

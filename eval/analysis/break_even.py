@@ -71,7 +71,7 @@ def repaid(rows: Rows, outlays: UpfrontCosts, currency: Currency) -> list[BreakE
         if not outlays.students(cell) or not grid_spec.is_of_use(cell.decomposer):
             continue
         found += [
-            _beside(cell, beside, _sorted(of_cell), _sorted(cells[beside]), outlays, currency)
+            _against(cell, beside, _sorted(of_cell), _sorted(cells[beside]), outlays, currency)
             for beside in references(cell, list(cells))
         ]
     return found
@@ -93,7 +93,7 @@ def _samples(label: str) -> str:
     return label.partition("@")[2]
 
 
-def _beside(cell: Cell, beside: Cell, own: Rows, other: Rows, outlays: UpfrontCosts, currency: Currency) -> BreakEven:
+def _against(cell: Cell, beside: Cell, own: Rows, other: Rows, outlays: UpfrontCosts, currency: Currency) -> BreakEven:
     outlay = outlays.cell(cell).of(currency)
     costs, costs_beside = _costs(own, currency), _costs(other, currency)
     saved = None

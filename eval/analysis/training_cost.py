@@ -74,9 +74,9 @@ class UpfrontCosts:
     @classmethod
     def of(cls, run: Path) -> UpfrontCosts:
         """From the cards of a run's students."""
-        config = RunDirectory(run).study.model_dump(mode="json")
-        found = [path.parent for path in sorted(run.glob("*/divcon.json"))]
-        cards = {folder.name: facts for folder in found if (facts := student.read(folder))}
+        files = RunDirectory(run)
+        config = files.study.model_dump(mode="json")
+        cards = {folder.name: facts for folder in files.student_folders() if (facts := student.read(folder))}
         trainings = {name: _training(name, facts, config) for name, facts in cards.items()}
         return cls(config, _teaching(run, list(cards.values())), trainings)
 

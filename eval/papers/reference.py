@@ -155,7 +155,7 @@ def compare_with_reported(rows: Rows, study: Study) -> list[ReportedComparison]:
         if cell.vote == "greedy" or cell.vote.endswith("@1")
         for test, source in study.tests.items()
         if (of_test := [row for row in of_cell if row["test"] == test])
-        for each in _beside(cell, of_test, source, study)
+        for each in _comparisons(cell, of_test, source, study)
     ]
 
 
@@ -176,7 +176,7 @@ def of_run(run: Path, study: Study, paper: str | None = None) -> list[ReportedCo
     return found
 
 
-def _beside(cell: Cell, of_test: Rows, source: BaseSource, study: Study) -> Iterator[ReportedComparison]:
+def _comparisons(cell: Cell, of_test: Rows, source: BaseSource, study: Study) -> Iterator[ReportedComparison]:
     """For one cell on one test."""
     measured = [row for row in of_test if row["measure"] is not None]
     strict = accuracy([row["credit"] for row in of_test])

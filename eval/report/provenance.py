@@ -102,8 +102,8 @@ def _data(asked: Mapping[str, _Questions]) -> Table:
 def _prompts_of_students(run: Path) -> dict[str, str]:
     """What the students' cards say."""
     found: dict[str, str] = {}
-    for path in sorted(run.glob("*/divcon.json")):
-        found |= (student.read(path.parent) or {}).get("prompts", {})
+    for folder in RunDirectory(run).student_folders():
+        found |= (student.read(folder) or {}).get("prompts", {})
     return found
 
 

@@ -295,7 +295,7 @@ def _sentence(swap: Substitution) -> str:
 def _students(run: Path) -> Table:
     header = ["student", "data", "teacher", "examples", "steps", "training tokens", "weights trained", "last loss"]
     rows = []
-    for name in sorted(path.parent.name for path in run.glob("*/divcon.json")):
+    for name in [folder.name for folder in RunDirectory(run).student_folders()]:
         if facts := student.read(run / name):
             t = facts["trained"]
             amounts = [f"{t[key]:,}" for key in ("examples", "steps", "tokens", "parameters")]

@@ -40,7 +40,7 @@ def main(lines: Sequence[CellSummary], squares: Sequence[ReferenceComparison] = 
     for cell, of_cell in _by_cell(lines).items():
         whole = next(iter(of_cell.values()))
         row = [*cell, *(_accuracy(of_cell.get(test)) for test in tests)]
-        row += [_beside(beside.get(cell))] * bool(squares) + [number(whole.flops)]
+        row += [_difference(beside.get(cell))] * bool(squares) + [number(whole.flops)]
         row += [f"{whole.decompose.tokens:.0f}", f"{whole.solve.tokens:.0f}", f"{whole.seconds:.3g}"]
         rows.append(row + ([number(whole.dollars)] if priced else []))
     return header, rows
@@ -403,7 +403,7 @@ def _accuracy(line: CellSummary | None) -> str:
     return percent(line.accuracy) + ("" if line.is_complete else f" {INCOMPLETE} n={line.questions}")
 
 
-def _beside(square: ReferenceComparison | None) -> str:
+def _difference(square: ReferenceComparison | None) -> str:
     if square is None:
         return ""
     if square.beside is None or square.p is None:

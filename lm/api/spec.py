@@ -14,7 +14,6 @@ from ...core.redact import redactor
 from ..cost.prices import Price, Quote
 from ..store.ledger import this_process
 from ..types import SampleRequest, Usage
-from .clients import MOST_OF_A_FILE, opened, opened_async
 from .token_estimate import at_most
 
 if TYPE_CHECKING:
@@ -89,10 +88,14 @@ class ApiSpec:
 
     def connect(self) -> openai.AsyncOpenAI:
         """A client that makes no call twice by itself: nobody could count it."""
+        from .clients import opened_async  # the SDK takes a second to import
+
         return opened_async(self.key(), self.base_url, timeout=None, max_retries=0)
 
     def connect_for_batches(self, retries: int) -> openai.OpenAI:
         """A client for calls that are not billed, which it may repeat."""
+        from .clients import MOST_OF_A_FILE, opened
+
         return opened(self.key(), self.base_url, MOST_OF_A_FILE, timeout=120.0, max_retries=retries)
 
     def scrubbed(self, text: str) -> str:

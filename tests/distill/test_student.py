@@ -23,7 +23,8 @@ from divcon.core.errors import ConfigError
 from divcon.decompose import PromptedDecomposer
 from divcon.distill import CollectSettings, DecomposerRecipe, SolverRecipe, Trace
 from divcon.distill.data.examples import Example, for_decomposer, for_solver
-from divcon.distill.recipes import Full, Lora
+from divcon.distill.methods import _DECIDES
+from divcon.distill.recipes import Full, Lora, RankerRecipe, wire
 from divcon.distill.student import StudentCard, TrainingReport, build, read
 from divcon.distill.traces import trace as traces
 from divcon.distill.traces.collect import collect, spent
@@ -374,3 +375,14 @@ def test_a_base_trained_from_a_wrong_end_token_still_learns_the_right_one(tmp_pa
     config = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(config | {"eos_token": config["pad_token"]}), encoding="utf-8")
     assert load_tokenizer(tmp_path / "base").eos_token_id == load_tokenizer(BASE).eos_token_id
+
+
+def test_what_is_hashed_of_a_recipe_keeps_its_names() -> None:
+    """Or every stage that was trained before a setting was renamed would be trained again."""
+    of_a_student = wire(SolverRecipe(batch_size=4, micro_batch_size=2, max_train_tokens=9))
+    assert {"batch": 4, "micro_batch": 2, "tokens": 9, "after_rate": 0.05}.items() <= of_a_student.items()
+    deciding = {"tuning", "learning_rate", "warmup", "batch", "micro_batch", "tokens", "epochs", "max_length"}
+    assert deciding | {"bf16", "gradient_checkpointing"} == of_a_student.keys() & _DECIDES == _DECIDES
+    of_a_ranker = wire(RankerRecipe(student_samples=3))
+    assert {"own": 3, "batch": 16}.items() <= of_a_ranker.items()
+    assert not {"batch_size", "student_samples"} & of_a_ranker.keys()
