@@ -31,12 +31,13 @@ from openai import AsyncOpenAI
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api import retry
 from divcon.lm.api.engine import OpenAIEngine
-from divcon.lm.api.spec import ApiSpec, Limits
+from divcon.lm.api.limits import Limits
+from divcon.lm.api.spec import ApiSpec
 from divcon.lm.cost.prices import Price
 from tests.fakes.histories import check, random_history
 from tests.fakes.upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving
 
-PRICE = Price(PROMPT_PRICE, COMPLETION_PRICE)
+PRICE = Price(prompt=PROMPT_PRICE, completion=COMPLETION_PRICE)
 
 
 def asked(questions: int, n: int = 1) -> list[Request]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ..lm.cost.flops import total
 from ..lm.local import nat
 from ..lm.local.adapters import load_adapter
 from ..lm.local.model_dir import NEGATIVE, POSITIVE
+from ..lm.local.nat_config import NatConfig, NatVariant
 from ..lm.local.weights import load_model, load_tokenizer, weights_hash
 from ..lm.model import ProgressCallback, silent
 from .data.groups import LabelledReply, TrainingData, TrainingGroup, make
@@ -155,7 +156,7 @@ class Distillation:
                 p.requires_grad_(f".{POSITIVE}." in at or ".nat_units." in at)
             return self._fit(name, scratch, model, units, recipe, seed=seed), partial(nat.save, model)
 
-        how = ["integrate", self.recipe.nat.model_dump(mode="json")]
+        how = ["integrate", wire(self.recipe.nat)]
         return self._stages.keep(name, self._facts(units, recipe, negative, how=how), teach)
 
     def enhance(
@@ -318,11 +319,11 @@ class Distillation:
         rows = encoded(self._tokenizer, units, self.recipe.max_length)
         return [len(row["input_ids"]) for unit in rows for row in unit]
 
-    def _units_config(self, base: PreTrainedModel) -> nat.NatConfig:
+    def _units_config(self, base: PreTrainedModel) -> NatConfig:
         """The recipe's units, at a width that this base gives them where the recipe gives none."""
         settings = self.recipe.nat
-        same = settings.model_dump(include={field.name for field in fields(nat.NatConfig)} - {"width"})
-        return nat.NatConfig(width=settings.width or nat.default_width(base.config.hidden_size), **same)
+        variant = settings.model_dump(include=set(NatVariant.model_fields))
+        return NatConfig(width=settings.width or nat.default_width(base.config.hidden_size), **variant)
 
 
 # -- methods ---------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ..core.settings import Settings
+from ..lm.local.nat_config import NatVariant
 
 DecomposerData = Literal["all", "rejection_sampled"]
 SolverData = Literal["all", "right", "gold-spliced"]
@@ -26,25 +27,13 @@ class Lora(Settings):
     """Names of the linear layers that get an adapter, as PEFT takes them."""
 
 
-class NatSettings(Settings):
+class NatSettings(NatVariant):
     """NAT's two adapters and the units between them; methods `nat`, `nce` and their controls."""
 
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     """The layers that are integrated; the adapters' rank, alpha and dropout are the recipe's."""
     width: int | None = Field(default=None, gt=0)
     """Of a unit; None is max(8, hidden size / 32), the authors' 128 of 4,096."""
-    beta: float = Field(default=0.5, gt=0)
-    """The correction: the negative branch's weight lies between -beta and beta."""
-    weights: Literal["attention", "fixed"] = "attention"
-    """`fixed` leaves attention out: the negative branch's weight is `fixed_negative`."""
-    fixed_negative: float = 0.5
-    """See `weights`."""
-    correction: bool = True
-    """False leaves the correction out: the weights are the attention's, between 0 and 1."""
-    value: bool = True
-    """False leaves the value projection out: the updates are added as they are, weighted."""
-    form: Literal["unit", "extrapolate"] = "unit"
-    """`extrapolate` is the fallback in the authors' code, 2 x positive - negative, with nothing to learn in between."""
     learning_rate: float | None = Field(default=None, gt=0, le=1)
     """Of the second stage, which trains units beside an adapter; None is the recipe's."""
     negatives: Literal["all", "readable"] = "all"
@@ -215,6 +204,11 @@ _WIRE = {
 """The names of settings in what is hashed, where they are not those of now."""
 
 
-def wire(recipe: Settings) -> dict[str, Any]:
-    """A recipe by the names that stand in hashes of stages, which stay when a setting is renamed."""
-    return {_WIRE.get(name, name): value for name, value in recipe.model_dump(mode="json").items()}
+_WIRE_FIRST = ("targets", "width")
+"""Settings that come first in what is hashed, whichever class declares them."""
+
+
+def wire(settings: Settings) -> dict[str, Any]:
+    """Settings by the names and in the order of hashes of stages, which stay when a setting is renamed or moved."""
+    named = sorted(settings.model_dump(mode="json").items(), key=lambda item: item[0] not in _WIRE_FIRST)
+    return {_WIRE.get(name, name): value for name, value in named}

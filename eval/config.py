@@ -19,9 +19,9 @@ from ..distill.method_catalogue import METHODS
 from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
 from ..distill.traces.collect import CollectSettings
 from ..distill.traces.source import TracesSource
+from ..lm.cost.prices import MachinePrice
 from ..lm.settings import (
     LocalSettings,
-    MachinePriceSettings,
     ModelSettings,
     OpenAISettings,
     SharePriceSettings,
@@ -264,7 +264,7 @@ class Study(Settings):
         for name, model in self.models.items():
             if isinstance(model.price, SharePriceSettings):
                 raise ValueError(f"models.{name}.price: only a student is priced {{like: llm}}; give its rates")
-        if isinstance(self.student.price, SharePriceSettings) and isinstance(self.llm.price, MachinePriceSettings):
+        if isinstance(self.student.price, SharePriceSettings) and isinstance(self.llm.price, MachinePrice):
             raise ValueError("student.price {like: llm} is a share of a price by tokens; llm.price is a machine's")
         return self
 

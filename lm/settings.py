@@ -7,41 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from ..core.settings import OPERATIONAL, Settings
+from .api.limits import Limits
 from .cost.prices import AnyPrice, MachinePrice, Price, batched, listed
 from .engine import Engine
 from .local.weights import Dtype
 
 URL = r"^https?://[^/?#@\s]+(?:/[^?#@\s]*)?$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-
-
-class PriceSettings(Settings):
-    """Dollars per million tokens."""
-
-    prompt: float = Field(ge=0)
-    """For what the model reads."""
-    completion: float = Field(ge=0)
-    """For what it writes."""
-    cached: float | None = Field(default=None, ge=0)
-    """For prompt tokens that the server reads from its cache; None is the full price."""
-    scale: float = Field(default=1.0, gt=0)
-    """All three are multiplied by it. Divide-or-Conquer prices a student like its LLM, by its share of the parameters:
-    13 / 175."""
-
-    def price(self) -> Price:
-        return Price(self.prompt, self.completion, self.cached).scaled(self.scale)
-
-
-class MachinePriceSettings(Settings):
-    """What a model of one's own costs; both may be given."""
-
-    second: float = Field(default=0.0, ge=0)
-    """Dollars a second of the machine that generates."""
-    exaflop: float = Field(default=0.0, ge=0)
-    """Dollars for 10^18 floating-point operations."""
-
-    def price(self) -> MachinePrice:
-        return MachinePrice(self.second, self.exaflop)
 
 
 class SharePriceSettings(Settings):
@@ -59,8 +31,8 @@ def _kind(price: object) -> str:
 
 
 OwnPrice = Annotated[
-    Annotated[PriceSettings, Tag("tokens")]
-    | Annotated[MachinePriceSettings, Tag("machine")]
+    Annotated[Price, Tag("tokens")]
+    | Annotated[MachinePrice, Tag("machine")]
     | Annotated[SharePriceSettings, Tag("share")],
     Discriminator(_kind),
 ]
@@ -81,7 +53,7 @@ class LocalSettings(Settings):
 
     def rates(self) -> AnyPrice | None:
         """The price, where rates are given; one like another model's is not known from here."""
-        return None if self.price is None or isinstance(self.price, SharePriceSettings) else self.price.price()
+        return None if isinstance(self.price, SharePriceSettings) else self.price
 
 
 class TransformersSettings(LocalSettings):
@@ -120,7 +92,6 @@ class VLLMSettings(LocalSettings):
     def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
         """A model of one's own spends no dollars, so that no `budget` binds it. `adapters` is how many it will have."""
         if self.served is not None:
-            from .api.spec import Limits
             from .engines.vllm_server import VLLMServer
 
             limits = Limits(concurrency=self.concurrency, timeout=600.0)
@@ -138,7 +109,7 @@ class VLLMSettings(LocalSettings):
         )
 
 
-class OpenAISettings(Settings):
+class OpenAISettings(Limits):
     """A model behind an OpenAI-compatible server."""
 
     engine: Literal["openai"]
@@ -148,18 +119,6 @@ class OpenAISettings(Settings):
     """Up to and with the `/v1`; without a key or a password, which belong into the environment."""
     api_key_env: str = Field(default="OPENAI_API_KEY", pattern=VARIABLE, json_schema_extra=OPERATIONAL)
     """The name of the environment variable that holds the key; a local server needs none."""
-    concurrency: int = Field(default=16, gt=0, json_schema_extra=OPERATIONAL)
-    """Requests in flight at most; fewer while the server says that it is crowded."""
-    requests_per_minute: float | None = Field(default=None, gt=0, json_schema_extra=OPERATIONAL)
-    """Requests sent at most; None is no limit."""
-    tokens_per_minute: float | None = Field(default=None, gt=0, json_schema_extra=OPERATIONAL)
-    """Tokens sent and asked for at most: prompts by estimate, completions at their limit. None is no limit."""
-    timeout: float = Field(default=120.0, gt=0, json_schema_extra=OPERATIONAL)
-    """Seconds for one attempt, to the last byte of its answer."""
-    attempts: int = Field(default=6, gt=0, json_schema_extra=OPERATIONAL)
-    """How often a failed request is sent before the run stops."""
-    timeouts: int = Field(default=2, gt=0, json_schema_extra=OPERATIONAL)
-    """How often a request that timed out is sent: each time it may have been billed."""
     together: bool = Field(default=True, json_schema_extra=OPERATIONAL)
     """Ask for the samples of a prompt in one request (`n`), which bills the prompt once. A server that returns fewer is
     asked for the rest."""
@@ -171,14 +130,14 @@ class OpenAISettings(Settings):
     """Seconds between two looks at a batch."""
     parameters: int | None = Field(default=None, gt=0)
     """Its size, if you know it; floating-point operations are counted with it and are unknown without."""
-    price: PriceSettings | Literal["listed", "unknown"] = "listed"
+    price: Price | Literal["listed", "unknown"] = "listed"
     """`listed` looks the server and the model up in the table of genai-prices, and is unknown where it has no entry.
     Unknown is never zero: cells that use the model have no dollar figure then."""
 
     def rates(self) -> Price | None:
         """The price, with its source."""
-        if isinstance(self.price, PriceSettings):
-            price: Price | None = self.price.price()
+        if isinstance(self.price, Price):
+            price: Price | None = self.price
         else:
             price = listed(self.model, self.base_url) if self.price == "listed" else None
         return batched(price) if self.batch_api else price
@@ -186,21 +145,14 @@ class OpenAISettings(Settings):
     def open(self, budget: float | None = None) -> Engine:
         """`budget` is what all attempts in a store may cost together, in dollars."""
         from .api.engine import OpenAIEngine
-        from .api.spec import ApiSpec, Limits
+        from .api.spec import ApiSpec
 
         engine = OpenAIEngine(
             ApiSpec(
                 self.model,
                 base_url=self.base_url,
                 api_key_env=self.api_key_env,
-                limits=Limits(
-                    concurrency=self.concurrency,
-                    requests_per_minute=self.requests_per_minute,
-                    tokens_per_minute=self.tokens_per_minute,
-                    timeout=self.timeout,
-                    attempts=self.attempts,
-                    timeouts=self.timeouts,
-                ),
+                limits=self,
                 price=self.rates(),
                 budget=budget,
                 together=self.together,

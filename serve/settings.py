@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from ..core.settings import Settings
-from ..lm.cost.prices import Price, listed
-from ..lm.settings import URL, VARIABLE, MachinePriceSettings, PriceSettings, StudentSettings
+from ..lm.cost.prices import MachinePrice, Price, listed
+from ..lm.settings import URL, VARIABLE, StudentSettings
 from ..tasks.question import GraderName
 
 MOST = 12
@@ -51,7 +51,7 @@ class DecomposerSettings(Settings):
     """Questions that may wait for that; more count as failed."""
     cache: int = Field(default=10_000, ge=0)
     """Decompositions that are remembered."""
-    price: MachinePriceSettings | None = None
+    price: MachinePrice | None = None
     """What its machine costs; None is unknown, never zero."""
 
 
@@ -81,7 +81,7 @@ class UpstreamSettings(Settings):
     files only where it is set: each such request is held back for at so many tokens, for no more can be billed."""
     max_bytes: int = Field(default=4 * 2**20, gt=0)
     """What a reply may be large, before it counts as broken."""
-    price: PriceSettings | Literal["listed", "unknown"] = "listed"
+    price: Price | Literal["listed", "unknown"] = "listed"
     """`listed` looks the server and the model up in the table of genai-prices, and is unknown where it has no entry."""
 
     @property
@@ -92,8 +92,8 @@ class UpstreamSettings(Settings):
 
     def rates(self) -> Price | None:
         """The price, with its source."""
-        if isinstance(self.price, PriceSettings):
-            return self.price.price()
+        if isinstance(self.price, Price):
+            return self.price
         return listed(self.model, self.url) if self.price == "listed" else None
 
 
@@ -112,7 +112,7 @@ class LocalSolverSettings(Settings):
     """Samples generated together."""
     max_queue: int = Field(default=256, gt=0)
     """Requests that may wait for that; more are refused with 429."""
-    price: MachinePriceSettings | None = None
+    price: MachinePrice | None = None
     """What its machine costs; None is unknown, never zero."""
 
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,7 +43,7 @@ def record(
         "commit": commit(Path(__file__).resolve().parent.parent),
         "prompts": dict(prompts),
         "models": {name: dict(model) for name, model in models.items()},
-        "prices": {name: price and asdict(price) for name, price in prices.items()},
+        "prices": {name: price and price.rates() for name, price in prices.items()},
     }
 
 

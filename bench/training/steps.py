@@ -29,6 +29,7 @@ from divcon.distill.training.nce import STUDENT, Teacher, enhanced, reply_logits
 from divcon.distill.training.trainer import Collate
 from divcon.lm.local import nat
 from divcon.lm.local.model_dir import NEGATIVE, POSITIVE
+from divcon.lm.local.nat_config import NatConfig
 from divcon.lm.local.weights import load_model, load_tokenizer
 
 ROWS, TIME, REPLY = 4, 128, 96
@@ -53,7 +54,7 @@ def three_adapters(path: str) -> Any:
     model = get_peft_model(base, config, adapter_name=NEGATIVE)
     model.add_adapter(POSITIVE, config)
     model.add_adapter(STUDENT, config)
-    nat.integrate(model, nat.NatConfig(nat.default_width(base.config.hidden_size)))
+    nat.integrate(model, NatConfig(width=nat.default_width(base.config.hidden_size)))
     return model.train()
 
 
@@ -102,7 +103,7 @@ def nat_steps(path: str, rounds: int) -> None:
     inputs = Collate(0)(batch(model.config.vocab_size))
 
     def integrated(width: int) -> None:
-        nat.integrate(model, nat.NatConfig(width))
+        nat.integrate(model, NatConfig(width=width))
         training(model, POSITIVE, NEGATIVE, of=[f"{POSITIVE}.", "nat_units."])
 
     forms: dict[str, tuple[Callable[[], None], Loss]] = {

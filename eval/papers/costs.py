@@ -18,7 +18,9 @@ from ...lm.types import Usage
 from ..render.table import Table, number
 from .reference import Reported, of_paper
 
-LLM = Price(1.0, 2.0, source="Divide-or-Conquer: gpt-3.5-turbo-1106 at $0.001 and $0.002 a thousand tokens")
+LLM = Price(
+    prompt=1.0, completion=2.0, source="Divide-or-Conquer: gpt-3.5-turbo-1106 at $0.001 and $0.002 a thousand tokens"
+)
 SCALE = 13 / 175
 """Vicuna's parameters over those that the paper takes GPT-3.5 to have."""
 STUDENT = LLM.scaled(SCALE)

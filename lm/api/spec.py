@@ -14,6 +14,7 @@ from ...core.redact import redactor
 from ..cost.prices import Price, Quote
 from ..store.ledger import this_process
 from ..types import SampleRequest, Usage
+from .limits import Limits
 from .token_estimate import at_most
 
 if TYPE_CHECKING:
@@ -29,23 +30,6 @@ _FIXED = frozenset(
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How hard a server may be asked."""
-
-    concurrency: int = 16
-    """Requests in flight at most; fewer while the server says that it is crowded."""
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    """Of prompts (estimated) and completions (at their limit)."""
-    timeout: float = 120.0
-    """Seconds for one attempt, to the last byte of its answer."""
-    attempts: int = 6
-    """How often a failed request is sent before the run stops."""
-    timeouts: int = 2
-    """How often a request that timed out is sent: each time it may have been billed."""
-
-
-@dataclass(frozen=True)
 class ApiSpec:
     """A model at an OpenAI-compatible endpoint, and how it is asked."""
 
@@ -53,7 +37,7 @@ class ApiSpec:
     base_url: str
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable that holds the key; it is read when the first request is sent."""
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     price: Price | None = None
     budget: float | None = None
     """What the store's attempts may cost together, in dollars; needs a price."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from pydantic import Field
+
+from ...core.settings import Settings
 from ..types import Usage
 from .flops import ModelSize
 
@@ -21,22 +23,27 @@ class Quote(NamedTuple):
     """JSON: the rates, and where they come from."""
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(Settings):
     """Dollars per million tokens."""
 
-    prompt: float
-    completion: float
-    cached: float | None = None
-    """For prompt tokens read from the server's cache; None means the full price."""
+    prompt: float = Field(ge=0)
+    """For what the model reads."""
+    completion: float = Field(ge=0)
+    """For what it writes."""
+    cached: float | None = Field(default=None, ge=0)
+    """For prompt tokens that the server reads from its cache; None is the full price."""
+    scale: float = Field(default=1.0, gt=0)
+    """All three are multiplied by it. Divide-or-Conquer prices a student like its LLM, by its share of the parameters:
+    13 / 175."""
     source: str = "config"
-    """Which table the rates come from, of which version and day."""
+    """Where the rates are from: a table, its version, a day. It is written into the ledger beside what was paid."""
 
     def dollars(self, usage: Usage, flops: float | None = None) -> float:
         """What tokens cost; operations cost nothing beside them."""
         cached = self.prompt if self.cached is None else self.cached
         fresh = usage.prompt_tokens - usage.cached_tokens
-        return (fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion) / 1e6
+        dollars = fresh * self.prompt + usage.cached_tokens * cached + usage.completion_tokens * self.completion
+        return dollars * self.scale / 1e6
 
     def quote(self, prompt_tokens: int, completion_tokens: int) -> Quote:
         """What a sample may cost at most, with the rates to be written beside it."""
@@ -44,35 +51,46 @@ class Price:
 
     def at_most(self, usage: Usage) -> float:
         """What tokens cost where it is unknown which of them come from the cache."""
-        return (
-            usage.prompt_tokens * max(self.prompt, self.cached or 0.0) + usage.completion_tokens * self.completion
-        ) / 1e6
+        prompt = max(self.prompt, self.cached or 0.0)
+        return (usage.prompt_tokens * prompt + usage.completion_tokens * self.completion) * self.scale / 1e6
+
+    def rates(self) -> dict[str, Any]:
+        """The rates after scaling and their source, as records keep them."""
+        return self.scaled(1.0).model_dump(exclude={"scale"})
 
     @property
     def stamp(self) -> str:
         """The rates and their source, as JSON."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self.rates(), sort_keys=True)
 
-    def scaled(self, factor: float) -> Price:
-        """Every rate times a factor."""
-        cached = None if self.cached is None else self.cached * factor
-        return replace(self, prompt=self.prompt * factor, completion=self.completion * factor, cached=cached)
+    def scaled(self, factor: float, source: str | None = None) -> Price:
+        """Every rate times a factor, in a price whose `scale` is 1."""
+        by = self.scale * factor
+        return Price(
+            prompt=self.prompt * by,
+            completion=self.completion * by,
+            cached=None if self.cached is None else self.cached * by,
+            source=source or self.source,
+        )
 
 
-@dataclass(frozen=True)
-class MachinePrice:
-    """What a model of one's own costs: the time of the machine, or the operations."""
+class MachinePrice(Settings):
+    """What a model of one's own costs: the time of the machine, or the operations; both may be given."""
 
-    second: float = 0.0
-    """Dollars a second of the machine that generates."""
-    exaflop: float = 0.0
-    """Dollars for 10^18 floating-point operations."""
+    second: float = Field(default=0.0, ge=0)
+    """Dollars per second of the machine that generates."""
+    exaflop: float = Field(default=0.0, ge=0)
+    """Dollars per 10^18 floating-point operations."""
 
     def dollars(self, usage: Usage, flops: float | None = None) -> float | None:
         """None where operations are paid for and nobody knows how many they are."""
         if self.exaflop and flops is None:
             return None
         return self.second * usage.seconds + self.exaflop * (flops or 0.0) / 1e18
+
+    def rates(self) -> dict[str, Any]:
+        """The rates, as records keep them."""
+        return self.model_dump()
 
 
 AnyPrice = Price | MachinePrice
@@ -87,12 +105,12 @@ def prorated(price: AnyPrice | None, own: ModelSize | None, of: ModelSize | None
     if not isinstance(price, Price) or not own or not of or not of.parameters:
         return None
     share = own.parameters / of.parameters
-    return replace(price.scaled(share), source=f"{price.source}; {share:.4g} of it, by parameters")
+    return price.scaled(share, f"{price.source}; {share:.4g} of it, by parameters")
 
 
 def batched(price: Price | None) -> Price | None:
     """What the same tokens cost in a batch."""
-    return None if price is None else replace(price.scaled(0.5), source=f"{price.source}; half of it in a batch")
+    return None if price is None else price.scaled(0.5, f"{price.source}; half of it in a batch")
 
 
 @lru_cache(maxsize=64)
@@ -111,4 +129,4 @@ def listed(model: str, base_url: str) -> Price | None:
     except LookupError:
         return None
     source = f"genai-prices {genai_prices.__version__}, {datetime.now(UTC):%Y-%m-%d}"
-    return Price(prompt * 1000, completion * 1000, cached * 1000, source)
+    return Price(prompt=prompt * 1000, completion=completion * 1000, cached=cached * 1000, source=source)

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from ...core.errors import ConfigError, ModelError
 from ..api.engine import OpenAIEngine
+from ..api.limits import Limits
 from ..api.retry import refusal
-from ..api.spec import ApiSpec, Limits, host, key, redact_key
+from ..api.spec import ApiSpec, host, key, redact_key
 from ..cost.flops import ModelSize
 from ..engine import EngineStatus, Finished, Identity
 from ..local.chat_template import without_control_tokens

@@ -19,10 +19,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -31,30 +30,12 @@ from torch.nn.functional import gelu
 from ...core import documents
 from ...core.errors import ConfigError
 from .model_dir import NAT_CONFIG, NAT_UNITS, NEGATIVE, POSITIVE
+from .nat_config import NatConfig
 from .untrusted import loading, read_config
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from peft.tuners.lora import Linear as LoraLinear
-
-
-@dataclass(frozen=True)
-class NatConfig:
-    """What is integrated, and how."""
-
-    width: int
-    """Of queries, keys and the bottleneck; the authors' is 128 at 4,096."""
-    beta: float = 0.5
-    """The correction: a_neg lies in (-beta, beta)."""
-    weights: Literal["attention", "fixed"] = "attention"
-    """`fixed` leaves attention out: a_neg is `fixed_negative` everywhere."""
-    fixed_negative: float = 0.5
-    correction: bool = True
-    """False leaves the correction out: a_neg is p_neg."""
-    value: bool = True
-    """False leaves V out: the adapters' updates are added as they are, weighted."""
-    form: Literal["unit", "extrapolate"] = "unit"
-    """`extrapolate` is the fallback in the authors' code, o + 2 positive - negative, which has nothing to learn."""
 
 
 class Integration(nn.Module):
@@ -159,13 +140,14 @@ def save(model: PeftModel, out: Path, positive: str = POSITIVE, negative: str = 
     tensors = {f"{at}.{name}": p.contiguous() for at, unit in found.items() for name, p in unit.state_dict().items()}
     save_file(tensors, out / NAT_UNITS)
     config = next(iter(found.values())).config
-    (out / NAT_CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    values = {"width": config.width, **config.model_dump(exclude={"width"})}  # in the order that hashes of models know
+    (out / NAT_CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def read(directory: Path) -> NatConfig:
     """The config of a NAT model. Raises ConfigError when it cannot be read."""
     values = read_config(directory / NAT_CONFIG)
-    if unknown := sorted(values.keys() - {field.name for field in fields(NatConfig)}):
+    if unknown := sorted(values.keys() - NatConfig.model_fields.keys()):
         raise ConfigError(f"{directory / NAT_CONFIG} has settings that this divcon does not know: {', '.join(unknown)}")
     config: NatConfig = documents.checked(NatConfig, values, str(directory / NAT_CONFIG))
     return config

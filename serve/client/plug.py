@@ -348,7 +348,7 @@ def _decomposer(
     if not isinstance(decomposer, str | Path):
         return settings, decomposer_of(decomposer), Rates()
     opened = loading.opened(str(decomposer), "decomposer", settings.model, settings.concurrency)
-    price = settings.price.price() if settings.price else None
+    price = settings.price
     rates = Rates(decomposer=price, decomposer_size=opened.engine.footprint(opened.adapter))
     return settings, DecomposerService(loading.asker(settings, opened)), rates
 

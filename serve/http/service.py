@@ -117,7 +117,7 @@ class Service:
         families["local"] = loading.templates(of, solver)
         if self.settings.keys:
             self._samples = MemoryBudget(*_queue(of, self.settings), "the model waits for")
-        price, size = of.price.price() if of.price else None, solver.engine.footprint(solver.adapter)
+        price, size = of.price, solver.engine.footprint(solver.adapter)
         self.rates = replace(self.rates, local=price, local_size=size)
 
     def _open_decomposer(self, of: DecomposerSettings) -> None:
@@ -127,7 +127,7 @@ class Service:
             decomposing, most=of.concurrency, max_queue=of.max_queue, on_batch=self.watch.decomposed
         )
         self._remembering = DecompositionCache(self._batcher, of.cache)
-        price, size = of.price.price() if of.price else None, opened.engine.footprint(opened.adapter)
+        price, size = of.price, opened.engine.footprint(opened.adapter)
         self.rates = replace(self.rates, decomposer=price, decomposer_size=size)
 
     def reload(self, settings: ServeSettings) -> None:

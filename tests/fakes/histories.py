@@ -27,7 +27,8 @@ from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api import dispatch, retry
 from divcon.lm.api.batch import OpenAIBatchEngine
 from divcon.lm.api.engine import OpenAIEngine
-from divcon.lm.api.spec import ApiSpec, Limits
+from divcon.lm.api.limits import Limits
+from divcon.lm.api.spec import ApiSpec
 from divcon.lm.cost.prices import Price, batched
 
 with openai.OpenAI(api_key="none") as _client:

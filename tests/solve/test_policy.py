@@ -114,7 +114,7 @@ def test_a_control_token_in_an_answer_does_not_reach_the_next_turn() -> None:
 def test_a_cell_pays_for_every_turn() -> None:
     engine = Scripted(answer=says, parameters=10)
     with Store() as store:
-        model = Model("m", engine, store, price=Price(1.0, 2.0))
+        model = Model("m", engine, store, price=Price(prompt=1.0, completion=2.0))
         solver = interactive(model)
         asking = InteractiveGridDecomposer(
             "interactive-llm", model.footprint, model.price, NextQuestion(decomposer(model), prompts.load("next"))

@@ -31,7 +31,8 @@ from divcon.eval.config import load
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store
 from divcon.lm.api import clients
 from divcon.lm.api.engine import OpenAIEngine
-from divcon.lm.api.spec import ApiSpec, Limits, key
+from divcon.lm.api.limits import Limits
+from divcon.lm.api.spec import ApiSpec, key
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local.footprint import footprint_of
 from divcon.lm.local.model_dir import ModelDirectory

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +35,7 @@ from divcon.eval.run_dir import RunDirectory
 from divcon.lm.local import nat
 from divcon.lm.local.footprint import adapter_parameters, footprint_of
 from divcon.lm.local.model_dir import ModelDirectory
+from divcon.lm.local.nat_config import NatConfig
 from divcon.lm.local.weights import model_directory, weights_hash
 from divcon.serve.backends.loading import opened
 from divcon.serve.http import keys
@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     divcon.study("miniature", overrides=SMALL, limit=6, run=folder)
     nat_student = folder / "nat"
     nat_student.mkdir()
-    (nat_student / "nat_config.json").write_text(json.dumps(asdict(nat.NatConfig(width=4))), encoding="utf-8")
+    (nat_student / "nat_config.json").write_text(NatConfig(width=4).model_dump_json(), encoding="utf-8")
     checkpoint = folder / "checkpoint-4"
     checkpoint.mkdir()
     state = TrainerState(global_step=4, max_steps=8, log_history=[{"loss": 1.0, "step": 2}])

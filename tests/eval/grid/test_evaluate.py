@@ -203,7 +203,7 @@ def test_every_cell_answers_every_question_and_plans_once() -> None:
     known, unknown = ModelSize(100), None
     rows = compose(
         {"test": QUESTIONS},
-        [GridDecomposer("d", known, Price(1.0, 2.0), decomposer)],
+        [GridDecomposer("d", known, Price(prompt=1.0, completion=2.0), decomposer)],
         [GridSolver("s", known, None, ("sc@2",), solver), GridSolver("t", unknown, None, ("sc@2",), solver)],
     )
     assert len(calls) == 1 and len(rows) == 4

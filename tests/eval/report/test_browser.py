@@ -620,7 +620,10 @@ def told_by(prices: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_provenance_names_versions_prompts_models_and_prices(tmp_path: Path) -> None:
-    prices = {"llm": Price(2.5, 10.0, 1.25, "genai-prices 0.2.3, 2026-11-01"), "student": MachinePrice(second=0.0004)}
+    prices = {
+        "llm": Price(prompt=2.5, completion=10.0, cached=1.25, source="genai-prices 0.2.3, 2026-11-01"),
+        "student": MachinePrice(second=0.0004),
+    }
     provenance.write(told_by(prices), tmp_path)
     text = "".join(provenance_report.sections(tmp_path))
     for fact in ("f" * 64, "genai-prices 0.2.3, 2026-11-01", "local tiny abc123", "torch", "transformers", "0.0004"):

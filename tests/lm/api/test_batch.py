@@ -24,7 +24,7 @@ from divcon.lm.store.ledger import Charge, Lease, is_at_work_elsewhere
 from ...fakes.histories import Ending, History, Provider, unconnected
 from ...fakes.upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving
 
-HALF = batched(Price(PROMPT_PRICE, COMPLETION_PRICE))
+HALF = batched(Price(prompt=PROMPT_PRICE, completion=COMPLETION_PRICE))
 
 
 def asked(questions: int, n: int = 1) -> list[Request]:

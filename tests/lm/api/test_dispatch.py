@@ -150,7 +150,9 @@ def test_a_student_may_be_priced_by_its_share_of_the_parameters() -> None:
         {"engine": "openai", "model": "m", "price": {"prompt": 1.0, "completion": 2.0, "scale": 13 / 175}}
     )
     price = settings.rates()
-    assert price and price.prompt == pytest.approx(13 / 175) and price.completion == pytest.approx(26 / 175)
+    assert price and price.dollars(Usage(10**6, 0)) == pytest.approx(13 / 175)
+    assert price.dollars(Usage(0, 10**6)) == pytest.approx(26 / 175)
+    assert price.rates()["prompt"] == pytest.approx(13 / 175)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,11 @@ def test_the_leases_of_a_process_that_died_are_free_at_once() -> None:
 
 def test_a_failure_elsewhere_ends_the_wait_for_what_another_process_buys(tmp_path: Path) -> None:
     with Store(tmp_path / "s.sqlite") as store, misbehaving() as server:
-        model = Model("m", OpenAIEngine(ApiSpec("m", base_url=server.url, price=Price(2.0, 8.0), budget=0.0001)), store)
+        model = Model(
+            "m",
+            OpenAIEngine(ApiSpec("m", base_url=server.url, price=Price(prompt=2.0, completion=8.0), budget=0.0001)),
+            store,
+        )
         (busy,) = model.draws([replace(ASKED, n=1)])[0]
         store.reserve([busy], "m", Lease("another machine/1/x", 600))
         with pytest.raises(BudgetError):
@@ -350,7 +356,7 @@ def test_a_prompt_is_reserved_for_at_a_token_a_byte_of_whatever_form_a_tokenizer
 
 
 def test_what_is_sent_with_every_request_is_reserved_for() -> None:
-    price = Price(1e6, 1e6)  # a dollar a token
+    price = Price(prompt=1e6, completion=1e6)  # a dollar a token
     with Store() as store:
         draws = Model("m", Scripted("x"), store).draws([ASKED])[0]
     tools = [{"type": "function", "function": {"name": "f", "description": "x" * 5_000}}]

@@ -18,7 +18,8 @@ from divcon.core.errors import ConfigError, ModelError
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api import retry
 from divcon.lm.api.engine import OpenAIEngine
-from divcon.lm.api.spec import ApiSpec, Limits
+from divcon.lm.api.limits import Limits
+from divcon.lm.api.spec import ApiSpec
 from divcon.lm.cost.prices import Price
 
 from ...fakes.chat_upstream import SPELLINGS
@@ -136,7 +137,7 @@ def many(body: dict[str, Any], number: int) -> tuple[int, Any]:
 
 
 def test_samples_of_one_prompt_are_asked_for_together_and_share_its_price() -> None:
-    price = Price(1e6, 1e6)  # a dollar a token
+    price = Price(prompt=1e6, completion=1e6)  # a dollar a token
     with serving(many) as (upstream, url), Store() as store:
         ((*samples,),) = Model("api", OpenAIEngine(ApiSpec("m", base_url=url, price=price)), store)(asked(n=4))
         assert store.spend() == (19.0, 0.0)
@@ -154,7 +155,9 @@ def test_a_server_that_does_not_know_n_is_asked_for_the_rest() -> None:
 
 def test_a_reply_without_usage_is_kept_and_its_price_is_unknown() -> None:
     with serving(lambda body, number: (200, reply() | {"usage": None})) as (_, url), Store() as store:
-        ((sample,),) = Model("api", OpenAIEngine(ApiSpec("m", base_url=url, price=Price(1, 1))), store)(asked())
+        ((sample,),) = Model(
+            "api", OpenAIEngine(ApiSpec("m", base_url=url, price=Price(prompt=1, completion=1))), store
+        )(asked())
         assert sample.usage.completion_tokens > 0 and store.spend().known == 0 < store.spend().unknown
 
 

@@ -7,13 +7,14 @@ import pytest
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api import retry
 from divcon.lm.api.engine import OpenAIEngine
-from divcon.lm.api.spec import ApiSpec, Limits
+from divcon.lm.api.limits import Limits
+from divcon.lm.api.spec import ApiSpec
 from divcon.lm.cost.prices import Price
 from divcon.lm.store.ledger import BudgetError
 
 from ...fakes.upstream import COMPLETION_PRICE, FAULTS, PROMPT_PRICE, misbehaving
 
-PRICE = Price(PROMPT_PRICE, COMPLETION_PRICE)
+PRICE = Price(prompt=PROMPT_PRICE, completion=COMPLETION_PRICE)
 PATIENT = Limits(concurrency=32, timeout=2.0, attempts=40, timeouts=20)
 
 

@@ -21,7 +21,7 @@ from divcon.distill.training.trainer import tunable
 from divcon.eval.config import load
 from divcon.lm import Usage
 from divcon.lm.cost.flops import ModelSize, total
-from divcon.lm.cost.prices import MachinePrice, Price, prorated
+from divcon.lm.cost.prices import AnyPrice, MachinePrice, Price, prorated
 from divcon.lm.local.footprint import footprint_of
 from divcon.lm.local.weights import load_model, model_directory
 from divcon.lm.settings import TransformersSettings
@@ -163,8 +163,8 @@ def test_traces_cost_each_attempts_decomposition_and_its_solutions_prompt_once()
 
 def test_cached_tokens_have_their_own_price() -> None:
     usage = Usage(prompt_tokens=1_000_000, completion_tokens=500_000, cached_tokens=400_000)
-    assert Price(1.0, 2.0).dollars(usage) == pytest.approx(2.0)
-    assert Price(1.0, 2.0, cached=0.5).dollars(usage) == pytest.approx(1.8)
+    assert Price(prompt=1.0, completion=2.0).dollars(usage) == pytest.approx(2.0)
+    assert Price(prompt=1.0, completion=2.0, cached=0.5).dollars(usage) == pytest.approx(1.8)
 
 
 def test_a_machine_is_paid_by_its_time_or_by_its_operations() -> None:
@@ -177,29 +177,33 @@ def test_a_machine_is_paid_by_its_time_or_by_its_operations() -> None:
 @pytest.mark.parametrize(
     ("price", "rates"),
     [
-        ({"prompt": 1, "completion": 2, "cached": 0.5, "scale": 0.5}, Price(0.5, 1.0, 0.25)),
+        ({"prompt": 1, "completion": 2, "cached": 0.5, "scale": 0.5}, Price(prompt=0.5, completion=1.0, cached=0.25)),
         ({"second": 0.001}, MachinePrice(second=0.001)),
         ({"exaflop": 2}, MachinePrice(exaflop=2.0)),
     ],
 )
-def test_a_price_is_told_by_its_keys(price: dict[str, float], rates: object) -> None:
+def test_a_price_is_told_by_its_keys(price: dict[str, float], rates: AnyPrice) -> None:
     settings = TransformersSettings.model_validate({"engine": "transformers", "path": "miniature/llm", "price": price})
-    assert settings.rates() == rates
-    assert TransformersSettings.model_validate(settings.model_dump()).rates() == rates
+    again = TransformersSettings.model_validate(settings.model_dump())
+    for read in (settings.rates(), again.rates()):
+        assert isinstance(read, type(rates)) and read.rates() == rates.rates()
+        assert read.dollars(Usage(2, 1, seconds=1.0), 1e18) == rates.dollars(Usage(2, 1, seconds=1.0), 1e18)
 
 
 def test_a_share_of_the_parameters_is_a_share_of_the_price() -> None:
     """Divide-or-Conquer's 13B student of a 175B LLM at $1 and $2 a million tokens: 7.4e-5 and 1.5e-4 a thousand."""
-    student = prorated(Price(1.0, 2.0, 0.5, "table"), ModelSize(13), ModelSize(175))
-    assert student == Price(13 / 175, 26 / 175, 6.5 / 175, "table; 0.07429 of it, by parameters")
+    student = prorated(Price(prompt=1.0, completion=2.0, cached=0.5, source="table"), ModelSize(13), ModelSize(175))
+    assert student == Price(
+        prompt=13 / 175, completion=26 / 175, cached=6.5 / 175, source="table; 0.07429 of it, by parameters"
+    )
     assert student.prompt / 1000 == pytest.approx(7.42e-5, rel=0.002)
     for unknown in (
         (None, ModelSize(13), ModelSize(175)),
-        (Price(1, 2), None, ModelSize(1)),
-        (Price(1, 2), ModelSize(1), None),
+        (Price(prompt=1, completion=2), None, ModelSize(1)),
+        (Price(prompt=1, completion=2), ModelSize(1), None),
     ):
         assert prorated(*unknown) is None
-    assert prorated(MachinePrice(1.0), ModelSize(13), ModelSize(175)) is None
+    assert prorated(MachinePrice(second=1.0), ModelSize(13), ModelSize(175)) is None
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from divcon.distill.recipes import Lora, Training
 from divcon.distill.training.trainer import train
 from divcon.eval import config as study
 from divcon.lm import Message, Model, Request, Sampling, Store
-from divcon.lm.api.spec import Limits
+from divcon.lm.api.limits import Limits
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.engines.vllm import VLLM
 from divcon.lm.engines.vllm_server import VLLMServer

@@ -23,7 +23,8 @@ from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local import nat
 from divcon.lm.local.footprint import adapter_parameters
 from divcon.lm.local.model_dir import NEGATIVE, POSITIVE
-from divcon.lm.local.nat import Integration, NatConfig
+from divcon.lm.local.nat import Integration
+from divcon.lm.local.nat_config import NatConfig
 from divcon.lm.local.weights import load_model, load_tokenizer, model_directory, weights_hash
 from divcon.tasks import miniature
 
@@ -36,7 +37,7 @@ SHAPES = [(6, 6), (6, 4), (4, 9)]
 def unit_of(d_in: int, d_out: int, **changes: Any) -> Integration:
     """A unit whose bottleneck is not zero any more."""
     torch.manual_seed(1)
-    unit = Integration(d_in, d_out, NatConfig(WIDTH, **changes)).double()
+    unit = Integration(d_in, d_out, NatConfig(width=WIDTH, **changes)).double()
     for p in unit.parameters():
         nn.init.normal_(p)
     return unit
@@ -76,7 +77,7 @@ def test_the_unit_is_the_papers_equations(d_in: int, d_out: int, beta: float) ->
 @pytest.mark.parametrize(("d_in", "d_out"), SHAPES)
 def test_a_new_unit_changes_nothing(d_in: int, d_out: int) -> None:
     x, o, positive, negative = inputs(d_in, d_out)
-    assert torch.equal(Integration(d_in, d_out, NatConfig(WIDTH)).double()(x, o, positive, negative), o)
+    assert torch.equal(Integration(d_in, d_out, NatConfig(width=WIDTH)).double()(x, o, positive, negative), o)
 
 
 def test_equal_branches_weigh_alike() -> None:
@@ -119,7 +120,7 @@ def test_what_is_left_out_is_left_out() -> None:
 
 @pytest.mark.parametrize(("d_in", "d_out"), SHAPES)
 def test_the_unit_has_the_parameters_that_are_promised(d_in: int, d_out: int) -> None:
-    unit = Integration(d_in, d_out, NatConfig(WIDTH))
+    unit = Integration(d_in, d_out, NatConfig(width=WIDTH))
     assert sum(p.numel() for p in unit.parameters()) == WIDTH * (d_in + 3 * d_out)
     assert nat.default_width(4096) == 128 and nat.default_width(192) == 8
 
@@ -155,7 +156,7 @@ def nat_model(base: Any = None, targets: list[str] | None = None, config: NatCon
     torch.manual_seed(3)
     model = get_peft_model(base, lora, adapter_name=NEGATIVE)
     model.add_adapter(POSITIVE, lora)
-    nat.integrate(model, config or NatConfig(WIDTH))
+    nat.integrate(model, config or NatConfig(width=WIDTH))
     for unit in nat.units(model).values():
         for p in unit.parameters():
             nn.init.normal_(p, std=0.1)
@@ -273,7 +274,7 @@ def test_no_layer_with_both_adapters_is_refused() -> None:
     model = get_peft_model(grouped(), LoraConfig(target_modules=["q_proj"]), adapter_name=NEGATIVE)
     model.add_adapter(POSITIVE, LoraConfig(target_modules=["v_proj"]))
     with pytest.raises(ConfigError, match="no layer has both adapters"):
-        nat.integrate(model, NatConfig(WIDTH))
+        nat.integrate(model, NatConfig(width=WIDTH))
 
 
 @pytest.fixture(scope="module")

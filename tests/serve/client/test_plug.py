@@ -56,7 +56,7 @@ def client(url: str) -> Iterator[openai.OpenAI]:
 
 
 def plugged(client: openai.OpenAI | openai.AsyncOpenAI, mine: Mine | None, **options: Any) -> DecomposedLLM:
-    return divcon.plug(mine, client, "m", price=Price(1.0, 10.0), **options)
+    return divcon.plug(mine, client, "m", price=Price(prompt=1.0, completion=10.0), **options)
 
 
 async def heard(plug: DecomposedLLM) -> list[str | Answer]:

@@ -501,7 +501,7 @@ wishes = st.fixed_dictionaries({"mode": st.sampled_from(["off", "static", "inter
 @given(st.lists(st.sampled_from(FAULTS), min_size=1, max_size=6), st.lists(wishes, min_size=1, max_size=4), words)
 def test_no_history_of_calls_is_booked_below_its_bill(faults: list[Fault], asked: list[Any], text: str) -> None:
     bank = Bank(faults)
-    caller, price = Caller("limited", None, 0.5), Price(PROMPT, COMPLETION)
+    caller, price = Caller("limited", None, 0.5), Price(prompt=PROMPT, completion=COMPLETION)
     sent = 0.0
     with Quotas() as allowance:
         for each in asked:
@@ -530,7 +530,7 @@ def test_a_call_that_is_larger_than_was_thought_is_not_sent_where_the_key_has_le
     long = Prompt("long", "x" * 50_000 + "{question}{subquestions}{mark}")
     templates = {who: replace(family, solve=long) for who, family in bank.composition.templates.items()}
     with Quotas() as allowance:
-        budget = Budget(allowance, caller, Price(PROMPT, COMPLETION), None, chat)
+        budget = Budget(allowance, caller, Price(prompt=PROMPT, completion=COMPLETION), None, chat)
         with pytest.raises(APIError, match="has less left") as refused:
             run(chain(chat, replace(bank.composition, templates=templates), RequestTrace(budget=budget)), bank.take)
         budget.settle()

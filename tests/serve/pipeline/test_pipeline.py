@@ -371,7 +371,7 @@ def test_a_question_gets_the_same_marks_every_time_and_another_gets_others() -> 
 def test_every_call_is_counted_and_paid_for() -> None:
     world = World("1", "2", "3", made=one_at_a_time)
     reply = world.run(request(divcon={"mode": "interactive"}))
-    rates = Rates(upstream=Price(1.0, 2.0), decomposer=MachinePrice(second=0.0))
+    rates = Rates(upstream=Price(prompt=1.0, completion=2.0), decomposer=MachinePrice(second=0.0))
     account = RequestBill.of(world.trail, rates)
     assert account.solve.usage == Usage(300, 30)
     assert account.decompose.usage == Usage(90, 30)
@@ -385,7 +385,7 @@ def test_every_call_is_counted_and_paid_for() -> None:
 def test_what_nobody_says_is_unknown_and_not_zero() -> None:
     world = World("30", usage=None)
     world.run(request())
-    account = RequestBill.of(world.trail, Rates(upstream=Price(1.0, 2.0)))
+    account = RequestBill.of(world.trail, Rates(upstream=Price(prompt=1.0, completion=2.0)))
     assert account.solve.usage is None
     assert account.solve.dollars is None
     assert account.decompose.dollars is None
@@ -401,7 +401,7 @@ def test_a_sum_with_an_unknown_part_is_left_out() -> None:
 def test_dollars_are_of_one_type_whatever_they_are() -> None:
     """Programs add them up and look at their types."""
     trail = RequestTrace(solving=[("upstream", Usage(10, 5))])
-    usage = RequestBill.of(trail, Rates(upstream=Price(1.0, 2.0))).usage({"prompt_tokens": 10}, trail)
+    usage = RequestBill.of(trail, Rates(upstream=Price(prompt=1.0, completion=2.0))).usage({"prompt_tokens": 10}, trail)
     assert usage is not None
     ours = usage["divcon"]
     assert {type(part) for part in (ours["decompose"]["dollars"], ours["solve"]["dollars"], ours["dollars"])} == {float}
@@ -418,7 +418,7 @@ def test_details_of_the_only_call_are_kept() -> None:
 
 def test_a_remembered_decomposition_costs_nothing() -> None:
     trail = RequestTrace(decomposition="cached", solving=[("upstream", Usage(10, 5))])
-    assert RequestBill.of(trail, Rates(upstream=Price(1.0, 2.0))).dollars == pytest.approx(20e-6)
+    assert RequestBill.of(trail, Rates(upstream=Price(prompt=1.0, completion=2.0))).dollars == pytest.approx(20e-6)
 
 
 def calling(name: str) -> dict[str, Any]:
