@@ -113,12 +113,12 @@ class Distillation:
         """A student, trained anew or from another one; `changes` are made to the recipe."""
         recipe = (self._after if start else self.recipe).model_copy(update=changes)
 
-        def teach(scratch: Path) -> Taught:
+        def train(scratch: Path) -> Taught:
             model = self._student(start, recipe)
             fitted = self._fit(name, scratch, model, units, recipe, objective=OBJECTIVES[objective])
             return fitted, model.save_pretrained
 
-        return self._stages.keep(name, self._facts(units, recipe, start, how=objective), teach)
+        return self._stages.keep(name, self._facts(units, recipe, start, how=objective), train)
 
     def prefer(
         self, name: str, start: Path, units: Sequence[TrainingGroup], kind: type[PlannedDPO | PlannedKTO]
@@ -128,14 +128,14 @@ class Distillation:
         if kind is PlannedKTO and (recipe.micro_batch_size or recipe.batch_size) < 2:
             raise ConfigError("kto compares the replies of a batch: set micro_batch to 2 or more")
 
-        def teach(scratch: Path) -> Taught:
+        def train(scratch: Path) -> Taught:
             model = self._student(start, recipe)
             own = {"selected_adapters": [STUDENT]} if isinstance(model, PeftModel) else {}
             return self._fit(name, scratch, model, units, recipe, kind=kind), partial(model.save_pretrained, **own)
 
-        return self._stages.keep(name, self._facts(units, recipe, start, how=kind.__name__), teach)
+        return self._stages.keep(name, self._facts(units, recipe, start, how=kind.__name__), train)
 
-    def integrate(self, name: str, negative: Path, units: Sequence[TrainingGroup]) -> Path:
+    def train_integration_units(self, name: str, negative: Path, units: Sequence[TrainingGroup]) -> Path:
         """A NAT model: a positive adapter and units, beside a negative adapter that stays as it is.
 
         They are drawn, and the replies are put in order, from another seed than the negative adapter's: from the same
@@ -145,26 +145,26 @@ class Distillation:
         recipe = self.recipe.model_copy(update={"learning_rate": rate})
         seed = self._seed + _SECOND
 
-        def teach(scratch: Path) -> Taught:
+        def train(scratch: Path) -> Taught:
             base = load_model(self._base, "float32", self._device)
             model = load_adapter(base, negative, NEGATIVE)
             set_seed(seed)
-            model.add_adapter(POSITIVE, lora_config(self.narrow))
-            nat.integrate(model, self._units_config(base))
+            model.add_adapter(POSITIVE, lora_config(self.nat_lora))
+            nat.add_integration_units(model, self._units_config(base))
             nat.use(model, POSITIVE, NEGATIVE)
             for at, p in model.named_parameters():
                 p.requires_grad_(f".{POSITIVE}." in at or ".nat_units." in at)
             return self._fit(name, scratch, model, units, recipe, seed=seed), partial(nat.save, model)
 
         how = ["integrate", wire(self.recipe.nat)]
-        return self._stages.keep(name, self._facts(units, recipe, negative, how=how), teach)
+        return self._stages.keep(name, self._facts(units, recipe, negative, how=how), train)
 
     def enhance(
         self, name: str, teacher: Path, units: Sequence[TrainingGroup], how: Weighting, *, shuffled: bool = False
     ) -> Path:
         """A plain adapter, trained from a NAT model (NCE)."""
 
-        def teach(scratch: Path) -> Taught:
+        def train(scratch: Path) -> Taught:
             model = self._beside(teacher)
             started = time.perf_counter()
             asked = self._ask(name, model, teacher, units, how, shuffled=shuffled)
@@ -181,7 +181,7 @@ class Distillation:
 
         settings = self.recipe.nce.model_dump(mode="json", exclude={"data"})
         facts = self._facts(units, self.recipe, teacher, how=["enhance", how, shuffled, settings])
-        return self._stages.keep(name, facts, teach)
+        return self._stages.keep(name, facts, train)
 
     @property
     def _after(self) -> Training:
@@ -190,7 +190,7 @@ class Distillation:
         return self.recipe.model_copy(update={"learning_rate": rate})
 
     @property
-    def narrow(self) -> Lora:
+    def nat_lora(self) -> Lora:
         """The recipe's adapter, on the layers that are integrated."""
         return self.lora.model_copy(update={"targets": self.recipe.nat.targets})
 
@@ -201,7 +201,7 @@ class Distillation:
             raise ConfigError("this method trains adapters: set tuning.kind to lora")
         return self.recipe.tuning
 
-    def matched(self) -> Lora:
+    def param_matched_lora(self) -> Lora:
         """An adapter on all linear layers with about as many weights as NAT's second stage trains."""
         base = load_model(self._base, "float32", "cpu")
         layers = [m for name, m in base.named_modules() if hasattr(m, "in_features") and name != "lm_head"]
@@ -334,39 +334,39 @@ def _alone(units: str, objective: str = "likelihood") -> Callable[[Distillation]
 
 
 def _after_kd(units: str, objective: str) -> Callable[[Distillation], Path]:
-    def teach(course: Distillation) -> Path:
+    def train(course: Distillation) -> Path:
         first = course.learn("right", course.units("right"))
         return course.learn(course.last, course.units(units), objective, first)
 
-    return teach
+    return train
 
 
 def _preferred(units: str, kind: type[PlannedDPO | PlannedKTO]) -> Callable[[Distillation], Path]:
-    def teach(course: Distillation) -> Path:
+    def train(course: Distillation) -> Path:
         first = course.learn("right", course.units("right"))
         return course.prefer(course.last, first, course.units(units), kind)
 
-    return teach
+    return train
 
 
 def _nat(negatives: str = "wrong") -> Callable[[Distillation], Path]:
-    def teach(course: Distillation) -> Path:
+    def train(course: Distillation) -> Path:
         kind = "readable-wrong" if negatives == "wrong" and course.recipe.nat.negatives == "readable" else negatives
-        negative = course.learn(f"nat-{negatives}", course.units(kind), tuning=course.narrow)
-        return course.integrate(f"nat-{negatives}-right", negative, course.units("right"))
+        negative = course.learn(f"nat-{negatives}", course.units(kind), tuning=course.nat_lora)
+        return course.train_integration_units(f"nat-{negatives}-right", negative, course.units("right"))
 
-    return teach
+    return train
 
 
 def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Distillation], Path]:
-    def teach(course: Distillation) -> Path:
+    def train(course: Distillation) -> Path:
         settings = course.recipe.nce
         teacher = _nat()(course)
         units = course.with_own(teacher) if settings.data == "teacher+self" else course.units("right")
         weights: Weighting = settings.weights if how == "settings" else "none"
         return course.enhance(course.last, teacher, units, weights, shuffled=shuffled)
 
-    return teach
+    return train
 
 
 def _self_augment(course: Distillation) -> Path:
@@ -374,21 +374,21 @@ def _self_augment(course: Distillation) -> Path:
 
 
 def _kd_matched_params(course: Distillation) -> Path:
-    return course.learn(course.last, course.units("right"), tuning=course.matched())
+    return course.learn(course.last, course.units("right"), tuning=course.param_matched_lora())
 
 
 def _kd_more_tokens(times: int) -> Callable[[Distillation], Path]:
-    def teach(course: Distillation) -> Path:
+    def train(course: Distillation) -> Path:
         recipe = course.recipe
         tokens = recipe.max_train_tokens
         more: dict[str, Any] = {"max_train_tokens": times * tokens} if tokens else {"epochs": times * recipe.epochs}
         return course.learn(course.last, course.units("right"), **more)
 
-    return teach
+    return train
 
 
 TRAIN: dict[str, Callable[[Distillation], Path]] = {
-    "kd": _alone("taught"),
+    "kd": _alone("selected"),
     "ft": _alone("human"),
     "mix": _alone("mixed"),
     "cl": _alone("sessions", "cl"),

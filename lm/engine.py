@@ -46,7 +46,7 @@ class Engine(Protocol):
         """Its size, from which floating-point operations are counted; None when nobody says how large it is."""
         ...
 
-    def pulse(self) -> EngineStatus:
+    def status(self) -> EngineStatus:
         """How it is doing now."""
         ...
 
@@ -76,6 +76,6 @@ def silent(draw: SampleRequest, text: str) -> bool:
 class StreamingEngine(Protocol):
     """An engine that can be heard while it generates."""
 
-    def speak(self, draws: Sequence[SampleRequest], adapter: Path | None, heard: StreamCallback) -> list[Completion]:
+    def stream(self, draws: Sequence[SampleRequest], adapter: Path | None, on_text: StreamCallback) -> list[Completion]:
         """The completions of draws, each with a key of its own, in order and kept nowhere."""
         ...

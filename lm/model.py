@@ -34,7 +34,7 @@ class ModelStatus(NamedTuple):
 
     spend: Spend
     """Of the whole store."""
-    pulse: EngineStatus
+    status: EngineStatus
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Model:
                 advance(len(found), len(unique), tokens)
         return [[found[draw.key] for draw in batch] for batch in draws]
 
-    def vitals(self) -> ModelStatus:
+    def status(self) -> ModelStatus:
         """How it goes now."""
-        return ModelStatus(self.store.spend(), self.engine.pulse())
+        return ModelStatus(self.store.spend(), self.engine.status())
 
     def draws(self, requests: Sequence[Request]) -> list[list[SampleRequest]]:
         """Every sample that the requests stand for, under its store key."""

@@ -97,7 +97,7 @@ class Completion:
     usage: Usage
     logprobs: tuple[float, ...] | None = None
     """One natural log-probability per completion token; None where it was not asked for or not offered."""
-    certainty: float | None = None
+    self_certainty: float | None = None
     """Self-certainty: KL(uniform || prediction) in nats, averaged over tokens (Kang et al., 2025); None likewise."""
 
 

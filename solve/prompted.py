@@ -56,11 +56,11 @@ def _reply(example: Question, stage: Stage) -> str:
 def read_solution(completion: Completion, question: Question) -> Solution:
     """A completion as a solution of a question: its answer, and how probable it is."""
     read = Solution.read(
-        completion.text, completion.usage, seek=GRADERS[question.grader].seek, cut=completion.finish == "length"
+        completion.text, completion.usage, pattern=GRADERS[question.grader].pattern, cut=completion.finish == "length"
     )
     logprobs = completion.logprobs
     mean = sum(logprobs) / len(logprobs) if logprobs else None
-    return replace(read, logprob=mean, certainty=completion.certainty)
+    return replace(read, logprob=mean, self_certainty=completion.self_certainty)
 
 
 def _ask(prompt: Prompt, question: Question, subquestions: Sequence[str]) -> Message:

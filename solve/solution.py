@@ -23,16 +23,17 @@ class Solution:
     usage: Usage
     logprob: float | None = None
     """The mean natural log-probability of its tokens; None where it was not asked for or not offered."""
-    certainty: float | None = None
+    self_certainty: float | None = None
     """Self-certainty (Kang et al., 2025), None likewise."""
 
     @classmethod
-    def read(cls, text: str, usage: Usage, *, seek: re.Pattern[str] | None = NUMBER, cut: bool = False) -> Solution:
+    def read(cls, text: str, usage: Usage, *, pattern: re.Pattern[str] | None = NUMBER, cut: bool = False) -> Solution:
         """A solution from a model's text.
 
-        `seek` is what answers look like (`Grader.seek`; default: numbers), `cut` says that it ended at a length limit.
+        `pattern` is what answers look like (`Grader.pattern`; default: numbers). `cut` says that the text ended at a
+        length limit.
         """
-        return cls(text, extract(text, seek=seek, cut=cut), usage)
+        return cls(text, extract(text, pattern=pattern, cut=cut), usage)
 
 
 class Solver(Protocol):

@@ -19,7 +19,7 @@ from ..eval.grid.evaluate import GridDecomposer, GridSolver, Row, compose
 from ..eval.render.table import markdown, points
 from ..eval.run_dir import RunDirectory
 from ..eval.stats.intervals import Tested, crossed, holm, questions_needed
-from .distil import teach
+from .distil import distil
 
 if TYPE_CHECKING:
     from .run import Run
@@ -53,7 +53,7 @@ def compare(run: Run) -> Path:
     for each in students:
         stages = run.files.methods / f"stages-{each.seed}"
         of_method = recipe.model_copy(update={"method": each.method})
-        teach(run, settings.role, of_method, each.directory, each.seed, stages)
+        distil(run, settings.role, of_method, each.directory, each.seed, stages)
     rows = [row for each in students for row in _asked(run, each)]
     overlaps = run.overlaps()
     with replacing(run.files.method_results, run.directory / TABLE) as (asked, table):

@@ -168,7 +168,7 @@ class StudyContext:
     def stage(self, title: str, model: Model) -> AbstractContextManager[Stage]:
         """A part of the run in which a model is asked. What a model on this machine works under is kept."""
         begin = partial(self.remember, title) if isinstance(model.engine, LocalEngine) else _nothing
-        return self.progress.stage(title, model.vitals, begin)
+        return self.progress.stage(title, model.status, begin)
 
     def remember(self, stage: str) -> None:
         """Keep what a stage that is about to generate or train works under; say so when it is not what it was."""

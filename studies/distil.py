@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..distill.ranker.train import Ranked
 
 
-def teach(
+def distil(
     context: StudyContext, role: student.Role, recipe: Training, directory: Path, seed: int, scratch: Path | None = None
 ) -> dict[str, Any]:
     """A student, distilled unless it is there; what its card says.
@@ -94,7 +94,7 @@ def teach(
     return made
 
 
-def teach_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
+def distil_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
     """The ranker, trained on the teacher's traces, then on the student's own samples if its recipe has some."""
     recipe = context.study.distill.ranker
     base = recipe.backbone.path if isinstance(recipe.backbone, ReaderBackbone) else ""

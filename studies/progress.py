@@ -106,7 +106,7 @@ class Stage:
     def __post_init__(self) -> None:
         self._started = self._logged = time.perf_counter()
         self._seen = self._begun = False
-        self._vitals = self._before = self.watch() if self.watch else None
+        self._status = self._before = self.watch() if self.watch else None
 
     def __call__(self, finished: int, wanted: int, tokens: int = 0) -> None:
         self.done, self.wanted, self.tokens = finished, wanted, tokens
@@ -117,7 +117,7 @@ class Stage:
             self.begin()
         if time.perf_counter() - self._logged >= _LOGGED:
             self._logged = time.perf_counter()
-            self._vitals = self.watch() if self.watch else None
+            self._status = self.watch() if self.watch else None
             self.progress.event("progress", stage=self.name, **self.facts())
         self.show()
 
@@ -128,29 +128,29 @@ class Stage:
     @property
     def projected(self) -> float | None:
         """Dollars at the end of the stage, if the rest costs what this part did."""
-        if not (self._vitals and self._before) or self.done <= self.kept:
+        if not (self._status and self._before) or self.done <= self.kept:
             return None
-        each = (self._vitals.spend.known - self._before.spend.known) / (self.done - self.kept)
-        return self._vitals.spend.known + each * (self.wanted - self.done)
+        each = (self._status.spend.known - self._before.spend.known) / (self.done - self.kept)
+        return self._status.spend.known + each * (self.wanted - self.done)
 
     def facts(self) -> dict[str, object]:
         """What the log says."""
         facts: dict[str, object] = {"done": self.done, "wanted": self.wanted, "kept": self.kept, "tokens": self.tokens}
-        if self._vitals:
-            spend, pulse = self._vitals
+        if self._status:
+            spend, status = self._status
             facts |= {"dollars": [spend.known, spend.most], "projected": self.projected}
-            facts |= {"at_once": pulse.at_once, "retries": dict(pulse.retries)}
+            facts |= {"at_once": status.at_once, "retries": dict(status.retries)}
         return facts
 
     def told(self) -> str:
         """What a person reads beside how far it is."""
         parts = [self.note] if self.note else []
         parts += [f"{self.tokens / self.seconds:,.0f} tokens/s"] if self.tokens else []
-        if self._vitals and self._vitals.spend.most:
-            parts.append(str(self._vitals.spend))
+        if self._status and self._status.spend.most:
+            parts.append(str(self._status.spend))
             parts += [f"about ${self.projected:.4f} in the end"] if self.projected is not None else []
-        if self._vitals and self._vitals.pulse.at_once:
-            parts.append(f"{self._vitals.pulse.at_once} at once")
-        if self._vitals:
-            parts += [f"{cause}: {count} times" for cause, count in self._vitals.pulse.retries.items()]
+        if self._status and self._status.status.at_once:
+            parts.append(f"{self._status.status.at_once} at once")
+        if self._status:
+            parts += [f"{cause}: {count} times" for cause, count in self._status.status.retries.items()]
         return ", ".join(parts)

@@ -41,7 +41,7 @@ from ..tasks.contamination import fingerprint
 from ..tasks.question import Question
 from . import inputs, prompting, provenance
 from .context import StudyContext
-from .distil import teach, teach_ranker
+from .distil import distil, distil_ranker
 from .progress import Stage
 
 
@@ -50,15 +50,15 @@ class Run(StudyContext):
 
     def distill_decomposer(self) -> dict[str, Any]:
         """The decomposer's student, trained unless it is there; what its card says."""
-        return teach(self, "decomposer", self.study.distill.decomposer, self.files.decomposer, self.study.seed)
+        return distil(self, "decomposer", self.study.distill.decomposer, self.files.decomposer, self.study.seed)
 
     def distill_solver(self) -> dict[str, Any]:
         """The solver's student, trained unless it is there; what its card says."""
-        return teach(self, "solver", self.study.distill.solver, self.files.solver, self.study.seed)
+        return distil(self, "solver", self.study.distill.solver, self.files.solver, self.study.seed)
 
     def distill_ranker(self) -> dict[str, Any]:
         """The ranker, trained unless it is there; what its card says."""
-        return teach_ranker(self, self.files.ranker)
+        return distil_ranker(self, self.files.ranker)
 
     def evaluate(self) -> list[Row]:
         """Every cell of the grid on every test, and `results.parquet`."""
@@ -67,7 +67,7 @@ class Run(StudyContext):
         self._distil_variants()
         if self.study.grid.asks("rank"):
             self.distill_ranker()
-        with self.store.watching() as wanted:
+        with self.store.recording_keys() as wanted:
             rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
         shared = self.overlaps()  # raises for damaged traces, before a file is replaced
         self.keep_devices("llm", "student", *self.study.models)
@@ -99,7 +99,7 @@ class Run(StudyContext):
             recipe = self.recipe(role)
             for name, own in self.variants(role).items():
                 of_its_own = type(recipe).model_validate(recipe.model_dump() | own)
-                teach(self, role, of_its_own, self.directory / grid_spec.folder(role, name), self.study.seed)
+                distil(self, role, of_its_own, self.directory / grid_spec.folder(role, name), self.study.seed)
 
     def overlaps(self) -> results.Overlaps:
         """What each test question shares with the questions that each student has learned from."""

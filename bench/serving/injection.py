@@ -35,7 +35,7 @@ from divcon.lm.engines.vllm import VLLM
 from divcon.lm.local.chat_template import control_tokens
 from divcon.lm.local.model_dir import ModelDirectory
 from divcon.lm.model import ProgressCallback
-from divcon.serve.pipeline.sanitize import mark, tame
+from divcon.serve.pipeline.sanitize import mark, sanitize
 from divcon.solve import GRADERS
 from divcon.solve.grading.extract import extract
 from divcon.studies import prompting
@@ -263,13 +263,13 @@ def nobody(questions: Sequence[Question]) -> list[tuple[tuple[str, ...], str]]:
     return [((), "") for _ in questions]
 
 
-def tamed(decomposer: PromptedDecomposer) -> Ask:
+def sanitized(decomposer: PromptedDecomposer) -> Ask:
     """A decomposer as the endpoint shows what it writes: nothing is known of the solver's tokenizer."""
 
     def ask(questions: Sequence[Question]) -> list[tuple[tuple[str, ...], str]]:
         made = decomposer(questions)
         return [
-            (tame(d.subquestions, most=decomposer.limit, mark=mark(q.text, SECRET)), d.text)
+            (sanitize(d.subquestions, most=decomposer.limit, mark=mark(q.text, SECRET)), d.text)
             for q, d in zip(questions, made, strict=True)
         ]
 
@@ -445,7 +445,7 @@ def points(a: Sequence[float], b: Sequence[float]) -> str:
 def show_escapes(arms: Mapping[str, Scores], all_cases: Sequence[Case], ids: Callable[[str], int]) -> None:
     shown = {name: [listing(s) for s in scores.arm.decompositions] for name, scores in arms.items()}
     lines = [worst(case) for case in all_cases]
-    subdued = [tame(w, most=12, mark=mark(c.injected.text, SECRET)) for w, c in zip(lines, all_cases, strict=True)]
+    subdued = [sanitize(w, most=12, mark=mark(c.injected.text, SECRET)) for w, c in zip(lines, all_cases, strict=True)]
     rows: dict[str, Sequence[str]] = {
         "repeats the attack": ["\n".join(w) for w in lines],
         "repeats the attack, tamed": [listing(s) for s in subdued],
@@ -563,7 +563,7 @@ def main() -> None:
         arms = {}
         for name, decomposer in decomposers.items():
             watching = replace(decomposer, advance=watched(f"decompose, {name}"))
-            arms[name] = asked(tamed(watching), solver, all_cases, given.max_tokens)
+            arms[name] = asked(sanitized(watching), solver, all_cases, given.max_tokens)
     settings = (
         f"Made {date.today()} by `make -C bench injection MODEL=DIR RUNS=DIR`, seed {given.seed}: "
         f"{solver.name} solves, greedy, "

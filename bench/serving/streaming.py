@@ -40,8 +40,8 @@ def turns_of_hearing() -> dict[str, Turn]:
     engine = Transformers("miniature/llm", dtype="float32", concurrency=AT_ONCE)
     wanted = draws(AT_ONCE, Sampling(temperature=1.5, max_tokens=256))
     return {
-        "heard": lambda: engine.speak(wanted, None, lambda draw, text: True),
-        "not heard": lambda: engine.speak(wanted, None),
+        "heard": lambda: engine.stream(wanted, None, lambda draw, text: True),
+        "not heard": lambda: engine.stream(wanted, None),
     }
 
 
@@ -50,7 +50,7 @@ def turns_of_asking() -> dict[str, Turn]:
     wanted = draws(ASKERS, Sampling(temperature=1.0, max_tokens=TOKENS))
 
     async def together() -> list[Completion]:
-        batcher: Batcher[SampleRequest, Completion] = Batcher(lambda some: engine.speak(some, None), AT_ONCE, ASKERS)
+        batcher: Batcher[SampleRequest, Completion] = Batcher(lambda some: engine.stream(some, None), AT_ONCE, ASKERS)
         try:
             return list(await asyncio.gather(*map(batcher.submit, wanted)))
         finally:
@@ -58,7 +58,7 @@ def turns_of_asking() -> dict[str, Turn]:
 
     return {
         "together": lambda: asyncio.run(together()),
-        "one at a time": lambda: [one for draw in wanted for one in engine.speak([draw], None)],
+        "one at a time": lambda: [one for draw in wanted for one in engine.stream([draw], None)],
     }
 
 

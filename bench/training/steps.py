@@ -54,7 +54,7 @@ def three_adapters(path: str) -> Any:
     model = get_peft_model(base, config, adapter_name=NEGATIVE)
     model.add_adapter(POSITIVE, config)
     model.add_adapter(STUDENT, config)
-    nat.integrate(model, NatConfig(width=nat.default_width(base.config.hidden_size)))
+    nat.add_integration_units(model, NatConfig(width=nat.default_width(base.config.hidden_size)))
     return model.train()
 
 
@@ -103,7 +103,7 @@ def nat_steps(path: str, rounds: int) -> None:
     inputs = Collate(0)(batch(model.config.vocab_size))
 
     def integrated(width: int) -> None:
-        nat.integrate(model, NatConfig(width=width))
+        nat.add_integration_units(model, NatConfig(width=width))
         training(model, POSITIVE, NEGATIVE, of=[f"{POSITIVE}.", "nat_units."])
 
     forms: dict[str, tuple[Callable[[], None], Loss]] = {

@@ -31,8 +31,8 @@ class Example(NamedTuple):
 
 def for_decomposer(traces: Sequence[Trace], decomposer: PromptedDecomposer, data: DecomposerData) -> list[Example]:
     """Each distinct decomposition of a question once. Raises ConfigError when nothing is left."""
-    taught = dict.fromkeys((t.question, t.subquestions) for t in decompositions(traces, decomposer.limit, data))
-    examples = [Example(decomposer.request(question).messages, listing(asked)) for question, asked in taught]
+    selected = dict.fromkeys((t.question, t.subquestions) for t in decompositions(traces, decomposer.limit, data))
+    examples = [Example(decomposer.request(question).messages, listing(asked)) for question, asked in selected]
     return _some(examples, f"a decomposer with data {data!r}", traces)
 
 
@@ -48,7 +48,7 @@ def for_solver(
         answer, worked = trace.answer or "", trace.solution
         if data == "gold-spliced":
             answer = trace.question.answer
-            worked = splice(worked, answer, GRADERS[trace.question.grader].seek)
+            worked = splice(worked, answer, GRADERS[trace.question.grader].pattern)
         reply = worked if target == "sub-answers" else f"The answer is {answer}."
         examples.append(Example(solver.request(trace.question, trace.subquestions).messages, reply))
     return _some(list(dict.fromkeys(examples)), f"a solver with data {data!r}", traces)

@@ -38,7 +38,7 @@ class TrainingData:
 
     replies: tuple[LabelledReply, ...]
     """The teacher's, right and wrong."""
-    taught: tuple[Example, ...] = ()
+    selected: tuple[Example, ...] = ()
     """The replies that plain distillation takes, as the recipe's `data` says."""
     human: tuple[LabelledReply, ...] = ()
     """The questions' own solutions, where they have some."""
@@ -50,9 +50,9 @@ class TrainingData:
 Make = Callable[[TrainingData], list[TrainingGroup]]
 
 
-def taught(material: TrainingData) -> list[TrainingGroup]:
+def selected(material: TrainingData) -> list[TrainingGroup]:
     """What the recipe's `data` says, each reply alone."""
-    return [(example,) for example in material.taught]
+    return [(example,) for example in material.selected]
 
 
 def right(material: TrainingData) -> list[TrainingGroup]:
@@ -136,7 +136,7 @@ def _with_suffixes(material: TrainingData, tags: Sequence[bool]) -> list[Trainin
 
 
 UNITS: dict[str, Make] = {
-    "taught": taught,
+    "selected": selected,
     "right": right,
     "wrong": wrong,
     "readable-wrong": readable_wrong,

@@ -33,8 +33,8 @@ def solving(traces: Sequence[Trace], solver: PromptedSolver, recipe: SolverRecip
         for question in dict.fromkeys(trace.question for trace in traces)
         if question.solution
     ]
-    taught = for_solver(traces, solver, recipe.data, recipe.target) if recipe.method == "kd" else []
-    return TrainingData(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
+    selected = for_solver(traces, solver, recipe.data, recipe.target) if recipe.method == "kd" else []
+    return TrainingData(_distinct(replies), tuple(selected), _distinct(own), tags=recipe.tags)
 
 
 def decomposing(traces: Sequence[Trace], decomposer: PromptedDecomposer, recipe: DecomposerRecipe) -> TrainingData:
@@ -54,8 +54,8 @@ def decomposing(traces: Sequence[Trace], decomposer: PromptedDecomposer, recipe:
         for question in dict.fromkeys(trace.question for trace in traces)
         if question.subquestions
     ]
-    taught = for_decomposer(traces, decomposer, recipe.data) if recipe.method == "kd" else []
-    return TrainingData(_distinct(replies), tuple(taught), _distinct(own), tags=recipe.tags)
+    selected = for_decomposer(traces, decomposer, recipe.data) if recipe.method == "kd" else []
+    return TrainingData(_distinct(replies), tuple(selected), _distinct(own), tags=recipe.tags)
 
 
 def _solution(trace: Trace, target: Literal["sub-answers", "direct"]) -> str:

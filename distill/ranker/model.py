@@ -128,7 +128,7 @@ class FeatureRanker(Ranker):
     def collate(self, rows: Sequence[Row]) -> dict[str, Tensor]:
         return {"numbers": torch.tensor([row["numbers"] for row in rows])}
 
-    def settle(self, rows: Sequence[Row]) -> None:
+    def fit_scale(self, rows: Sequence[Row]) -> None:
         """Take the numbers' means and spreads from the rows that are learned from."""
         numbers = self.collate(rows)["numbers"]
         self.mean.copy_(numbers.nanmean(0).nan_to_num())

@@ -152,9 +152,9 @@ def course(
                 f"{recipe.max_length} tokens; there are {len(pairs.usable)} to learn from"
             )
         if i == 0 and isinstance(model, FeatureRanker):
-            model.settle(pairs.rows)
+            model.fit_scale(pairs.rows)
 
-        def teach(checkpoints: Path, pairs: _Pairs = pairs, measured: list[SolutionGroup] = measured) -> Taught:
+        def train(checkpoints: Path, pairs: _Pairs = pairs, measured: list[SolutionGroup] = measured) -> Taught:
             fitted, epochs = _train(model, pairs, measured, recipe, seed, checkpoints, advance, log)
             return fitted, lambda to: _save(model, recipe, epochs, to)
 
@@ -166,7 +166,7 @@ def course(
             "solutions": digest(_what_is_learned(one) for one in questions),
             "held out": sorted(held),
         }
-        last = kept.keep(f"ranker-{i + 1}", facts, teach)
+        last = kept.keep(f"ranker-{i + 1}", facts, train)
         ranker.fill(model, load_file(last / ranker.WEIGHTS))
     trained = kept.finish(last, out)
     return Ranked(trained, _epochs(out), measured)

@@ -222,7 +222,7 @@ def _solved(
     """A solution with its answer; None when nothing was said."""
     if not solution.strip():
         return None
-    answer = extract(solution, seek=GRADERS[question.grader].seek, cut=cut)
+    answer = extract(solution, pattern=GRADERS[question.grader].pattern, cut=cut)
     return _Made(question, solution, attempt, answer, subquestions)
 
 

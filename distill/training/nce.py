@@ -127,7 +127,7 @@ class Teacher:
 
     def ask(self, model: PeftModel, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Log-probabilities at the replies' tokens (tokens, vocabulary), of the negative adapter and of both."""
-        return listen(model, inputs, NEGATIVE), listen(model, inputs, POSITIVE, NEGATIVE)
+        return teacher_logprobs(model, inputs, NEGATIVE), teacher_logprobs(model, inputs, POSITIVE, NEGATIVE)
 
     def of(self, model: PeftModel, inputs: dict[str, Tensor]) -> tuple[Tensor, Rows]:
         """w at each token of the batch's replies, and the teacher's predictions there."""
@@ -136,7 +136,7 @@ class Teacher:
             rows = Rows.together([self._rows[i] for i in inputs["index"].tolist()])
             return self._spread(inputs, counts), rows.to(inputs["labels"].device)
         if self._weights is not None:
-            return self._spread(inputs, counts), Rows.of(listen(model, inputs, POSITIVE, NEGATIVE), None)
+            return self._spread(inputs, counts), Rows.of(teacher_logprobs(model, inputs, POSITIVE, NEGATIVE), None)
         negative, integrated = self.ask(model, inputs)
         kl = divergence(negative, integrated)
         if not self._per_token:
@@ -208,7 +208,7 @@ class Teacher:
         return torch.cat(spread).to(inputs["labels"].device)
 
 
-def listen(model: PeftModel, inputs: dict[str, Tensor], *adapters: str) -> Tensor:
+def teacher_logprobs(model: PeftModel, inputs: dict[str, Tensor], *adapters: str) -> Tensor:
     """What these adapters predict at the replies' tokens, without dropout; the student's is active again after it."""
     training = model.training
     model.eval()

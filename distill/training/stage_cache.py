@@ -41,25 +41,25 @@ class StageCache:
         self._folder = folder
         self._used: list[Path] = []
 
-    def keep(self, name: str, facts: Mapping[str, Any], teach: Callable[[Path], Taught]) -> Path:
-        """The folder of a stage that stands on these facts, trained by `teach` unless it is there.
+    def keep(self, name: str, facts: Mapping[str, Any], train: Callable[[Path], Taught]) -> Path:
+        """The folder of a stage that stands on these facts, trained by `train` unless it is there.
 
-        `teach` is given a folder for its checkpoints, which no stage with other facts has.
+        `train` is given a folder for its checkpoints, which no stage with other facts has.
         """
         key = digest(sorted(facts.items()))[:12]
         found = [path for path in sorted(self._folder.glob(f"*-{key}")) if (path / _STAGE).is_file()]
         out = next(filter(_is_whole, found), None)
         if out is None:
-            out = self._train(name, key, teach)
+            out = self._train(name, key, train)
         if out not in self._used:
             self._used.append(out)
         return out
 
-    def _train(self, name: str, key: str, teach: Callable[[Path], Taught]) -> Path:
+    def _train(self, name: str, key: str, train: Callable[[Path], Taught]) -> Path:
         """Kept at once or not at all."""
         checkpoints = self._folder / f".{name}-{key}.checkpoints"
         out, part = self._folder / f"{name}-{key}", self._folder / f".{name}-{key}.part"
-        fitted, save = teach(checkpoints)
+        fitted, save = train(checkpoints)
         if is_first():
             shutil.rmtree(part, ignore_errors=True)
             save(part)

@@ -37,12 +37,12 @@ def mean(values: Sequence[float]) -> Estimate:
     return Estimate(middle, middle - half, middle + half)
 
 
-def break_even(outlay: float, saved: Estimate) -> Estimate:
+def break_even(upfront: float, saved: Estimate) -> Estimate:
     """Questions after which an outlay is paid back, by what each saves; NEVER where nothing is saved.
 
     The interval is that of `saved` turned over, and reaches to NEVER where it reaches 0.
     """
-    return Estimate(*(outlay / each if each > 0 else NEVER for each in (saved.value, saved.high, saved.low)))
+    return Estimate(*(upfront / each if each > 0 else NEVER for each in (saved.value, saved.high, saved.low)))
 
 
 class BreakEven(NamedTuple):
@@ -50,7 +50,7 @@ class BreakEven(NamedTuple):
 
     cell: Cell
     beside: Cell
-    outlay: float | None
+    upfront: float | None
     """Paid once for the cell's students; None is unknown, here and below."""
     query: float | None
     """What a question costs the cell."""
@@ -63,15 +63,15 @@ class BreakEven(NamedTuple):
     """Of the cell, less that of the other."""
 
 
-def repaid(rows: Rows, outlays: UpfrontCosts, currency: Currency) -> list[BreakEven]:
+def break_evens(rows: Rows, upfront_costs: UpfrontCosts, currency: Currency) -> list[BreakEven]:
     """Every cell that could be put to work and has a student, beside every cell of its vote that asks the LLM alone."""
     cells = by_cell(rows)
     found: list[BreakEven] = []
     for cell, of_cell in cells.items():
-        if not outlays.students(cell) or not grid_spec.is_of_use(cell.decomposer):
+        if not upfront_costs.students(cell) or not grid_spec.is_of_use(cell.decomposer):
             continue
         found += [
-            _against(cell, beside, _sorted(of_cell), _sorted(cells[beside]), outlays, currency)
+            _against(cell, beside, _sorted(of_cell), _sorted(cells[beside]), upfront_costs, currency)
             for beside in references(cell, list(cells))
         ]
     return found
@@ -93,8 +93,10 @@ def _samples(label: str) -> str:
     return label.partition("@")[2]
 
 
-def _against(cell: Cell, beside: Cell, own: Rows, other: Rows, outlays: UpfrontCosts, currency: Currency) -> BreakEven:
-    outlay = outlays.cell(cell).of(currency)
+def _against(
+    cell: Cell, beside: Cell, own: Rows, other: Rows, upfront_costs: UpfrontCosts, currency: Currency
+) -> BreakEven:
+    upfront = upfront_costs.cell(cell).of(currency)
     costs, costs_beside = _costs(own, currency), _costs(other, currency)
     saved = None
     if costs is not None and costs_beside is not None:
@@ -102,11 +104,11 @@ def _against(cell: Cell, beside: Cell, own: Rows, other: Rows, outlays: UpfrontC
     return BreakEven(
         cell,
         beside,
-        outlay,
+        upfront,
         None if costs is None else sum(costs) / len(costs),
         None if costs_beside is None else sum(costs_beside) / len(costs_beside),
         saved,
-        None if outlay is None or saved is None else break_even(outlay, saved),
+        None if upfront is None or saved is None else break_even(upfront, saved),
         difference(*([row["credit"] for row in of] for of in (own, other))),
     )
 

@@ -50,14 +50,14 @@ class Item:
     name: str
     tokens: float | None
     """Read and written by the teacher; or trained on, over all steps."""
-    outlay: UpfrontCost
+    upfront: UpfrontCost
     device: str
     """What its seconds were spent on; empty where nobody kept it."""
 
     @property
     def gpu_seconds(self) -> float | None:
         """Seconds x GPUs; None where it was no GPU, or nobody knows."""
-        count, seconds = gpus(self.device), self.outlay.seconds
+        count, seconds = gpus(self.device), self.upfront.seconds
         return count * seconds if count and seconds is not None else None
 
 
@@ -90,8 +90,8 @@ class UpfrontCosts:
         folders = self.students(cell)
         if not folders:
             return UpfrontCost()
-        each = [self.trainings[name].outlay if name in self.trainings else UNKNOWN for name in folders]
-        return sum(each, self.teaching.outlay if self.teaching else UNKNOWN)
+        each = [self.trainings[name].upfront if name in self.trainings else UNKNOWN for name in folders]
+        return sum(each, self.teaching.upfront if self.teaching else UNKNOWN)
 
     def students(self, cell: Cell) -> list[str]:
         """The folders of the students that a cell asks, the vote's ranker among them."""
@@ -128,8 +128,8 @@ def _training(name: str, facts: dict[str, Any], config: Mapping[str, Any]) -> It
     if {"second", "exaflop"} & set(price):
         machine = MachinePrice(**price)
         dollars = total([machine.second * trained["seconds"], _of_operations(machine, flops)])
-    outlay = UpfrontCost(flops, trained["seconds"], dollars)
-    return Item(name, trained["tokens"], outlay, trained.get("device", ""))
+    upfront = UpfrontCost(flops, trained["seconds"], dollars)
+    return Item(name, trained["tokens"], upfront, trained.get("device", ""))
 
 
 def _of_operations(machine: MachinePrice, flops: float | None) -> float | None:

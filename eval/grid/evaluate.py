@@ -283,7 +283,7 @@ def _weighed_by(rule: rules.Rule, answered: _Answered) -> Sequence[float | None]
     if rule.score is None:
         return [None] * len(answered.solutions)
     ranks = [one.score for one in answered.scored] if answered.scored else None
-    logprobs, certainties = ([getattr(s, of) for s in answered.solutions] for of in ("logprob", "certainty"))
+    logprobs, certainties = ([getattr(s, of) for s in answered.solutions] for of in ("logprob", "self_certainty"))
     return rules.scores_by_kind(logprobs, certainties, ranks)[rule.score]
 
 

@@ -130,7 +130,7 @@ def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:
         "classes": list(row.judged.classes),
         "verdicts": list(row.judged.verdicts),
         "logprobs": [solution.logprob for solution in row.solutions],
-        "certainties": [solution.certainty for solution in row.solutions],
+        "certainties": [solution.self_certainty for solution in row.solutions],
         "scores": list(row.scores) if row.scores is not None else None,
         "answer": row.answer,
         "verdict": row.verdict,

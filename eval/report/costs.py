@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import devices, grid_spec
-from ..analysis.break_even import BreakEven, repaid
-from ..analysis.pareto import COSTS, Frontier, frontier, reached
+from ..analysis.break_even import BreakEven, break_evens
+from ..analysis.pareto import COSTS, Frontier, Reached, frontier, reached
 from ..analysis.summary import Rows, Tokens, lines, tokens
 from ..analysis.training_cost import Currency, Item, UpfrontCosts
 from ..render import page
-from ..render.table import Table
-from . import tables
+from ..render.table import Table, number, percent, points, questions
 
 _ON_PAGE = 2
 """Votes whose cells stand on the page: the rules of one set of samples differ little in cost."""
@@ -25,7 +24,7 @@ class Costs:
     """What one run cost once, and what that buys; each part is empty where the run has nothing for it."""
 
     items: list[Item]
-    repaid: dict[Currency, list[BreakEven]]
+    break_evens: dict[Currency, list[BreakEven]]
     """By what is counted: FLOPs, unknown or not, and dollars where they are known of some cell."""
     frontiers: list[Frontier]
     spent: list[Tokens]
@@ -36,22 +35,22 @@ class Costs:
     @classmethod
     def of(cls, run: Path, rows: Rows) -> Costs:
         """From a run's results and its students' cards."""
-        outlays = UpfrontCosts.of(run)
+        upfront_costs = UpfrontCosts.of(run)
         currencies: tuple[Currency, ...] = ("flops", "dollars")  # seconds of several devices are no common measure
-        found = {currency: repaid(rows, outlays, currency) for currency in currencies}
+        found = {currency: break_evens(rows, upfront_costs, currency) for currency in currencies}
         known = {name: of for name, of in found.items() if of and (name == "flops" or any(one.queries for one in of))}
         summary = [line for line in lines(rows) if grid_spec.is_of_use(line.cell.decomposer)]
         fronts = [one for axis in COSTS if axis != "tokens" and (one := frontier(summary, axis))]
-        return cls(outlays.items, known, fronts, tokens(rows), devices.read(run))
+        return cls(upfront_costs.items, known, fronts, tokens(rows), devices.read(run))
 
     def tables(self) -> list[Table]:
         """For `table.md`."""
-        made = [tables.tokens(self.spent)]
-        made += [tables.costs(self.items)] if self.items else []
-        made += [tables.break_even(found, currency) for currency, found in self.repaid.items()]
-        made += [tables.frontiers(self.frontiers)] if self.frontiers else []
+        made = [tokens_table(self.spent)]
+        made += [costs_table(self.items)] if self.items else []
+        made += [break_even_table(found, currency) for currency, found in self.break_evens.items()]
+        made += [frontiers_table(self.frontiers)] if self.frontiers else []
         reaching = [one for each in self.frontiers for one in reached(each)]
-        return made + ([tables.reached(reaching)] if reaching else [])
+        return made + ([reached_table(reaching)] if reaching else [])
 
     def sections(self, figures: page.Figures) -> list[str]:
         """For the page."""
@@ -63,7 +62,7 @@ class Costs:
             "<p>Tokens of a question, phase by phase, as they were counted: means over questions. A prompt that "
             "several samples share counts once; cached ones are part of the prompt's, reasoning ones of the "
             "completion's.</p>",
-            page.table(tables.tokens(self.spent)),
+            page.table(tokens_table(self.spent)),
         ]
 
     def _once(self) -> list[str]:
@@ -75,7 +74,7 @@ class Costs:
             "each token forward and back: 6 operations a weight where all learn, 4 a frozen weight and 6 a weight that "
             "learns with adapters, attention beside. What nobody counted is unknown, never zero. "
             f"{html.escape(self._answered())}</p>",
-            page.table(tables.costs(self.items)),
+            page.table(costs_table(self.items)),
         ]
 
     def _answered(self) -> str:
@@ -85,12 +84,12 @@ class Costs:
         return f"Seconds of the tests are what the models took: {said}."
 
     def _pays(self, figures: page.Figures) -> list[str]:
-        if not self.repaid:
+        if not self.break_evens:
             return []
-        votes = list(dict.fromkeys(one.cell.vote for found in self.repaid.values() for one in found))[:_ON_PAGE]
-        shown = {name: [one for one in found if one.cell.vote in votes] for name, found in self.repaid.items()}
+        votes = list(dict.fromkeys(one.cell.vote for found in self.break_evens.values() for one in found))[:_ON_PAGE]
+        shown = {name: [one for one in found if one.cell.vote in votes] for name, found in self.break_evens.items()}
         unpriced = (
-            "" if "dollars" in self.repaid else " In dollars it is unknown: a training, or a model, has no price."
+            "" if "dollars" in self.break_evens else " In dollars it is unknown: a training, or a model, has no price."
         )
         return [
             "<h2>When distilling pays</h2>",
@@ -99,11 +98,11 @@ class Costs:
             "that is cheaper and less accurate does another job: the difference in accuracy stands beside it."
             f"{unpriced}</p>",
             *figures("break_even", self._caption()),
-            *(page.table(tables.break_even(found, currency)) for currency, found in shown.items()),
+            *(page.table(break_even_table(found, currency)) for currency, found in shown.items()),
         ]
 
     def _caption(self) -> str:
-        found = next(iter(self.repaid.values()))
+        found = next(iter(self.break_evens.values()))
         unknown = list(dict.fromkeys(one.cell.label for one in found if one.queries is None))
         said = (
             "What questions cost in all, the students' outlay with them, against how many there are; grey: the LLM "
@@ -120,8 +119,8 @@ class Costs:
             "<h2>What can be had for a cost</h2>",
             f"<p>Cells that nothing as cheap surpasses, controls aside. {areas} Areas of two runs can be compared "
             "where they reach to the same cost.</p>",
-            page.table(tables.frontiers(self.frontiers)),
-            *(_reaching(tables.reached(reaching)) if reaching else []),
+            page.table(frontiers_table(self.frontiers)),
+            *(_reaching(reached_table(reaching)) if reaching else []),
         ]
 
 
@@ -144,4 +143,70 @@ def _reaching(table: Table) -> list[str]:
         "the cheapest whose whole interval lies above. They are chosen by the questions that they are judged by, which "
         "flatters the first.</p>",
         page.table(table),
+    ]
+
+
+def costs_table(items: Sequence[Item]) -> Table:
+    """A row for the teacher's traces and for each training: what was paid once."""
+    on_gpu = any(item.gpu_seconds is not None for item in items)
+    priced = any(item.upfront.dollars is not None for item in items)
+    header = ["paid once", "tokens", "FLOPs", "seconds", "on"]
+    header += ["GPU-seconds"] * on_gpu + ["dollars"] * priced
+    return header, [
+        [
+            item.name,
+            number(item.tokens) if item.tokens is None else f"{item.tokens:,.0f}",
+            number(item.upfront.flops),
+            number(item.upfront.seconds),
+            item.device or "unknown",
+            *([number(item.gpu_seconds) if item.gpu_seconds is not None else ""] if on_gpu else []),
+            *([number(item.upfront.dollars)] if priced else []),
+        ]
+        for item in items
+    ]
+
+
+def break_even_table(found: Sequence[BreakEven], currency: Currency) -> Table:
+    """A row a cell with students: after how many questions they are paid back, beside each cell of the LLM alone."""
+    unit = {"flops": "FLOPs", "seconds": "seconds", "dollars": "dollars"}[currency]
+    besides = list(dict.fromkeys(one.beside[:2] for one in found))
+    header = ["decomposer", "solver", "vote", f"{unit}, once", f"{unit} a question"]
+    for decomposer, solver in besides:
+        label = f"{decomposer} \N{RIGHTWARDS ARROW} {solver}"
+        header += [f"questions to repay beside {label}", f"accuracy beside {label} (points)"]
+    rows = []
+    for cell in dict.fromkeys(one.cell for one in found):
+        of_cell = {one.beside[:2]: one for one in found if one.cell == cell}
+        first = next(iter(of_cell.values()))
+        row = [*cell, number(first.upfront), number(first.query)]
+        for beside in besides:
+            one = of_cell.get(beside)
+            row += [questions(one.queries), points(one.accuracy)] if one else ["", ""]
+        rows.append(row)
+    return header, rows
+
+
+def frontiers_table(found: Sequence[Frontier]) -> Table:
+    """A row a cell that nothing as cheap surpasses, on every cost axis."""
+    header = ["decomposer", "solver", "vote", "cost", "a question", "all questions"]
+    return header, [
+        [*point.cell, one.axis, number(point.cost), percent(point.accuracy)] for one in found for point in one.front
+    ]
+
+
+def reached_table(found: Sequence[Reached]) -> Table:
+    """A row a cost and accuracy: the cheapest cell that reaches it, and the cheapest that surely does."""
+    header = ["cost", "accuracy (%)", "cheapest cell", "a question", "surely: cheapest cell", "a question"]
+    return header, [
+        [one.axis, f"{100 * one.accuracy:.1f}"]
+        + [said for p in (one.cheapest, one.surely) for said in ([p.cell.label, number(p.cost)] if p else ["none", ""])]
+        for one in found
+    ]
+
+
+def tokens_table(found: Sequence[Tokens]) -> Table:
+    """A row a cell and phase: what it reads and writes, a question."""
+    header = ["decomposer", "solver", "vote", "phase", "samples", "prompt tokens", "cached", "completion tokens"]
+    return [*header, "reasoning"], [
+        [*each.cell, each.phase, f"{each.calls:.3g}", *(f"{amount:.0f}" for amount in each[3:])] for each in found
     ]

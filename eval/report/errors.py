@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
-from ..analysis.agreement import BlameLine, MeasureLine, Views, blame_lines, measure_lines, views
-from ..analysis.decomposition_quality import QualityLine, quality_lines
-from ..analysis.errors import CauseLine, SwapLine, cause_lines, gold_problems, swap_lines
+from ..analysis.agreement import ALL, BlameLine, MeasureLine, Views, blame_lines, measure_lines, views
+from ..analysis.decomposition_quality import MEASURES, QualityLine, quality_lines
+from ..analysis.errors import CAUSES, RIGHT, SLIPS, STEPS, CauseLine, SwapLine, cause_lines, gold_problems, swap_lines
 from ..analysis.reconstruction import FILE, joined
 from ..analysis.summary import Rows
 from ..render import page
-from ..render.table import Table
+from ..render.table import Table, decimal, percent, points
 from ..run_dir import RunDirectory
-from . import tables
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,14 @@ class Errors:
         )
 
     def tables(self) -> list[Table]:
-        made = [tables.causes(self.causes)] if self.causes else []
-        made += [tables.slips(self.causes)] if any(line.slips for line in self.causes) else []
-        made += [tables.steps(self.causes)] if any(line.steps for line in self.causes) else []
-        made += [tables.swapped(self.swaps)] if self.swaps else []
-        made += [tables.views(self.views)] if self.views else []
-        made += [tables.quality(self.quality)] if self.quality else []
-        made += [tables.measures(self.measures)] if self.measures else []
-        return made + ([tables.blamed(self.blame)] if self.blame else [])
+        made = [causes_table(self.causes)] if self.causes else []
+        made += [slips_table(self.causes)] if any(line.slips for line in self.causes) else []
+        made += [steps_table(self.causes)] if any(line.steps for line in self.causes) else []
+        made += [substitutions_table(self.swaps)] if self.swaps else []
+        made += [agreement_table(self.views)] if self.views else []
+        made += [quality_table(self.quality)] if self.quality else []
+        made += [measures_table(self.measures)] if self.measures else []
+        return made + ([blame_table(self.blame)] if self.blame else [])
 
     def sections(self, figures: page.Figures) -> list[str]:
         """For the page."""
@@ -80,9 +81,9 @@ class Errors:
         slips, steps = (any(getattr(line, of) for line in self.causes) for of in ("slips", "steps"))
         return [
             f"<p>{_BY_STEPS.format(vote=self.vote)}</p>",
-            page.table(tables.causes(self.causes)),
-            *([f"<p>{_SLIPS}</p>", page.table(tables.slips(self.causes))] if slips else []),
-            *([f"<p>{_STEPS}</p>", page.table(tables.steps(self.causes))] if steps else []),
+            page.table(causes_table(self.causes)),
+            *([f"<p>{_SLIPS}</p>", page.table(slips_table(self.causes))] if slips else []),
+            *([f"<p>{_STEPS}</p>", page.table(steps_table(self.causes))] if steps else []),
         ]
 
     def _by_gold(self) -> list[str]:
@@ -91,10 +92,10 @@ class Errors:
         left = (
             f" Left out, having no gold sub-questions: {html.escape(', '.join(self.without))}." if self.without else ""
         )
-        return [f"<p>{_BY_GOLD}{left}</p>", page.table(tables.swapped(self.swaps))]
+        return [f"<p>{_BY_GOLD}{left}</p>", page.table(substitutions_table(self.swaps))]
 
     def _agreement(self) -> list[str]:
-        return [f"<p>{_AGREE}</p>", page.table(tables.views(self.views))] if self.views else []
+        return [f"<p>{_AGREE}</p>", page.table(agreement_table(self.views))] if self.views else []
 
     def _quality(self) -> list[str]:
         if not self.quality:
@@ -103,9 +104,9 @@ class Errors:
         return [
             "<h2>How good the decompositions are</h2>",
             f"<p>{_QUALITY} {reader}</p>",
-            page.table(tables.quality(self.quality)),
-            *([f"<p>{_TOLD}</p>", page.table(tables.measures(self.measures))] if self.measures else []),
-            *([f"<p>{_BLAMED}</p>", page.table(tables.blamed(self.blame))] if self.blame else []),
+            page.table(quality_table(self.quality)),
+            *([f"<p>{_TOLD}</p>", page.table(measures_table(self.measures))] if self.measures else []),
+            *([f"<p>{_BLAMED}</p>", page.table(blame_table(self.blame))] if self.blame else []),
         ]
 
 
@@ -166,3 +167,119 @@ _BLAMED = (
     "Whether they tell wrong answers that gold steps put down to the decomposition from those that they put down to "
     "the solving, solver by solver (in brackets: how many of how many): AUROC likewise."
 )
+
+
+_RIGHTLY = dict(zip(RIGHT, ("all steps", "recovered decomposition", "recovered step", "unreadable"), strict=True))
+
+
+def causes_table(found: Sequence[CauseLine]) -> Table:
+    """A row a cell: what its answers are put down to, and the decomposition's share of the wrong ones."""
+    header = ["decomposer", "solver", "vote", "n"]
+    header += [f"right: {_RIGHTLY[cause]}" for cause in RIGHT]
+    header += ["wrong: decomposition", "local", "propagation", "both", "unreadable", "decomposition, of wrong (%)"]
+    return header, [
+        [
+            *line.cell,
+            str(line.questions),
+            *(str(line.counts.get(cause, 0)) for cause in CAUSES),
+            percent(line.of_wrong("decomposition")) if line.wrong else "none is wrong",
+        ]
+        for line in found
+    ]
+
+
+def slips_table(found: Sequence[CauseLine]) -> Table:
+    """A row a cell: what is wrong with the first wrong step of its wrong answers under a right decomposition."""
+    header = ["decomposer", "solver", "vote", "wrong answers", *SLIPS]
+    return header, [
+        [*line.cell, str(sum(line.slips.values())), *(str(line.slips.get(slip, 0)) for slip in SLIPS)]
+        for line in found
+        if line.slips
+    ]
+
+
+def steps_table(found: Sequence[CauseLine]) -> Table:
+    """A row a cell: what its steps under right decompositions are, in per cent of them."""
+    header = ["decomposer", "solver", "vote", "steps", *(f"{step} (%)" for step in STEPS)]
+    return header, [
+        [*line.cell, str(n), *(f"{100 * line.steps.get(step, 0) / n:.1f}" for step in STEPS)]
+        for line in found
+        if (n := sum(line.steps.values()))
+    ]
+
+
+def substitutions_table(found: Sequence[SwapLine]) -> Table:
+    """A row a cell: its answers beside the same solver's with gold sub-questions, in per cent of all questions."""
+    header = ["decomposer", "solver", "vote", "n", "wrong, right with gold: decomposition", "wrong with both: solving"]
+    header += ["right, wrong with gold: recovery", "of wrong, right with gold", "with gold less own (points)"]
+    return header, [
+        [
+            *line.cell,
+            str(line.questions),
+            *(percent(line.share(of)) for of in ("decomposition", "solving", "recovery")),
+            percent(line.of_wrong) if line.wrong else "none is wrong",
+            points(line.gain),
+        ]
+        for line in found
+    ]
+
+
+def quality_table(found: Sequence[QualityLine]) -> Table:
+    """A row a decomposer: what its decompositions are like, as means over those with sub-questions."""
+    names = [name for name in MEASURES if any(name in line.means for line in found)]
+    header = ["decomposer", "n", "with sub-questions", "unreadable (%)", "none needed (%)", *names]
+    return header, [
+        [
+            line.decomposer,
+            str(line.questions),
+            str(line.asked),
+            percent(line.unreadable),
+            percent(line.not_needed),
+            *(decimal(line.means[name]) if name in line.means else "unknown" for name in names),
+        ]
+        for line in found
+    ]
+
+
+def measures_table(found: Sequence[MeasureLine]) -> Table:
+    """A row a measure: how well it tells right decompositions from wrong ones, decomposer by decomposer."""
+    heads = {
+        line.decomposer: f"{line.decomposer} ({line.right} of {line.decompositions} right)" for line in found[::-1]
+    }
+    decomposers = list(dict.fromkeys(line.decomposer for line in found))
+    names = list(dict.fromkeys(line.measure for line in found))
+    of = {(line.measure, line.decomposer): line for line in found}
+    paired = [name for name in names if (name, ALL) in of and not isnan(of[name, ALL].pairs.value)]
+    header = ["measure (AUROC)", *(heads[decomposer] for decomposer in decomposers)]
+    header += ["pairs of one question (%)"] if paired else []
+    rows = []
+    for name in names:
+        told = [decimal(of[name, one].auroc) if (name, one) in of else "" for one in decomposers]
+        rows.append([name, *told, *([percent(of[name, ALL].pairs) if name in paired else ""] if paired else [])])
+    return header, rows
+
+
+def blame_table(found: Sequence[BlameLine]) -> Table:
+    """A row a measure: how well it tells wrong answers that are put down to the decomposition, solver by solver."""
+    of = {(line.measure, line.solver, line.vote): line for line in found}
+    solvers = list(dict.fromkeys((line.solver, line.vote) for line in found))
+    names = list(dict.fromkeys(line.measure for line in found))
+    rows = [
+        [name, *(decimal(of[name, *solver].auroc) if (name, *solver) in of else "" for solver in solvers)]
+        for name in names
+    ]
+    first = {solver: next(of[name, *solver] for name in names if (name, *solver) in of) for solver in solvers}
+    heads = [
+        f"{solver}, {vote} ({first[solver, vote].blamed} of {first[solver, vote].wrong})" for solver, vote in solvers
+    ]
+    return ["measure (AUROC)", *heads], rows
+
+
+def agreement_table(found: Sequence[Views]) -> Table:
+    """A row a solver: how far the two ways to blame a wrong answer agree."""
+    header = ["solver", "vote", "wrong answers", "both blame the decomposition", "both the solving"]
+    header += ["steps the decomposition, gold does not help", "steps the solving, gold helps", "agree (%)", "kappa"]
+    return header, [
+        [line.solver, line.vote, str(line.both), *map(str, line.crossed), percent(line.share), decimal(line.kappa)]
+        for line in found
+    ]

@@ -367,11 +367,11 @@ _MOST = 8
 def break_even(found: Sequence[BreakEven], unit: str = "FLOPs") -> Figure:
     """What questions cost in all against how many there are: a line a cell, those of the LLM alone grey, dots where an
     outlay is paid back. Of many cells the most accurate are drawn, whose costs are known."""
-    known = [one for one in found if one.outlay and one.query and one.query_beside]
+    known = [one for one in found if one.upfront and one.query and one.query_beside]
     best = sorted({one.cell: one for one in reversed(known)}.values(), key=lambda one: -one.accuracy.value)[:_MOST]
     drawn = [one for one in known if one.cell in {each.cell for each in best}]
-    repaid = [one.queries.value for one in drawn if one.queries and isfinite(one.queries.value)] or [1e4]
-    least, most = 10 ** floor(log10(max(min(repaid), 100) / 10)), 10 ** ceil(log10(3 * max(repaid)))
+    break_evens = [one.queries.value for one in drawn if one.queries and isfinite(one.queries.value)] or [1e4]
+    least, most = 10 ** floor(log10(max(min(break_evens), 100) / 10)), 10 ** ceil(log10(3 * max(break_evens)))
     at = np.geomspace(least, most, 200)
     with mpl.rc_context(_style()):
         width, height = _inches(6.6, 4.2)
@@ -385,7 +385,7 @@ def break_even(found: Sequence[BreakEven], unit: str = "FLOPs") -> Figure:
         for i, one in enumerate(best):
             colour = _OKABE_ITO[i % len(_OKABE_ITO)]
             shown = f"{label(one.cell.label)} ({100 * one.accuracy.value:+.1f})"
-            axes.plot(at, (one.outlay or 0) + at * (one.query or 0), color=colour, lw=1, label=shown)
+            axes.plot(at, (one.upfront or 0) + at * (one.query or 0), color=colour, lw=1, label=shown)
             for other in drawn:
                 if other.cell == one.cell and other.queries and isfinite(n := other.queries.value):
                     axes.plot(n, n * (other.query_beside or 0), marker="o", ms=4, color=colour)

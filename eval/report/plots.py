@@ -17,7 +17,7 @@ from ...core.files import replacing
 from ...distill import student
 from ...solve.voting.rules import Score
 from .. import grid_spec
-from ..analysis.break_even import repaid
+from ..analysis.break_even import break_evens
 from ..analysis.ranker import gains, score_lines
 from ..analysis.summary import CellSummary, Rows, lines, squares
 from ..analysis.training_cost import Currency, UpfrontCosts
@@ -118,7 +118,7 @@ def gain(of: Drawn) -> Plot | None:
 def break_even(of: Drawn) -> Plot | None:
     """What questions cost in all against how many there are, by the first vote; of tokens, FLOPs."""
     currency: Currency = "flops" if of.axis == "tokens" else of.axis
-    found = repaid(of.rows, UpfrontCosts.of(of.run), currency)
+    found = break_evens(of.rows, UpfrontCosts.of(of.run), currency)
     first = [one for one in found if one.cell.vote == of.rows[0]["vote"]]
     header = ["decomposer", "solver", "vote", "beside decomposer", "beside solver", "beside vote", "once", "a question"]
     header += ["beside a question", "saved", "saved low", "saved high", "questions", "questions low", "questions high"]
@@ -127,7 +127,7 @@ def break_even(of: Drawn) -> Plot | None:
         [*one.cell, *one.beside, *one[2:5], *(one.saved or _NOTHING), *(one.queries or _NOTHING), *one.accuracy]
         for one in found
     ]
-    if not any(one.outlay and one.query and one.query_beside for one in first):
+    if not any(one.upfront and one.query and one.query_beside for one in first):
         return None
     unit = {"flops": "FLOPs", "seconds": "seconds", "dollars": "US dollars"}[currency]
     return Plot(figures.break_even(first, unit), header, numbers)

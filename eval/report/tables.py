@@ -1,16 +1,9 @@
-"""Every table of a report, from what it shows."""
+"""The tables of a report about its cells; a section's own tables stand with the section."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isnan
 
-from ..analysis.agreement import ALL, BlameLine, MeasureLine, Views
-from ..analysis.break_even import BreakEven
-from ..analysis.decomposition_quality import MEASURES, QualityLine
-from ..analysis.errors import CAUSES, RIGHT, SLIPS, STEPS, CauseLine, SwapLine
-from ..analysis.pareto import Frontier, Reached
-from ..analysis.ranker import ScoreLine
 from ..analysis.summary import (
     CellSummary,
     Decomposed,
@@ -19,13 +12,10 @@ from ..analysis.summary import (
     OverlapCount,
     ReferenceComparison,
     Substitution,
-    Tokens,
     Verdicts,
 )
-from ..analysis.training_cost import Currency, Item
-from ..analysis.votes import RuleLine, StopLine
 from ..grid.evaluate import Cell
-from ..render.table import INCOMPLETE, Places, Table, decimal, latex, number, percent, points, questions
+from ..render.table import INCOMPLETE, Places, Table, latex, number, percent, points
 
 
 def main(lines: Sequence[CellSummary], squares: Sequence[ReferenceComparison] = ()) -> Table:
@@ -106,113 +96,11 @@ def _does(phase: str, student: str) -> str:
     return f"{who} {'decomposes' if phase == 'decomposer' else 'solves'}"
 
 
-def votes(found: Sequence[RuleLine]) -> Table:
-    """A row a composition and rule: its accuracy, and the difference to the first rule on the same samples."""
-    header = ["decomposer", "solver", "vote", "all questions", f"beside {found[0].vote} (points)"]
-    header += ["questions to see one point"]
-    return header, [
-        [
-            *line.composition,
-            line.vote,
-            percent(line.accuracy),
-            points(line.beside) if line.beside else "",
-            f"{line.needed:,.0f}" if line.needed else "",
-        ]
-        for line in found
-    ]
-
-
-def stops(found: Sequence[StopLine]) -> Table:
-    """A row a composition and rule to stop by: what it would have bought, and what that loses."""
-    header = ["decomposer", "solver", "stop", "samples", "all questions", "beside all samples (points)"]
-    return header, [
-        [*line.composition, line.stop, f"{line.samples:.2f}", percent(line.accuracy), points(line.beside)]
-        for line in found
-    ]
-
-
-def scores(found: Sequence[ScoreLine]) -> Table:
-    """A row a composition and kind of score: how well it tells right solutions from wrong ones."""
-    header = ["decomposer", "solver", "score", "pairs told (%)", "AUROC"]
-    return header, [
-        [*line.composition, line.score, percent(line.worth.pairs), f"{line.worth.auroc:.3f}"]
-        if line.worth.has_pairs
-        else [*line.composition, line.score, "no pair", ""]
-        for line in found
-    ]
-
-
-def costs(items: Sequence[Item]) -> Table:
-    """A row for the teacher's traces and for each training: what was paid once."""
-    on_gpu = any(item.gpu_seconds is not None for item in items)
-    priced = any(item.outlay.dollars is not None for item in items)
-    header = ["paid once", "tokens", "FLOPs", "seconds", "on"]
-    header += ["GPU-seconds"] * on_gpu + ["dollars"] * priced
-    return header, [
-        [
-            item.name,
-            number(item.tokens) if item.tokens is None else f"{item.tokens:,.0f}",
-            number(item.outlay.flops),
-            number(item.outlay.seconds),
-            item.device or "unknown",
-            *([number(item.gpu_seconds) if item.gpu_seconds is not None else ""] if on_gpu else []),
-            *([number(item.outlay.dollars)] if priced else []),
-        ]
-        for item in items
-    ]
-
-
-def break_even(found: Sequence[BreakEven], currency: Currency) -> Table:
-    """A row a cell with students: after how many questions they are paid back, beside each cell of the LLM alone."""
-    unit = {"flops": "FLOPs", "seconds": "seconds", "dollars": "dollars"}[currency]
-    besides = list(dict.fromkeys(one.beside[:2] for one in found))
-    header = ["decomposer", "solver", "vote", f"{unit}, once", f"{unit} a question"]
-    for decomposer, solver in besides:
-        label = f"{decomposer} \N{RIGHTWARDS ARROW} {solver}"
-        header += [f"questions to repay beside {label}", f"accuracy beside {label} (points)"]
-    rows = []
-    for cell in dict.fromkeys(one.cell for one in found):
-        of_cell = {one.beside[:2]: one for one in found if one.cell == cell}
-        first = next(iter(of_cell.values()))
-        row = [*cell, number(first.outlay), number(first.query)]
-        for beside in besides:
-            one = of_cell.get(beside)
-            row += [questions(one.queries), points(one.accuracy)] if one else ["", ""]
-        rows.append(row)
-    return header, rows
-
-
-def frontiers(found: Sequence[Frontier]) -> Table:
-    """A row a cell that nothing as cheap surpasses, on every cost axis."""
-    header = ["decomposer", "solver", "vote", "cost", "a question", "all questions"]
-    return header, [
-        [*point.cell, one.axis, number(point.cost), percent(point.accuracy)] for one in found for point in one.front
-    ]
-
-
-def reached(found: Sequence[Reached]) -> Table:
-    """A row a cost and accuracy: the cheapest cell that reaches it, and the cheapest that surely does."""
-    header = ["cost", "accuracy (%)", "cheapest cell", "a question", "surely: cheapest cell", "a question"]
-    return header, [
-        [one.axis, f"{100 * one.accuracy:.1f}"]
-        + [said for p in (one.cheapest, one.surely) for said in ([p.cell.label, number(p.cost)] if p else ["none", ""])]
-        for one in found
-    ]
-
-
 def decompositions(found: Sequence[Decomposed]) -> Table:
     """A row a decomposer: how many of its decompositions are right, test by test."""
     header = ["decomposer", *dict.fromkeys(f"{d.test} (n={d.questions})" for d in found)]
     names = dict.fromkeys(d.decomposer for d in found)
     return header, [[name, *(percent(d.right) for d in found if d.decomposer == name)] for name in names]
-
-
-def tokens(found: Sequence[Tokens]) -> Table:
-    """A row a cell and phase: what it reads and writes, a question."""
-    header = ["decomposer", "solver", "vote", "phase", "samples", "prompt tokens", "cached", "completion tokens"]
-    return [*header, "reasoning"], [
-        [*each.cell, each.phase, f"{each.calls:.3g}", *(f"{amount:.0f}" for amount in each[3:])] for each in found
-    ]
 
 
 def verdicts(found: Sequence[Verdicts]) -> Table:
@@ -246,122 +134,6 @@ def cleaned(found: Sequence[Decontaminated]) -> Table:
             str(c.leaks),
         ]
         for c in found
-    ]
-
-
-def causes(found: Sequence[CauseLine]) -> Table:
-    """A row a cell: what its answers are put down to, and the decomposition's share of the wrong ones."""
-    header = ["decomposer", "solver", "vote", "n"]
-    header += [f"right: {_RIGHTLY[cause]}" for cause in RIGHT]
-    header += ["wrong: decomposition", "local", "propagation", "both", "unreadable", "decomposition, of wrong (%)"]
-    return header, [
-        [
-            *line.cell,
-            str(line.questions),
-            *(str(line.counts.get(cause, 0)) for cause in CAUSES),
-            percent(line.of_wrong("decomposition")) if line.wrong else "none is wrong",
-        ]
-        for line in found
-    ]
-
-
-_RIGHTLY = dict(zip(RIGHT, ("all steps", "recovered decomposition", "recovered step", "unreadable"), strict=True))
-
-
-def slips(found: Sequence[CauseLine]) -> Table:
-    """A row a cell: what is wrong with the first wrong step of its wrong answers under a right decomposition."""
-    header = ["decomposer", "solver", "vote", "wrong answers", *SLIPS]
-    return header, [
-        [*line.cell, str(sum(line.slips.values())), *(str(line.slips.get(slip, 0)) for slip in SLIPS)]
-        for line in found
-        if line.slips
-    ]
-
-
-def steps(found: Sequence[CauseLine]) -> Table:
-    """A row a cell: what its steps under right decompositions are, in per cent of them."""
-    header = ["decomposer", "solver", "vote", "steps", *(f"{step} (%)" for step in STEPS)]
-    return header, [
-        [*line.cell, str(n), *(f"{100 * line.steps.get(step, 0) / n:.1f}" for step in STEPS)]
-        for line in found
-        if (n := sum(line.steps.values()))
-    ]
-
-
-def swapped(found: Sequence[SwapLine]) -> Table:
-    """A row a cell: its answers beside the same solver's with gold sub-questions, in per cent of all questions."""
-    header = ["decomposer", "solver", "vote", "n", "wrong, right with gold: decomposition", "wrong with both: solving"]
-    header += ["right, wrong with gold: recovery", "of wrong, right with gold", "with gold less own (points)"]
-    return header, [
-        [
-            *line.cell,
-            str(line.questions),
-            *(percent(line.share(of)) for of in ("decomposition", "solving", "recovery")),
-            percent(line.of_wrong) if line.wrong else "none is wrong",
-            points(line.gain),
-        ]
-        for line in found
-    ]
-
-
-def quality(found: Sequence[QualityLine]) -> Table:
-    """A row a decomposer: what its decompositions are like, as means over those with sub-questions."""
-    names = [name for name in MEASURES if any(name in line.means for line in found)]
-    header = ["decomposer", "n", "with sub-questions", "unreadable (%)", "none needed (%)", *names]
-    return header, [
-        [
-            line.decomposer,
-            str(line.questions),
-            str(line.asked),
-            percent(line.unreadable),
-            percent(line.not_needed),
-            *(decimal(line.means[name]) if name in line.means else "unknown" for name in names),
-        ]
-        for line in found
-    ]
-
-
-def measures(found: Sequence[MeasureLine]) -> Table:
-    """A row a measure: how well it tells right decompositions from wrong ones, decomposer by decomposer."""
-    heads = {
-        line.decomposer: f"{line.decomposer} ({line.right} of {line.decompositions} right)" for line in found[::-1]
-    }
-    decomposers = list(dict.fromkeys(line.decomposer for line in found))
-    names = list(dict.fromkeys(line.measure for line in found))
-    of = {(line.measure, line.decomposer): line for line in found}
-    paired = [name for name in names if (name, ALL) in of and not isnan(of[name, ALL].pairs.value)]
-    header = ["measure (AUROC)", *(heads[decomposer] for decomposer in decomposers)]
-    header += ["pairs of one question (%)"] if paired else []
-    rows = []
-    for name in names:
-        told = [decimal(of[name, one].auroc) if (name, one) in of else "" for one in decomposers]
-        rows.append([name, *told, *([percent(of[name, ALL].pairs) if name in paired else ""] if paired else [])])
-    return header, rows
-
-
-def blamed(found: Sequence[BlameLine]) -> Table:
-    """A row a measure: how well it tells wrong answers that are put down to the decomposition, solver by solver."""
-    of = {(line.measure, line.solver, line.vote): line for line in found}
-    solvers = list(dict.fromkeys((line.solver, line.vote) for line in found))
-    names = list(dict.fromkeys(line.measure for line in found))
-    rows = [
-        [name, *(decimal(of[name, *solver].auroc) if (name, *solver) in of else "" for solver in solvers)]
-        for name in names
-    ]
-    first = {solver: next(of[name, *solver] for name in names if (name, *solver) in of) for solver in solvers}
-    heads = [
-        f"{solver}, {vote} ({first[solver, vote].blamed} of {first[solver, vote].wrong})" for solver, vote in solvers
-    ]
-    return ["measure (AUROC)", *heads], rows
-
-
-def views(found: Sequence[Views]) -> Table:
-    """A row a solver: how far the two ways to blame a wrong answer agree."""
-    header = ["solver", "vote", "wrong answers", "both blame the decomposition", "both the solving"]
-    header += ["steps the decomposition, gold does not help", "steps the solving, gold helps", "agree (%)", "kappa"]
-    return header, [
-        [line.solver, line.vote, str(line.both), *map(str, line.crossed), percent(line.share), decimal(line.kappa)]
-        for line in found
     ]
 
 

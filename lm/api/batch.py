@@ -62,7 +62,7 @@ class OpenAIBatchEngine:
     def footprint(self, adapter: Path | None) -> ModelSize | None:
         return self._engine.footprint(adapter)
 
-    def pulse(self) -> EngineStatus:
+    def status(self) -> EngineStatus:
         return EngineStatus(self._submitted, dict(self._retries))
 
     def generate(

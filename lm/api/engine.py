@@ -39,7 +39,7 @@ class OpenAIEngine:
     def footprint(self, adapter: Path | None) -> ModelSize | None:
         return ModelSize(self._parameters) if self._parameters else None
 
-    def pulse(self) -> EngineStatus:
+    def status(self) -> EngineStatus:
         return EngineStatus(self._traffic.at_once, dict(self._traffic.retries))
 
     def generate(
@@ -54,9 +54,11 @@ class OpenAIEngine:
                 "bought twice; go on with batch_api: true until they have come"
             )
         arrived: queue.SimpleQueue[Finished | BaseException | None] = queue.SimpleQueue()
-        buying = Dispatcher(self.spec, self._traffic, store, arrived)
+        dispatcher = Dispatcher(self.spec, self._traffic, store, arrived)
         # A thread of its own, since the caller's may run an event loop already (a notebook's does).
-        thread = threading.Thread(target=buying.run, args=(wanted,), name=f"buying from {self.spec.model}", daemon=True)
+        thread = threading.Thread(
+            target=dispatcher.run, args=(wanted,), name=f"requests to {self.spec.model}", daemon=True
+        )
         thread.start()
         try:
             while (item := arrived.get()) is not None:
@@ -64,5 +66,5 @@ class OpenAIEngine:
                     raise item
                 yield item
         finally:
-            buying.stop()
+            dispatcher.stop()
             thread.join()

@@ -30,7 +30,7 @@ class Scripted:
     def footprint(self, adapter: Path | None) -> ModelSize | None:
         return ModelSize(self._parameters) if self._parameters else None
 
-    def pulse(self) -> EngineStatus:
+    def status(self) -> EngineStatus:
         return EngineStatus()
 
     def generate(

@@ -83,7 +83,7 @@ class Transformers:
         named = self._base.named_modules()
         return any(isinstance(m, Embedding) and ("wpe" in name or "position" in name) for name, m in named)
 
-    def pulse(self) -> EngineStatus:
+    def status(self) -> EngineStatus:
         return EngineStatus()
 
     def generate(
@@ -100,8 +100,8 @@ class Transformers:
             store.settle(attempts, finished)
             yield finished
 
-    def speak(
-        self, draws: Sequence[SampleRequest], adapter: Path | None, heard: StreamCallback = silent
+    def stream(
+        self, draws: Sequence[SampleRequest], adapter: Path | None, on_text: StreamCallback = silent
     ) -> list[Completion]:
         """The completions of draws, each with a key of its own, heard while they are generated and kept nowhere.
 
@@ -112,8 +112,8 @@ class Transformers:
         said: dict[str, Completion] = {}
         for planned in self._batches(draws, _limits if self._has_places else _any_limits):
             said |= {row.draw.key: Completion("", ABORTED, Usage(len(row.prompt))) for row in planned}
-            if batch := [row for row in planned if heard(row.draw, "")]:
-                completions = self._complete(batch, adapter, heard)
+            if batch := [row for row in planned if on_text(row.draw, "")]:
+                completions = self._complete(batch, adapter, on_text)
                 said |= {row.draw.key: completion for row, completion in zip(batch, completions, strict=True)}
         return [said[draw.key] for draw in draws]
 
@@ -164,19 +164,19 @@ class Transformers:
         self._adapters[adapter] = names
 
     def _complete(
-        self, batch: Sequence[_Prompted], adapter: Path | None, heard: StreamCallback = silent
+        self, batch: Sequence[_Prompted], adapter: Path | None, on_text: StreamCallback = silent
     ) -> list[Completion]:
         with self._turn, self._active(adapter):
             started = time.perf_counter()
-            made = self._run(batch, heard)
+            made = self._run(batch, on_text)
             seconds = (time.perf_counter() - started) / len(batch)
-        if heard is not silent:
+        if on_text is not silent:
             for row, completion in zip(batch, made, strict=True):
                 if completion.finish != ABORTED:
-                    heard(row.draw, completion.text)
+                    on_text(row.draw, completion.text)
         return [replace(c, usage=replace(c.usage, seconds=seconds)) for c in made]
 
-    def _run(self, batch: Sequence[_Prompted], heard: StreamCallback) -> list[Completion]:
+    def _run(self, batch: Sequence[_Prompted], on_text: StreamCallback) -> list[Completion]:
         import torch
 
         from ..local.sampling import SeededSampler, StreamingCriteria
@@ -186,8 +186,8 @@ class Transformers:
         width = max(len(row.prompt) for row in batch)
         pad = self._pad
         choose = SeededSampler(draws, device)
-        hearing = StreamingCriteria(draws, heard, self._reader, width, device)
-        criteria = self._criteria(draws, width, device) + ([] if heard is silent else [hearing])
+        streaming = StreamingCriteria(draws, on_text, self._reader, width, device)
+        criteria = self._criteria(draws, width, device) + ([] if on_text is silent else [streaming])
         library = f"{self.local.directory} cannot be asked without a library that is not installed"
         with torch.inference_mode(), needed(library):
             out = (self._peft or self._base).generate(
@@ -204,10 +204,10 @@ class Transformers:
             )
         rows = out[:, width:].tolist()
         made = [
-            self._completion(of, row[: hearing.left.get(i)])
+            self._completion(of, row[: streaming.left.get(i)])
             for i, (of, row) in enumerate(zip(batch, rows, strict=True))
         ]
-        made = [replace(c, finish=ABORTED) if i in hearing.left else c for i, c in enumerate(made)]
+        made = [replace(c, finish=ABORTED) if i in streaming.left else c for i, c in enumerate(made)]
         return choose.scored(made) if choose.keeps else made
 
     def _criteria(self, draws: Sequence[SampleRequest], width: int, device: torch.device) -> list[StoppingCriteria]:

@@ -89,7 +89,7 @@ class VLLM:
     def footprint(self, adapter: Path | None) -> ModelSize:
         return self.local.footprint(adapter)
 
-    def pulse(self) -> EngineStatus:
+    def status(self) -> EngineStatus:
         return EngineStatus(self._running)
 
     def generate(

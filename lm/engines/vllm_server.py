@@ -61,10 +61,10 @@ class VLLMServer:
     def footprint(self, adapter: Path | None) -> ModelSize:
         return self._local.footprint(adapter)
 
-    def pulse(self) -> EngineStatus:
-        pulses = [engine.pulse() for engine in self._engines.values()]
-        retries: Counter[str] = sum((Counter(pulse.retries) for pulse in pulses), Counter())
-        return EngineStatus(sum(pulse.at_once for pulse in pulses), retries)
+    def status(self) -> EngineStatus:
+        statuses = [engine.status() for engine in self._engines.values()]
+        retries: Counter[str] = sum((Counter(status.retries) for status in statuses), Counter())
+        return EngineStatus(sum(status.at_once for status in statuses), retries)
 
     def generate(
         self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None

@@ -87,7 +87,9 @@ def default_width(hidden_size: int) -> int:
     return max(8, hidden_size // 32)
 
 
-def integrate(model: PeftModel, config: NatConfig, positive: str = POSITIVE, negative: str = NEGATIVE) -> None:
+def add_integration_units(
+    model: PeftModel, config: NatConfig, positive: str = POSITIVE, negative: str = NEGATIVE
+) -> None:
     """Give each layer that both adapters wrap a unit, which works whenever both are active and nothing else is.
 
     Raises ConfigError when there is no such layer.
@@ -159,7 +161,7 @@ def load_units(model: PeftModel, directory: Path, positive: str = POSITIVE, nega
 
     config = read(directory)
     with loading("the gate", directory / NAT_UNITS):
-        integrate(model, config, positive, negative)
+        add_integration_units(model, config, positive, negative)
         tensors = load_file(directory / NAT_UNITS)
     found = units(model, positive, negative)
     own = {f"{at}.{name}": p for at, unit in found.items() for name, p in unit.state_dict().items()}

@@ -79,8 +79,8 @@ class SeededSampler(LogitsProcessor):  # type: ignore[misc]  # transformers leav
 
 def _scored(made: Completion, logprobs: list[float], certainties: list[float]) -> Completion:
     length = made.usage.completion_tokens
-    certainty = sum(certainties[:length]) / max(1, length)  # KL(uniform || prediction) in nats
-    return replace(made, logprobs=tuple(logprobs[:length]), certainty=certainty)
+    self_certainty = sum(certainties[:length]) / max(1, length)  # KL(uniform || prediction) in nats
+    return replace(made, logprobs=tuple(logprobs[:length]), self_certainty=self_certainty)
 
 
 class StopStrings(StoppingCriteria):  # type: ignore[misc]  # transformers leaves it untyped
@@ -116,13 +116,13 @@ class StreamingCriteria(StoppingCriteria):  # type: ignore[misc]  # transformers
     def __init__(
         self,
         draws: Sequence[SampleRequest],
-        heard: StreamCallback,
+        on_text: StreamCallback,
         reader: StreamDecoder,
         prompt: int,
         device: torch.device,
     ) -> None:
         self._draws = draws
-        self._heard = heard
+        self._on_text = on_text
         self._reader = reader
         self._prompt = prompt
         self._texts = [""] * len(draws)
@@ -147,7 +147,7 @@ class StreamingCriteria(StoppingCriteria):  # type: ignore[misc]  # transformers
         text, is_over = self._reader.so_far(row, draw.request.sampling)
         if text.startswith(self._texts[i]):  # or else it is a tokenizer's that takes back what it wrote
             self._texts[i] = text
-        if not self._heard(draw, self._texts[i]):
+        if not self._on_text(draw, self._texts[i]):
             self.left[i] = len(row)
             self._unheard[i] = True
         if is_over or i in self.left:

@@ -163,7 +163,7 @@ class Store:
             raise refused from None
 
     @contextmanager
-    def watching(self) -> Iterator[set[str]]:
+    def recording_keys(self) -> Iterator[set[str]]:
         """The key of every sample that is looked for within, whether or not it is here yet."""
         wanted: set[str] = set()
         self._wanted = wanted
@@ -208,9 +208,9 @@ class Store:
                 f"logprobs, certainty FROM sample WHERE key IN ({','.join('?' * len(some))})",
                 some,
             )
-            for key, text, finish, *usage, listed, certainty in rows:
+            for key, text, finish, *usage, listed, self_certainty in rows:
                 logprobs = tuple(json.loads(listed)) if listed else None
-                found[key] = Completion(text, finish, Usage(*usage), logprobs, certainty)
+                found[key] = Completion(text, finish, Usage(*usage), logprobs, self_certainty)
         return found
 
     def begin(self, draws: Sequence[SampleRequest], model: str = "") -> list[int]:
@@ -384,7 +384,7 @@ class Store:
                 usage.seconds,
                 json.dumps(completion.logprobs) if completion.logprobs is not None else None,
                 usage.reasoning_tokens,
-                completion.certainty,
+                completion.self_certainty,
                 body,
             ),
         )

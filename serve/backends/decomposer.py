@@ -17,7 +17,7 @@ from ...lm.store.store import Store
 from ...lm.types import Completion, Request, Usage
 from ...solve.policy import NextQuestion
 from ...tasks.question import Question
-from ..pipeline.sanitize import tame
+from ..pipeline.sanitize import sanitize
 from ..pipeline.types import CachedResult, DecomposeRequest, DecomposeResult
 from .batcher import Batcher
 
@@ -51,7 +51,7 @@ class DecomposerService:
             return [self._made(*each) for each in zip(wanted, read, strict=True)]
 
     def _made(self, wanted: DecomposeRequest, read: Decomposition) -> DecomposeResult:
-        subquestions = tame(read.subquestions, most=wanted.limit, clean=self.clean)
+        subquestions = sanitize(read.subquestions, most=wanted.limit, clean=self.clean)
         kind = "unreadable" if read.subquestions and not subquestions else read.kind
         return DecomposeResult(subquestions, kind, self._id(wanted), read.usage)
 

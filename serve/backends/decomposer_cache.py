@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from ...core.errors import ConfigError
 from ...decompose.decomposition import Decomposer
 from ...tasks.question import Question
-from ..pipeline.sanitize import tame
+from ..pipeline.sanitize import sanitize
 from ..pipeline.types import CachedResult, DecomposeRequest, DecomposeResult
 
 Make = Callable[[Sequence[DecomposeRequest]], list[DecomposeResult]]
@@ -47,7 +47,7 @@ def decomposer_of(decomposer: Decomposer) -> Make:
             raise ConfigError("a decomposer of your own asks all its sub-questions at once: mode cannot be interactive")
         made = decomposer([Question("asked", each.question, answer="") for each in wanted])
         return [
-            DecomposeResult(tame(one.subquestions, most=each.limit), one.kind, _id(each), one.usage)
+            DecomposeResult(sanitize(one.subquestions, most=each.limit), one.kind, _id(each), one.usage)
             for each, one in zip(wanted, made, strict=True)
         ]
 

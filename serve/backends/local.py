@@ -29,7 +29,7 @@ class _Row(NamedTuple):
     """A sample to be generated, and who listens to it."""
 
     draw: SampleRequest
-    heard: StreamCallback
+    on_text: StreamCallback
 
 
 class LocalModel:
@@ -70,7 +70,7 @@ class LocalModel:
     async def warm(self) -> None:
         """Load the model, and let it write one token."""
         here = _Listener()
-        await self._batcher.put([_Row(draw, here.heard) for draw in _HELLO.draws()])
+        await self._batcher.put([_Row(draw, here.on_text) for draw in _HELLO.draws()])
 
     async def close(self) -> None:
         """Finish what is being generated, and fail what waits."""
@@ -81,7 +81,7 @@ class LocalModel:
         asked = await self._asked(body)
         listener = _Listener()
         try:
-            made = await self._batcher.put([_Row(draw, listener.heard) for draw in asked.draws()])
+            made = await self._batcher.put([_Row(draw, listener.on_text) for draw in asked.draws()])
         finally:
             listener.gone = True
         choices = [
@@ -103,7 +103,7 @@ class LocalModel:
         """
         asked = await self._asked(body)
         listener = _Streaming(asked.n)
-        answer = self._batcher.put([_Row(draw, listener.heard) for draw in asked.draws()])
+        answer = self._batcher.put([_Row(draw, listener.on_text) for draw in asked.draws()])
         answer.add_done_callback(listener.end)
         head = self._head("chat.completion.chunk")
         try:
@@ -159,11 +159,11 @@ class LocalModel:
         return asked._replace(sampling=replace(asked.sampling, max_tokens=limit))
 
     def _generate(self, rows: list[_Row]) -> list[Completion]:
-        listeners = {row.draw.key: row.heard for row in rows}
+        listeners = {row.draw.key: row.on_text for row in rows}
         draws = [row.draw for row in rows]
         if isinstance(self._engine, StreamingEngine):
-            return self._engine.speak(draws, self._adapter, lambda draw, text: listeners[draw.key](draw, text))
-        wanted = [row.draw for row in rows if row.heard(row.draw, "")]
+            return self._engine.stream(draws, self._adapter, lambda draw, text: listeners[draw.key](draw, text))
+        wanted = [row.draw for row in rows if row.on_text(row.draw, "")]
         made = {draw.key: Completion("", ABORTED, Usage()) for draw in draws}
         with Store() as scratch:
             for finished in self._engine.generate(wanted, {draw.key for draw in wanted}, scratch, self._adapter):
@@ -177,7 +177,7 @@ class _Listener:
     def __init__(self) -> None:
         self.gone = False
 
-    def heard(self, draw: SampleRequest, text: str) -> bool:
+    def on_text(self, draw: SampleRequest, text: str) -> bool:
         return not self.gone
 
 
@@ -193,7 +193,7 @@ class _Streaming(_Listener):
         self.told = [0] * n
         """By sample, how many characters of it were given out."""
 
-    def heard(self, draw: SampleRequest, text: str) -> bool:
+    def on_text(self, draw: SampleRequest, text: str) -> bool:
         if text != self._texts[draw.index] and not self.gone:
             self._texts[draw.index] = text
             with suppress(RuntimeError):  # a loop that is closed has nobody in it

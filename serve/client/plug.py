@@ -195,8 +195,8 @@ class DecomposedLLM:
         match step:
             case Decompose(wanted):
                 return self.asker([wanted])[0] if self.asker else None
-            case Elect(question, ballots, rule):
-                return self.composition.electing(question, ballots, rule)
+            case Elect(question, samples, rule):
+                return self.composition.election(question, samples, rule)
         raise AssertionError(step)
 
     def taken(self, client: openai.AsyncOpenAI) -> Callable[[Step], Awaitable[Any]]:
@@ -242,7 +242,7 @@ class DecomposedLLM:
         account = RequestBill.of(trail, self.rates)
         text = response.text(reply["choices"][0]) or ""
         return Answer(
-            self.composition.electing.solution(Sample(text, None)).answer,
+            self.composition.election.solution(Sample(text, None)).answer,
             trail.subquestions,
             trail.decomposition,
             text,
@@ -316,8 +316,8 @@ def plug(
     )
     if problem := chats.refused_rule(vote, settings):
         raise ConfigError(problem)
-    electing = Election(grader, RankerScorer(settings.vote.ranker) if settings.vote.ranker else None)
-    composition = Composition({"upstream": templates.family(prompts)}, electing, secrets.token_bytes(32), asks)
+    election = Election(grader, RankerScorer(settings.vote.ranker) if settings.vote.ranker else None)
+    composition = Composition({"upstream": templates.family(prompts)}, election, secrets.token_bytes(32), asks)
     rates = replace(rates, upstream=price or upstream.rates())
     return DecomposedLLM(
         settings,

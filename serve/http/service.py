@@ -99,9 +99,9 @@ class Service:
         if settings.decomposer:
             self._open_decomposer(settings.decomposer)
         self._ranker = RankerScorer(settings.vote.ranker) if settings.vote.ranker else None
-        electing = Election(settings.vote.grader, self._ranker, algebra=settings.vote.algebra)
+        election = Election(settings.vote.grader, self._ranker, algebra=settings.vote.algebra)
         secret = secrets.token_bytes(32)
-        self.composition = Composition(families, electing, secret, settings.decomposer, settings.cascade)
+        self.composition = Composition(families, election, secret, settings.decomposer, settings.cascade)
 
     def _open_upstream(self, of: UpstreamSettings, families: dict[Who, Templates]) -> None:
         self.answerers["upstream"] = self._upstream = Upstream(of)
@@ -221,8 +221,8 @@ class Service:
 
     async def _elect(self, step: Elect) -> VoteResult:
         """Who is elected, if that is known in time; the thread may go on for a while."""
-        electing = partial(self.composition.electing, step.question, step.ballots, step.rule)
-        voting = asyncio.get_running_loop().run_in_executor(self._voting, electing)
+        election = partial(self.composition.election, step.question, step.samples, step.rule)
+        voting = asyncio.get_running_loop().run_in_executor(self._voting, election)
         try:
             return await asyncio.wait_for(voting, self.settings.vote.timeout)
         except TimeoutError:

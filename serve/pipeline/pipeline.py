@@ -58,7 +58,7 @@ class Elect:
     """Vote; to be sent `VoteResult`."""
 
     question: str
-    ballots: tuple[Sample, ...]
+    samples: tuple[Sample, ...]
     rule: str
 
 
@@ -98,7 +98,7 @@ class Composition:
     """Who may be asked, and with what."""
 
     templates: dict[Who, Templates]
-    electing: Election
+    election: Election
     secret: bytes
     """What delimiters are made with."""
     decomposer: DecomposerSettings | None = None
@@ -243,7 +243,7 @@ def _interactive(chat: Chat, composition: Composition, trail: RequestTrace, who:
         text = _filled(chat, composition, templates.step, history, f"{len(history) + 1}. {subquestion}")
         body = chat.asking(text, **dict.fromkeys(_OF_THE_ANSWER))
         reply = yield from _ask(trail, Ask(who, body, is_last=False))
-        solution = composition.electing.solution(Sample(response.text(reply["choices"][0]), None))
+        solution = composition.election.solution(Sample(response.text(reply["choices"][0]), None))
         history = (*history, Answered(subquestion, short_answer(solution)))
     return _Known(history=history, is_whole=found is None or _is_whole(composition, found))
 
@@ -310,8 +310,8 @@ def _voted(
         reply = yield from _ask(trail, Ask(who, asked, is_last=False))
         choices += reply["choices"][: asked["n"]]
     reply = {**reply, "choices": choices}
-    ballots = tuple(_ballot(choice) for choice in choices)
-    elected: VoteResult = yield Elect(chat.question, ballots, rule)
+    drawn = tuple(_sample(choice) for choice in choices)
+    elected: VoteResult = yield Elect(chat.question, drawn, rule)
     trail.share = elected.share
     return reply, elected
 
@@ -385,7 +385,7 @@ def _only(chat: Chat, reply: Reply, chosen: int) -> Reply:
     return {**reply, "choices": [won if chat.body.get("logprobs") else {**won, "logprobs": None}]}
 
 
-def _ballot(choice: dict[str, Any]) -> Sample:
+def _sample(choice: dict[str, Any]) -> Sample:
     content = (choice.get("logprobs") or {}).get("content") if isinstance(choice.get("logprobs"), dict) else None
     values = [token.get("logprob") for token in content or [] if isinstance(token, dict)]
     known = [float(value) for value in values if isinstance(value, int | float)]

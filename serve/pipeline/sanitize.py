@@ -37,7 +37,7 @@ def mark(question: str, secret: bytes) -> str:
     return drawn.hex()[:12].translate(_LETTERS)
 
 
-def tame(
+def sanitize(
     subquestions: Sequence[str], *, most: int, clean: Callable[[str], str] = str, mark: str = ""
 ) -> tuple[str, ...]:
     """The sub-questions that may be shown to a solver: each one visible line without control tokens and without the

@@ -36,18 +36,18 @@ _LETTERS = re.compile(r"[A-Za-z]{8}|[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]
 _WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
 
 
-def extract(text: str, *, seek: re.Pattern[str] | None = NUMBER, cut: bool = False) -> str | None:
+def extract(text: str, *, pattern: re.Pattern[str] | None = NUMBER, cut: bool = False) -> str | None:
     """The final answer as written, trimmed of dressing; None when there is none to be read.
 
-    `seek` is what answers look like where they are not marked; None takes marked ones only. `cut` says that the text
+    `pattern` is what answers look like where they are not marked; None takes marked ones only. `cut` says that the text
     ended at a length limit: what looks like an answer there is just where it broke off.
     """
-    return next((answer for answer, _ in _candidates(text, seek, cut)), None)
+    return next((answer for answer, _ in _candidates(text, pattern, cut)), None)
 
 
-def splice(text: str, answer: str, seek: re.Pattern[str] | None = NUMBER) -> str:
+def splice(text: str, answer: str, pattern: re.Pattern[str] | None = NUMBER) -> str:
     """The solution with its final answer replaced; one without an answer, or with this one, is left as it is."""
-    for found, (start, end) in _candidates(text, seek):
+    for found, (start, end) in _candidates(text, pattern):
         if found == answer:
             break
         inside = text.rindex(found, start, end) if found in text[start:end] else start
@@ -55,9 +55,9 @@ def splice(text: str, answer: str, seek: re.Pattern[str] | None = NUMBER) -> str
     return text
 
 
-def _candidates(text: str, seek: re.Pattern[str] | None, cut: bool = False) -> Iterator[tuple[str, Span]]:
-    marked = (last_boxed, _stated_number if seek is NUMBER else _stated, _hashed)
-    for way in marked if cut or seek is None else (*marked, partial(_last, seek)):
+def _candidates(text: str, pattern: re.Pattern[str] | None, cut: bool = False) -> Iterator[tuple[str, Span]]:
+    marked = (last_boxed, _stated_number if pattern is NUMBER else _stated, _hashed)
+    for way in marked if cut or pattern is None else (*marked, partial(_last, pattern)):
         if (span := way(text)) is not None and (answer := undress(text[slice(*span)])):
             yield answer, span
 

@@ -30,17 +30,17 @@ Class = int | None
 class Grader:
     """A rule for when two answers are one: in verdicts, and in votes."""
 
-    spell: Callable[[str], str]
+    normalise: Callable[[str], str]
     """One spelling for answers that are plainly equal; empty for one that says nothing in terms of the rule."""
     check: Callable[[Sequence[Pair]], list[bool | None]] | None = None
     """Whether answers of different spellings are equal all the same, pair by pair; None is past its limit. Absent
     where different spellings are different answers."""
-    seek: re.Pattern[str] | None = NUMBER
+    pattern: re.Pattern[str] | None = NUMBER
     """What an answer looks like in a text that does not mark it; None where only a marked answer can be told."""
 
     def spelling(self, answer: str | None) -> str:
         """Empty for no answer, and for a text that is no answer to anything."""
-        return "" if answer is None or refused(answer) else self.spell(answer)
+        return "" if answer is None or refused(answer) else self.normalise(answer)
 
     def __call__(self, answer: str | None, gold: str) -> Verdict:
         """The verdict of one answer."""
@@ -83,10 +83,10 @@ GRADERS: dict[GraderName, Grader] = {
     "math": MATH,
     "number": Grader(canonical),
     "hendrycks": Grader(math_string.tidy),
-    "choice": Grader(words.choice, seek=re.compile(r"\([A-E]\)")),
-    "yes-no": Grader(words.yes_no, seek=words.SAID),
-    "phrase": Grader(words.phrase, seek=None),
-    "drop": Grader(drop_spans.spans, drop_spans.listed, seek=None),
+    "choice": Grader(words.choice, pattern=re.compile(r"\([A-E]\)")),
+    "yes-no": Grader(words.yes_no, pattern=words.SAID),
+    "phrase": Grader(words.phrase, pattern=None),
+    "drop": Grader(drop_spans.spans, drop_spans.listed, pattern=None),
 }
 
 

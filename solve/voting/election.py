@@ -54,20 +54,20 @@ class Election:
         self._rule = PLAIN_MATH if grader == "math" and not algebra else GRADERS[grader]
         self._scorer = scorer
 
-    def __call__(self, question: str, ballots: Sequence[Sample], rule: str) -> VoteResult:
+    def __call__(self, question: str, samples: Sequence[Sample], rule: str) -> VoteResult:
         """Raises ConfigError for a rule that cannot be voted by."""
         asked = Question("asked", question, answer="", grader=self._grader)
-        read = [self.solution(ballot) for ballot in ballots]
+        read = [self.solution(sample) for sample in samples]
         (classes,) = classify([[solution.answer for solution in read]], [self._rule])
         won = rules.winners(rules.tally(classes, rules.named(rule), self._scores(rule, asked, read)))
         if not won:
             return NOBODY
-        return VoteResult(won[0], classes.count(won[0]) / len(ballots))
+        return VoteResult(won[0], classes.count(won[0]) / len(samples))
 
-    def solution(self, ballot: Sample) -> Solution:
+    def solution(self, sample: Sample) -> Solution:
         """A sample's text with the answer in it."""
-        read = Solution.read(ballot.text or "", Usage(), seek=GRADERS[self._grader].seek)
-        return replace(read, logprob=ballot.logprob)
+        read = Solution.read(sample.text or "", Usage(), pattern=GRADERS[self._grader].pattern)
+        return replace(read, logprob=sample.logprob)
 
     def _scores(self, rule: str, asked: Question, read: Sequence[Solution]) -> list[float | None] | None:
         match rules.score_of(rule):

@@ -60,7 +60,7 @@ def reply(i: int, right: bool) -> LabelledReply:
 
 MATERIAL = TrainingData(
     replies=tuple(reply(i, right) for i in range(2, 10) for right in (True, False)),
-    taught=tuple(reply(i, True).example for i in range(2, 10)),
+    selected=tuple(reply(i, True).example for i in range(2, 10)),
     human=tuple(reply(i, True) for i in range(2, 10)),
     tags=("Answer so it holds.", "Answer so it breaks."),
 )
@@ -80,7 +80,7 @@ def test_every_method_makes_a_student_that_answers(name: str, tmp_path: Path) ->
     assert all(curve and all("loss" in step for step in curve) for curve in curves.values())
     with Store() as store:
         model = Model("s", Transformers("miniature/base", dtype="float32"), store, adapter=tmp_path / "out")
-        assert model([Request(MATERIAL.taught[0].messages, Sampling(max_tokens=8))])[0][0].text
+        assert model([Request(MATERIAL.selected[0].messages, Sampling(max_tokens=8))])[0][0].text
 
 
 class StreamCallback(NamedTuple):
@@ -225,8 +225,8 @@ def test_what_methods_have_in_common_is_trained_once(tmp_path: Path) -> None:
 
 def test_the_negative_adapter_does_not_move(tmp_path: Path) -> None:
     stages = course(tmp_path)
-    negative = stages.learn("negative", stages.units("wrong"), tuning=stages.narrow)
-    made = stages.integrate("nat", negative, stages.units("right"))
+    negative = stages.learn("negative", stages.units("wrong"), tuning=stages.nat_lora)
+    made = stages.train_integration_units("nat", negative, stages.units("right"))
     before = (negative / "adapter_model.safetensors").read_bytes()
     assert (made / "negative" / "adapter_model.safetensors").read_bytes() == before
 

@@ -168,14 +168,14 @@ def test_a_stage_that_is_damaged_is_trained_again(
 ) -> None:
     trainings = []
 
-    def teach(scratch: Path) -> tuple[Fitted, Callable[[Path], object]]:
+    def train(scratch: Path) -> tuple[Fitted, Callable[[Path], object]]:
         trainings.append(scratch)
         return Fitted(TrainingReport(1, 0, 1, 9, 9, 1.0, 0.5), []), lambda out: out.mkdir()
 
     stages = StageCache(tmp_path)
-    out = stages.keep("first", {"seed": 0}, teach)
-    assert stages.keep("first", {"seed": 0}, teach) == out and len(trainings) == 1
+    out = stages.keep("first", {"seed": 0}, train)
+    assert stages.keep("first", {"seed": 0}, train) == out and len(trainings) == 1
     (out / "stage.json").write_bytes(DAMAGE[damage]((out / "stage.json").read_bytes()))
-    assert stages.keep("first", {"seed": 0}, teach) == out and len(trainings) == 2
+    assert stages.keep("first", {"seed": 0}, train) == out and len(trainings) == 2
     assert "is damaged" in caplog.text and "it begins again" in caplog.text
     assert stages.finish(out, tmp_path / "student").tokens == 9

@@ -12,7 +12,16 @@ from peft import LoraConfig
 from torch import Tensor, nn
 
 from divcon.core.errors import ConfigError
-from divcon.distill.training.nce import STUDENT, Rows, Teacher, divergence, enhanced, listen, reply_logits, weight
+from divcon.distill.training.nce import (
+    STUDENT,
+    Rows,
+    Teacher,
+    divergence,
+    enhanced,
+    reply_logits,
+    teacher_logprobs,
+    weight,
+)
 from divcon.distill.training.trainer import Collate
 from divcon.lm.local import nat
 from divcon.lm.local.model_dir import NEGATIVE, POSITIVE
@@ -129,12 +138,12 @@ def test_the_loss_is_the_papers_in_every_form(how: Any, per_token: bool, cache: 
 
 def test_teachers_speak_without_dropout() -> None:
     made = model()
-    quiet = listen(made, batch(), POSITIVE, NEGATIVE)
+    quiet = teacher_logprobs(made, batch(), POSITIVE, NEGATIVE)
     for layer in made.modules():
         for adapter in getattr(layer, "lora_dropout", {}):
             layer.lora_dropout[adapter] = nn.Dropout(0.5)
     made.train()
-    torch.testing.assert_close(listen(made, batch(), POSITIVE, NEGATIVE), quiet, rtol=0, atol=0)
+    torch.testing.assert_close(teacher_logprobs(made, batch(), POSITIVE, NEGATIVE), quiet, rtol=0, atol=0)
     assert made.training and not torch.equal(reply_logits(made, batch()), reply_logits(made, batch()))
 
 

@@ -82,7 +82,7 @@ MATERIAL = TrainingData(
         reply("b", "cut off", False, readable=False),
         reply("c", "yes", True),
     ),
-    taught=(Example((Message("user", "a"),), "yes"),),
+    selected=(Example((Message("user", "a"),), "yes"),),
     human=(reply("a", "by hand", True),),
 )
 
@@ -92,7 +92,7 @@ def said(kind: str) -> list[list[tuple[str, bool]]]:
 
 
 def test_units_hold_what_belongs_together() -> None:
-    assert said("taught") == [[("yes", True)]]
+    assert said("selected") == [[("yes", True)]]
     assert said("right") == [[("yes", True)], [("yes too", True)], [("yes", True)]]
     assert said("wrong") == [[("no", True)], [("no", True)], [("cut off", True)]]
     assert said("readable-wrong") == [[("no", True)], [("no", True)]]

@@ -16,14 +16,14 @@ from scipy.stats import ttest_rel
 import divcon
 from divcon.core.errors import ConfigError
 from divcon.eval import devices, grid_spec
-from divcon.eval.analysis.break_even import NEVER, BreakEven, break_even, mean, references, repaid
+from divcon.eval.analysis.break_even import NEVER, BreakEven, break_even, break_evens, mean, references
 from divcon.eval.analysis.training_cost import UNKNOWN, Item, UpfrontCost, UpfrontCosts
 from divcon.eval.grid import results
 from divcon.eval.grid.evaluate import Cell
 from divcon.eval.render import page
 from divcon.eval.render.table import questions
-from divcon.eval.report import plots, tables
-from divcon.eval.report.costs import Costs
+from divcon.eval.report import plots
+from divcon.eval.report.costs import Costs, costs_table
 from divcon.eval.stats.intervals import Estimate
 from divcon.lm.local.footprint import footprint_of
 from divcon.lm.local.weights import gpus, model_directory
@@ -41,19 +41,19 @@ def test_an_outlay_is_repaid_by_what_each_question_saves() -> None:
 
 @given(amounts, st.tuples(st.floats(-10, 10), st.floats(0, 10), st.floats(0, 10)), amounts)
 def test_the_interval_holds_its_value_and_no_unit_matters(
-    outlay: float, saved: tuple[float, float, float], unit: float
+    upfront: float, saved: tuple[float, float, float], unit: float
 ) -> None:
     value, below, above = saved
     d = Estimate(value, value - below, value + above)
-    found = break_even(outlay, d)
+    found = break_even(upfront, d)
     assert found.low <= found.value <= found.high
-    assert break_even(outlay * unit, Estimate(*(each * unit for each in d))) == pytest.approx(found)
+    assert break_even(upfront * unit, Estimate(*(each * unit for each in d))) == pytest.approx(found)
 
 
 @given(amounts, amounts, amounts)
-def test_after_as_many_questions_both_cost_the_same(outlay: float, query: float, saved: float) -> None:
-    n = break_even(outlay, Estimate(saved, saved, saved)).value
-    assert outlay + query * n == pytest.approx((query + saved) * n)
+def test_after_as_many_questions_both_cost_the_same(upfront: float, query: float, saved: float) -> None:
+    n = break_even(upfront, Estimate(saved, saved, saved)).value
+    assert upfront + query * n == pytest.approx((query + saved) * n)
 
 
 def test_a_mean_has_students_interval() -> None:
@@ -71,13 +71,13 @@ def test_an_unknown_part_makes_a_sum_unknown() -> None:
 CONFIG = {"distill": {"decomposer": {"data": "rejection_sampled"}, "solver": {"method": "kd", "target": "sub-answers"}}}
 
 
-def outlays(*trained: str, teaching: bool = True) -> UpfrontCosts:
+def upfront_costs(*trained: str, teaching: bool = True) -> UpfrontCosts:
     items = {name: Item(name, 10, UpfrontCost(100.0, 1.0, None), "cpu") for name in trained}
     return UpfrontCosts(CONFIG, Item("traces", 5, UpfrontCost(7.0, 1.0, 2.0), "cpu") if teaching else None, items)
 
 
 def test_a_cell_pays_for_the_traces_once_and_for_each_of_its_students() -> None:
-    of = outlays("decomposer", "decomposer-all", "solver", "ranker")
+    of = upfront_costs("decomposer", "decomposer-all", "solver", "ranker")
     assert of.cell(Cell("llm", "llm", "greedy")) == UpfrontCost()
     assert of.cell(Cell("distilled", "llm", "greedy")).flops == 107
     assert of.cell(Cell("distilled", "distilled", "greedy")).flops == 207
@@ -86,13 +86,13 @@ def test_a_cell_pays_for_the_traces_once_and_for_each_of_its_students() -> None:
 
 
 def test_a_name_that_asks_for_the_recipes_own_shares_its_student() -> None:
-    of = outlays("decomposer", "decomposer-all")
+    of = upfront_costs("decomposer", "decomposer-all")
     assert of.students(Cell("distilled-rejection", "distilled-kd", "greedy")) == ["decomposer", "solver"]
     assert of.students(Cell("distilled-all", "distilled-direct", "greedy")) == ["decomposer-all", "solver-direct"]
 
 
 def test_a_student_without_a_card_costs_what_nobody_knows() -> None:
-    assert outlays("decomposer").cell(Cell("llm", "distilled", "greedy")) == UNKNOWN
+    assert upfront_costs("decomposer").cell(Cell("llm", "distilled", "greedy")) == UNKNOWN
 
 
 def test_cells_are_held_against_the_llm_alone_by_the_same_vote() -> None:
@@ -116,7 +116,7 @@ def one(student: list[float | None], llm: list[float | None]) -> BreakEven:
     a, b = Cell("none", "distilled", "greedy"), Cell("none", "llm", "greedy")
     rows = [row(a, i, flops, 0.0) for i, flops in enumerate(student)]
     rows += [row(b, i, flops) for i, flops in reversed(list(enumerate(llm)))]
-    (found,) = repaid(rows, outlays("solver"), "flops")
+    (found,) = break_evens(rows, upfront_costs("solver"), "flops")
     return found
 
 
@@ -146,7 +146,7 @@ def test_seconds_are_a_gpus_only_where_all_were(device: str, count: int) -> None
     assert gpus(device) == count
     item = Item("solver", 1, UpfrontCost(1.0, 10.0, None), device)
     assert item.gpu_seconds == (10.0 * count if count else None)
-    header, _ = tables.costs([item])
+    header, _ = costs_table([item])
     assert ("GPU-seconds" in header) == bool(count)
 
 
@@ -196,8 +196,8 @@ def test_a_student_is_priced_by_its_share_of_the_parameters(run: Path) -> None:
 def test_a_run_says_what_its_students_took(run: Path) -> None:
     of = UpfrontCosts.of(run)
     assert [item.name for item in of.items] == ["the teacher's traces", "decomposer", "solver"]
-    assert all(item.outlay.flops and item.outlay.seconds and item.device for item in of.items)
-    assert of.teaching and of.teaching.outlay.dollars and of.trainings["solver"].outlay.dollars is None
+    assert all(item.upfront.flops and item.upfront.seconds and item.device for item in of.items)
+    assert of.teaching and of.teaching.upfront.dollars and of.trainings["solver"].upfront.dollars is None
 
 
 def test_a_machines_price_pays_for_trainings_too(run: Path, tmp_path: Path) -> None:
@@ -206,14 +206,14 @@ def test_a_machines_price_pays_for_trainings_too(run: Path, tmp_path: Path) -> N
     config = yaml.safe_load((copy / "config.yaml").read_text(encoding="utf-8"))
     config["student"]["price"] = {"second": 2.0, "exaflop": 1e6}
     (copy / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    spent = UpfrontCosts.of(copy).trainings["solver"].outlay
+    spent = UpfrontCosts.of(copy).trainings["solver"].upfront
     assert spent.seconds and spent.flops and spent.dollars == pytest.approx(2 * spent.seconds + spent.flops / 1e12)
 
 
 def test_the_report_says_when_it_pays(run: Path, tmp_path: Path) -> None:
     rows = results.read(run / "results.parquet")
     costs = Costs.of(run, rows)
-    assert list(costs.repaid) == ["flops"]  # trainings have no price, so that dollars are never repaid
+    assert list(costs.break_evens) == ["flops"]  # trainings have no price, so that dollars are never repaid
     assert costs.devices == {"llm": ["cpu"], "student": ["cpu"]}
     whole = "\n".join(costs.sections(page.Figures(tmp_path, [])))
     for said in ("What distilling took", "When distilling pays", "What can be had for a cost", "the llm on cpu"):

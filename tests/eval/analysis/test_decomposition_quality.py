@@ -21,8 +21,7 @@ from divcon.eval.analysis import agreement, decomposition_quality, reconstructio
 from divcon.eval.analysis.reconstruction import ReconstructedQuestion, ReconstructionModel
 from divcon.eval.grid import results
 from divcon.eval.render import page
-from divcon.eval.report import tables
-from divcon.eval.report.errors import Errors
+from divcon.eval.report.errors import Errors, quality_table
 from divcon.lm import Store
 from divcon.lm.local.weights import load_model, load_tokenizer, model_directory
 from divcon.tasks.miniature import questions
@@ -115,7 +114,7 @@ def test_a_line_tells_means_over_what_was_asked_and_shares_of_what_was_not() -> 
     assert (line.decomposer, line.questions, line.asked) == ("a", 3, 1)
     assert line.unreadable.value == line.not_needed.value == pytest.approx(1 / 3)
     assert line.means["numbers covered"].value == 1.0 and "log P(question)" not in line.means
-    header, (told,) = tables.quality([line])
+    header, (told,) = quality_table([line])
     assert len(header) == len(told)
 
 

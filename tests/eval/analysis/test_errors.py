@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from divcon.eval.analysis import agreement, errors
 from divcon.eval.analysis.errors import Working, graph, step_classes, workings
-from divcon.eval.report import tables
+from divcon.eval.report.errors import agreement_table, causes_table, slips_table, steps_table
 from divcon.tasks.miniature import questions
 from divcon.tasks.miniature.chains import KNOWN, NEW
 from divcon.tasks.miniature.problem import Problem, compute, draw
@@ -306,7 +306,7 @@ def test_two_views_that_blame_alike_agree() -> None:
     (found,) = agreement.views([*own, *gold])
     assert found.crossed == (1, 1, 0, 0) and found.share.value == found.kappa.value == 1.0
     assert found.counts["unreadable", "solving"] == 1
-    assert tables.views([found])[1][0][2:5] == ["2", "1", "1"]
+    assert agreement_table([found])[1][0][2:5] == ["2", "1", "1"]
 
 
 def test_kappa_is_cohens() -> None:
@@ -339,6 +339,6 @@ def test_a_line_counts_every_answer_once() -> None:
     assert sum(line.slips.values()) == line.wrong and line.counts["local"] == 4
     assert line.of_wrong("decomposition").value == 0.0
     assert sum(line.steps.values()) == 4 * len(HAND_MADE)
-    for made_of in (tables.causes, tables.slips, tables.steps):
+    for made_of in (causes_table, slips_table, steps_table):
         header, (told,) = made_of([line])
         assert len(header) == len(told)

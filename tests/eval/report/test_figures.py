@@ -59,7 +59,7 @@ def some_squares() -> list[ReferenceComparison]:
     return [template._replace(cell=Cell(name, other, name)) for name in NAMES for other in NAMES[:3]]
 
 
-def repaid() -> list[BreakEven]:
+def break_evens() -> list[BreakEven]:
     cells = [Cell(name, name, name) for name in NAMES[::-1]]  # the last eight are drawn
     return [BreakEven(cell, cell, 1e12, 1e6, 1e9, HALF, Estimate(1000, 900, 1100), HALF) for cell in cells]
 
@@ -78,7 +78,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "votes": lambda: figures.votes([RuleCurve(of, name, (HALF, HALF)) for of in compositions()[:4] for name in NAMES]),
     "calibration": lambda: figures.calibration([ScoreLine(of, "ranker", WORTH) for of in compositions()]),
     "gain": lambda: figures.gain([Gain(name, HALF, HALF) for name in NAMES]),
-    "break_even": lambda: figures.break_even(repaid()),
+    "break_even": lambda: figures.break_even(break_evens()),
     "training": lambda: figures.training(dict.fromkeys(NAMES, STEPS)),
 }
 

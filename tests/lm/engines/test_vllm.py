@@ -169,7 +169,7 @@ def test_what_is_finished_is_kept_when_a_run_ends_early(engine: VLLM) -> None:
         assert 0 < len(store) < len(draws) and store.unsettled() == 0
         whole = [[completion.text for completion in of_one] for of_one in model(asked)]
         assert len(store) == len(draws)
-    assert engine.pulse().at_once == 0
+    assert engine.status().at_once == 0
     assert whole == texts(engine, asked)
 
 
@@ -179,7 +179,7 @@ def test_more_prompts_than_fit_into_a_step_are_read(engine: VLLM) -> None:
     long = [Request((Message("user", text),), Sampling(temperature=1.0, max_tokens=4)) for text in turned]
     with Store() as store:
         read = sum(completion.usage.prompt_tokens for (completion,) in Model("m", engine, store)(long))
-    assert read > 4096 and engine.pulse().at_once == 0
+    assert read > 4096 and engine.status().at_once == 0
 
 
 def test_seconds_are_shared_by_the_samples_that_ran_together(engine: VLLM) -> None:

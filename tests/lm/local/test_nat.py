@@ -156,7 +156,7 @@ def nat_model(base: Any = None, targets: list[str] | None = None, config: NatCon
     torch.manual_seed(3)
     model = get_peft_model(base, lora, adapter_name=NEGATIVE)
     model.add_adapter(POSITIVE, lora)
-    nat.integrate(model, config or NatConfig(width=WIDTH))
+    nat.add_integration_units(model, config or NatConfig(width=WIDTH))
     for unit in nat.units(model).values():
         for p in unit.parameters():
             nn.init.normal_(p, std=0.1)
@@ -274,7 +274,7 @@ def test_no_layer_with_both_adapters_is_refused() -> None:
     model = get_peft_model(grouped(), LoraConfig(target_modules=["q_proj"]), adapter_name=NEGATIVE)
     model.add_adapter(POSITIVE, LoraConfig(target_modules=["v_proj"]))
     with pytest.raises(ConfigError, match="no layer has both adapters"):
-        nat.integrate(model, NatConfig(width=WIDTH))
+        nat.add_integration_units(model, NatConfig(width=WIDTH))
 
 
 @pytest.fixture(scope="module")

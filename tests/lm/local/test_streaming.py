@@ -191,7 +191,7 @@ def generated(engine: Transformers, wanted: Sequence[SampleRequest], adapter: Pa
 
 def timeless(completions: Sequence[Completion]) -> list[Completion]:
     """Without what no two runs have in common: seconds, and the last digits of log-probabilities."""
-    return [replace(c, usage=replace(c.usage, seconds=0.0), logprobs=None, certainty=None) for c in completions]
+    return [replace(c, usage=replace(c.usage, seconds=0.0), logprobs=None, self_certainty=None) for c in completions]
 
 
 @pytest.mark.usefixtures("attentive")
@@ -199,20 +199,20 @@ def test_draws_of_any_limits_are_spoken_as_they_are_generated(engine: Transforme
     """`generate` has a batch for each kind of limits, `speak` one for all."""
     expected = generated(engine, draws())
     assert {completion.finish for completion in expected} == {"stop", "length"}
-    assert timeless(engine.speak(draws(), None)) == timeless(expected)
-    assert timeless(engine.speak(draws(), None, lambda draw, text: True)) == timeless(expected)
-    assert all(completion.usage.seconds > 0 for completion in engine.speak(draws(), None))
+    assert timeless(engine.stream(draws(), None)) == timeless(expected)
+    assert timeless(engine.stream(draws(), None, lambda draw, text: True)) == timeless(expected)
+    assert all(completion.usage.seconds > 0 for completion in engine.stream(draws(), None))
 
 
 def test_logprobs_come_with_those_who_asked_for_them(engine: Transformers) -> None:
     quiet, loud = draws()[:2], draws(logprobs=True)[2:4]
     expected = generated(engine, loud)
-    spoken = engine.speak([*quiet, *loud], None)
-    assert all(completion.logprobs is None and completion.certainty is None for completion in spoken[:2])
+    spoken = engine.stream([*quiet, *loud], None)
+    assert all(completion.logprobs is None and completion.self_certainty is None for completion in spoken[:2])
     for completion, alone in zip(spoken[2:], expected, strict=True):
         assert alone.logprobs is not None and completion.logprobs is not None
         np.testing.assert_allclose(completion.logprobs, alone.logprobs, atol=1e-4)
-        assert completion.certainty == pytest.approx(alone.certainty, abs=1e-4)
+        assert completion.self_certainty == pytest.approx(alone.self_certainty, abs=1e-4)
 
 
 @pytest.mark.parametrize("share", [math.inf, 0.05, -1.0])
@@ -226,7 +226,7 @@ def test_the_last_that_is_heard_of_a_draw_is_its_completion(
         texts[draw.key].append(text)
         return True
 
-    for draw, completion in zip(draws(), engine.speak(draws(), None, heard), strict=True):
+    for draw, completion in zip(draws(), engine.stream(draws(), None, heard), strict=True):
         assert_it_stays(texts[draw.key], completion.text)
         assert texts[draw.key][0] == "" and texts[draw.key][-1] == completion.text
         assert share < math.inf or len(set(texts[draw.key])) > 4 or len(completion.text) < 20
@@ -235,9 +235,9 @@ def test_the_last_that_is_heard_of_a_draw_is_its_completion(
 @pytest.mark.usefixtures("attentive")
 def test_a_row_that_nobody_listens_to_stops_and_the_others_go_on(engine: Transformers) -> None:
     wanted = draws([Sampling(max_tokens=40)])[:4]
-    whole = engine.speak(wanted, None)
+    whole = engine.stream(wanted, None)
     left = wanted[1]
-    spoken = engine.speak(wanted, None, lambda draw, text: draw is not left or len(text) < 12)
+    spoken = engine.stream(wanted, None, lambda draw, text: draw is not left or len(text) < 12)
     assert spoken[1].finish == ABORTED and whole[1].text.startswith(spoken[1].text)
     assert 12 <= len(spoken[1].text) < len(whole[1].text)
     assert spoken[1].usage.completion_tokens < whole[1].usage.completion_tokens / 2
@@ -252,7 +252,7 @@ def test_a_batch_that_nobody_listens_to_ends_at_once(engine: Transformers) -> No
         heard.append(draw.key)
         return not text
 
-    spoken = engine.speak(draws(), None, leaving)
+    spoken = engine.stream(draws(), None, leaving)
     assert {completion.finish for completion in spoken} == {ABORTED}
     assert all(0 < completion.usage.completion_tokens <= 3 for completion in spoken)
     assert len(heard) <= 4 * len(spoken)
@@ -260,9 +260,9 @@ def test_a_batch_that_nobody_listens_to_ends_at_once(engine: Transformers) -> No
 
 def test_what_nobody_wants_any_more_is_not_begun(engine: Transformers) -> None:
     gone, *rest = draws()
-    first, *spoken = engine.speak(draws(), None, lambda draw, text: draw.key != gone.key)
+    first, *spoken = engine.stream(draws(), None, lambda draw, text: draw.key != gone.key)
     assert (first.text, first.finish, first.usage.completion_tokens) == ("", ABORTED, 0)
-    assert timeless(spoken) == timeless(engine.speak(rest, None))
+    assert timeless(spoken) == timeless(engine.stream(rest, None))
 
 
 def test_a_model_that_has_learnt_its_places_is_not_led_behind_the_last(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_model_that_has_learnt_its_places_is_not_led_behind_the_last(tmp_path:
     assert learnt.local.context == 64
     asked = [Request((Message("user", "one" + " one" * n),), Sampling(max_tokens=64 - n - 4)) for n in (55, 2)]
     wanted = [SampleRequest(request, 0, f"{i:02x}" * 32) for i, request in enumerate(asked)]
-    assert [completion.usage.completion_tokens for completion in learnt.speak(wanted, None)] == [5, 58]
+    assert [completion.usage.completion_tokens for completion in learnt.stream(wanted, None)] == [5, 58]
 
 
 @pytest.fixture
@@ -292,14 +292,14 @@ def test_threads_that_share_an_engine_do_not_meet_in_it(adapter: Path, store: St
     shared = Transformers("miniature/base", dtype="float32", concurrency=2)
     wanted = draws()
     alone = {
-        place: timeless(Transformers("miniature/base", dtype="float32", concurrency=2).speak(wanted, place))
+        place: timeless(Transformers("miniature/base", dtype="float32", concurrency=2).stream(wanted, place))
         for place in (None, adapter)
     }
     assert alone[None] != alone[adapter]
     spoken: dict[Path | None, list[list[Completion]]] = {None: [], adapter: []}
 
     def ask(place: Path | None) -> None:
-        spoken[place] += [timeless(shared.speak(wanted, place)) for _ in range(3)]
+        spoken[place] += [timeless(shared.stream(wanted, place)) for _ in range(3)]
 
     def buy() -> None:
         Model("llm", shared, store, adapter=adapter)([draw.request for draw in wanted])

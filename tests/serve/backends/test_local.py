@@ -76,19 +76,19 @@ class Endless:
     def __getattr__(self, name: str) -> Any:
         return getattr(Scripted(), name)
 
-    def speak(
-        self, draws: Sequence[SampleRequest], adapter: Path | None, heard: StreamCallback = silent
+    def stream(
+        self, draws: Sequence[SampleRequest], adapter: Path | None, on_text: StreamCallback = silent
     ) -> list[Completion]:
         texts = dict.fromkeys(draws, "")
-        listening = [draw for draw in draws if heard(draw, "")]
-        while listening:
+        wanted = [draw for draw in draws if on_text(draw, "")]
+        while wanted:
             if self.failing:
                 raise ModelError("the machine is on fire")
             time.sleep(0.002)
-            self.written += len(listening)
-            for draw in listening:
+            self.written += len(wanted)
+            for draw in wanted:
                 texts[draw] += "word "
-            listening = [draw for draw in listening if heard(draw, texts[draw])]
+            wanted = [draw for draw in wanted if on_text(draw, texts[draw])]
         self.ended += len(draws)
         return [Completion(text, ABORTED, Usage(1, len(text.split()))) for text in texts.values()]
 

@@ -51,19 +51,19 @@ class Pondering(Election):
         super().__init__("number", None)
         self.let = threading.Event()
 
-    def __call__(self, question: str, ballots: Sequence[Sample], rule: str) -> VoteResult:
+    def __call__(self, question: str, samples: Sequence[Sample], rule: str) -> VoteResult:
         self.let.wait(30)
-        return super().__call__(question, ballots, rule)
+        return super().__call__(question, samples, rule)
 
 
 def test_a_vote_that_takes_too_long_elects_nobody(server: Server) -> None:
     async def scene() -> None:
         of = settings(decomposer=None, upstream={"url": server.url, "model": "m"}, vote={"timeout": 0.5})
-        endpoint, trail, electing = Service(of), RequestTrace(), Pondering()
-        endpoint.composition = replace(endpoint.composition, electing=electing)
+        endpoint, trail, election = Service(of), RequestTrace(), Pondering()
+        endpoint.composition = replace(endpoint.composition, election=election)
         reply = await asyncio.wait_for(endpoint.answer(request(of, divcon={"k": 3}), trail), 10)
         assert (text(reply), trail.share) == (ANSWER, 0.0)
-        electing.let.set()
+        election.let.set()
         reply = await endpoint.answer(request(of, divcon={"k": 3}), trail)
         assert (text(reply), trail.share) == (ANSWER, 1.0)
         await endpoint.close()

@@ -13,7 +13,7 @@ from divcon import prompts
 from divcon.decompose import PromptedDecomposer
 from divcon.decompose.decomposition import listing
 from divcon.lm import Message, Model, Sampling, Scripted, Store
-from divcon.serve.pipeline.sanitize import mark, tame
+from divcon.serve.pipeline.sanitize import mark, sanitize
 
 from ...paths import ROOT
 
@@ -50,9 +50,11 @@ def test_the_problems_answers_are_whole_numbers_above_nothing(bench: Any, seed: 
 
 def test_an_attack_that_the_decomposer_repeats_word_by_word_does_nothing(bench: Any, cases: Any) -> None:
     written = ["\n".join(bench.worst(case)) for case in cases]
-    tamed = [listing(tame(bench.worst(case), most=12, mark=mark(case.injected.text, bench.SECRET))) for case in cases]
+    sanitized = [
+        listing(sanitize(bench.worst(case), most=12, mark=mark(case.injected.text, bench.SECRET))) for case in cases
+    ]
     ids = bench.special("miniature/llm")
-    before, after = bench.escapes(ids, written, cases), bench.escapes(ids, tamed, cases)
+    before, after = bench.escapes(ids, written, cases), bench.escapes(ids, sanitized, cases)
     assert min(before) > 0 and before.marks == 200
     assert after == (0, 0, 0)
 
@@ -62,7 +64,7 @@ def page(bench: Any, cases: Any, capsys: pytest.CaptureFixture[str], solves: Any
         solver = Model("solver", Scripted(answer=solves), store)
         asking = Model("asker", Scripted(answer=decomposes), store)
         decomposer = PromptedDecomposer(asking, prompts.load("decompose"), 3, Sampling())
-        arms = {"decomposer": bench.asked(bench.tamed(decomposer), solver, cases, 64)}
+        arms = {"decomposer": bench.asked(bench.sanitized(decomposer), solver, cases, 64)}
         bench.report(cases, bench.asked(bench.nobody, solver, cases, 64), arms, lambda text: 0, "Settings.")
     return capsys.readouterr().out
 

@@ -75,8 +75,8 @@ class World:
             case Ask(_, body):
                 self.asked.append(step)
                 return self.reply(body.get("n") or 1)
-            case Elect(question, ballots, rule):
-                return self.composition.electing(question, ballots, rule)
+            case Elect(question, samples, rule):
+                return self.composition.election(question, samples, rule)
 
     def reply(self, n: int) -> dict[str, Any]:
         texts, self.texts = self.texts[:n], self.texts[n:]
@@ -457,11 +457,11 @@ def test_an_agent_at_work_does_not_pay_for_every_sub_question_again() -> None:
 
 def test_a_vote_over_expressions_takes_no_time() -> None:
     """Computer algebra would take minutes to tell these apart."""
-    electing = Election("math", algebra=False)
+    election = Election("math", algebra=False)
     began = time.monotonic()
-    ballots = [Sample(rf"The answer is \boxed{{(x+{i})^{{1000}}}}", None) for i in range(16)]
+    samples = [Sample(rf"The answer is \boxed{{(x+{i})^{{1000}}}}", None) for i in range(16)]
     assert (
-        electing("?", [*ballots, Sample(r"It is \boxed{0.5}", None), Sample(r"\boxed{\frac12}", None)], "sc").winner
+        election("?", [*samples, Sample(r"It is \boxed{0.5}", None), Sample(r"\boxed{\frac12}", None)], "sc").winner
         == 16
     )
     assert time.monotonic() - began < 5

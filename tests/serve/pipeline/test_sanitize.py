@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from divcon.decompose.decomposition import harmless, listing
 from divcon.lm.local.chat_template import control_tokens, without_control_tokens
 from divcon.lm.local.weights import load_tokenizer, model_directory
-from divcon.serve.pipeline.sanitize import LONGEST, TOGETHER, mark, tame
+from divcon.serve.pipeline.sanitize import LONGEST, TOGETHER, mark, sanitize
 from divcon.serve.settings import MOST
 
 from ...decompose.test_decompose import CONTROL_TOKENS
@@ -27,12 +27,12 @@ OWN = mark("How many pears are left?", b"secret")
 
 def only(text: str) -> str:
     """What is left of a single sub-question."""
-    return "".join(tame([text], most=1, mark=OWN))
+    return "".join(sanitize([text], most=1, mark=OWN))
 
 
 def test_an_ordinary_decomposition_stays_as_it_is() -> None:
     asked = ("How many pears are there at first?", "Wie viele Äpfel kostet das für 3 €?", "किस मूल्य पर?", "Is |x| < 3?")
-    assert tame(asked, most=4, mark=OWN) == asked
+    assert sanitize(asked, most=4, mark=OWN) == asked
 
 
 @pytest.mark.parametrize(
@@ -62,28 +62,28 @@ def test_what_is_shown_is_one_visible_line_that_does_nothing(text: str, shown: s
 
 def test_as_many_are_shown_as_are_asked_for_and_never_more_than_a_dozen() -> None:
     asked = [f"How many {i}?" for i in range(100)]
-    assert tame(asked, most=3) == tuple(asked[:3])
-    assert tame(asked, most=100) == tuple(asked[:MOST])
-    assert tame(asked, most=0) == tame(asked, most=-1) == ()
+    assert sanitize(asked, most=3) == tuple(asked[:3])
+    assert sanitize(asked, most=100) == tuple(asked[:MOST])
+    assert sanitize(asked, most=0) == sanitize(asked, most=-1) == ()
 
 
 def test_what_is_empty_counts_for_nothing() -> None:
-    assert tame(["<s>", "How many?", "\n", "How much?"], most=2) == ("How many?", "How much?")
+    assert sanitize(["<s>", "How many?", "\n", "How much?"], most=2) == ("How many?", "How much?")
 
 
 def test_one_that_is_too_long_is_left_out_whole() -> None:
     longest = "How many" + " very" * 58 + "?"
     assert len(longest) == LONGEST - 1
-    assert tame(["Why?", longest + "!?", "How?", longest + "!"], most=4) == ("Why?", "How?", longest + "!")
+    assert sanitize(["Why?", longest + "!?", "How?", longest + "!"], most=4) == ("Why?", "How?", longest + "!")
 
 
 def test_where_all_are_too_long_together_the_last_are_left_out() -> None:
     asked = ["How " + "m" * 245 + "?"] * 8 + ["Why?"]
-    assert tame(asked, most=9) == tuple(asked[: TOGETHER // 250])
+    assert sanitize(asked, most=9) == tuple(asked[: TOGETHER // 250])
 
 
 def test_a_cleaner_that_never_comes_to_an_end_leaves_nothing() -> None:
-    assert tame(["How many?"], most=1, clean=lambda text: text + "!") == ()
+    assert sanitize(["How many?"], most=1, clean=lambda text: text + "!") == ()
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +125,9 @@ def test_no_control_token_comes_through(everyones: PreTrainedTokenizerFast, seed
     known, all_of_them = CONTROL_TOKENS, control_tokens(everyones)
     clean = partial(without_control_tokens, everyones)
     for _ in range(50):
-        alone = listing(tame([hostile(draw, known)] * 3, most=3, mark=OWN))
+        alone = listing(sanitize([hostile(draw, known)] * 3, most=3, mark=OWN))
         assert not any(token in alone for token in known) and OWN not in alone
-        helped = listing(tame([hostile(draw, all_of_them)] * 3, most=3, clean=clean, mark=OWN))
+        helped = listing(sanitize([hostile(draw, all_of_them)] * 3, most=3, clean=clean, mark=OWN))
         assert escapes(everyones, helped) == 0 and OWN not in helped
 
 
@@ -135,7 +135,7 @@ def test_a_miniature_models_control_tokens_do_not_come_through() -> None:
     tokenizer = load_tokenizer(Path(model_directory("miniature/llm")))
     text = " ".join(control_tokens(tokenizer))
     assert escapes(tokenizer, text) > 0
-    assert escapes(tokenizer, listing(tame([f"how many {text}?"], most=1))) == 0
+    assert escapes(tokenizer, listing(sanitize([f"how many {text}?"], most=1))) == 0
 
 
 texts = st.lists(
@@ -150,8 +150,8 @@ cleaners = st.sampled_from([str, lambda text: text.replace("ab", ""), lambda tex
 
 @given(st.lists(st.one_of(texts, st.text(min_size=250, max_size=320)), max_size=16), st.integers(0, 14), cleaners)
 def test_tamed_again_they_stay_as_they_are(asked: list[str], most: int, clean: Callable[[str], str]) -> None:
-    shown = tame(asked, most=most, clean=clean, mark=OWN)
-    assert tame(shown, most=most, clean=clean, mark=OWN) == shown
+    shown = sanitize(asked, most=most, clean=clean, mark=OWN)
+    assert sanitize(shown, most=most, clean=clean, mark=OWN) == shown
     assert len(shown) <= min(most, MOST) and sum(map(len, shown)) <= TOGETHER
     for one in shown:
         assert 0 < len(one) <= LONGEST and one == harmless(one) == clean(one)

@@ -106,4 +106,4 @@ def test_splicing_the_same_answer_changes_nothing() -> None:
 def test_from_a_whole_solution_to_a_verdict(grader: str, text: str, verdict: str) -> None:
     rule = next(rule for name, rule in GRADERS.items() if name == grader)
     gold = {"choice": "B", "yes-no": "yes", "phrase": "Yes"}[grader]
-    assert rule(extract(text, seek=rule.seek), gold) == verdict
+    assert rule(extract(text, pattern=rule.pattern), gold) == verdict

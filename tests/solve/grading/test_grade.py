@@ -57,7 +57,7 @@ def test_no_answer_is_unreadable_and_no_text_too_strange(grader: object) -> None
 def test_dressing_does_not_change_a_number(value: int) -> None:
     spellings = [f"{value}", f"{value:,}", f"{value}.0", f"{value}.", f" {value} apples", f"{value * 2}/2"]
     assert {canonical(text) for text in spellings} == {str(value)}
-    assert {MATH.spell(text) for text in spellings} == {str(value)}
+    assert {MATH.normalise(text) for text in spellings} == {str(value)}
 
 
 @given(numbers)
@@ -65,9 +65,9 @@ def test_a_number_is_itself_in_every_dress(value: Fraction) -> None:
     above, _, below = str(value).lstrip("-").partition("/")
     latex = f"{'-' if value < 0 else ''}\\frac{{{above}}}{{{below or 1}}}"
     for dressed in (latex, latex.replace("frac", "dfrac"), f" {latex} .", f"\\displaystyle {latex}", f"${latex}$"):
-        assert MATH.spell(dressed) == str(value)
+        assert MATH.normalise(dressed) == str(value)
     for dressed in (f"{latex}\\text{{ cm}}", f"{latex}^\\circ", f"\\${latex}", f"{latex}\\%"):
-        assert MATH.spell(dressed) == str(value)
+        assert MATH.normalise(dressed) == str(value)
 
 
 @given(st.text(max_size=200))
@@ -95,7 +95,7 @@ def test_spelled_equality_is_symmetric(a: str, b: str) -> None:
 @given(closed_forms, st.integers(2, 9))
 def test_values_never_tell_equal_expressions_apart(form: str, factor: int) -> None:
     for equal in (f"({form})", f"\\frac{{{factor} \\cdot ({form})}}{{{factor}}}", f"({form} + {factor}) - {factor}"):
-        assert not differ(MATH.spell(form), MATH.spell(equal))
+        assert not differ(MATH.normalise(form), MATH.normalise(equal))
 
 
 def test_a_question_may_have_several_right_answers() -> None:
