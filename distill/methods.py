@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from ..lm.local.model_dir import NEGATIVE, POSITIVE
 from ..lm.local.nat_config import NatConfig, NatVariant
 from ..lm.local.weights import load_model, load_tokenizer, weights_hash
 from ..lm.model import ProgressCallback, silent
+from ..lm.types import with_suffix
+from .data.examples import Example
 from .data.groups import LabelledReply, TrainingData, TrainingGroup, make
 from .method_catalogue import METHODS, check_methods
 from .recipes import Lora, Training, wire
@@ -38,6 +41,8 @@ from .training.trainer import Fitted, Log, encoded, fit, lora_config, tunable
 _DECIDES = {"tuning", "learning_rate", "warmup", "batch", "micro_batch", "tokens", "epochs", "max_length"}
 _DECIDES |= {"bf16", "gradient_checkpointing"}
 """The settings of a recipe that decide what is learned from given replies, by their names in hashes."""
+_DECIDE_WHERE_GIVEN = {"max_right_tokens", "max_train_flops"}
+"""More of them; hashes of stages trained without them do not name them."""
 _SECOND = 1_000_003
 """Behind the seed of what is trained beside something that came from the seed itself."""
 
@@ -85,6 +90,17 @@ class Distillation:
         """What the last stage is called: as no other method's is."""
         return f"student-{self.recipe.method}"
 
+    def like(self, method: str) -> Distillation:
+        """The same course under another method's name and learning rate, for stages that belong to that method."""
+        other = copy(self)
+        other.recipe = self.recipe.model_copy(update={"method": method})
+        return other
+
+    @property
+    def rate(self) -> float:
+        """The peak of the method's learning rate."""
+        return self.recipe.learning_rates.get(self.recipe.method, self.recipe.learning_rate)
+
     def units(self, kind: str) -> list[TrainingGroup]:
         """What a stage is taught with. Raises ConfigError when there is nothing, or two tags are one to the base."""
         if kind in METHODS and METHODS[kind].suffix:
@@ -111,7 +127,7 @@ class Distillation:
         **changes: Any,
     ) -> Path:
         """A student, trained anew or from another one; `changes` are made to the recipe."""
-        recipe = (self._after if start else self.recipe).model_copy(update=changes)
+        recipe = (self._after if start else self._first).model_copy(update=changes)
 
         def train(scratch: Path) -> Taught:
             model = self._student(start, recipe)
@@ -141,7 +157,7 @@ class Distillation:
         They are drawn, and the replies are put in order, from another seed than the negative adapter's: from the same
         one both would begin as one.
         """
-        rate = self.recipe.nat.learning_rate or self.recipe.learning_rate
+        rate = self.recipe.nat.learning_rate or self.rate
         recipe = self.recipe.model_copy(update={"learning_rate": rate})
         seed = self._seed + _SECOND
 
@@ -170,7 +186,7 @@ class Distillation:
             asked = self._ask(name, model, teacher, units, how, shuffled=shuffled)
             asking = time.perf_counter() - started
             once = asked.asking(model, self._lengths(units)) if self.recipe.nce.cache != "online" else 0.0
-            fitted = self._fit(name, scratch, model, units, self.recipe, kind=Enhanced, teacher=asked)
+            fitted = self._fit(name, scratch, model, units, self._first, kind=Enhanced, teacher=asked)
             flops = total([fitted.trained.flops, once])
             trained = replace(fitted.trained, seconds=fitted.trained.seconds + asking, flops=flops)
             own = {at: p for at, p in model.state_dict().items() if ".nat_units." not in at}
@@ -180,13 +196,19 @@ class Distillation:
             )
 
         settings = self.recipe.nce.model_dump(mode="json", exclude={"data"})
-        facts = self._facts(units, self.recipe, teacher, how=["enhance", how, shuffled, settings])
+        facts = self._facts(units, self._first, teacher, how=["enhance", how, shuffled, settings])
         return self._stages.keep(name, facts, train)
+
+    @property
+    def _first(self) -> Training:
+        """The recipe of a training that begins anew."""
+        return self.recipe.model_copy(update={"learning_rate": self.rate})
 
     @property
     def _after(self) -> Training:
         """The recipe of a training that goes on from a student."""
-        rate = self.recipe.learning_rate * self.recipe.continued_learning_rate_ratio
+        usual = self.recipe.learning_rate * self.recipe.continued_learning_rate_ratio
+        rate = self.recipe.learning_rates.get(self.recipe.method, usual)
         return self.recipe.model_copy(update={"learning_rate": rate})
 
     @property
@@ -215,6 +237,11 @@ class Distillation:
         alpha = max(1, round(self.lora.alpha * min(rank, limit) / self.lora.rank))
         return self.lora.model_copy(update={"targets": "all-linear", "rank": min(rank, limit), "alpha": alpha})
 
+    def width_matched_lora(self) -> Lora:
+        """The recipe's adapter at the rank that NAT's units are wide, its scale kept."""
+        rank = self._units_config(load_model(self._base, "float32", "cpu")).width
+        return self.lora.model_copy(update={"rank": rank, "alpha": round(self.lora.alpha * rank / self.lora.rank)})
+
     def finish(self, last: Path, out: Path) -> TrainingReport:
         """Leave the last stage's student in `out`, with the curves of all stages; what all of them cost.
 
@@ -238,11 +265,25 @@ class Distillation:
         return {
             **self._ground,
             "data": digest(units),
-            "recipe": {name: value for name, value in wire(recipe).items() if name in _DECIDES},
+            "recipe": {
+                name: value
+                for name, value in wire(recipe).items()
+                if name in _DECIDES or (name in _DECIDE_WHERE_GIVEN and value is not None)
+            },
             "seed": self._seed,
             "start": start.name if start else None,
             "how": how,
         }
+
+    @cached_property
+    def _wrong(self) -> list[Example]:
+        """The wrong replies, as every method may show them: under the question, and under its tags."""
+        plain = [reply.example for reply in self.material.replies if not reply.right]
+        return plain + [
+            example._replace(messages=with_suffix(example.messages, tag))
+            for tag in filter(None, self.material.tags)
+            for example in plain
+        ]
 
     def _fit(
         self, name: str, scratch: Path, model: Any, units: Sequence[TrainingGroup], recipe: Training, **options: Any
@@ -252,6 +293,7 @@ class Distillation:
                 self._log({"training": name, **said})
 
         told = {"scratch": scratch, "advance": self._advance, "log": log, "board": self._board / name}
+        told["wrong"] = self._wrong
         return fit(model, self._tokenizer, units, recipe, **{"seed": self._seed, **told, **options})
 
     def _student(self, start: Path | None, recipe: Training) -> PreTrainedModel | PeftModel:
@@ -323,7 +365,8 @@ class Distillation:
         """The recipe's units, at a width that this base gives them where the recipe gives none."""
         settings = self.recipe.nat
         variant = settings.model_dump(include=set(NatVariant.model_fields))
-        return NatConfig(width=settings.width or nat.default_width(base.config.hidden_size), **variant)
+        width = settings.width or nat.default_width(base.config.hidden_size, self.lora.rank)
+        return NatConfig(width=width, **variant)
 
 
 # -- methods ---------------------------------------------------------------------------------------------------------
@@ -335,7 +378,7 @@ def _alone(units: str, objective: str = "likelihood") -> Callable[[Distillation]
 
 def _after_kd(units: str, objective: str) -> Callable[[Distillation], Path]:
     def train(course: Distillation) -> Path:
-        first = course.learn("right", course.units("right"))
+        first = course.like("kd").learn("right", course.units("right"))
         return course.learn(course.last, course.units(units), objective, first)
 
     return train
@@ -343,7 +386,7 @@ def _after_kd(units: str, objective: str) -> Callable[[Distillation], Path]:
 
 def _preferred(units: str, kind: type[PlannedDPO | PlannedKTO]) -> Callable[[Distillation], Path]:
     def train(course: Distillation) -> Path:
-        first = course.learn("right", course.units("right"))
+        first = course.like("kd").learn("right", course.units("right"))
         return course.prefer(course.last, first, course.units(units), kind)
 
     return train
@@ -361,7 +404,7 @@ def _nat(negatives: str = "wrong") -> Callable[[Distillation], Path]:
 def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Distillation], Path]:
     def train(course: Distillation) -> Path:
         settings = course.recipe.nce
-        teacher = _nat()(course)
+        teacher = _nat()(course.like("nat"))
         units = course.with_own(teacher) if settings.data == "teacher+self" else course.units("right")
         weights: Weighting = settings.weights if how == "settings" else "none"
         return course.enhance(course.last, teacher, units, weights, shuffled=shuffled)
@@ -370,19 +413,22 @@ def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Distilla
 
 
 def _self_augment(course: Distillation) -> Path:
-    return course.learn(course.last, course.with_own(_nat()(course)))
+    return course.learn(course.last, course.with_own(_nat()(course.like("nat"))))
 
 
 def _kd_matched_params(course: Distillation) -> Path:
     return course.learn(course.last, course.units("right"), tuning=course.param_matched_lora())
 
 
+def _kd_matched_width(course: Distillation) -> Path:
+    return course.learn(course.last, course.units("right"), tuning=course.width_matched_lora())
+
+
 def _kd_more_tokens(times: int) -> Callable[[Distillation], Path]:
     def train(course: Distillation) -> Path:
-        recipe = course.recipe
-        tokens = recipe.max_train_tokens
-        more: dict[str, Any] = {"max_train_tokens": times * tokens} if tokens else {"epochs": times * recipe.epochs}
-        return course.learn(course.last, course.units("right"), **more)
+        budgets = ("max_train_tokens", "max_right_tokens", "max_train_flops", "epochs")  # epochs where none is given
+        name, amount = next((name, of) for name in budgets if (of := getattr(course.recipe, name)) is not None)
+        return course.learn(course.last, course.units("right"), **{name: times * amount})
 
     return train
 
@@ -393,6 +439,7 @@ TRAIN: dict[str, Callable[[Distillation], Path]] = {
     "mix": _alone("mixed"),
     "cl": _alone("sessions", "cl"),
     "nt": _alone("labelled", "nt"),
+    "nt-gold": _alone("labelled-human", "nt"),
     "ul": _alone("labelled", "ul"),
     "ul-literal": _alone("labelled", "ul-literal"),
     "nat": _nat(),
@@ -408,6 +455,7 @@ TRAIN: dict[str, Callable[[Distillation], Path]] = {
     "nat-positive": _nat("right"),
     "nat-random": _nat("random"),
     "kd-matched-params": _kd_matched_params,
+    "kd-matched-width": _kd_matched_width,
     "kd-2x-tokens": _kd_more_tokens(2),
     "kd-3x-tokens": _kd_more_tokens(3),
     "nce-shuffled": _nce(shuffled=True),

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from ..core.settings import Settings
 from ..lm.local.nat_config import NatVariant
+from .method_catalogue import METHODS
 
 DecomposerData = Literal["all", "rejection_sampled"]
 SolverData = Literal["all", "right", "gold-spliced"]
@@ -33,7 +34,8 @@ class NatSettings(NatVariant):
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     """The layers that are integrated; the adapters' rank, alpha and dropout are the recipe's."""
     width: int | None = Field(default=None, gt=0)
-    """Of a unit; None is max(8, hidden size / 32), the authors' 128 of 4,096."""
+    """Of a unit; None is the larger of hidden size / 32 and 16 x rank, at least 8 and at most the hidden size: the
+    authors' 128 at hidden size 4,096 and rank 8."""
     learning_rate: float | None = Field(default=None, gt=0, le=1)
     """Of the second stage, which trains units beside an adapter; None is the recipe's."""
     negatives: Literal["all", "readable"] = "all"
@@ -77,6 +79,9 @@ class Training(Settings):
     first."""
     learning_rate: float = Field(default=3e-4, gt=0, le=1)
     """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
+    learning_rates: dict[str, float] = Field(default_factory=dict)
+    """The peak by method, where one has its own. A method that begins with stages of another (nce with nat's, redi with
+    kd's) trains those at the other's."""
     continued_learning_rate_ratio: float = Field(default=0.05, gt=0)
     """The learning rate of methods that go on from a student (redi, dpo, kto), as a share of `learning_rate`. REDI's is
     a fiftieth of what came before."""
@@ -89,8 +94,13 @@ class Training(Settings):
     max_train_tokens: int | None = Field(default=None, gt=0)
     """Train until this many tokens (prompts and replies, no padding) were seen. Two tracks that are compared should
     be given the same number; the report says what each got."""
+    max_right_tokens: int | None = Field(default=None, gt=0)
+    """The same budget, counted in tokens of right replies alone: methods that see wrong replies too are then shown as
+    many right ones. A stage without a right reply counts all of its tokens."""
+    max_train_flops: float | None = Field(default=None, gt=0)
+    """The same budget, counted in floating-point operations of each stage."""
     epochs: float = Field(default=3.0, gt=0)
-    """How often each example is seen, where `max_train_tokens` is not given."""
+    """How often each example is seen, where no budget is given."""
     max_length: int = Field(default=1024, gt=0)
     """Longer examples are dropped and counted, never cut: a cut loses the answer and the end of the reply."""
     checkpoints: int = Field(default=4, ge=1)
@@ -106,6 +116,23 @@ class Training(Settings):
     def _divides(self) -> Self:
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} does not divide batch_size {self.batch_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_budget(self) -> Self:
+        budgets = ("max_train_tokens", "max_right_tokens", "max_train_flops")
+        given = [name for name in budgets if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} are two budgets of one training; give one")
+        return self
+
+    @model_validator(mode="after")
+    def _rates_are_of_methods(self) -> Self:
+        for name, rate in self.learning_rates.items():
+            if name not in METHODS:
+                raise ValueError(f"learning_rates: no method {name!r}; there are {', '.join(METHODS)}")
+            if not 0 < rate <= 1:
+                raise ValueError(f"learning_rates.{name} is {rate:g}, and not between 0 and 1")
         return self
 
 
@@ -192,6 +219,11 @@ class RankerRecipe(Settings):
     """Longer pairs are not learned from, and a longer solution has no score."""
     checkpoints: int = Field(default=4, ge=1)
     """How many times the state of the training is saved on the way."""
+
+
+class SingleRecipe(SolverRecipe):
+    """The single-stage track: question -> solution, without sub-questions. `target: sub-answers` is the whole solution,
+    asked with the prompt that thinks; `direct` the final answer alone, asked with the prompt that does not."""
 
 
 _WIRE = {

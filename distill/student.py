@@ -22,9 +22,9 @@ from ..lm.local.model_dir import is_nat
 from .method_catalogue import METHODS, Method
 from .recipes import RankerRecipe
 
-FORMAT = "divcon-student/1"
+FORMAT = "divcon-student/2"
 Role = Literal["decomposer", "solver"]
-TaughtRole = Literal["decomposer", "solver", "ranker"]
+TaughtRole = Literal["decomposer", "solver", "single", "ranker"]
 _FACTS = "divcon.json"
 _CARD = "README.md"
 """For people, who may write into it."""
@@ -66,8 +66,9 @@ class StudentCard:
     data: str
     prompts: dict[str, str]
     """Name of each prompt template it was trained with, and its SHA-256."""
-    cost: dict[str, float]
-    """Tokens and seconds of the teacher's traces, operations where its size is known, dollars where it has a price."""
+    cost: dict[str, dict[str, float]]
+    """What its track used of the teacher's traces, part by part (decompositions, solutions, single-stage solutions):
+    tokens and seconds, operations where the teacher's size is known, dollars where it has a price. Empty is unknown."""
     seed: int
     recipe: dict[str, Any]
 
@@ -164,7 +165,7 @@ class _Card(documents.Shape):
     teacher: str
     data: str
     prompts: dict[str, str]
-    cost: dict[str, float]
+    cost: dict[str, dict[str, float]]
     seed: int
     recipe: dict[str, Any]
     trained: _Training
@@ -221,7 +222,8 @@ def is_adapter(directory: Path) -> bool:
 
 _TASKS = {
     "decomposer": "writes the sub-questions of a question",
-    "solver": "solves a question",
+    "solver": "solves a question that comes with sub-questions",
+    "single": "solves a whole question",
     "ranker": "says how likely a solution is right",
 }
 _LOADS = {
@@ -233,7 +235,10 @@ _LOADS = {
 def _card(facts: dict[str, Any]) -> str:
     trained, recipe = facts["trained"], facts["recipe"]
     prompts = "\n".join(f"* prompt `{name}`, SHA-256 `{sha256}`" for name, sha256 in facts["prompts"].items())
-    cost = ", ".join(f"{name} {amount:,.6g}" for name, amount in facts["cost"].items()) or "unknown"
+    cost = "; ".join(
+        f"{part}: {', '.join(f'{name} {amount:,.6g}' for name, amount in of.items())}"
+        for part, of in facts["cost"].items()
+    )
     return f"""---
 library_name: {_library(recipe)}
 tags: [divcon, distillation]
@@ -244,7 +249,7 @@ Trained by divcon on {facts["date"]}, seed {facts["seed"]}.
 
 * base `{facts["base"]}`, SHA-256 of its weights `{facts["base_hash"]}`
 * teacher `{facts["teacher"]}`; {facts["data"]}
-* the teacher's traces cost: {cost}
+* what it used of the teacher's traces cost: {cost or "unknown"}
 * {trained["examples"]:,} examples ({trained["dropped"]:,} dropped for length), {trained["steps"]:,} steps,
   {trained["tokens"]:,} tokens, {trained["parameters"]:,} weights trained, last loss {trained["loss"]:.4f}
 {prompts}

@@ -40,6 +40,7 @@ from .studies import status as statuses
 from .studies.across_seeds import Seeds, over_seeds
 from .studies.dry_run import Plan
 from .studies.dry_run import plan as planned
+from .studies.learning_curve import draw_curve
 from .studies.pilot import lengths
 from .studies.run import Run
 from .studies.status import RunCost, Status
@@ -112,6 +113,15 @@ def distill_solver(
         return opened.files.solver
 
 
+def distill_single(
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
+) -> Path:
+    """Train the student that answers whole questions, in a single stage; its directory."""
+    with _open(config, overrides, limit, run) as opened:
+        opened.distill_single()
+        return opened.files.single
+
+
 def distill_ranker(
     config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
 ) -> Path:
@@ -127,6 +137,14 @@ def compare_methods(
     """Distil by every method and seed that the config lists, and ask all students; the path of the table."""
     with _open(config, overrides, limit, run) as opened:
         return methods.compare(opened)
+
+
+def learning_curve(
+    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
+) -> Path:
+    """Distil every track at every budget and seed of `curve`, and ask all students; the path of the table."""
+    with _open(config, overrides, limit, run) as opened:
+        return draw_curve(opened)
 
 
 def list_methods() -> str:

@@ -167,6 +167,17 @@ def solver(config: str, overrides: tuple[str, ...], limit: int | None, run: Path
 
 @distill.command()
 @_study_options
+@_method
+def single(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, method: str | None) -> None:
+    """Train a small model to answer whole questions: the control of splitting them."""
+    from . import api
+
+    more = (f"distill.single.method={method}",) if method else ()
+    echo(api.distill_single(config, overrides=(*overrides, *more), limit=limit, run=run))
+
+
+@distill.command()
+@_study_options
 def ranker(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
     """Train a model to say how likely a solution is right, for votes that weigh by it."""
     from . import api
@@ -181,6 +192,15 @@ def methods(config: str, overrides: tuple[str, ...], limit: int | None, run: Pat
     from . import api
 
     echo(api.compare_methods(config, overrides=overrides, limit=limit, run=run))
+
+
+@distill.command()
+@_study_options
+def curve(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+    """Train every track at several budgets of tokens (`curve.tokens`), for its learning curve."""
+    from . import api
+
+    echo(api.learning_curve(config, overrides=overrides, limit=limit, run=run))
 
 
 @main.command("eval")

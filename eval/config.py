@@ -16,7 +16,7 @@ from ..core import config as strict
 from ..core.errors import ConfigError
 from ..core.settings import OPERATIONAL, Settings, is_marked_operational
 from ..distill.method_catalogue import METHODS
-from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SolverRecipe
+from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SingleRecipe, SolverRecipe, Training
 from ..distill.traces.collect import CollectSettings
 from ..distill.traces.source import TracesSource
 from ..lm.cost.prices import MachinePrice
@@ -94,14 +94,20 @@ class SolveSettings(Settings):
 
 
 class DistillSettings(Settings):
-    """The two tracks."""
+    """The tracks."""
 
     decomposer: DecomposerRecipe = DecomposerRecipe()
     """The student that writes sub-questions."""
     solver: SolverRecipe = SolverRecipe()
     """The student that answers them."""
+    single: SingleRecipe = SingleRecipe()
+    """The student that answers whole questions: the control of splitting them (`distilled-single` in a grid)."""
     ranker: RankerRecipe = RankerRecipe()
     """The model that says how likely a solution is right, for votes that weigh by it."""
+
+    def recipe(self, track: grid_spec.Track) -> Training:
+        """The recipe of a track's student."""
+        return {"decomposer": self.decomposer, "solver": self.solver, "single": self.single}[track]
 
 
 class GridSettings(Settings):
@@ -113,7 +119,9 @@ class GridSettings(Settings):
     `shuffled` (another question's), `empty`, `truncated-N`; `interactive-NAME` asks one sub-question at a time; a name
     of `models` (docs/how-to/grid.md)."""
     solvers: tuple[str, ...] = Field(default=("llm", "distilled"), min_length=1)
-    """Who answers: `base`, `distilled`, `distilled-direct`, `distilled-METHOD`, `llm`, a name of `models`."""
+    """Who answers: `base`, `distilled`, `distilled-direct`, `distilled-METHOD`, `distilled-single` and its kinds,
+    `llm`, a name of `models`. A student is asked in the format that it was taught: `distilled-single` behind `none`,
+    the others behind decomposers."""
     interactive: tuple[str, ...] = ("llm",)
     """The solvers that are asked one sub-question at a time, where a decomposer `interactive-NAME` asks so."""
     samples: int = Field(default=4, ge=0)
@@ -181,6 +189,23 @@ class MethodsSettings(Settings):
         return self
 
 
+class CurveSettings(Settings):
+    """Learning curves: each track is distilled at several budgets."""
+
+    tokens: tuple[int, ...] = ()
+    """Training tokens; each is a training of its own, since the learning rate falls to the end of a budget."""
+    tracks: tuple[grid_spec.Track, ...] = ("decomposer", "solver", "single")
+    """Decomposers are followed by the LLM, solvers follow it, single-stage students answer alone."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """As in `methods.seeds`."""
+
+    @model_validator(mode="after")
+    def _grow(self) -> Self:
+        if any(tokens <= 0 for tokens in self.tokens) or sorted(set(self.tokens)) != list(self.tokens):
+            raise ValueError("curve.tokens are budgets that grow, each listed once")
+        return self
+
+
 class Study(Settings):
     """Everything that decides a study's numbers, and how its models are reached."""
 
@@ -221,6 +246,8 @@ class Study(Settings):
     """What is evaluated."""
     methods: MethodsSettings = MethodsSettings()
     """Methods that are compared."""
+    curve: CurveSettings = CurveSettings()
+    """Budgets that every track is trained at."""
 
     def model(self, name: str) -> ModelSettings | StudentSettings:
         """How a model of the grid is reached: the LLM, one of `models`, or whatever stands on the student's base."""
@@ -247,6 +274,9 @@ class Study(Settings):
                 grid_spec.check_decomposer(name, self.models)
             for name in (*self.grid.solvers, *self.grid.interactive):
                 grid_spec.check_solver(name, self.models)
+            if self.train.source != "traces":  # what imported traces teach is seen when they are read
+                for name in self.grid.solvers:
+                    grid_spec.check_asked(name, grid_spec.stages_taught(name), self.grid.decomposers)
         except ConfigError as error:
             raise ValueError(f"grid: {error}") from None
         return self

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 from ..core.errors import ConfigError
+from ..decompose.decomposition import Stage
 
 ALL = "all questions"
 """The name of all tests taken together."""
@@ -31,9 +32,13 @@ SOLVERS: Mapping[str, str] = {
     "distilled": "the student, as its recipe says",
     "distilled-direct": "the student of final answers alone",
     "distilled-METHOD": "the student of another method (divcon distill solver --method list)",
+    "distilled-single": "the student of the teacher's single-stage solutions, asked without sub-questions",
+    "distilled-single-direct": "the same of final answers alone, asked for the answer at once",
+    "distilled-single-METHOD": "the single-stage student of another method",
     "llm": "the LLM",
     "MODEL": "a model that the study lists under models",
 }
+_SINGLE = "distilled-single"
 _PLACEHOLDERS = frozenset({"truncated-N", "interactive-NAME", "MODEL"})
 _INTERACTIVE = "interactive-"
 _TRUNCATED = re.compile(r"truncated-([1-9]\d?)")
@@ -43,6 +48,8 @@ _DECOMPOSER_RECIPES: Mapping[str, dict[str, Any]] = {
     "distilled-rejection": {"data": "rejection_sampled"},
 }
 Role = Literal["decomposer", "solver"]
+Track = Literal["decomposer", "solver", "single"]
+"""What a student is distilled from: decompositions, solutions that follow them, or single-stage solutions."""
 
 
 def check_decomposer(name: str, models: Collection[str] = ()) -> None:
@@ -57,7 +64,7 @@ def check_decomposer(name: str, models: Collection[str] = ()) -> None:
 
 def check_solver(name: str, models: Collection[str] = ()) -> None:
     """Raises ConfigError for a name that cannot stand for a solver; which methods there are is found out later."""
-    if name not in ("base", "llm", "distilled", *models) and not re.fullmatch(r"distilled-[a-z-]+", name):
+    if name not in ("base", "llm", "distilled", *models) and not re.fullmatch(r"distilled-[a-z0-9-]+", name):
         raise ConfigError(f"no solver {name!r}; there are {', '.join([*SOLVERS, *models])}")
 
 
@@ -102,12 +109,44 @@ def is_of_use(decomposer: str) -> bool:
     return model_name(decomposer) == asks or asks in ("none", "none-direct")
 
 
+def track(role: Role, name: str) -> Track:
+    """The track of a student's name."""
+    is_single = name == _SINGLE or name.startswith(f"{_SINGLE}-")
+    return "single" if role == "solver" and is_single else role
+
+
 def differs(role: Role, name: str) -> dict[str, Any]:
-    """What the recipe of a student's name has of its own beside the study's recipe for the role."""
+    """What the recipe of a student's name has of its own beside the study's recipe for the track."""
     if role == "decomposer":
         return _DECOMPOSER_RECIPES[name]
-    own = name.removeprefix("distilled").removeprefix("-")
+    own = name.removeprefix(plain(role, name)).removeprefix("-")
     return {"target": "direct"} if own == "direct" else {"method": own} if own else {}
+
+
+def plain(role: Role, name: str) -> str:
+    """The name of the student that a track's recipe describes."""
+    return _SINGLE if track(role, name) == "single" else "distilled"
+
+
+def stage(decomposer: str) -> Stage:
+    """The prompt that a solver is asked with behind a decomposer."""
+    return {"none": "single_stage", "none-direct": "direct"}.get(decomposer, "solve")  # type: ignore[return-value]
+
+
+def stages_taught(solver: str) -> frozenset[Stage] | None:
+    """The prompts that a solver of a name has learned to be asked with; None is any. It is not asked with others."""
+    if not is_student(solver):
+        return None
+    if track("solver", solver) != "single":
+        return frozenset({"solve"})
+    return frozenset({"direct" if differs("solver", solver).get("target") == "direct" else "single_stage"})
+
+
+def check_asked(solver: str, taught: frozenset[Stage] | None, decomposers: Collection[str]) -> None:
+    """Raises ConfigError for a solver that no decomposer asks in a format that it was taught."""
+    if taught is not None and not any(stage(name) in taught for name in decomposers):
+        needed = {"single_stage": "none", "direct": "none-direct", "solve": "llm"}[min(taught)]
+        raise ConfigError(f"no decomposer asks {solver} in the format that it was taught; add {needed} to decomposers")
 
 
 def is_student(name: str) -> bool:
@@ -117,4 +156,4 @@ def is_student(name: str) -> bool:
 
 def folder(role: Role, name: str) -> str:
     """Where in a run directory a student lies."""
-    return role + name.removeprefix("distilled")
+    return track(role, name) + name.removeprefix(plain(role, name))

@@ -42,6 +42,9 @@ class RunDirectory:
     traces = Artifact("traces/traces.jsonl")
     traces_facts = Artifact("traces/traces.json", ("teacher",))
     """How many traces there are; written when they all are."""
+    single_traces = Artifact("traces/single.jsonl")
+    single_traces_facts = Artifact("traces/single.json", ("teacher",))
+    """Of single-stage solutions."""
     checkpoints = Artifact("checkpoints")
     """Of trainings that are not finished."""
     tensorboard = Artifact("tensorboard")
@@ -50,9 +53,15 @@ class RunDirectory:
     ranker = Artifact("ranker", ("teacher", "distill.ranker"))
     decomposers = Artifact("decomposer*", ("teacher", "distill.decomposer", "distill.decomposer.method"))
     solvers = Artifact("solver*", ("teacher", "distill.solver", "distill.solver.method"))
+    single = Artifact("single")
+    singles = Artifact("single*", ("teacher", "distill.single", "distill.single.method"))
     methods = Artifact("methods", ("distill.decomposer", "distill.solver", "methods.role"))
     """Methods that are compared have a recipe in common, and each a method of its own."""
     method_results = Artifact("methods/results.parquet")
+    curve = Artifact("curve", ("teacher", "distill.decomposer", "distill.solver", "distill.single"))
+    """Students of learning curves."""
+    curve_results = Artifact("curve/results.parquet")
+    curve_table = Artifact("curve/table.md")
     results = Artifact("results.parquet", ("teacher", "tests", "models", "grid"))
     data = Artifact("data.json")
     """Which questions the results stand on."""
@@ -120,6 +129,8 @@ def group_of(setting: str) -> str:
         return "" if rest in ("stops", "reader") else "grid"
     if first == "methods":
         return setting if rest == "role" else ""
+    if first == "curve":
+        return ""
     if first == "distill":
         role, _, field = rest.partition(".")
         return f"distill.{role}.method" if field == "method" else f"distill.{role}"

@@ -54,7 +54,15 @@ class Model:
 
     @property
     def footprint(self) -> ModelSize | None:
+        """As it runs here: the base, with an adapter beside it."""
         return self.engine.footprint(self.adapter)
+
+    @property
+    def merged_footprint(self) -> ModelSize | None:
+        """As it would be put to work: a plain adapter is added to the base's weights; a NAT model cannot be."""
+        from .local.model_dir import is_nat
+
+        return self.footprint if self.adapter and is_nat(self.adapter) else self.engine.footprint(None)
 
     def __call__(self, requests: Sequence[Request], advance: ProgressCallback = silent) -> list[list[Completion]]:
         """The `n` completions of every request, in order; only what the store does not have is generated."""

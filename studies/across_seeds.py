@@ -17,7 +17,7 @@ from ..eval.grid_spec import ALL
 from ..eval.render import escape
 from ..eval.render.table import INCOMPLETE, Table, latex, markdown, points, save
 from ..eval.run_dir import RunDirectory
-from ..eval.stats.intervals import Tested, crossed, holm
+from ..eval.stats.seeds import FEWEST_SEEDS, Tested, adjusted_over_known, crossed
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class Seeds:
         for cell in dict.fromkeys(mean.cell for mean in self.means):
             of_cell = {mean.test: mean for mean in self.means if mean.cell == cell}
             beside = self.beside.get(cell)
-            star = "*" if beside and beside.p < 0.05 else ""
+            star = "*" if beside and beside.p is not None and beside.p < 0.05 else ""
+            star += "\N{DEGREE SIGN}" if star and beside and beside.over == "questions" else ""
             shown = [_spread(of_cell.get(test), n[test]) for test in asked]
             shown.append(points(beside.estimate) + star if beside else "reference" * (cell in self.references))
             rows.append([*cell, *shown])
@@ -72,10 +73,10 @@ class Seeds:
         first = self.means[0].test
         for mean in self.means:
             beside = self.beside.get(mean.cell) if mean.test == first else None
-            tested = [*beside.estimate, beside.p] if beside else [None] * 4
+            tested = [*beside.estimate, beside.p, beside.over] if beside else [None] * 5
             own = [mean.questions, len(self.seeds), mean.accuracy, mean.lowest, mean.highest]
             rows.append([*mean.cell, mean.test, *own, *tested])
-        return [*header, "beside", "beside_low", "beside_high", "p_holm"], rows
+        return [*header, "beside", "beside_low", "beside_high", "p_holm", "over"], rows
 
     def note(self) -> str:
         """What stands in the table."""
@@ -85,11 +86,16 @@ class Seeds:
             f"Means over the seeds {', '.join(map(str, self.seeds))} in per cent, with the lowest and the highest. A "
             "seed redraws the training order, the adapters' initial values and the samples. Differences to the "
             f"reference of the same vote ({held}), on the questions that both were asked, have 95 % intervals over "
-            "seeds and questions, which are crossed; * marks those below 5 % after Holm's adjustment over the cells of "
-            "the vote. "
-            f"{INCOMPLETE} not every question was asked."
+            "seeds and families of questions, which are crossed; * marks those below 5 % after Holm's adjustment over "
+            "the cells of the vote, *\N{DEGREE SIGN} those tested over questions alone, since seeds change nothing. "
+            + (f"Fewer than {FEWEST_SEEDS} seeds give no p-value over seeds. " if self._are_few else "")
+            + f"{INCOMPLETE} not every question was asked."
             + (f" Not in every run, and left out: {missing}." if missing else "")
         )
+
+    @property
+    def _are_few(self) -> bool:
+        return len(self.seeds) < FEWEST_SEEDS
 
     def save(self, stem: Path) -> None:
         """As STEM.md, STEM.tex, STEM.csv and STEM.parquet."""
@@ -161,10 +167,11 @@ def _against(cells: Sequence[Cell], held: Cell, results_of: Sequence[Mapping[Cel
     tested: dict[Cell, Tested] = {}
     for cell in cells:
         pairs = [paired(of[cell], of[held]) for of in results_of]
-        if cell != held and pairs[0][0]:
-            tested[cell] = crossed([[x - y for x, y in zip(a, b, strict=True)] for a, b in pairs])
-    adjusted = holm([one.p for one in tested.values()])
-    return {cell: Tested(one.estimate, p) for (cell, one), p in zip(tested.items(), adjusted, strict=True)}
+        if cell != held and pairs[0].a:
+            changes = [[x - y for x, y in zip(pair.a, pair.b, strict=True)] for pair in pairs]
+            tested[cell] = crossed(changes, pairs[0].clusters)
+    adjusted = adjusted_over_known(list(tested.values()))
+    return {cell: one._replace(p=p) for (cell, one), p in zip(tested.items(), adjusted, strict=True)}
 
 
 def _spread(mean: Mean | None, asked: int) -> str:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError
 from ..core.files import replacing
-from ..decompose.decomposition import none
 from ..distill import student
 from ..distill.method_catalogue import check_methods
 from ..eval.analysis.summary import Rows
 from ..eval.grid import results
-from ..eval.grid.evaluate import GridDecomposer, GridSolver, Row, compose
 from ..eval.render.table import markdown, points
 from ..eval.run_dir import RunDirectory
-from ..eval.stats.intervals import Tested, crossed, holm, questions_needed
+from ..eval.stats.intervals import questions_needed
+from ..eval.stats.seeds import FEWEST_SEEDS, Tested, adjusted_over_known, crossed
 from .distil import distil
+from .partners import ask_student
 
 if TYPE_CHECKING:
     from .run import Run
@@ -54,31 +54,14 @@ def compare(run: Run) -> Path:
         stages = run.files.methods / f"stages-{each.seed}"
         of_method = recipe.model_copy(update={"method": each.method})
         distil(run, settings.role, of_method, each.directory, each.seed, stages)
-    rows = [row for each in students for row in _asked(run, each)]
+    rows = [
+        row for each in students for row in ask_student(run, each.name, each.directory, settings.role, settings.partner)
+    ]
     overlaps = run.overlaps()
-    with replacing(run.files.method_results, run.directory / TABLE) as (asked, table):
-        results.write(rows, asked, overlaps)
-        table.write_text(_described(run.directory, results.read(asked), run.study.methods.names), encoding="utf-8")
+    with replacing(run.files.method_results, run.directory / TABLE) as (part, table):
+        results.write(rows, part, overlaps)
+        table.write_text(_described(run.directory, results.read(part), run.study.methods.names), encoding="utf-8")
     return run.directory / TABLE
-
-
-def _asked(run: Run, of: Taught) -> list[Row]:
-    """What a student does on the tests beside its partner, greedily."""
-    # An engine of its own: the adapters of sixty students need not lie in memory together.
-    model = replace(run.distilled(of.directory), engine=run.study.student.open(adapters=1))
-    decomposes, solves = (of.name, model), ("llm", run.llm)
-    if run.study.methods.role == "solver":
-        decomposes, solves = solves, decomposes
-    with run.stage(f"ask: {of.name}", model) as stage:
-        decomposing = GridDecomposer("none", None, None, none)
-        if decomposes[1] is model or run.study.methods.partner == "llm":
-            name, asked = decomposes
-            decomposer = replace(run.decomposer(asked), advance=stage)
-            decomposing = GridDecomposer(name, asked.footprint, asked.price, decomposer)
-        name, asked = solves
-        solver = replace(run.solver(asked), advance=stage)
-        solving = GridSolver(name, asked.footprint, asked.price, ("greedy",), solver)
-        return compose(run.tests, [decomposing], [solving])
 
 
 def describe(directory: Path, names: Sequence[str]) -> str:
@@ -92,11 +75,12 @@ def _described(directory: Path, rows: Rows, names: Sequence[str]) -> str:
     for row in rows:
         method, _, seed = row[by_role].rpartition(" ")
         credit.setdefault((method, int(seed)), {})[row["test"], row["id"]] = row["credit"]
+    clusters = {(row["test"], row["id"]): row["cluster"] for row in rows}
     seeds = sorted({seed for _, seed in credit})
     tests = list(dict.fromkeys(row["test"] for row in rows))
     header = ["method", *tests, "all questions", f"beside {names[0]} (points)", "p (Holm)"]
     header += ["weights", "tokens", "steps", "seconds"]
-    beside = _against(credit, names, seeds)
+    beside = _against(credit, clusters, names, seeds)
     lines = [
         [name, *_accuracies(credit, name, seeds, tests), *beside[name], *_costs(directory, name, seeds)]
         for name in names
@@ -105,14 +89,22 @@ def _described(directory: Path, rows: Rows, names: Sequence[str]) -> str:
     return "\n".join(
         [
             f"Accuracy in per cent on {asked} questions: the mean over seeds {', '.join(map(str, seeds))} "
-            "[the lowest, the highest seed]. A difference has a 95 % interval over seeds and questions; p is adjusted "
-            f"for {len(names) - 1} comparisons (Holm). Weights are those of the last stage; tokens, steps and seconds "
+            f"[the lowest, the highest seed]. A difference has a 95 % interval over {_over(seeds)}; p is adjusted for "
+            f"{len(names) - 1} comparisons (Holm). Weights are those of the last stage; tokens, steps and seconds "
             "those of all stages.\n",
             markdown((header, lines)),
             _needed(credit, names, seeds),
             *_overlaps(credit, seeds),
         ]
     )
+
+
+def _over(seeds: Sequence[int]) -> str:
+    """What intervals are for, and which p-values there are."""
+    if len(seeds) == 1:
+        return "questions alone, with the p-value of a test over questions: they say nothing of another training"
+    few = f"; fewer than {FEWEST_SEEDS} seeds give no p-value over them" if len(seeds) < FEWEST_SEEDS else ""
+    return f"seeds and families of questions, which are crossed{few}"
 
 
 def _accuracies(
@@ -126,17 +118,23 @@ def _accuracies(
 
 
 def _against(
-    credit: dict[tuple[str, int], dict[tuple[str, str], float]], names: Sequence[str], seeds: Sequence[int]
+    credit: dict[tuple[str, int], dict[tuple[str, str], float]],
+    clusters: dict[tuple[str, str], str],
+    names: Sequence[str],
+    seeds: Sequence[int],
 ) -> dict[str, list[str]]:
-    """Each method's difference to the first, and its adjusted p-value."""
+    """Each method's difference to the first, and its adjusted p-value where there is one."""
     first, *others = names
+    asked = list(credit[first, seeds[0]])
+    families = [clusters[key] for key in asked]
     found: dict[str, Tested] = {
-        name: crossed([[value - credit[first, s][key] for key, value in credit[name, s].items()] for s in seeds])
+        name: crossed([[credit[name, s][key] - credit[first, s][key] for key in asked] for s in seeds], families)
         for name in others
     }
-    adjusted = holm([tested.p for tested in found.values()])
+    adjusted = adjusted_over_known(list(found.values()))
     said = {
-        name: [points(tested.estimate), f"{p:.3f}"] for (name, tested), p in zip(found.items(), adjusted, strict=True)
+        name: [points(tested.estimate), "" if p is None else f"{p:.3f}"]
+        for (name, tested), p in zip(found.items(), adjusted, strict=True)
     }
     return {first: ["", ""], **said}
 

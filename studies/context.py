@@ -24,12 +24,13 @@ from .. import prompts as templates
 from ..core.errors import ConfigError, DivconError
 from ..core.files import atomic_write, is_unfinished
 from ..core.write_failures import missing, reason_not_written, remove_made
+from ..decompose.decomposition import Stage
 from ..decompose.prompted import PromptedDecomposer
 from ..distill import student
 from ..distill.method_catalogue import check_methods
 from ..distill.recipes import Training
 from ..distill.traces import trace as traces
-from ..distill.traces.collect import collect
+from ..distill.traces.collect import collect, collect_single
 from ..distill.traces.source import TracesSource
 from ..distill.traces.trace import Trace
 from ..distill.training.distributed import is_first
@@ -52,7 +53,8 @@ from ..tasks import sources
 from ..tasks.contamination import Overlap, overlaps
 from ..tasks.question import Question
 from . import prompting
-from .progress import Progress, Stage
+from .progress import Progress
+from .progress import Stage as ProgressStage
 
 
 class StudyContext:
@@ -148,6 +150,27 @@ class StudyContext:
         self.progress.event("collected", traces=len(collected), right=right)
         return collected
 
+    def collect_single(self) -> list[Trace]:
+        """The teacher's single-stage solutions of the training questions; those already there are read."""
+        path, origin = self.files.single_traces, f"{self._origin()} single stage"
+        if traces.exist(path):
+            return traces.read(path, origin)
+        self.check_tests()
+        collected = [trace for trace in self._imported if not trace.subquestions] or self._sampled_single()
+        traces.write(collected, path, origin)
+        right = sum(trace.verdict == "right" for trace in collected)
+        self.progress.event("collected single-stage", traces=len(collected), right=right)
+        return collected
+
+    def _sampled_single(self) -> list[Trace]:
+        if isinstance(self.study.train, TracesSource):
+            raise ConfigError("these traces hold no single-stage solution, and there is no teacher to ask for one")
+        with self.stage("collect: teacher's single-stage solutions", self.llm) as advance:
+            solver = replace(self.solver(self.llm), advance=advance)
+            collected = collect_single(self.train_questions, solver, self.study.collect)
+        self.keep_devices("llm")
+        return collected
+
     @cached_property
     def _imported(self) -> list[Trace]:
         """The traces that the study is given instead of a teacher; none where there is a teacher to ask."""
@@ -165,7 +188,7 @@ class StudyContext:
         self.keep_devices("llm")
         return collected
 
-    def stage(self, title: str, model: Model) -> AbstractContextManager[Stage]:
+    def stage(self, title: str, model: Model) -> AbstractContextManager[ProgressStage]:
         """A part of the run in which a model is asked. What a model on this machine works under is kept."""
         begin = partial(self.remember, title) if isinstance(model.engine, LocalEngine) else _nothing
         return self.progress.stage(title, model.status, begin)
@@ -191,24 +214,29 @@ class StudyContext:
         path = self.study.grid.reader
         return reconstruction.ReconstructionModel.at(path, self.store, self.study.student.device) if path else None
 
-    def recipe(self, role: student.Role) -> Training:
-        recipes = self.study.distill
-        return recipes.decomposer if role == "decomposer" else recipes.solver
+    def recipe(self, role: student.Role, name: str) -> Training:
+        """What a student of the grid is distilled by."""
+        recipe = self.study.distill.recipe(grid_spec.track(role, name))
+        return type(recipe).model_validate(recipe.model_dump() | grid_spec.differs(role, name))
 
-    def _own(self, role: student.Role, name: str) -> dict[str, Any]:
-        """In what a student of the grid differs from its role's recipe."""
-        recipe = self.recipe(role)
-        return {key: value for key, value in grid_spec.differs(role, name).items() if getattr(recipe, key) != value}
+    def folder(self, role: student.Role, name: str) -> Path:
+        """Where a student of the grid lies: a name that changes nothing in its track's recipe shares that student."""
+        plain = grid_spec.plain(role, name)
+        is_plain = self.recipe(role, name) == self.recipe(role, plain)
+        return self.directory / grid_spec.folder(role, plain if is_plain else name)
 
-    def variants(self, role: student.Role) -> dict[str, dict[str, Any]]:
-        """The grid's students of a role that differ from its recipe, and in what."""
+    def students(self, role: student.Role) -> dict[Path, str]:
+        """The grid's students of a role: their folders, each with a name."""
         of_role = self.study.grid.decomposers if role == "decomposer" else self.study.grid.solvers
-        return {name: own for name in of_role if grid_spec.is_student(name) and (own := self._own(role, name))}
+        return {self.folder(role, name): name for name in of_role if grid_spec.is_student(name)}
 
     def _methods_to_teach(self) -> list[str]:
         """The methods of the grid's solvers that are not there yet."""
-        own = {self.directory / grid_spec.folder("solver", name): own for name, own in self.variants("solver").items()}
-        return [of["method"] for folder, of in own.items() if "method" in of and student.read(folder) is None]
+        return [
+            self.recipe("solver", name).method
+            for folder, name in self.students("solver").items()
+            if student.read(folder) is None
+        ]
 
     @cached_property
     def llm(self) -> Model:
@@ -219,7 +247,7 @@ class StudyContext:
     @cached_property
     def base(self) -> Model:
         """The student before it has learned anything."""
-        students = 2 + sum(len(self.variants(role)) for role in get_args(student.Role))
+        students = 2 + sum(len(self.students(role)) for role in get_args(student.Role))
         return Model("base", self.study.student.open(adapters=students), self.store, self.study.seed)
 
     @cached_property
@@ -255,8 +283,7 @@ class StudyContext:
     def model(self, name: str, role: student.Role) -> Model:
         """The model of a name (`eval/grid_spec.py`) in a role."""
         if grid_spec.is_student(name):
-            folder = grid_spec.folder(role, name) if self._own(role, name) else role
-            return replace(self.distilled(self.directory / folder), name=name)
+            return replace(self.distilled(self.folder(role, name)), name=name)
         if name in self.study.models:
             return self.own_models[name]
         return self.llm if name == "llm" else replace(self.base, price=self.student_price)
@@ -269,9 +296,19 @@ class StudyContext:
             for name, settings in self.study.models.items()
         }
 
+    def stages_taught(self, solver: str) -> frozenset[Stage] | None:
+        """The prompts that a solver has learned to be asked with; of imported traces most decide. None is any."""
+        taught = grid_spec.stages_taught(solver)
+        if taught != frozenset({"solve"}) or not self._imported:
+            return taught
+        followed = sum(bool(one.subquestions) for one in self._imported)
+        return frozenset({"solve" if 2 * followed >= len(self._imported) else "single_stage"})
+
     def check_tests(self) -> None:
         """Raise ConfigError for tests that cannot be asked what the grid asks."""
         self._refuse_overlap()
+        for name in self.study.grid.solvers:
+            grid_spec.check_asked(name, self.stages_taught(name), self.study.grid.decomposers)
         self.with_gold  # noqa: B018  # refused now, and not after the training
 
     @cached_property
@@ -295,10 +332,11 @@ class StudyContext:
             for question, overlap in zip(questions, overlaps(train, questions), strict=True)
         }
 
-    def prompts(self, role: str) -> dict[str, str]:
-        """The templates that a role is asked with, and their hashes."""
+    def prompts(self, role: str, target: str = "") -> dict[str, str]:
+        """The templates that a role's student is asked with, and their hashes; `target` is its recipe's."""
         of = self.study.prompts
-        used = [of.decompose] if role == "decomposer" else [of.solve, of.single_stage]
+        single = of.direct if target == "direct" else of.single_stage
+        used = {"decomposer": [of.decompose], "solver": [of.solve, of.single_stage], "single": [single]}[role]
         return {name: templates.load(name).sha256 for name in used}
 
     def _origin(self) -> str:
@@ -313,7 +351,7 @@ class StudyContext:
     def check(self, directory: Path, facts: dict[str, Any]) -> None:
         """Raise ConfigError when a student lost its weights, or was taught on another base or other prompts."""
         student.check(directory, facts, weights_hash(model_directory(self.study.student.path)))
-        if facts["prompts"] != self.prompts(facts["role"]):
+        if facts["prompts"] != self.prompts(facts["role"], facts["recipe"].get("target", "")):
             raise ConfigError(f"{directory} was distilled under other prompts; remove it to train again")
 
     def _remember(self) -> None:

@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import ConfigError
+from ..decompose.decomposition import Stage
 from ..distill import student
 from ..distill.method_catalogue import check_methods
 from ..distill.ranker.held_out import HELD_OUT
-from ..distill.recipes import DecomposerRecipe, RankerRecipe, ReaderBackbone, SolverRecipe, Training
+from ..distill.recipes import DecomposerRecipe, RankerRecipe, ReaderBackbone, SingleRecipe, SolverRecipe, Training
 from ..distill.traces import trace
-from ..distill.traces.collect import collect, operations, solved_by, spent
+from ..distill.traces.collect import collect, decomposing, operations, solved_by, solving
 from ..distill.traces.source import TracesSource
 from ..distill.traces.trace import Trace
 from ..distill.training.distributed import is_first, processes
+from ..eval.grid_spec import Track
 from ..lm.cost.flops import ModelSize, total
 from ..lm.local.weights import model_directory, weights_hash
 from ..lm.model import Model
 from ..lm.settings import TransformersSettings
+from ..lm.types import Usage
 from ..solve.grading.grade import GRADERS, classify
 from ..solve.voting.rules import learn
 from .context import StudyContext
@@ -32,8 +35,12 @@ if TYPE_CHECKING:
     from ..distill.ranker.train import Ranked
 
 
+Cost = dict[str, dict[str, float]]
+"""Amounts by what they are of, by part of the traces."""
+
+
 def distil(
-    context: StudyContext, role: student.Role, recipe: Training, directory: Path, seed: int, scratch: Path | None = None
+    context: StudyContext, role: Track, recipe: Training, directory: Path, seed: int, scratch: Path | None = None
 ) -> dict[str, Any]:
     """A student, distilled unless it is there; what its card says.
 
@@ -45,12 +52,13 @@ def distil(
     from ..distill.methods import Distillation, distil
     from ..distill.training.telemetry import check_trackers, in_words
 
-    if processes() > 1 and not trace.exist(context.files.traces):
+    path = context.files.single_traces if role == "single" else context.files.traces
+    if processes() > 1 and not trace.exist(path):
         raise ConfigError("several processes train together, but one collects: divcon collect first")
     check_methods([recipe.method])
     check_trackers(recipe.report_to)  # before anything is bought
     base = model_directory(context.study.student.path)
-    collected = context.collect()
+    collected = context.collect_single() if role == "single" else context.collect()
     material = _material(context, recipe, collected)
     kept = scratch is not None
     scratch = scratch or context.files.checkpoints / directory.relative_to(context.directory)
@@ -172,19 +180,26 @@ def _rankers_lesson(
         data="right and wrong solutions"
         + (f", then {recipe.student_samples} of the student's own a question" * bool(recipe.student_samples)),
         prompts={},
-        cost={} if isinstance(context.study.train, TracesSource) else _teaching_cost(collected, context.llm),
+        cost=_teaching_cost(context, None, collected),
         seed=context.study.seed,
         recipe=recipe.model_dump(mode="json"),
     )
 
 
 def _material(context: StudyContext, recipe: Training, collected: Sequence[Trace]) -> TrainingData:
-    from ..distill.data.training_data import decomposing, solving
+    from ..distill.data import training_data
 
     if isinstance(recipe, SolverRecipe):
-        return solving(collected, context.solver(context.base), recipe)
+        return training_data.solving(collected, context.solver(context.base), recipe, _stage(recipe))
     assert isinstance(recipe, DecomposerRecipe)
-    return decomposing(collected, context.decomposer(context.base), recipe)
+    return training_data.decomposing(collected, context.decomposer(context.base), recipe)
+
+
+def _stage(recipe: SolverRecipe) -> Stage | None:
+    """The prompt that a student is asked with; None leaves it to the sub-questions."""
+    if not isinstance(recipe, SingleRecipe):
+        return None
+    return "direct" if recipe.target == "direct" else "single_stage"
 
 
 class StudentSamples(NamedTuple):
@@ -200,9 +215,7 @@ def _with(trained: student.TrainingReport, asked: Sequence[float | None]) -> stu
     return replace(trained, flops=total([trained.flops, *asked]))
 
 
-def _own(
-    context: StudyContext, role: student.Role, recipe: Training, of: Path, collected: Sequence[Trace]
-) -> StudentSamples:
+def _own(context: StudyContext, role: Track, recipe: Training, of: Path, collected: Sequence[Trace]) -> StudentSamples:
     """What a student in the making says to the training questions itself.
 
     Its solutions follow the teacher's decompositions; its decompositions are followed by the teacher.
@@ -213,8 +226,8 @@ def _own(
         engine="transformers", path=settings.path, dtype=settings.dtype, device=settings.device
     ).open()
     model = Model("own", engine, context.store, context.study.seed, adapter=of)
-    if role == "solver":
-        own = solved_by(context.solver(model), collected, context.study.collect)
+    if isinstance(recipe, SolverRecipe):
+        own = solved_by(context.solver(model), collected, context.study.collect, _stage(recipe))
         flops = operations(own, ModelSize(0), model.footprint)
     elif isinstance(context.study.train, TracesSource):
         raise ConfigError(
@@ -229,7 +242,7 @@ def _own(
 
 
 def _lesson(
-    context: StudyContext, role: student.Role, recipe: Training, collected: Sequence[Trace], seed: int
+    context: StudyContext, role: Track, recipe: Training, collected: Sequence[Trace], seed: int
 ) -> student.StudentCard:
     return student.StudentCard(
         role=role,
@@ -237,8 +250,8 @@ def _lesson(
         base_hash=weights_hash(model_directory(context.study.student.path)),
         teacher=_teacher(context),
         data=_data(recipe),
-        prompts=context.prompts(role),
-        cost={} if isinstance(context.study.train, TracesSource) else _teaching_cost(collected, context.llm),
+        prompts=context.prompts(role, getattr(recipe, "target", "")),
+        cost=_teaching_cost(context, recipe, collected),
         seed=seed,
         recipe=recipe.model_dump(mode="json"),
     )
@@ -246,6 +259,8 @@ def _lesson(
 
 def _data(recipe: Training) -> str:
     said = [f"method {recipe.method}"]
+    if isinstance(recipe, SingleRecipe):
+        said.append("single stage")
     if isinstance(recipe, SolverRecipe):
         said += [f"solutions: {recipe.data}"] * (recipe.method == "kd") + [f"target {recipe.target}"]
     if isinstance(recipe, DecomposerRecipe) and recipe.method == "kd":
@@ -261,14 +276,28 @@ def _teacher(context: StudyContext) -> str:
     return f"{identity.model} at {identity.host} {identity.revision[:12]}".strip()
 
 
-def _teaching_cost(collected: Sequence[Trace], teacher: Model) -> dict[str, float]:
-    both = spent(collected)
+def _teaching_cost(context: StudyContext, recipe: Training | None, collected: Sequence[Trace]) -> Cost:
+    """What a track used of the teacher's traces; None is the ranker's, which uses all. Of traces that were made
+    elsewhere it is unknown."""
+    if isinstance(context.study.train, TracesSource):
+        return {}
+    size, nobody = context.llm.footprint, ModelSize(0)
+    solutions = "single-stage solutions" if isinstance(recipe, SingleRecipe) else "solutions"
+    used = {solutions: _priced(context.llm, solving(collected), operations(collected, nobody, size))}
+    if isinstance(recipe, SingleRecipe):
+        return used
+    asked = {"decompositions": _priced(context.llm, decomposing(collected), operations(collected, size, nobody))}
+    # A decomposer that learns from all decompositions needs to know of no solution.
+    is_unlabelled = isinstance(recipe, DecomposerRecipe) and recipe.method == "kd" and recipe.data == "all"
+    return asked if is_unlabelled else asked | used
+
+
+def _priced(teacher: Model, usage: Usage, flops: float | None) -> dict[str, float]:
     cost: dict[str, float] = {
-        "prompt tokens": both.prompt_tokens,
-        "completion tokens": both.completion_tokens,
-        "seconds": round(both.seconds, 3),
+        "prompt tokens": usage.prompt_tokens,
+        "completion tokens": usage.completion_tokens,
+        "seconds": round(usage.seconds, 3),
     }
-    flops = operations(collected, teacher.footprint, teacher.footprint)
-    dollars = teacher.price.dollars(both, flops) if teacher.price else None
+    dollars = teacher.price.dollars(usage, flops) if teacher.price else None
     known = {"flops": flops, "dollars": dollars}
     return cost | {name: amount for name, amount in known.items() if amount is not None}

@@ -116,14 +116,16 @@ def plan(
         stages.append(planner.decomposing("collect: decompositions", "llm", train, collect.decompositions))
         prompts = collect.decompositions if planner.shares("llm") else each
         stages.append(planner.solving("collect: solutions", "llm", train, prompts, each, is_decomposed=True))
+        if any(grid_spec.track("solver", name) == "single" for name in grid.solvers):
+            prompts, name = (1 if planner.shares("llm") else each), "collect: single-stage solutions"
+            stages.append(planner.solving(name, "llm", train, prompts, each, is_decomposed=False))
     if grid.asks("rank") and (own := study.distill.ranker.student_samples):
         each, name = collect.decompositions * own, "collect: the student's own solutions"
         stages.append(planner.solving(name, "distilled", train, collect.decompositions, each, is_decomposed=True))
     decomposing = dict.fromkeys(by for name in grid.decomposers if (by := grid_spec.model_name(name)))
     stages += [planner.decomposing(f"decompose: {by}", by, planner.every, 1) for by in decomposing]
-    for solver in grid.solvers:
-        for by in grid.decomposers:
-            stages += planner.cell(by, solver)
+    for by, solver in planner.pairs:
+        stages += planner.cell(by, solver)
     used = [study.llm, *(study.model(stage.model) for stage in stages)]
     is_priced = all(not isinstance(settings, OpenAISettings) or settings.rates() is not None for settings in used)
     is_measured = all(stage.name in planner.measured for stage in stages)
@@ -144,6 +146,17 @@ class _Planner:
         with Store() as closed:  # requests are made as the run makes them, and never sent
             asker = Model("nobody", Scripted(), closed)
         self._decomposer, self._solver = prompting.decomposer(study, asker), prompting.solver(study, asker)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Decomposers and solvers that are asked together, as far as the config says."""
+        grid, of_traces = self._study.grid, self._study.train.source == "traces"
+        return [
+            (by, solver)
+            for solver in grid.solvers
+            for by in grid.decomposers
+            if of_traces or (taught := grid_spec.stages_taught(solver)) is None or grid_spec.stage(by) in taught
+        ]
 
     def _price(self, model: str) -> Price | None:
         rates = self._study.model(model).rates()
@@ -193,7 +206,7 @@ class _Planner:
         grid, limit = self._study.grid, self._study.decompose.max_subquestions
         votes = ["greedy", *(f"{vote}@{grid.samples}" for vote in dict.fromkeys(grid.votes) if grid.samples)]
         cells = []
-        for by, solver, vote in product(grid.decomposers, grid.solvers, votes):
+        for (by, solver), vote in product(self.pairs, votes):
             k, asks = (1 if vote == "greedy" else grid.samples), bool(grid_spec.model_name(by))
             if not grid_spec.interactive(by):
                 each = int(asks), k

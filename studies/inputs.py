@@ -39,7 +39,7 @@ def of_results(context: StudyContext, engine: Engine | None, decisive: set[str])
         {name: templates.load(name).sha256 for name in study.prompts.model_dump(exclude={"examples"}).values()},
         _contents(prompting.examples(study)),
         {name: _contents(questions) for name, questions in asked.items()},
-        [hashed(context.directory / "traces" / name) for name in ("traces.json", "traces.jsonl")],
+        [hashed(file) for file in sorted((context.directory / "traces").glob("*.json*"))],
         _students(context.directory),
     )
 

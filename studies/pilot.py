@@ -49,7 +49,7 @@ def lengths(run: Path, study: Study) -> dict[str, Lengths]:
     if unlike:
         raise ConfigError(f"{run} is no pilot of this study: they differ in {', '.join(unlike)}")
     imported = study.train.source == "traces"
-    asked = [*(() if imported else _collected(RunDirectory(run).traces))]
+    asked = [*(() if imported else (*_collected(RunDirectory(run).traces), *_single(RunDirectory(run).single_traces)))]
     asked += _evaluated(RunDirectory(run).results, study.grid.samples)
     stages: dict[str, list[_Asked]] = {}
     for one in asked:
@@ -80,6 +80,13 @@ def _collected(path: Path) -> Iterator[_Asked]:
             attempts.add((question, trace.attempt))
             yield _Asked("collect: decompositions", question, before.prompt_tokens, before.completion_tokens)
         yield _Asked("collect: solutions", question, usage.prompt_tokens, usage.completion_tokens)
+
+
+def _single(path: Path) -> Iterator[_Asked]:
+    """Single-stage solutions, where the pilot has collected some."""
+    for trace in traces.read(path) if traces.exist(path) else ():
+        usage = trace.usage
+        yield _Asked("collect: single-stage solutions", trace.question.id, usage.prompt_tokens, usage.completion_tokens)
 
 
 def _evaluated(path: Path, samples: int) -> Iterator[_Asked]:

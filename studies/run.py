@@ -56,6 +56,10 @@ class Run(StudyContext):
         """The solver's student, trained unless it is there; what its card says."""
         return distil(self, "solver", self.study.distill.solver, self.files.solver, self.study.seed)
 
+    def distill_single(self) -> dict[str, Any]:
+        """The student of single-stage solutions, trained unless it is there; what its card says."""
+        return distil(self, "single", self.study.distill.single, self.files.single, self.study.seed)
+
     def distill_ranker(self) -> dict[str, Any]:
         """The ranker, trained unless it is there; what its card says."""
         return distil_ranker(self, self.files.ranker)
@@ -96,10 +100,10 @@ class Run(StudyContext):
     def _distil_variants(self) -> None:
         roles: tuple[student.Role, ...] = ("decomposer", "solver")
         for role in roles:
-            recipe = self.recipe(role)
-            for name, own in self.variants(role).items():
-                of_its_own = type(recipe).model_validate(recipe.model_dump() | own)
-                distil(self, role, of_its_own, self.directory / grid_spec.folder(role, name), self.study.seed)
+            for folder, name in self.students(role).items():
+                if folder in (self.files.decomposer, self.files.solver):
+                    continue  # stages of their own
+                distil(self, grid_spec.track(role, name), self.recipe(role, name), folder, self.study.seed)
 
     def overlaps(self) -> results.Overlaps:
         """What each test question shares with the questions that each student has learned from."""
@@ -117,6 +121,8 @@ class Run(StudyContext):
             asked = decompositions(collected, self.study.decompose.max_subquestions, recipes.decomposer.data)
         if recipes.solver.method == "kd":
             solved = solutions(collected, recipes.solver.data)
+        if trace.exist(self.files.single_traces):
+            solved = [*solved, *trace.read(self.files.single_traces)]
         return {"decomposer": [t.question for t in asked], "solver": [t.question for t in solved]}
 
     def _data(self) -> dict[str, dict[str, Any]]:
@@ -172,21 +178,23 @@ class Run(StudyContext):
         if control := grid_spec.control(name):
             of = self._asking("llm")
             change = shuffled(self.study.seed) if control.change == "shuffled" else truncated(control.most)
-            return ControlGridDecomposer(name, of.footprint, of.price, of, change)
+            return ControlGridDecomposer(name, of.footprint, of.price, of, change, as_run=of.as_run)
         return self._asking(name)
 
     def _asking(self, name: str) -> GridDecomposer:
         """A decomposer that is a model."""
         model = self.model(name, "decomposer")
         watched = _WatchedDecomposer(self.decomposer(model), partial(self.stage, f"decompose: {name}", model))
-        return GridDecomposer(name, model.footprint, model.price, watched)
+        return GridDecomposer(name, model.merged_footprint, model.price, watched, as_run=model.footprint)
 
     def _interactive(self, name: str, asks: str) -> InteractiveGridDecomposer:
         """A decomposer that hears each answer before it asks on; gold sub-questions come one after the other."""
         if asks == "gold":
             return InteractiveGridDecomposer(name, None, None, GridDecomposer("gold", None, None, gold, self.with_gold))
         model = self.model(asks, "decomposer")
-        return InteractiveGridDecomposer(name, model.footprint, model.price, prompting.asker(self.study, model))
+        return InteractiveGridDecomposer(
+            name, model.merged_footprint, model.price, prompting.asker(self.study, model), as_run=model.footprint
+        )
 
     def _solvings(self) -> list[GridSolver]:
         grid = self.study.grid
@@ -205,7 +213,19 @@ class Run(StudyContext):
                 one_by_one = None
                 if stepwise:
                     one_by_one = _WatchedInteractive(stepwise, partial(self.stage, f"{title}, one by one", model))
-                found.append(GridSolver(name, model.footprint, model.price, votes, watched, ranking, one_by_one))
+                found.append(
+                    GridSolver(
+                        name,
+                        model.merged_footprint,
+                        model.price,
+                        votes,
+                        watched,
+                        ranking,
+                        one_by_one,
+                        self.stages_taught(name),
+                        as_run=model.footprint,
+                    )
+                )
         return found
 
     def _rule(self, name: str) -> str:

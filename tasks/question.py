@@ -36,6 +36,9 @@ class Question:
     """A softer score that papers report for the data set, shown beside the verdicts; None where there is none."""
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What the data set says about the question: a level, a type, a split."""
+    cluster: str = field(default="", hash=False)
+    """The family of questions that this one belongs to, which are right or wrong together: those of one structure, or
+    on one passage. Intervals and tests are over families. Empty for a question of its own."""
 
     @property
     def prompt(self) -> str:

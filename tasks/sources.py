@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ..core.errors import ConfigError
 from ..core.settings import Settings
@@ -23,6 +24,34 @@ class BaseSource(Settings):
     """Its name in a config."""
     grader: GraderName | None = None
     """How answers are compared; None is the data set's own way."""
+
+    cluster: str | None = None
+    """What makes a family of questions, over which intervals and tests are taken: `tags.NAME`, `context` (questions on
+    one passage), or `none`. None is the data set's own: the chain of the miniature world, a passage where there is
+    one."""
+
+    @field_validator("cluster")
+    @classmethod
+    def _is_a_cluster(cls, value: str | None) -> str | None:
+        if value not in (None, "none", "context") and not (value and value.startswith("tags.") and value[5:]):
+            raise ValueError(f"cluster {value!r} is none of tags.NAME, context and none")
+        return value
+
+    def cluster_of(self, question: Question) -> str:
+        """The family of a question; empty where it is one of its own. Raises ConfigError for a tag that it lacks."""
+        kind = self.cluster or self._families
+        if kind.startswith("tags."):
+            if kind[5:] not in question.tags:
+                raise ConfigError(f"cluster {kind}: {question.id} of {self.source} has {_said(question.tags)}")
+            return f"{self.source}: {question.tags[kind[5:]]}"
+        if kind == "context" and question.context:
+            return f"passage {sha256(question.context.encode()).hexdigest()[:16]}"
+        return ""
+
+    @property
+    def _families(self) -> str:
+        """What makes a family of the data set's questions, where the config does not say."""
+        return "context"
 
     @abstractmethod
     def load(self) -> list[Question]:
@@ -53,6 +82,10 @@ class MiniatureSource(BaseSource):
 
     def judge(self, question: Question, subquestions: Sequence[str]) -> bool | None:
         return miniature.decomposition_is_right(question, subquestions)
+
+    @property
+    def _families(self) -> str:
+        return "tags.chain"
 
 
 class PublishedSource(BaseSource):
@@ -130,6 +163,7 @@ def load(source: BaseSource) -> list[Question]:
     questions = source.load()
     if source.grader:
         questions = [replace(question, grader=source.grader) for question in questions]
+    questions = [replace(question, cluster=source.cluster_of(question)) for question in questions]
     if not questions:
         raise ConfigError(f"no questions in {getattr(source, 'path', None) or source.source}")
     if len({question.id for question in questions}) < len(questions):

@@ -54,7 +54,7 @@ def three_adapters(path: str) -> Any:
     model = get_peft_model(base, config, adapter_name=NEGATIVE)
     model.add_adapter(POSITIVE, config)
     model.add_adapter(STUDENT, config)
-    nat.add_integration_units(model, NatConfig(width=nat.default_width(base.config.hidden_size)))
+    nat.add_integration_units(model, NatConfig(width=nat.default_width(base.config.hidden_size, 8)))
     return model.train()
 
 
@@ -109,7 +109,7 @@ def nat_steps(path: str, rounds: int) -> None:
     forms: dict[str, tuple[Callable[[], None], Loss]] = {
         "LoRA": (lambda: training(model, STUDENT, of=[f"{STUDENT}."]), lambda: likelihood(model, inputs))
     }
-    for width in (nat.default_width(model.config.hidden_size), 128):
+    for width in (nat.default_width(model.config.hidden_size, 8), 128):
         forms[f"NAT of width {width}"] = (lambda width=width: integrated(width), lambda: likelihood(model, inputs))
     said(measured(forms, rounds), "LoRA")
 

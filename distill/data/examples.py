@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from ...core.errors import ConfigError
-from ...decompose.decomposition import listing, parse
+from ...decompose.decomposition import Stage, listing, parse
 from ...decompose.prompted import PromptedDecomposer
 from ...lm.types import Message
 from ...solve.grading.extract import splice
@@ -37,9 +37,15 @@ def for_decomposer(traces: Sequence[Trace], decomposer: PromptedDecomposer, data
 
 
 def for_solver(
-    traces: Sequence[Trace], solver: PromptedSolver, data: SolverData, target: Literal["sub-answers", "direct"]
+    traces: Sequence[Trace],
+    solver: PromptedSolver,
+    data: SolverData,
+    target: Literal["sub-answers", "direct"],
+    stage: Stage | None = None,
 ) -> list[Example]:
     """Each distinct solution once. With target `direct` the reply is the final answer's sentence alone.
+
+    `stage` is the prompt that the student is asked with; the sub-questions of each trace decide it where it is None.
 
     Raises ConfigError when nothing is left.
     """
@@ -50,7 +56,7 @@ def for_solver(
             answer = trace.question.answer
             worked = splice(worked, answer, GRADERS[trace.question.grader].pattern)
         reply = worked if target == "sub-answers" else f"The answer is {answer}."
-        examples.append(Example(solver.request(trace.question, trace.subquestions).messages, reply))
+        examples.append(Example(solver.request(trace.question, trace.subquestions, stage).messages, reply))
     return _some(list(dict.fromkeys(examples)), f"a solver with data {data!r}", traces)
 
 

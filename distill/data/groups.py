@@ -80,6 +80,11 @@ def labelled(material: TrainingData) -> list[TrainingGroup]:
     return _both(_alone(list(material.replies)))
 
 
+def labelled_with_human(material: TrainingData) -> list[TrainingGroup]:
+    """The same, the questions' own solutions among the right ones."""
+    return _both(_alone([*material.replies, *material.human]))
+
+
 def human(material: TrainingData) -> list[TrainingGroup]:
     """The questions' own solutions."""
     return _alone(list(material.human))
@@ -142,6 +147,7 @@ UNITS: dict[str, Make] = {
     "readable-wrong": readable_wrong,
     "mixed": mixed,
     "labelled": labelled,
+    "labelled-human": labelled_with_human,
     "human": human,
     "random": at_random,
     "pairs": pairs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from ...decompose.decomposition import listing, parse
+from ...decompose.decomposition import Stage, listing, parse
 from ...decompose.prompted import PromptedDecomposer
 from ...solve.prompted import PromptedSolver
 from ..recipes import DecomposerRecipe, SolverRecipe
@@ -14,12 +14,20 @@ from .examples import Example, for_decomposer, for_solver
 from .groups import LabelledReply, TrainingData
 
 
-def solving(traces: Sequence[Trace], solver: PromptedSolver, recipe: SolverRecipe) -> TrainingData:
-    """A solution is right when its answer is. A verdict that timed out is no label."""
+def solving(
+    traces: Sequence[Trace], solver: PromptedSolver, recipe: SolverRecipe, stage: Stage | None = None
+) -> TrainingData:
+    """A solution is right when its answer is. A verdict that timed out is no label.
+
+    `stage` is the prompt that the student is asked with: its own sub-questions decide it for each trace where it is
+    None. In a single stage gold sub-questions are not shown.
+    """
     replies = [
         LabelledReply(
             trace.question.id,
-            Example(solver.request(trace.question, trace.subquestions).messages, _solution(trace, recipe.target)),
+            Example(
+                solver.request(trace.question, trace.subquestions, stage).messages, _solution(trace, recipe.target)
+            ),
             right=trace.verdict == "right",
             readable=trace.answer is not None,
         )
@@ -28,12 +36,14 @@ def solving(traces: Sequence[Trace], solver: PromptedSolver, recipe: SolverRecip
     ]
     own = [
         LabelledReply(
-            question.id, Example(solver.request(question, question.subquestions).messages, question.solution), True
+            question.id,
+            Example(solver.request(question, question.subquestions, stage).messages, question.solution),
+            True,
         )
         for question in dict.fromkeys(trace.question for trace in traces)
         if question.solution
     ]
-    selected = for_solver(traces, solver, recipe.data, recipe.target) if recipe.method == "kd" else []
+    selected = for_solver(traces, solver, recipe.data, recipe.target, stage) if recipe.method == "kd" else []
     return TrainingData(_distinct(replies), tuple(selected), _distinct(own), tags=recipe.tags)
 
 

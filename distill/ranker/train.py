@@ -300,8 +300,10 @@ class _Pairs:
                 (draw.choice(right), draw.choice(wrong)) for right, wrong in self.usable for _ in range(recipe.pairs)
             ]
             lengths = [max(int(self.rows[i]["length"]) for i in pair) for pair in drawn]
-            one = {"batch": recipe.batch_size, "micro_batch": recipe.batch_size, "seed": draw.getrandbits(32)}
-            steps = batch_plan.plan(lengths, **one, tokens=None, epochs=1)
+            size = recipe.batch_size
+            steps = batch_plan.plan(
+                lengths, batch=size, micro_batch=size, seed=draw.getrandbits(32), budget=None, epochs=1
+            )
             plan += [[i for at in step for i in drawn[at]] for step in steps]
         return plan
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from ...core.settings import Settings
-from ...decompose.decomposition import Decomposition
+from ...decompose.decomposition import Decomposition, Kind, Stage, none
 from ...decompose.prompted import PromptedDecomposer
 from ...lm.cost.flops import ModelSize, total
 from ...lm.types import Sampling, Usage, shared_prompt
@@ -49,8 +49,25 @@ def collect(
     return _labelled(made_of)
 
 
-def solved_by(solver: PromptedSolver, traces: Sequence[Trace], settings: CollectSettings) -> list[Trace]:
-    """The questions and decompositions of traces, solved by another model."""
+def collect_single(questions: Sequence[Question], solver: PromptedSolver, settings: CollectSettings) -> list[Trace]:
+    """Single-stage solutions, as many for each question as `collect` samples over all of its decompositions."""
+    samples = settings.decompositions * settings.solutions
+    solves = replace(_sampling(solver, settings), samples=samples)
+    made = none(questions)
+    solutions = solves(questions, made)
+    return _labelled(
+        [
+            (question, 0, decomposition, solution)
+            for question, decomposition, sampled in zip(questions, made, solutions, strict=True)
+            for solution in sampled
+        ]
+    )
+
+
+def solved_by(
+    solver: PromptedSolver, traces: Sequence[Trace], settings: CollectSettings, stage: Stage | None = None
+) -> list[Trace]:
+    """The questions and decompositions of traces, solved by another model, by the prompt of `stage` if one is given."""
     solves = _sampling(solver, settings)
     first = {(trace.question, trace.attempt): trace for trace in traces}
     asked = [
@@ -59,7 +76,7 @@ def solved_by(solver: PromptedSolver, traces: Sequence[Trace], settings: Collect
             attempt,
             Decomposition(
                 trace.subquestions,
-                "asked" if trace.subquestions else "not needed",
+                _KINDS[stage] if stage else "asked" if trace.subquestions else "not needed",
                 trace.decomposition,
                 trace.decomposition_usage,
             ),
@@ -68,6 +85,10 @@ def solved_by(solver: PromptedSolver, traces: Sequence[Trace], settings: Collect
     ]
     solutions = solves([question for question, _, _ in asked], [made for _, _, made in asked])
     return _labelled([(*of, solution) for of, sampled in zip(asked, solutions, strict=True) for solution in sampled])
+
+
+_KINDS: dict[Stage, Kind] = {"solve": "asked", "single_stage": "not tried", "direct": "direct"}
+"""Kinds of decompositions that a solver answers by the prompt of a stage."""
 
 
 def _labelled(made_of: Sequence[tuple[Question, int, Decomposition, Solution]]) -> list[Trace]:
@@ -89,28 +110,34 @@ def _labelled(made_of: Sequence[tuple[Question, int, Decomposition, Solution]]) 
     ]
 
 
-def spent(traces: Sequence[Trace]) -> Usage:
-    """What the traces cost: each attempt's decomposition once, and the prompt that its solutions share once."""
-    attempts: dict[tuple[str, int], list[Trace]] = {}
-    for trace in traces:
-        attempts.setdefault((trace.question.id, trace.attempt), []).append(trace)
-    each = [of[0].decomposition_usage + shared_prompt([trace.usage for trace in of]) for of in attempts.values()]
-    return sum(each, Usage())
+def decomposing(traces: Sequence[Trace]) -> Usage:
+    """What the decompositions of traces cost: each attempt's once."""
+    return sum((of[0].decomposition_usage for of in _attempts(traces)), Usage())
+
+
+def solving(traces: Sequence[Trace]) -> Usage:
+    """What the solutions of traces cost: the prompt that those of an attempt share once."""
+    return sum((shared_prompt([trace.usage for trace in of]) for of in _attempts(traces)), Usage())
 
 
 def operations(traces: Sequence[Trace], decomposer: ModelSize | None, solver: ModelSize | None) -> float | None:
-    """Floating-point operations of what `spent` counts, by the sizes of who wrote it; None where a size is unknown.
+    """Floating-point operations of traces, by the sizes of who wrote them; None where a size is unknown.
 
     `ModelSize(0)` stands for one whose work is counted elsewhere.
     """
+    return total(
+        part
+        for of in _attempts(traces)
+        for part in (_of(decomposer, [of[0].decomposition_usage]), _of(solver, [trace.usage for trace in of]))
+    )
+
+
+def _attempts(traces: Sequence[Trace]) -> list[list[Trace]]:
+    """The traces of each decomposition."""
     attempts: dict[tuple[str, int], list[Trace]] = {}
     for trace in traces:
         attempts.setdefault((trace.question.id, trace.attempt), []).append(trace)
-    return total(
-        part
-        for of in attempts.values()
-        for part in (_of(decomposer, [of[0].decomposition_usage]), _of(solver, [trace.usage for trace in of]))
-    )
+    return list(attempts.values())
 
 
 def _of(footprint: ModelSize | None, samples: list[Usage]) -> float | None:

@@ -9,29 +9,38 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import NamedTuple
 
 _POOL = 32
 """Batches' worth of examples that are sorted by length together; more would make an epoch's order less random."""
 
 
+class TrainingBudget(NamedTuple):
+    """How long a training may be, in tokens or operations."""
+
+    amount: float
+    each: Sequence[float]
+    """What every example takes of it."""
+
+
 def plan(
-    lengths: Sequence[int], *, batch: int, micro_batch: int, seed: int, tokens: int | None, epochs: float
+    lengths: Sequence[int], *, batch: int, micro_batch: int, seed: int, budget: TrainingBudget | None, epochs: float
 ) -> list[list[int]]:
     """The examples' indices, a list a micro-batch; `batch / micro_batch` of them make a step.
 
-    Epoch follows epoch, each in an order of its own, until `tokens` were seen, or else for `epochs`. Every step is a
-    whole batch (the last may be smaller where `epochs` ends), so that micro-batches never mix two steps; a budget of
-    tokens is overrun by less than one batch.
+    Epoch follows epoch, each in an order of its own, until `budget` is spent, or else for `epochs`. Every step is a
+    whole batch (the last may be smaller where `epochs` ends), so that micro-batches never mix two steps; a budget is
+    overrun by less than one batch.
     """
     steps: list[list[int]] = []
-    seen = 0
-    wanted = tokens if tokens is not None else max(1, round(epochs * len(lengths)))
+    seen = 0.0
+    examples = max(1, round(epochs * len(lengths)))
     for step in _endless(lengths, batch, seed):
-        if seen >= wanted:
+        if seen >= (budget.amount if budget else examples):
             break
-        kept = step if tokens is not None else step[: wanted - seen]
+        kept = step if budget else step[: examples - int(seen)]
         steps.append(kept)
-        seen += sum(lengths[i] for i in kept) if tokens is not None else len(kept)
+        seen += sum(budget.each[i] for i in kept) if budget else len(kept)
     return [step[start : start + micro_batch] for step in steps for start in range(0, len(step), micro_batch)]
 
 

@@ -7,7 +7,7 @@ and a training that was interrupted goes on from its last checkpoint with the sa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,10 +40,10 @@ from ..data.examples import Example
 from ..data.groups import TrainingGroup
 from ..recipes import Lora, Training
 from ..student import TrainingReport
-from .batch_plan import plan
+from .batch_plan import TrainingBudget, plan
 from .checkpoints import WEIGHTS, last_checkpoint, loading, saving, seconds_before, write_seconds
 from .distributed import processes
-from .flops import work
+from .flops import TrainingWork, work
 from .objectives import LIKELIHOOD, Objective, ScoredReplies
 from .telemetry import Telemetry, check_trackers, end_run, peak_gib, tensorboard
 
@@ -100,11 +100,13 @@ def fit(
     log: Log | None = None,
     board: Path | None = None,
     kind: type[PlannedTrainer] | None = None,
+    wrong: Collection[Example] = (),
     **options: Any,
 ) -> Fitted:
     """Train what is trainable of a model: by `ObjectiveTrainer`, which minimises an `objective`, or by another `kind`.
 
     `board` is TensorBoard's folder and, by its last two parts, the name that other trackers know the training by.
+    `wrong` are the replies that a budget of right tokens does not count.
     """
     started = time.perf_counter()
     check_trackers(recipe.report_to)
@@ -118,13 +120,18 @@ def fit(
     together = micro * processes()
     if batch % together:
         raise ConfigError(f"a step of {batch} units cannot be shared by {processes()} processes, {micro} at a time")
+    own = work(model)
     batches = plan(
-        lengths, batch=batch, micro_batch=micro, seed=seed, tokens=recipe.max_train_tokens, epochs=recipe.epochs
+        lengths,
+        batch=batch,
+        micro_batch=micro,
+        seed=seed,
+        budget=_budget(recipe, rows, {_key(tokenizer, one) for one in wrong}, own),
+        epochs=recipe.epochs,
     )
     steps = ceil(len(batches) * micro / batch)
     telemetry = Telemetry(model)
     kind = kind or ObjectiveTrainer
-    own = work(model)
     last = last_checkpoint(scratch, model)
     watch = ProgressLogger(advance, log, started - seconds_before(last))
     trainer = kind(
@@ -161,6 +168,28 @@ def fit(
         device=device_name(model.device, processes()),
     )
     return Fitted(trained, history)
+
+
+def _budget(
+    recipe: Training, rows: Sequence[Sequence[dict[str, Any]]], wrong: Collection[tuple[int, ...]], own: TrainingWork
+) -> TrainingBudget | None:
+    """What the recipe gives a training, and what each unit takes of it; None where it counts epochs."""
+    lengths = [[len(row["input_ids"]) for row in unit] for unit in rows]
+    if recipe.max_train_flops is not None:
+        again = recipe.gradient_checkpointing
+        flops = [own.footprint.training(unit, own.trained, again=again) for unit in lengths]
+        return TrainingBudget(recipe.max_train_flops, flops)
+    whole = [float(sum(unit)) for unit in lengths]
+    if recipe.max_right_tokens is not None:
+        counted = [
+            float(sum(len(row["input_ids"]) for row in unit if tuple(row["input_ids"]) not in wrong)) for unit in rows
+        ]
+        return TrainingBudget(recipe.max_right_tokens, counted if any(counted) else whole)
+    return None if recipe.max_train_tokens is None else TrainingBudget(recipe.max_train_tokens, whole)
+
+
+def _key(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[int, ...]:
+    return tuple(encode_example(tokenizer, example)["input_ids"])
 
 
 def encoded(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ...distill.ranker.pairs import won
 from ...tasks.miniature.problem import Problem
 from .. import grid_spec
+from ..stats.clusters import merged
 from ..stats.intervals import Estimate, ratio
 from .decomposition_quality import MEASURES, measured
 from .errors import SOLVING, Cause, Row, Swapped, attribution, beside_gold, gold_problems, swapped
@@ -161,7 +162,7 @@ def measure_lines(rows: Rows) -> list[MeasureLine]:
 def _measure_line(decomposer: str, measure: str, rows: Rows) -> MeasureLine:
     known = [(value, row) for row in rows if (value := measured(row, measure)) is not None]
     right = [bool(row["decomposition_right"]) for _, row in known]
-    where = [(row["test"], row["id"]) for _, row in known]
+    where = [row["cluster"] for _, row in known]
     values = [value for value, _ in known]
     told = auroc(values, right, where) if known else _NO
     return MeasureLine(measure, decomposer, len(known), sum(right), told, _pairs(known), len(set(values)) > 1)
@@ -170,11 +171,13 @@ def _measure_line(decomposer: str, measure: str, rows: Rows) -> MeasureLine:
 def _pairs(known: Sequence[tuple[float, Row]]) -> Estimate:
     scores: dict[Key, list[float]] = {}
     right: dict[Key, list[bool]] = {}
+    family: dict[Key, str] = {}
     for value, row in known:
         where = (row["test"], row["id"])
         scores.setdefault(where, []).append(value)
         right.setdefault(where, []).append(bool(row["decomposition_right"]))
-    return ratio(won(list(scores.values()), list(right.values())))
+        family[where] = row["cluster"]
+    return ratio(merged(won(list(scores.values()), list(right.values())), list(family.values())))
 
 
 _NO = Estimate(float("nan"), 0.0, 1.0)
@@ -215,7 +218,7 @@ def blame_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> li
 def _blame_line(measure: str, solver: str, vote: str, cases: Sequence[tuple[dict[str, Any], Cause]]) -> BlameLine:
     known = [(value, row, cause) for row, cause in cases if (value := measured(row, measure)) is not None]
     blamed = [cause == "decomposition" for *_, cause in known]
-    where = [(row["test"], row["id"]) for _, row, _ in known]
+    where = [row["cluster"] for _, row, _ in known]
     values = [value for value, *_ in known]
     told = auroc(values, blamed, where) if known else _NO
     return BlameLine(measure, solver, vote, len(known), sum(blamed), told, len(set(values)) > 1)
@@ -251,7 +254,7 @@ def views(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[Vie
     A solver that writes no steps, and so is never blamed by them, has no line.
     """
     problems = gold_problems(rows) if problems is None else problems
-    cases: dict[tuple[str, str], list[tuple[Cause, Swapped, Key]]] = {}
+    cases: dict[tuple[str, str], list[tuple[Cause, Swapped, str]]] = {}
     for cell, pairs in beside_gold(rows).items():
         if not _is_models(cell.decomposer):
             continue
@@ -259,15 +262,15 @@ def views(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[Vie
             made = attribution(row, problems[row["question"]]) if row["question"] in problems else None
             beside = swapped(row, gold)
             if made and beside:
-                cases.setdefault((cell.solver, cell.vote), []).append((made.cause, beside, (row["test"], row["id"])))
+                cases.setdefault((cell.solver, cell.vote), []).append((made.cause, beside, row["cluster"]))
     return [_views(*of, found) for of, found in cases.items() if any(cause in SOLVING for cause, *_ in found)]
 
 
-def _views(solver: str, vote: str, cases: Sequence[tuple[Cause, Swapped, Key]]) -> Views:
+def _views(solver: str, vote: str, cases: Sequence[tuple[Cause, Swapped, str]]) -> Views:
     told = [case for case in cases if case[0] in ("decomposition", *SOLVING)]
     pairs = [(cause == "decomposition", beside == "decomposition") for cause, beside, _ in told]
     counts = Counter(pairs)
-    agreed: dict[Key, list[bool]] = {}
+    agreed: dict[str, list[bool]] = {}
     for (one, other), (*_, where) in zip(pairs, told, strict=True):
         agreed.setdefault(where, []).append(one == other)
     return Views(

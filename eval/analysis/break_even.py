@@ -8,33 +8,19 @@ denominator varies. It covers the choice of questions, not another draw of trace
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, sqrt
+from math import inf
 from typing import NamedTuple
 
 from ...solve.voting import rules
 from .. import grid_spec
 from ..grid.evaluate import Cell
-from ..stats.intervals import Estimate, difference
-from .summary import Rows, by_cell
+from ..stats.intervals import Estimate, difference, students
+from .summary import Rows, by_cell, families
 from .training_cost import Currency, UpfrontCosts
 
 NEVER = inf
 """Questions, of a cell that costs no less."""
 _PHASES = ("decompose", "solve", "rank")
-
-
-def mean(values: Sequence[float]) -> Estimate:
-    """With Student's 95 % interval; of one value it is everything."""
-    from scipy.special import stdtrit
-
-    n = len(values)
-    if not n:
-        return Estimate(float("nan"), -inf, inf)
-    middle = sum(values) / n
-    if n == 1:
-        return Estimate(middle, -inf, inf)
-    half = float(stdtrit(n - 1, 0.975)) * sqrt(sum((value - middle) ** 2 for value in values) / (n - 1) / n)
-    return Estimate(middle, middle - half, middle + half)
 
 
 def break_even(upfront: float, saved: Estimate) -> Estimate:
@@ -100,7 +86,7 @@ def _against(
     costs, costs_beside = _costs(own, currency), _costs(other, currency)
     saved = None
     if costs is not None and costs_beside is not None:
-        saved = mean([b - a for a, b in zip(costs, costs_beside, strict=True)])
+        saved = students([b - a for a, b in zip(costs, costs_beside, strict=True)], families(own))
     return BreakEven(
         cell,
         beside,
@@ -109,7 +95,7 @@ def _against(
         None if costs_beside is None else sum(costs_beside) / len(costs_beside),
         saved,
         None if upfront is None or saved is None else break_even(upfront, saved),
-        difference(*([row["credit"] for row in of] for of in (own, other))),
+        difference([row["credit"] for row in own], [row["credit"] for row in other], families(own)),
     )
 
 

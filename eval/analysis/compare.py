@@ -11,9 +11,10 @@ from ...core.errors import ConfigError
 from ..grid import results
 from ..grid.evaluate import Cell
 from ..run_dir import RunDirectory
-from ..stats.intervals import Estimate, accuracy, difference, questions_needed
+from ..stats.clusters import are_independent
+from ..stats.intervals import Estimate, difference, questions_needed
 from ..stats.paired import bootstrap, tested
-from .summary import Rows, by_cell
+from .summary import Rows, by_cell, credits, families
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class Comparison:
     questions: int
     accuracies: tuple[Estimate, Estimate]
     difference: Estimate
-    """With the interval of Bonett and Price, which every table has."""
-    bootstrap: Estimate
-    """The same with the percentile bootstrap's."""
+    """With the interval of every table: Bonett and Price's, or over families of questions where there are some."""
+    bootstrap: Estimate | None
+    """The same with the percentile bootstrap's; None where questions come in families, of which it knows nothing."""
     p: float
-    """McNemar's exact, or the sign-flip test's where credit was shared."""
+    """McNemar's exact; the sign-flip test's where credit was shared, or questions come in families."""
     test: str
     """Which of them."""
     needed: float
@@ -56,12 +57,12 @@ class Comparison:
             value, low, high = (f"{100 * part:{sign}.1f}" for part in of)
             return f"{value} [{low}, {high}]"
 
+        drawn = f" (bootstrap {said(self.bootstrap, '+')})" if self.bootstrap else ""
         up, down = (sum(flip.credits[i] > flip.credits[1 - i] for flip in self.flips) for i in (0, 1))
         lines = [
             f"A  {self.a}: {said(self.accuracies[0])} % of {self.questions} questions",
             f"B  {self.b}: {said(self.accuracies[1])} %",
-            f"A - B  {said(self.difference, '+')} points (bootstrap {said(self.bootstrap, '+')}), "
-            f"p = {self.p:.3g} ({self.test})",
+            f"A - B  {said(self.difference, '+')} points{drawn}, p = {self.p:.3g} ({self.test})",
             f"two points would need about {self.needed:,.0f} questions",
             f"{len(self.flips)} questions flipped: {up} for A, {down} for B",
         ]
@@ -80,15 +81,16 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
     if [_key(row) for row in of_a] != [_key(row) for row in of_b]:
         raise ConfigError(f"{a} and {b} were asked different questions, and cannot be compared{_common(of_a, of_b)}")
     x, y = ([float(row["credit"]) for row in of] for of in (of_a, of_b))
+    clusters = families(of_a)
     flips = tuple(_flip(one, other) for one, other in zip(of_a, of_b, strict=True) if one["credit"] != other["credit"])
     return Comparison(
         a,
         b,
         len(x),
-        (accuracy(x), accuracy(y)),
-        difference(x, y),
-        bootstrap(x, y),
-        *tested(x, y),
+        (credits(of_a), credits(of_b)),
+        difference(x, y, clusters),
+        bootstrap(x, y) if are_independent(clusters) else None,
+        *tested(x, y, clusters),
         questions_needed(x, y, 2.0),
         flips,
     )

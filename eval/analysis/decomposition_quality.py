@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-from ..stats.intervals import Estimate, accuracy, ratio
-from .summary import Rows, by_decomposer
+from ..stats.clusters import Clusters, totals
+from ..stats.intervals import Estimate, accuracy, ratio, students
+from .summary import Rows, by_decomposer, families
 
 Row = Mapping[str, Any]
 
@@ -138,14 +138,18 @@ def quality_lines(rows: Rows) -> list[QualityLine]:
 
 
 def _line(decomposer: str, rows: Rows) -> QualityLine:
-    known = {name: [v for row in rows if (v := measured(row, name)) is not None] for name in MEASURES}
+    known = {name: [(v, row["cluster"]) for row in rows if (v := measured(row, name)) is not None] for name in MEASURES}
     return QualityLine(
         decomposer,
         len(rows),
-        accuracy([float(row["decomposition_kind"] == "unreadable") for row in rows]),
-        accuracy([float(_is_whole(row)) for row in rows]),
+        accuracy([float(row["decomposition_kind"] == "unreadable") for row in rows], families(rows)),
+        accuracy([float(_is_whole(row)) for row in rows], families(rows)),
         sum(bool(row["subquestions"]) for row in rows),
-        {name: mean(values, is_share=name in _SHARES) for name, values in known.items() if values},
+        {
+            name: mean([value for value, _ in of], [family for _, family in of], is_share=name in _SHARES)
+            for name, of in known.items()
+            if of
+        },
     )
 
 
@@ -159,17 +163,10 @@ _SHARES = frozenset({"numbers covered", "entities covered", "redundancy", "answe
 """Measures between 0 and 1."""
 
 
-def mean(values: Sequence[float], *, is_share: bool = False) -> Estimate:
+def mean(values: Sequence[float], clusters: Clusters | None = None, *, is_share: bool = False) -> Estimate:
     """The mean with a 95 % interval: Wilson's, by how much they vary, for values between 0 and 1; else Student's.
 
-    One value leaves its interval everything.
+    It is over clusters, where there are some. One value leaves its interval everything.
     """
-    if is_share:
-        return ratio([(value, 1.0) for value in values])
-    from scipy.special import stdtrit
-
-    n, middle = len(values), fmean(values) if values else nan
-    if n < 2:
-        return Estimate(middle, float("-inf"), float("inf"))
-    half = float(stdtrit(n - 1, 0.975)) * stdev(values) / sqrt(n)
-    return Estimate(middle, middle - half, middle + half)
+    clusters = clusters or range(len(values))
+    return ratio(totals(values, clusters)) if is_share else students(values, clusters)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
 from ...solve.grading.numbers import number
@@ -271,14 +272,19 @@ class CauseLine:
     """What the answers of one cell are put down to."""
 
     cell: Cell
-    counts: Mapping[Cause, int]
+    causes: Sequence[tuple[Cause, str]]
+    """Of each answer, with its question's family."""
     slips: Mapping[Slip, int]
     steps: Mapping[StepClass, int]
     """Of all answers under a right decomposition: how many steps are what."""
 
+    @cached_property
+    def counts(self) -> Mapping[Cause, int]:
+        return Counter(cause for cause, _ in self.causes)
+
     @property
     def questions(self) -> int:
-        return sum(self.counts.values())
+        return len(self.causes)
 
     @property
     def wrong(self) -> int:
@@ -286,8 +292,8 @@ class CauseLine:
 
     def of_wrong(self, *causes: Cause) -> Estimate:
         """The share of the wrong answers that is put down to these causes."""
-        named = sum(self.counts[cause] for cause in causes)
-        return accuracy([1.0] * named + [0.0] * (self.wrong - named))
+        wrong = [(float(cause in causes), family) for cause, family in self.causes if cause in WRONG]
+        return accuracy([named for named, _ in wrong], [family for _, family in wrong])
 
 
 def cause_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[CauseLine]:
@@ -301,15 +307,15 @@ def cause_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> li
     for cell, of_cell in by_cell(rows).items():
         if grid_spec.interactive(cell.decomposer):
             continue
-        known = [attribution(row, problems[row["question"]]) for row in of_cell if row["question"] in problems]
-        given = [one for one in known if one is not None]
+        known = [row for row in of_cell if row["question"] in problems]
+        given = [(one, row["cluster"]) for row in known if (one := attribution(row, problems[row["question"]]))]
         if given:
             found.append(
                 CauseLine(
                     cell,
-                    Counter(one.cause for one in given),
-                    Counter(one.slip for one in given if one.slip),
-                    Counter(step for one in given for step in one.steps),
+                    [(one.cause, family) for one, family in given],
+                    Counter(one.slip for one, _ in given if one.slip),
+                    Counter(step for one, _ in given for step in one.steps),
                 )
             )
     return found
@@ -357,13 +363,23 @@ class SwapLine:
     """One cell beside the gold decompositions, as shares of its questions."""
 
     cell: Cell
-    counts: Mapping[Swapped, int]
-    gain: Estimate
-    """Accuracy with gold sub-questions less the cell's own, on the same questions: decomposition less recovery."""
+    kinds: Sequence[tuple[Swapped, str]]
+    """Of each answer, with its question's family."""
+
+    @cached_property
+    def counts(self) -> Mapping[Swapped, int]:
+        return Counter(kind for kind, _ in self.kinds)
 
     @property
     def questions(self) -> int:
-        return sum(self.counts.values())
+        return len(self.kinds)
+
+    @cached_property
+    def gain(self) -> Estimate:
+        """Accuracy with gold sub-questions less the cell's own, on the same questions: decomposition less recovery."""
+        gold = [float(kind in ("correct", "decomposition")) for kind, _ in self.kinds]
+        own = [float(kind in ("correct", "recovery")) for kind, _ in self.kinds]
+        return difference(gold, own, [family for _, family in self.kinds])
 
     @property
     def wrong(self) -> int:
@@ -371,24 +387,23 @@ class SwapLine:
 
     def share(self, of: Swapped) -> Estimate:
         """Of all questions."""
-        return accuracy([1.0] * self.counts[of] + [0.0] * (self.questions - self.counts[of]))
+        return _share(self.kinds, of)
 
     @property
     def of_wrong(self) -> Estimate:
         """The share of the wrong answers that gold sub-questions set right."""
-        return accuracy([1.0] * self.counts["decomposition"] + [0.0] * self.counts["solving"])
+        return _share([one for one in self.kinds if one[0] in ("decomposition", "solving")], "decomposition")
+
+
+def _share(kinds: Sequence[tuple[Swapped, str]], of: Swapped) -> Estimate:
+    return accuracy([float(kind == of) for kind, _ in kinds], [family for _, family in kinds])
 
 
 def swap_lines(rows: Rows) -> list[SwapLine]:
     """For each cell that can be held beside gold sub-questions."""
     found = []
     for cell, pairs in beside_gold(rows).items():
-        known = [one for row, gold in pairs if (one := swapped(row, gold)) is not None]
+        known = [(one, row["cluster"]) for row, gold in pairs if (one := swapped(row, gold)) is not None]
         if known:
-            found.append(SwapLine(cell, Counter(known), _gain(known)))
+            found.append(SwapLine(cell, known))
     return found
-
-
-def _gain(known: Iterable[Swapped]) -> Estimate:
-    pairs = [(float(of in ("correct", "decomposition")), float(of in ("correct", "recovery"))) for of in known]
-    return difference([gold for gold, _ in pairs], [own for _, own in pairs])

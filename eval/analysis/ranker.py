@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, NamedTuple
@@ -13,8 +13,9 @@ import numpy as np
 
 from ...distill.ranker.pairs import Labels, Scores, won
 from ...solve.grading.grade import Class
+from ..stats.clusters import Clusters, merged, totals
 from ..stats.intervals import Estimate, difference, ratio
-from .summary import Rows
+from .summary import Rows, families, paired
 from .votes import Pair, scores_of, voting
 
 
@@ -44,15 +45,16 @@ class Worth:
         return not isnan(self.pairs.value)
 
 
-def worth(scores: Scores, right: Sequence[Labels], bins: int = 10) -> Worth:
-    """Of scores, question by question; what has no score is left out."""
+def worth(scores: Scores, right: Sequence[Labels], clusters: Clusters | None = None, *, bins: int = 10) -> Worth:
+    """Of scores, question by question, each question of a family; what has no score is left out."""
+    clusters = clusters or range(len(scores))
     known = [
-        (s, r, i)
-        for i, (of, labels) in enumerate(zip(scores, right, strict=True))
+        (s, r, family)
+        for family, of, labels in zip(clusters, scores, right, strict=True)
         for s, r in zip(of, labels, strict=True)
         if s is not None
     ]
-    return Worth(ratio(won(scores, right)), _auroc(known), _calibration(known, bins))
+    return Worth(ratio(merged(won(scores, right), clusters)), _auroc(known), _calibration(known, bins))
 
 
 def baselines(
@@ -88,7 +90,7 @@ def score_lines(rows: Rows) -> list[ScoreLine]:
         free = baselines([r["solutions"] for r in of], [r["classes"] for r in of], [r["logprobs"] for r in of])
         for name, scores in {"ranker": ranked, **free}.items():
             decided = [_decided(each, row) for each, row in zip(scores, of, strict=True)]
-            found.append(ScoreLine(composition, name, worth(decided, right)))
+            found.append(ScoreLine(composition, name, worth(decided, right, families(of))))
     return found
 
 
@@ -111,15 +113,14 @@ def gains(rows: Rows) -> list[Gain]:
     found = []
     told = {line.composition: line.worth for line in score_lines(rows) if line.score == "ranker"}
     for composition, by_vote in voting(rows).items():
-        weighed, counted = (_credits(by_vote, names) for names in (("asc", "rank_1_plus"), ("sc", "count")))
+        weighed, counted = (_of_rule(by_vote, names) for names in (("asc", "rank_1_plus"), ("sc", "count")))
         if weighed and counted and composition in told and told[composition].has_pairs:
-            found.append(Gain(composition.label, told[composition].pairs, difference(weighed, counted)))
+            found.append(Gain(composition.label, told[composition].pairs, difference(*paired(weighed, counted))))
     return found
 
 
-def _credits(by_vote: Mapping[str, Sequence[Mapping[str, Any]]], names: Sequence[str]) -> list[float]:
-    of = next((rows for vote, rows in by_vote.items() if vote.partition("@")[0] in names), [])
-    return [row["credit"] for row in of]
+def _of_rule(by_vote: Mapping[str, list[dict[str, Any]]], names: Sequence[str]) -> list[dict[str, Any]]:
+    return next((rows for vote, rows in by_vote.items() if vote.partition("@")[0] in names), [])
 
 
 def _frequency(classes: Sequence[Class]) -> list[float]:
@@ -127,8 +128,8 @@ def _frequency(classes: Sequence[Class]) -> list[float]:
     return [0.0 if of is None else float(counts[of]) for of in classes]
 
 
-Known = Sequence[tuple[float, bool, int]]
-"""A score, whether the solution is right, and which question it is of."""
+Known = Sequence[tuple[float, bool, Hashable]]
+"""A score, whether the solution is right, and which family its question is of."""
 
 
 def _auroc(known: Known) -> float:
@@ -147,16 +148,13 @@ def _calibration(known: Known, bins: int) -> list[Bin]:
     """About equally many solutions a bin; equal scores are never parted."""
     ordered = sorted(s for s, _, _ in known)
     edges = sorted({ordered[len(ordered) * i // bins] for i in range(1, bins)}) if ordered else []
-    parts: dict[int, list[tuple[float, bool, int]]] = {}
+    parts: dict[int, list[tuple[float, bool, Hashable]]] = {}
     for one in known:
         parts.setdefault(bisect_right(edges, one[0]), []).append(one)
     return [_bin(parts[i]) for i in sorted(parts)]
 
 
 def _bin(part: Known) -> Bin:
-    """Solutions of one question are not drawn one by one."""
-    of: dict[int, tuple[int, int]] = {}
-    for _, right, question in part:
-        before = of.get(question, (0, 0))
-        of[question] = before[0] + right, before[1] + 1
-    return Bin(sum(s for s, _, _ in part) / len(part), ratio(list(of.values())), len(part))
+    """Solutions of one family are not drawn one by one."""
+    of = totals([float(right) for _, right, _ in part], [family for *_, family in part])
+    return Bin(sum(s for s, _, _ in part) / len(part), ratio(of), len(part))

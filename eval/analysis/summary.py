@@ -45,6 +45,10 @@ class CellSummary:
     """What the vote's ranker reads; nothing for votes without one."""
     is_complete: bool
     """Whether every question was asked; a data set without gold sub-questions leaves `gold` without its questions."""
+    plan_right: Estimate | None
+    """Accuracy where the decomposition is right; None where no decomposition can be judged, or none is."""
+    plan_wrong: Estimate | None
+    """Accuracy where the decomposition is wrong, which the solver then repaired; None likewise."""
 
     @property
     def flops(self) -> float | None:
@@ -130,9 +134,9 @@ def swaps(rows: Rows) -> list[Substitution]:
         before = cells.get(Cell("llm", "llm", vote), [])
         for test in tests(rows):
             for phase, student, cell in _taught(cells, vote):
-                a, b = paired(cells[cell], before, test)
-                if a:
-                    found.append(Substitution(phase, student, test, vote, len(a), difference(a, b)))
+                pair = paired(cells[cell], before, test)
+                if pair.a:
+                    found.append(Substitution(phase, student, test, vote, len(pair.a), difference(*pair)))
     return found
 
 
@@ -141,31 +145,6 @@ def _taught(cells: Iterable[Cell], vote: str) -> list[tuple[str, str, Cell]]:
     decomposers = [("decomposer", c.decomposer, c) for c in cells if c.solver == "llm" and c.vote == vote]
     solvers = [("solver", c.solver, c) for c in cells if c.decomposer == "llm" and c.vote == vote]
     return [one for one in (*decomposers, *solvers) if grid_spec.is_student(one[1])]
-
-
-class Contrast(NamedTuple):
-    """The two halves against each other: only the decomposer distilled, less only the solver distilled."""
-
-    decomposer: str
-    solver: str
-    vote: str
-    questions: int
-    change: Estimate
-
-
-def contrasts(rows: Rows) -> list[Contrast]:
-    """For each vote, on all questions: every student that decomposes against every one that solves."""
-    cells = by_cell(rows)
-    found = []
-    for vote in dict.fromkeys(cell.vote for cell in cells):
-        taught = _taught(cells, vote)
-        solvers = [(name, cell) for phase, name, cell in taught if phase == "solver"]
-        for name, cell in ((name, cell) for phase, name, cell in taught if phase == "decomposer"):
-            for solver, other in solvers:
-                a, b = paired(cells[cell], cells[other])
-                if a:
-                    found.append(Contrast(name, solver, vote, len(a), difference(a, b)))
-    return found
 
 
 class ReferenceComparison(NamedTuple):
@@ -192,18 +171,18 @@ def squares(rows: Rows, vote: str | None = None) -> list[ReferenceComparison]:
     of_vote = {cell: of for cell, of in cells.items() if cell.vote == vote}
     held = reference(of_vote)
     pairs = {cell: paired(of, of_vote[held]) for cell, of in of_vote.items() if cell != held}
-    tested = [cell for cell, (a, _) in pairs.items() if a]
+    tested = [cell for cell, pair in pairs.items() if pair.a]
     ps = dict(zip(tested, holm([p_value(*pairs[cell]) for cell in tested]), strict=True))
     asked = len({_key(row) for row in rows})
     return [
         ReferenceComparison(
             cell,
-            accuracy([row["credit"] for row in of_cell]),
+            credits(of_cell),
             held,
             difference(*pairs[cell]) if cell in ps else None,
             ps.get(cell),
             len(of_cell) == asked,
-            cell == held or len(pairs[cell][0]) == asked,
+            cell == held or len(pairs[cell].a) == asked,
         )
         for cell, of_cell in of_vote.items()
     ]
@@ -216,11 +195,31 @@ def reference(of_vote: Mapping[Cell, Rows]) -> Cell:
     return alone or next(cell for cell, of_cell in of_vote.items() if len(of_cell) == most)
 
 
-def paired(a: Rows, b: Rows, test: str = ALL) -> tuple[list[float], list[float]]:
-    """The credits of two cells on the questions that both were asked, in the same order."""
-    x, y = ({_key(row): float(row["credit"]) for row in of if test in (ALL, row["test"])} for of in (a, b))
+class Paired(NamedTuple):
+    """Credits of two cells on the questions that both were asked, in the same order."""
+
+    a: list[float]
+    b: list[float]
+    clusters: list[str]
+    """Of each question, its family."""
+
+
+def paired(a: Rows, b: Rows, test: str = ALL) -> Paired:
+    """The credits of two cells on the questions that both were asked."""
+    x, y = ({_key(row): row for row in of if test in (ALL, row["test"])} for of in (a, b))
     both = sorted(x.keys() & y.keys())
-    return [x[key] for key in both], [y[key] for key in both]
+    first, second = ([float(of[key]["credit"]) for key in both] for of in (x, y))
+    return Paired(first, second, [str(x[key]["cluster"]) for key in both])
+
+
+def credits(rows: Rows) -> Estimate:
+    """The accuracy of rows, over families of questions."""
+    return accuracy([row["credit"] for row in rows], families(rows))
+
+
+def families(rows: Rows) -> list[str]:
+    """The family of each row's question."""
+    return [row["cluster"] for row in rows]
 
 
 class OverlapCount(NamedTuple):
@@ -265,10 +264,9 @@ def clean(rows: Rows) -> list[Decontaminated]:
     """For each cell."""
     found = []
     for cell, of_cell in by_cell(rows).items():
-        untouched = [row["credit"] for row in of_cell if row["overlap"] == "none"]
+        untouched = [row for row in of_cell if row["overlap"] == "none"]
         leaks = sum(row["leaks_answer"] for row in of_cell)
-        whole = accuracy([row["credit"] for row in of_cell])
-        found.append(Decontaminated(cell, len(of_cell), whole, len(untouched), accuracy(untouched), leaks))
+        found.append(Decontaminated(cell, len(of_cell), credits(of_cell), len(untouched), credits(untouched), leaks))
     return found
 
 
@@ -306,6 +304,10 @@ class Tokens(NamedTuple):
     completion: float
     reasoning: float
     """Of the completion's, those that the model thought with and did not show."""
+    flops: float | None
+    """As it would be put to work, adapters merged; None is unknown."""
+    flops_as_run: float | None
+    """As it was asked here."""
 
 
 def tokens(rows: Rows) -> list[Tokens]:
@@ -315,7 +317,9 @@ def tokens(rows: Rows) -> list[Tokens]:
         for phase in ("decompose", "solve", "rank"):
             sums = [sum(row[f"{phase}_{name}"] for row in of_cell) for name in _COUNTED]
             if any(sums):
-                found.append(Tokens(cell, phase, *(total / len(of_cell) for total in sums)))
+                spent = [total(row[f"{phase}_{name}"] for row in of_cell) for name in ("flops", "flops_as_run")]
+                means = [None if amount is None else amount / len(of_cell) for amount in spent]
+                found.append(Tokens(cell, phase, *(amount / len(of_cell) for amount in sums), *means))
     return found
 
 
@@ -340,8 +344,8 @@ def lenient(rows: Rows) -> list[Lenient]:
         measured = [row for row in of_cell if row["measure"] is not None]
         for (test, measure), of_test in groupby(measured, key=lambda row: (row["test"], row["measure"])):
             group = list(of_test)
-            strict, soft = ([row[key] for row in group] for key in ("credit", "lenient"))
-            found.append(Lenient(cell, test, measure, len(group), accuracy(strict), accuracy(soft)))
+            strict, soft = (accuracy([row[key] for row in group], families(group)) for key in ("credit", "lenient"))
+            found.append(Lenient(cell, test, measure, len(group), strict, soft))
     return found
 
 
@@ -360,10 +364,11 @@ def decomposed(rows: Rows) -> list[Decomposed]:
     found, asked = [], tests(rows)
     for decomposer, of_one_cell in by_decomposer(rows).items():
         for test in asked:
-            judged = [row for row in of_one_cell if test in (ALL, row["test"])]
-            right = [float(row["decomposition_right"]) for row in judged if row["decomposition_right"] is not None]
-            if right:
-                found.append(Decomposed(decomposer, test, len(right), accuracy(right)))
+            of_test = [row for row in of_one_cell if test in (ALL, row["test"])]
+            judged = [row for row in of_test if row["decomposition_right"] is not None]
+            right = accuracy([float(row["decomposition_right"]) for row in judged], families(judged))
+            if judged:
+                found.append(Decomposed(decomposer, test, len(judged), right))
     return found
 
 
@@ -376,12 +381,19 @@ def _line(cell: Cell, test: str, rows: Rows, asked: int) -> CellSummary:
         cell=cell,
         test=test,
         questions=len(rows),
-        accuracy=accuracy([row["credit"] for row in rows]),
+        accuracy=credits(rows),
         decompose=_phase("decompose", rows),
         solve=_phase("solve", rows),
         rank=_phase("rank", rows),
         is_complete=len(rows) == asked,
+        plan_right=_where(rows, plan_is=True),
+        plan_wrong=_where(rows, plan_is=False),
     )
+
+
+def _where(rows: Rows, *, plan_is: bool) -> Estimate | None:
+    judged = [row for row in rows if row["decomposition_right"] is plan_is]
+    return credits(judged) if judged else None
 
 
 def _phase(name: str, rows: Rows) -> PhaseMean:

@@ -63,13 +63,15 @@ class Item:
 
 @dataclass(frozen=True)
 class UpfrontCosts:
-    """Of one run. All its students learned from the same traces."""
+    """Of one run."""
 
     config: Mapping[str, Any]
-    teaching: Item | None
-    """None where nobody was taught."""
+    teaching: Mapping[str, Item]
+    """Parts of the teacher's traces, by their names; students that use the same part share it."""
+    used: Mapping[str, tuple[str, ...]]
+    """By the folder of the student in the run's directory: the parts that its track used."""
     trainings: Mapping[str, Item]
-    """By the folder of the student in the run's directory."""
+    """By the folder of the student."""
 
     @classmethod
     def of(cls, run: Path) -> UpfrontCosts:
@@ -78,20 +80,22 @@ class UpfrontCosts:
         config = files.study.model_dump(mode="json")
         cards = {folder.name: facts for folder in files.student_folders() if (facts := student.read(folder))}
         trainings = {name: _training(name, facts, config) for name, facts in cards.items()}
-        return cls(config, _teaching(run, list(cards.values())), trainings)
+        parts = {name: tuple(facts["cost"] or {_UNTOLD: {}}) for name, facts in cards.items()}
+        return cls(config, _teaching(run, list(cards.values())), parts, trainings)
 
     @property
     def items(self) -> list[Item]:
         """The traces, then the students."""
-        return [*([self.teaching] if self.teaching else []), *self.trainings.values()]
+        return [*self.teaching.values(), *self.trainings.values()]
 
     def cell(self, cell: Cell) -> UpfrontCost:
-        """What a cell alone would have taken: the traces once, and each of its students."""
+        """What a cell alone would have taken: each part of the traces that its students used once, and each student."""
         folders = self.students(cell)
-        if not folders:
-            return UpfrontCost()
-        each = [self.trainings[name].upfront if name in self.trainings else UNKNOWN for name in folders]
-        return sum(each, self.teaching.upfront if self.teaching else UNKNOWN)
+        if any(name not in self.trainings for name in folders):
+            return UNKNOWN
+        parts = dict.fromkeys(part for name in folders for part in self.used[name])
+        each = [self.teaching[part] for part in parts] + [self.trainings[name] for name in folders]
+        return sum((item.upfront for item in each), UpfrontCost())
 
     def students(self, cell: Cell) -> list[str]:
         """The folders of the students that a cell asks, the vote's ranker among them."""
@@ -103,21 +107,25 @@ class UpfrontCosts:
         return asked + ["ranker"] * (rules.labelled(cell.vote).score == "rank")
 
     def _folder(self, role: student.Role, name: str) -> str:
-        """A name that asks for nothing but the role's recipe shares the role's student."""
-        recipe = self.config["distill"][role]
+        """A name that asks for nothing but its track's recipe shares the track's student."""
+        recipe = self.config["distill"][grid_spec.track(role, name)]
         own = [key for key, value in grid_spec.differs(role, name).items() if recipe[key] != value]
-        return grid_spec.folder(role, name) if own else role
+        return grid_spec.folder(role, name if own else grid_spec.plain(role, name))
 
 
-def _teaching(run: Path, cards: list[dict[str, Any]]) -> Item | None:
-    if not cards:
-        return None
-    cost = max((card["cost"] for card in cards), key=len)  # the one that was told most
-    tokens = total([cost.get("prompt tokens"), cost.get("completion tokens")]) if cost else None
+_UNTOLD = "traces"
+"""The part that stands for traces of unknown cost."""
+
+
+def _teaching(run: Path, cards: list[dict[str, Any]]) -> dict[str, Item]:
     device = ", ".join(devices.read(run).get("llm", ()))
-    return Item(
-        "the teacher's traces", tokens, UpfrontCost(cost.get("flops"), cost.get("seconds"), cost.get("dollars")), device
-    )
+    found: dict[str, Item] = {}
+    for card in cards:
+        for part, cost in (card["cost"] or {_UNTOLD: {}}).items():
+            tokens = total([cost.get("prompt tokens"), cost.get("completion tokens")]) if cost else None
+            upfront = UpfrontCost(cost.get("flops"), cost.get("seconds"), cost.get("dollars"))
+            found[part] = Item(f"the teacher's {part}", tokens, upfront, device)
+    return found
 
 
 def _training(name: str, facts: dict[str, Any], config: Mapping[str, Any]) -> Item:

@@ -11,7 +11,7 @@ from ...solve.voting.curves import Pool, curve
 from ...solve.voting.rules import Score, Tally, credit, labelled, scores_by_kind, tally
 from ...solve.voting.stopping import Vote, bought, read
 from ..stats.intervals import Estimate, accuracy, difference, questions_needed
-from .summary import Rows
+from .summary import Rows, families
 
 
 class Pair(NamedTuple):
@@ -44,9 +44,9 @@ def rule_lines(rows: Rows) -> list[RuleLine]:
     for composition, by_vote in voting(rows).items():
         first = _credits(next(iter(by_vote.values())))
         for i, (vote, of_vote) in enumerate(by_vote.items()):
-            own = _credits(of_vote)
-            beside = (difference(own, first), questions_needed(first, own, 1.0)) if i else (None, None)
-            found.append(RuleLine(composition, vote, accuracy(own), *beside))
+            own, clusters = _credits(of_vote), families(of_vote)
+            beside = (difference(own, first, clusters), questions_needed(first, own, 1.0)) if i else (None, None)
+            found.append(RuleLine(composition, vote, accuracy(own, clusters), *beside))
     return found
 
 
@@ -63,11 +63,12 @@ def rule_curves(rows: Rows, whole_only: Sequence[Score] = ()) -> list[RuleCurve]
     """For each composition and rule. Scores in `whole_only` belong to all samples together, and have no curve."""
     found = []
     for composition, by_vote in voting(rows, least=1).items():
-        pool = _pool(next(iter(by_vote.values())))
+        of = next(iter(by_vote.values()))
+        pool, clusters = _pool(of), families(of)
         for vote in by_vote:
             rule = labelled(vote)
             if rule.score not in whole_only:
-                means = tuple(accuracy(credits.tolist()) for credits in curve(pool, rule))
+                means = tuple(accuracy(credits.tolist(), clusters) for credits in curve(pool, rule))
                 found.append(RuleCurve(composition, vote, means))
     return found
 
@@ -91,13 +92,16 @@ def stop_lines(rows: Rows, stops: Sequence[str]) -> list[StopLine]:
     found = []
     for composition, by_vote in voting(rows, least=1).items():
         of = next(iter(by_vote.values()))
+        clusters = families(of)
         whole = [_count_of(row, len(row["classes"])) for row in of]
         for said in stops:
             stop = read(said)
             taken = [bought([Vote(answer) for answer in row["classes"]], stop) for row in of]
             credits = [_count_of(row, n) for row, n in zip(of, taken, strict=True)]
             mean = sum(taken) / len(taken)
-            found.append(StopLine(composition, said, mean, accuracy(credits), difference(credits, whole)))
+            found.append(
+                StopLine(composition, said, mean, accuracy(credits, clusters), difference(credits, whole, clusters))
+            )
     return found
 
 

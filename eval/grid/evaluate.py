@@ -7,13 +7,13 @@ alone, so that two cells can be compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
 from ...core.errors import ConfigError
 from ...decompose.controls import Change
-from ...decompose.decomposition import Decomposer, Decomposition
+from ...decompose.decomposition import Decomposer, Decomposition, Stage
 from ...lm.cost.flops import ModelSize, total
 from ...lm.cost.prices import AnyPrice
 from ...lm.store.store import StoredScore
@@ -25,6 +25,7 @@ from ...solve.solution import Solution, Solver
 from ...solve.voting import rules
 from ...solve.voting.rules import Outcome
 from ...tasks.question import Question
+from .. import grid_spec
 
 
 class Cell(NamedTuple):
@@ -46,9 +47,11 @@ class Phase:
 
     name: str
     footprint: ModelSize | None
-    """None where nobody says how large the model is."""
+    """As it would be put to work, adapters merged; None where nobody says how large the model is."""
     price: AnyPrice | None
     """None where nobody says what a token costs."""
+    as_run: ModelSize | None = field(default=None, kw_only=True)
+    """As it was asked here, with an adapter beside the base; None where that is no different."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ class GridSolver(Phase):
     """Needed by votes that a ranker weighs."""
     interactive: Interactive | None = None
     """The same solver, one sub-question at a time; None keeps it from decomposers that ask so."""
+    stages: frozenset[Stage] | None = None
+    """The prompts that it has learned to be asked with; None is any. Decomposers that need others do not ask it."""
 
 
 class PhaseCost(NamedTuple):
@@ -116,6 +121,9 @@ class PhaseCost(NamedTuple):
     """Of the completion's, those that the model thought with and did not show."""
     seconds: float
     flops: float | None
+    """Of the model as it would be put to work."""
+    flops_as_run: float | None
+    """Of the model as it was asked here."""
     dollars: float | None
 
 
@@ -162,11 +170,16 @@ def compose(
     solvers: Sequence[GridSolver],
     judge: Judge = _nobody,
 ) -> list[Row]:
-    """A row for every cell and question, cell by cell."""
+    """A row for every cell and question, cell by cell.
+
+    A solver is not asked in a format that it was not taught: what that would measure is the format.
+    """
     asked = [(test, question) for test, questions in tests.items() for question in questions]
     decompositions = _decompositions(tests, decomposers)
     rows: list[Row] = []
     for decomposing, solving in product(decomposers, solvers):
+        if solving.stages is not None and grid_spec.stage(decomposing.name) not in solving.stages:
+            continue
         if isinstance(decomposing, InteractiveGridDecomposer):
             answered = _worked(asked, decomposing, solving, decompositions) if solving.interactive else []
         else:
@@ -336,7 +349,10 @@ def _cost(phase: Phase, calls: Sequence[Sequence[Usage]]) -> PhaseCost:
     """Of samples, prompt by prompt. A phase without any (no decomposition was made) costs nothing, whoever would have
     made it."""
     usages = [shared_prompt(list(samples)) for samples in calls]
-    flops = [phase.footprint.flops(samples) if phase.footprint else None for samples in calls]
+    flops, as_run = (
+        [size.flops(samples) if size else None for samples in calls]
+        for size in (phase.footprint, phase.as_run or phase.footprint)
+    )
     dollars = [phase.price.dollars(*each) if phase.price else None for each in zip(usages, flops, strict=True)]
     usage = sum(usages, Usage())
     return PhaseCost(
@@ -347,5 +363,6 @@ def _cost(phase: Phase, calls: Sequence[Sequence[Usage]]) -> PhaseCost:
         usage.reasoning_tokens,
         usage.seconds,
         total(flops),
+        total(as_run),
         total(dollars),
     )

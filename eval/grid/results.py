@@ -24,6 +24,7 @@ _PHASE = [
     ("reasoning_tokens", pa.int64()),
     ("seconds", pa.float64()),
     ("flops", pa.float64()),
+    ("flops_as_run", pa.float64()),
     ("dollars", pa.float64()),
 ]
 
@@ -35,6 +36,7 @@ SCHEMA = pa.schema(
         ("test", pa.string()),
         ("id", pa.string()),
         ("question", pa.string()),
+        ("cluster", pa.string()),
         ("overlap", pa.string()),
         ("overlap_decomposer", pa.string()),
         ("overlap_solver", pa.string()),
@@ -61,7 +63,8 @@ SCHEMA = pa.schema(
         *((f"rank_{name}", kind) for name, kind in _PHASE),
     ]
 )
-"""One row a cell and question. Null is unknown: an unread answer, an operation count or a price nobody can name."""
+"""One row per cell and question. `cluster` is the question's family, or its own name. Null is unknown: an unread
+answer, an operation count or a price nobody can name."""
 
 
 Overlaps = Mapping[tuple[str, str], Mapping[Role, Overlap]]
@@ -117,6 +120,7 @@ def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:
         "test": row.test,
         "id": row.question.id,
         "question": row.question.prompt,
+        "cluster": row.question.cluster or f"{row.test}/{row.question.id}",
         "overlap": min(overlaps.values(), key=get_args(Overlap).index),
         **{f"overlap_{role}": overlap for role, overlap in overlaps.items()},
         "gold": row.question.answer,

@@ -205,8 +205,16 @@ def reached_table(found: Sequence[Reached]) -> Table:
 
 
 def tokens_table(found: Sequence[Tokens]) -> Table:
-    """A row a cell and phase: what it reads and writes, a question."""
+    """A row per cell and phase: what it reads and writes per question; plain adapters merged, and as they ran."""
     header = ["decomposer", "solver", "vote", "phase", "samples", "prompt tokens", "cached", "completion tokens"]
-    return [*header, "reasoning"], [
-        [*each.cell, each.phase, f"{each.calls:.3g}", *(f"{amount:.0f}" for amount in each[3:])] for each in found
+    return [*header, "reasoning", "FLOPs", "FLOPs, as run"], [
+        [
+            *each.cell,
+            each.phase,
+            f"{each.calls:.3g}",
+            *(f"{amount:.0f}" for amount in each[3:7]),
+            number(each.flops),
+            number(each.flops_as_run),
+        ]
+        for each in found
     ]

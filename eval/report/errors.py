@@ -139,7 +139,7 @@ _STEPS = (
 )
 _BY_GOLD = (
     "By substitution, in per cent of the questions with 95 % intervals (Wilson): each answer beside the same solver's "
-    "with the gold sub-questions. The difference in accuracy is Bonett and Price's."
+    "with the gold sub-questions. The difference in accuracy has a 95 % interval over families of questions."
 )
 _AGREE = (
     "Both views on the same wrong answers, over the decompositions that models wrote. Steps blame the decomposition "

@@ -31,6 +31,7 @@ from matplotlib.transforms import Bbox
 from ...core.errors import ConfigError
 from .. import grid_spec
 from ..analysis.break_even import BreakEven
+from ..analysis.learning_curve import CurvePoint
 from ..analysis.pareto import COSTS, front
 from ..analysis.pareto import AxisName as AxisName
 from ..analysis.ranker import Gain, ScoreLine
@@ -419,6 +420,27 @@ def training(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
         loss.legend(frameon=False)
         lines = [Line2D([], [], color="#555555", linestyle=dashes) for dashes in ("-", ":")]
         likely.legend(lines, ["right replies", "wrong replies"], frameon=False)
+    return figure
+
+
+def learning_curve(found: Sequence[CurvePoint]) -> Figure:
+    """Accuracy and loss against training tokens, track by track; a band from the lowest seed to the highest."""
+    with mpl.rc_context(_style()):
+        columns = _across(2)
+        figure = Figure(figsize=_inches(6.6, 5.2 / columns), layout="constrained")
+        accuracy, loss = figure.subplots(2 // columns, columns)
+        for i, track in enumerate(dict.fromkeys(point.track for point in found)):
+            of_track = [point for point in found if point.track == track]
+            at, colour = [point.tokens for point in of_track], _OKABE_ITO[i % len(_OKABE_ITO)]
+            accuracy.plot(at, [100 * point.accuracy for point in of_track], "o-", color=colour, ms=3, lw=1, label=track)
+            low, high = ([100 * getattr(point, of) for point in of_track] for of in ("lowest", "highest"))
+            accuracy.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
+            loss.plot(at, [point.loss for point in of_track], "o-", color=colour, ms=3, lw=1)
+        accuracy.set(xlabel="training tokens", ylabel="accuracy (%)", xscale="log", ylim=(0, 100))
+        loss.set(xlabel="training tokens", ylabel="loss (nats per reply token)", xscale="log")
+        accuracy.legend(frameon=False)
+        for axes in (accuracy, loss):
+            _powers(axes.xaxis)
     return figure
 
 

@@ -18,6 +18,7 @@ from ...distill import student
 from ...solve.voting.rules import Score
 from .. import grid_spec
 from ..analysis.break_even import break_evens
+from ..analysis.learning_curve import learning_curves
 from ..analysis.ranker import gains, score_lines
 from ..analysis.summary import CellSummary, Rows, lines, squares
 from ..analysis.training_cost import Currency, UpfrontCosts
@@ -30,7 +31,7 @@ from ..run_dir import RunDirectory
 from . import figures
 from .figures import AxisName, Columns, Style
 
-STUDENTS = ("decomposer", "solver", "ranker")
+STUDENTS = ("decomposer", "solver", "single", "ranker")
 """The folders in which a run's trainings left their curves."""
 
 
@@ -141,6 +142,26 @@ def training(of: Drawn) -> Plot | None:
     return Plot(figures.training(curves), ["training", "step", *keys], numbers) if curves else None
 
 
+def learning_curve(of: Drawn) -> Plot | None:
+    """Accuracy and loss of every track against training tokens."""
+    found = learning_curves(of.run)
+    header = ["track", "tokens", "seeds", "accuracy", "lowest", "highest", "loss", "gain", "gain low", "gain high"]
+    numbers = [
+        [
+            p.track,
+            p.tokens,
+            p.seeds,
+            p.accuracy,
+            p.lowest,
+            p.highest,
+            p.loss,
+            *(p.gain.estimate if p.gain else _NOTHING),
+        ]
+        for p in found
+    ]
+    return Plot(figures.learning_curve(found), header, numbers) if found else None
+
+
 PLOTS: dict[str, Callable[[Drawn], Plot | None]] = {
     "accuracy_cost": accuracy_cost,
     "by_test": by_test,
@@ -151,6 +172,7 @@ PLOTS: dict[str, Callable[[Drawn], Plot | None]] = {
     "gain": gain,
     "break_even": break_even,
     "training": training,
+    "learning_curve": learning_curve,
 }
 """None where a run has nothing for a figure."""
 

@@ -12,14 +12,13 @@ from ...core.errors import ConfigError
 from ...core.files import refilling
 from ...distill import student
 from .. import freshness
+from ..analysis.conclusion import conclusions
 from ..analysis.summary import (
     CellSummary,
-    Contrast,
     ReferenceComparison,
     Rows,
     Substitution,
     clean,
-    contrasts,
     decomposed,
     lenient,
     lines,
@@ -31,13 +30,15 @@ from ..analysis.summary import (
 from ..grid import results, sample_counts
 from ..papers.reference import Papers
 from ..render import escape, page
-from ..render.table import Table, markdown, save
+from ..render.table import Table, markdown, percent, save
 from ..run_dir import RunDirectory
 from . import figures, provenance, scatter, tables
 from .browser import Browser
 from .costs import Costs
 from .errors import Errors
+from .learning_curve import LearningCurves
 from .plots import PLOTS, Drawn, draw_all
+from .spread import shipped_spread
 from .votes import Votes
 
 
@@ -72,7 +73,7 @@ class Part(Protocol):
         ...
 
 
-PARTS: tuple[Callable[[Path, Rows], Part], ...] = (Errors.of, Votes.of, Costs.of, Papers.of)
+PARTS: tuple[Callable[[Path, Rows], Part], ...] = (Errors.of, Votes.of, Costs.of, LearningCurves.of, Papers.of)
 """The subjects of a report, in order, each from a run's directory and rows. Adding one is a class and a name here."""
 
 
@@ -152,12 +153,13 @@ def _remove_stale(out: Path, drawn: Sequence[str]) -> None:
 def _footnote(run: Path) -> str:
     seed = RunDirectory(run).study.seed
     return (
-        "Accuracy in per cent with 95 % intervals (Wilson; ties in a vote share credit). "
-        f"Seed {seed}, one run: a seed redraws the training order, the adapters' initial values and the "
-        f"samples; intervals cover the choice of questions, not of seeds. {_budgets(run)}"
+        "Accuracy in per cent with 95 % intervals (Wilson; over families of questions where there are some; ties in a "
+        f"vote share credit). Seed {seed}, one run: a seed redraws the training order, the adapters' initial values "
+        f"and the samples; no interval covers another training. {_budgets(run)}"
         "Costs are means over all questions, each cell counted as if it ran alone: its decomposition, its "
         "solutions, their prompt once, and what the vote's ranker reads. FLOPs are 2 x parameters x tokens plus "
-        "attention. Seconds are each sample's share of its batch, on the machine that made it."
+        "attention, of plain adapters as merged into their base. "
+        "Seconds are each sample's share of its batch, on the machine that made it."
     )
 
 
@@ -221,7 +223,7 @@ def _changes(made: _Made) -> list[str]:
     return [
         "<h2>What the student changes</h2>",
         "<p>A student takes the LLM's place in one phase, the other stays with the LLM. Differences in accuracy on the "
-        "same questions, in points, with 95 % intervals (Bonett and Price).</p>",
+        "same questions, in points, with 95 % intervals.</p>",
         page.table(tables.changes(shown)),
     ]
 
@@ -252,44 +254,31 @@ def _lenient(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _says(made: _Made) -> list[str]:
-    """The study's answer in words that follow from its numbers; nothing where the LLM's place was never taken."""
-    first = made.lines[0]
-    changed = [swap for swap in made.swaps if (swap.test, swap.vote) == (first.test, first.cell.vote)]
-    sentences = [_sentence(swap) for swap in changed] if len(changed) < 3 else []  # of more, the table says it
-    sentences += _verdict([contrast for contrast in contrasts(made.rows) if contrast.vote == first.cell.vote])
-    return [f"<p class=lead>{html.escape(' '.join(sentences))}</p>"] if sentences else []
-
-
-def _verdict(found: Sequence[Contrast]) -> list[str]:
-    """Which half to distil, where all pairs of students say the same."""
-    if not found:
+    """The study's answer, in words that follow from its numbers; nothing where the LLM's place was never taken."""
+    said = conclusions(made.rows)
+    if not said:
         return []
-    measured = "; ".join(map(_measured, found))
-    if all(contrast.change.low > 0 for contrast in found) or all(contrast.change.high < 0 for contrast in found):
-        half = "decomposer" if found[0].change.low > 0 else "solver"
-        return [f"In this run the {half} is the half to distil: {measured}."]
-    return [f"This run does not tell which half to distil: {measured}."]
+    sentences = [*said, "These intervals are over questions; none of them covers another training."]
+    return [f"<p class=lead>{html.escape(' '.join(sentences))}</p>", *_other_seeds(made)]
 
 
-def _measured(contrast: Contrast) -> str:
-    value, low, high = (100 * part for part in contrast.change)
-    return (
-        f"distilling the decomposer{_which(contrast.decomposer)} keeps {value:+.1f} points [{low:+.1f}, {high:+.1f}] "
-        f"against distilling the solver{_which(contrast.solver)}"
-    )
-
-
-def _which(student: str) -> str:
-    return "" if student == "distilled" else f" ({student})"
-
-
-def _sentence(swap: Substitution) -> str:
-    value, low, high = (100 * part for part in swap.change)
-    sure = "" if low > 0 or high < 0 else ", which this many questions cannot tell from no change"
-    return (
-        f"With a distilled {swap.phase}{_which(swap.student)} in the LLM's place ({swap.vote}, {swap.questions} "
-        f"questions) accuracy changes by {value:+.1f} points [{low:+.1f}, {high:+.1f}]{sure}."
-    )
+def _other_seeds(made: _Made) -> list[str]:
+    """What five trainings of the same study came to, where divcon ships that."""
+    spread = shipped_spread(RunDirectory(made.run).study)
+    if spread is None:
+        return []
+    own = {line.cell: line.accuracy for line in made.lines if line.test == made.lines[0].test}
+    rows = [
+        [*cell, percent(own[cell]), f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"]
+        for cell, (mean, low, high) in spread.accuracies.items()
+        if cell in own
+    ]
+    header = ["decomposer", "solver", "vote", "this run", f"{len(spread.seeds)} seeds: mean [lowest, highest]"]
+    return [
+        f"<p>The same study under other seeds, as divcon ships it ({html.escape(spread.made_on)}): how far one "
+        "training lies from another.</p>",
+        page.table((header, rows)),
+    ]
 
 
 def _students(run: Path) -> Table:

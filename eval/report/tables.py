@@ -16,6 +16,7 @@ from ..analysis.summary import (
 )
 from ..grid.evaluate import Cell
 from ..render.table import INCOMPLETE, Places, Table, latex, number, percent, points
+from ..stats.intervals import Estimate
 
 
 def main(lines: Sequence[CellSummary], squares: Sequence[ReferenceComparison] = ()) -> Table:
@@ -24,13 +25,17 @@ def main(lines: Sequence[CellSummary], squares: Sequence[ReferenceComparison] = 
     priced = any(line.dollars is not None for line in lines)
     beside = {square.cell: square for square in squares}
     header = ["decomposer", "solver", "vote", *(f"{t} (n={_n(lines, t)})" for t in tests)]
-    header += ["beside the reference (points)"] * bool(squares) + ["FLOPs a question"]
+    planned = any(line.plan_right or line.plan_wrong for line in lines)
+    header += ["beside the reference (points)"] * bool(squares)
+    header += ["where the plan is right", "repaired: where it is wrong"] * planned + ["FLOPs a question"]
     header += ["tokens: decompose", "solve", "seconds", *(["dollars"] if priced else [])]
     rows = []
     for cell, of_cell in _by_cell(lines).items():
         whole = next(iter(of_cell.values()))
         row = [*cell, *(_accuracy(of_cell.get(test)) for test in tests)]
-        row += [_difference(beside.get(cell))] * bool(squares) + [number(whole.flops)]
+        row += [_difference(beside.get(cell))] * bool(squares)
+        row += [_if_known(whole.plan_right), _if_known(whole.plan_wrong)] if planned else []
+        row.append(number(whole.flops))
         row += [f"{whole.decompose.tokens:.0f}", f"{whole.solve.tokens:.0f}", f"{whole.seconds:.3g}"]
         rows.append(row + ([number(whole.dollars)] if priced else []))
     return header, rows
@@ -51,7 +56,8 @@ def marks(squares: Sequence[ReferenceComparison]) -> str:
     held = " and ".join(dict.fromkeys(_pair(square.reference) for square in squares))
     return (
         f"The reference of a vote is {held}. * differs from it at the 5 % level, Holm-adjusted over the cells of the "
-        f"vote; McNemar's exact test, or sign flips where ties shared credit. {INCOMPLETE} is not over every question "
+        "vote; McNemar's exact test, or sign flips where ties shared credit, of whole families where questions come in "
+        f"some. {INCOMPLETE} is not over every question "
         "(a test without gold sub-questions); costs are then means over those that were asked, and a difference is "
         "over the questions that both cells were asked. Bold: the best of a test among cells that were asked all of it."
     )
@@ -68,14 +74,16 @@ def records(
     beside = {square.cell: square for square in squares}
     header = ["decomposer", "solver", "vote", "test", "questions", "is_complete", "accuracy", "low", "high"]
     header += ["beside", "beside_low", "beside_high", "p_holm", "flops", "tokens_decompose", "tokens_solve"]
-    header += ["tokens_rank", "seconds", "dollars"]
+    header += ["tokens_rank", "seconds", "dollars", "plan_right", "plan_wrong"]
     whole = _tests(lines)[0]
     rows: list[list[object]] = []
     for line in lines:
         square = beside.get(line.cell) if line.test == whole else None
         against = [*(square.beside or (None,) * 3), square.p] if square else [None] * 4
         row = [*line.cell, line.test, line.questions, line.is_complete, *line.accuracy, *against, line.flops]
-        rows.append([*row, line.decompose.tokens, line.solve.tokens, line.rank.tokens, line.seconds, line.dollars])
+        plans = [plan.value if plan else None for plan in (line.plan_right, line.plan_wrong)]
+        tokens = [line.decompose.tokens, line.solve.tokens, line.rank.tokens]
+        rows.append([*row, *tokens, line.seconds, line.dollars, *plans])
     return header, rows
 
 
@@ -173,6 +181,10 @@ def _accuracy(line: CellSummary | None) -> str:
     if line is None:
         return "not asked"
     return percent(line.accuracy) + ("" if line.is_complete else f" {INCOMPLETE} n={line.questions}")
+
+
+def _if_known(accuracy: Estimate | None) -> str:
+    return percent(accuracy) if accuracy else ""
 
 
 def _difference(square: ReferenceComparison | None) -> str:

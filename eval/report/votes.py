@@ -42,7 +42,7 @@ class Votes:
         curves = figures("votes", _CURVES)
         if not self.rules and not curves:
             return []
-        beside = "<p>Each rule beside the first, on the same samples, with 95 % intervals (Bonett and Price).</p>"
+        beside = "<p>Each rule beside the first, on the same samples, with 95 % intervals.</p>"
         return [
             "<h2>Votes</h2>",
             *([beside, page.table(rules_table(self.rules))] if self.rules else []),

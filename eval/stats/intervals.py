@@ -8,8 +8,10 @@ mean, so that the formulas for 0 and 1, fed with sums of credit, err on the wide
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, sqrt
 from typing import NamedTuple
+
+from .clusters import Clusters, are_independent, spread, totals
 
 Z95 = 1.959963984540054
 
@@ -22,13 +24,18 @@ class Estimate(NamedTuple):
     high: float
 
 
-def accuracy(credits: Sequence[float]) -> Estimate:
+def accuracy(credits: Sequence[float], clusters: Clusters | None = None) -> Estimate:
     """The mean credit with Wilson's score interval (1927), which is not empty at none or all right.
 
-    Without questions the mean is not a number and the interval is everything.
+    `clusters` names each question's family; the interval is then over families, as `ratio` has it. Without questions
+    the mean is not a number and the interval is everything.
     """
     n = len(credits)
-    return _wilson(sum(credits) / n, n) if n else Estimate(float("nan"), 0.0, 1.0)
+    if not n:
+        return Estimate(float("nan"), 0.0, 1.0)
+    if clusters is None or are_independent(clusters):
+        return _wilson(sum(credits) / n, n)
+    return ratio(totals(credits, clusters))
 
 
 def share(value: float, n: int) -> Estimate:
@@ -39,18 +46,15 @@ def share(value: float, n: int) -> Estimate:
 def ratio(parts: Sequence[tuple[float, float]]) -> Estimate:
     """A share of all units, which come in clusters: from each cluster's sum and how many units it has.
 
-    Wilson's interval for as many units, drawn one by one, as would vary so much (Korn and Graubard, 1998); the variance
-    is linearised over clusters (Cochran, *Sampling Techniques*, 1977, 6.3).
+    Wilson's interval for as many units, drawn one by one, as would vary so much, fewer by the square of the normal
+    quantile over Student's t (Korn and Graubard, 1998); the variance is CR2's.
     """
-    units = sum(size for _, size in parts)
-    clusters = sum(size > 0 for _, size in parts)
-    if not units:
-        return Estimate(float("nan"), 0.0, 1.0)
-    p = sum(total for total, _ in parts) / units
-    apart = sum((total - p * size) ** 2 for total, size in parts)
-    if clusters < 2 or not apart:
-        return _wilson(p, clusters)
-    return _wilson(p, p * (1 - p) * units**2 * (clusters - 1) / (clusters * apart))
+    found = spread(parts)
+    p = found.mean
+    if found.clusters < 2:
+        return Estimate(p, 0.0, 1.0)
+    alike = p * (1 - p) / found.variance if found.variance else found.clusters
+    return _wilson(p, min(found.units, alike) * (Z95 / found.t95) ** 2)
 
 
 def _wilson(p: float, n: float) -> Estimate:
@@ -60,60 +64,49 @@ def _wilson(p: float, n: float) -> Estimate:
     return Estimate(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))
 
 
-def difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
+def students(values: Sequence[float], clusters: Clusters | None = None) -> Estimate:
+    """The mean of any values with Student's 95 % interval, over clusters if there are some; of one it is everything."""
+    found = spread(totals(values, clusters or range(len(values))))
+    if found.clusters < 2:
+        return Estimate(found.mean, -inf, inf)
+    half = found.t95 * sqrt(found.variance)
+    return Estimate(found.mean, found.mean - half, found.mean + half)
+
+
+def difference(a: Sequence[float], b: Sequence[float], clusters: Clusters | None = None) -> Estimate:
     """Mean of a - b over the same questions in the same order.
 
     The adjusted Wald interval for paired proportions of Bonett and Price (2012): one question is added to those that
-    flipped either way, so that no flip is not certainty.
+    flipped either way, so that no flip is not certainty. Where questions come in `clusters`, Student's t with CR2's
+    variance over these; where no family differs from another, Bonett and Price's for as many questions as families.
     """
     if len(a) != len(b):
         raise ValueError(f"paired credits of unequal length: {len(a)} and {len(b)}")
-    n = len(a)
-    changes = [x - y for x, y in zip(a, b, strict=True)]
-    up = (sum(change for change in changes if change > 0) + 1) / (n + 2)
-    down = (sum(-change for change in changes if change < 0) + 1) / (n + 2)
+    return of_changes([x - y for x, y in zip(a, b, strict=True)], clusters)
+
+
+def of_changes(changes: Sequence[float], clusters: Clusters | None = None) -> Estimate:
+    """The same, from the differences."""
+    if clusters is None or are_independent(clusters):
+        return _bonett_price(changes, len(changes))
+    found = spread(totals(changes, clusters))
+    if found.clusters < 2:
+        return Estimate(found.mean, -1.0, 1.0)
+    if not found.variance:
+        return _bonett_price(changes, found.clusters)
+    half = found.t95 * sqrt(found.variance)
+    return Estimate(found.mean, max(-1.0, found.mean - half), min(1.0, found.mean + half))
+
+
+def _bonett_price(changes: Sequence[float], n: float) -> Estimate:
+    """For changes of which `n` are independent."""
+    if not changes:
+        return Estimate(float("nan"), -1.0, 1.0)
+    risen, fallen = (sum(max(0.0, sign * change) for change in changes) / len(changes) for sign in (1, -1))
+    up, down = (risen * n + 1) / (n + 2), (fallen * n + 1) / (n + 2)
     half = Z95 * sqrt((up + down - (up - down) ** 2) / (n + 2))
-    value = sum(changes) / n if n else float("nan")
+    value = sum(changes) / len(changes)
     return Estimate(value, max(-1.0, up - down - half), min(1.0, up - down + half))
-
-
-class Tested(NamedTuple):
-    """A mean difference, and how probable one as large is where there is none."""
-
-    estimate: Estimate
-    p: float
-
-
-def crossed(differences: Sequence[Sequence[float]]) -> Tested:
-    """The mean of differences (seeds, questions), for other seeds and other questions than these.
-
-    Seeds and questions are crossed random effects: the mean's variance is (MS_seeds + MS_questions - MS_rest) / (seeds
-    x questions), its degrees of freedom are Satterthwaite's (1946; Brennan, *Generalizability Theory*, 2001, 6.1). With
-    one seed the interval is over questions alone. Differences that are all the same leave it everything.
-    """
-    import numpy as np
-    from scipy.special import stdtr, stdtrit
-
-    d = np.asarray(differences, dtype=np.float64)
-    seeds, questions = d.shape
-    mean = float(d.mean())
-    of_seeds, of_questions = d.mean(1, keepdims=True), d.mean(0, keepdims=True)
-    squares = {
-        "questions": (seeds * float(((of_questions - mean) ** 2).sum()), questions - 1),
-        "seeds": (questions * float(((of_seeds - mean) ** 2).sum()), seeds - 1),
-        "rest": (float(((d - of_seeds - of_questions + mean) ** 2).sum()), (seeds - 1) * (questions - 1)),
-    }
-    means = {name: (square / df if df else 0.0, df) for name, (square, df) in squares.items()}
-    # Where the parts' sum falls below the larger part, chance has made the rest too large: the larger part stands.
-    total = max(sum(-m if name == "rest" else m for name, (m, _) in means.items()), *(m for m, _ in means.values()))
-    if total == 0:
-        return Tested(Estimate(mean, -1.0, 1.0), 1.0)
-    freedom = total**2 / sum(m**2 / df for m, df in means.values() if df)
-    error = sqrt(total / d.size)
-    half = float(stdtrit(freedom, 0.975)) * error
-    return Tested(
-        Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half)), float(2 * stdtr(freedom, -abs(mean) / error))
-    )
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -17,9 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .clusters import Clusters, are_independent, totals
 from .intervals import Estimate
 
 _DRAWS = 20_000
+_EXACT_PARTS = 20
+"""A million signed sums."""
 _FINEST = 420
 """Steps of a lattice; drawing is faster on finer ones."""
 Array = npt.NDArray[np.float64]
@@ -53,23 +56,47 @@ def sign_flip(a: Sequence[float], b: Sequence[float], seed: int = 0) -> float:
     return float(((np.abs(sums) >= abs(d.sum()) - 1e-9).sum() + 1) / (_DRAWS + 1))
 
 
-class McNemarOrFlip(NamedTuple):
+class PairedTest(NamedTuple):
     """A p-value and the test that it is of."""
 
     p: float
     test: str
 
 
-def tested(a: Sequence[float], b: Sequence[float], seed: int = 0) -> McNemarOrFlip:
-    """By McNemar's exact test, or by sign flips where credit was shared in a way that McNemar's does not know."""
+def tested(a: Sequence[float], b: Sequence[float], clusters: Clusters | None = None, *, seed: int = 0) -> PairedTest:
+    """By McNemar's exact test, or by sign flips where credit was shared in a way that McNemar's does not know.
+
+    Where questions come in `clusters`, whole clusters flip their sign.
+    """
+    if clusters is not None and not are_independent(clusters):
+        found = totals(_differences(a, b).tolist(), clusters)
+        return PairedTest(_flipped([total for total, _ in found], seed), f"sign flips of {len(found)} families")
     if _is_single(_differences(a, b)):
-        return McNemarOrFlip(mcnemar(a, b), "McNemar, exact")
-    return McNemarOrFlip(sign_flip(a, b, seed), "sign flips")
+        return PairedTest(mcnemar(a, b), "McNemar, exact")
+    return PairedTest(sign_flip(a, b, seed), "sign flips")
 
 
-def p_value(a: Sequence[float], b: Sequence[float], seed: int = 0) -> float:
+def p_value(a: Sequence[float], b: Sequence[float], clusters: Clusters | None = None, *, seed: int = 0) -> float:
     """That of `tested`."""
-    return tested(a, b, seed).p
+    return tested(a, b, clusters, seed=seed).p
+
+
+def p_of_changes(changes: Sequence[float], clusters: Clusters | None = None) -> float:
+    """That of `tested`, from differences."""
+    return p_value(changes, [0.0] * len(changes), clusters)
+
+
+def _flipped(sums: Sequence[float], seed: int) -> float:
+    """How probable a sum as large is where each part could as well be its opposite: exactly for up to 20 parts."""
+    parts = np.abs(np.asarray([each for each in sums if each], dtype=np.float64))
+    observed = abs(sum(sums)) - 1e-9
+    if len(parts) <= _EXACT_PARTS:
+        every = np.zeros(1)
+        for part in parts:
+            every = np.concatenate([every + part, every - part])
+        return float((np.abs(every) >= observed).mean())
+    signs = np.random.default_rng([seed, len(parts)]).integers(0, 2, (_DRAWS, len(parts))) * 2.0 - 1.0
+    return float(((np.abs(signs @ parts) >= observed).sum() + 1) / (_DRAWS + 1))
 
 
 def bootstrap(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Estimate:

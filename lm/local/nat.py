@@ -82,9 +82,13 @@ class Integration(nn.Module):
         return 2 * config.beta * p - config.beta if config.correction else p
 
 
-def default_width(hidden_size: int) -> int:
-    """The authors' 128 of 4,096, at any size."""
-    return max(8, hidden_size // 32)
+def default_width(hidden_size: int, rank: int) -> int:
+    """The authors' 128 at hidden size 4,096 and rank 8, at any size.
+
+    That is a thirty-second of the hidden size and 16 times the rank. On small models the two part, and a unit narrower
+    than its adapters is a bottleneck (docs/results/negatives.md), so that the larger holds, up to the hidden size.
+    """
+    return min(hidden_size, max(8, hidden_size // 32, 16 * rank))
 
 
 def add_integration_units(

@@ -81,7 +81,9 @@ def _teach(folder: Path) -> TrainingReport:
 
 
 RECIPE = SolverRecipe(tags=("", "x")).model_dump(mode="json")
-LESSON = StudentCard("solver", "base", "hash", "teacher", "data", {"solve": "ab"}, {"seconds": 1.5}, 0, RECIPE)
+LESSON = StudentCard(
+    "solver", "base", "hash", "teacher", "data", {"solve": "ab"}, {"solutions": {"seconds": 1.5}}, 0, RECIPE
+)
 RANKERS_LESSON = replace(LESSON, role="ranker", recipe=RankerRecipe().model_dump(mode="json"))
 
 

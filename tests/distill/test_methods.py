@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -454,6 +455,95 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
             weights = load_file(expected / file)
             for at, p in load_file(made / file).items():
                 torch.testing.assert_close(p, weights[at], rtol=0, atol=2e-5)
+
+
+# -- rates and budgets -------------------------------------------------------------------------------------------------
+
+
+def rates_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[float]:
+    """The peak of every training of a method."""
+    rates: list[float] = []
+
+    def listening(model: Any, tokenizer: Any, units: Any, recipe: Training, **options: Any) -> Fitted:
+        rates.append(recipe.learning_rate)
+        return fit(model, tokenizer, units, recipe, **options)
+
+    monkeypatch.setattr(methods, "fit", listening)
+    recipe = RECIPE.model_copy(update={"method": name, "max_train_tokens": 200, **changes})
+    distil(name, course(tmp_path / name, recipe), tmp_path / f"{name}-out")
+    return rates
+
+
+RATES = {"kd": 1e-3, "nat": 2e-3, "nce": 5e-3, "redi": 7e-4}
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("kd", [1e-3]),
+        ("nat", [2e-3, 2e-3]),
+        ("nce", [2e-3, 2e-3, 5e-3]),  # its teacher is nat's student
+        ("redi", [1e-3, 7e-4]),  # it goes on from kd's student
+        ("dpo", [1e-3, 4e-3 * 0.05]),
+        ("ul", [4e-3]),
+    ],
+)
+def test_each_method_and_each_of_its_parts_has_its_own_rate(
+    name: str, rates: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rates_of(name, tmp_path, monkeypatch, learning_rates=RATES) == pytest.approx(rates)
+
+
+def test_a_part_that_two_methods_share_is_trained_once_at_one_rate(tmp_path: Path) -> None:
+    for name in ("nat", "nce"):
+        recipe = RECIPE.model_copy(update={"method": name, "learning_rates": RATES, "max_train_tokens": 200})
+        distil(name, course(tmp_path / "scratch", recipe), tmp_path / name)
+    assert len(list((tmp_path / "scratch").glob("nat-wrong-right-*"))) == 1
+
+
+def test_a_rate_of_no_method_is_refused() -> None:
+    with pytest.raises(ValueError, match="no method 'nta'"):
+        Training(learning_rates={"nta": 1e-3})
+    with pytest.raises(ValueError, match=r"learning_rates\.kd is 2, and not between 0 and 1"):
+        Training(learning_rates={"kd": 2.0})
+
+
+def test_a_budget_of_right_tokens_shows_every_method_as_many(tmp_path: Path) -> None:
+    """A method that sees wrong replies too is trained on longer; one that sees right ones alone is not."""
+    seen = {}
+    for name in ("kd", "ul", "mix", "tagged", "negative"):
+        recipe = RECIPE.model_copy(update={"method": name, "max_train_tokens": None, "max_right_tokens": 700})
+        seen[name] = distil(name, course(tmp_path / name, recipe), tmp_path / f"{name}-out").tokens
+    batch = 4 * 60  # a budget is overrun by less than a batch
+    assert 700 <= seen["kd"] < 700 + batch and 700 <= seen["negative"] < 700 + batch
+    for name in ("ul", "mix", "tagged"):  # half of the replies are wrong
+        assert 1.6 * seen["kd"] < seen[name] < 2 * (700 + batch), name
+
+
+def test_a_budget_of_operations_is_spent_by_each_stage(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"max_train_tokens": None, "max_train_flops": 3e9})
+    for name, stages in (("kd", 1), ("nat", 2)):
+        flops = distil(
+            name, course(tmp_path / name, recipe.model_copy(update={"method": name})), tmp_path / f"{name}-o"
+        )
+        assert flops.flops and stages * 3e9 <= flops.flops < stages * 3e9 * 1.4
+
+
+def test_a_training_has_one_budget() -> None:
+    with pytest.raises(ValueError, match="max_train_tokens and max_train_flops are two budgets of one training"):
+        Training(max_train_tokens=5, max_train_flops=1e9)
+
+
+def test_gold_solutions_may_count_as_right_ones() -> None:
+    with_gold = replace(MATERIAL, human=(replace(reply(60, True), question="1"),))
+    plain, gold = (make(kind, with_gold) for kind in ("labelled", "labelled-human"))
+    assert [unit for unit in gold if unit not in plain] == [(reply(60, True).example,)]
+
+
+def test_an_adapter_as_wide_as_the_units_keeps_its_scale(tmp_path: Path) -> None:
+    """Of rank 4 the units are 64 wide, on a base of 128."""
+    wide = course(tmp_path).width_matched_lora()
+    assert (wide.rank, wide.alpha, wide.targets) == (64, 128, RECIPE.tuning.targets)  # type: ignore[union-attr]
 
 
 # -- a comparison ----------------------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ from divcon.distill.methods import _DECIDES
 from divcon.distill.recipes import Full, Lora, RankerRecipe, wire
 from divcon.distill.student import StudentCard, TrainingReport, build, read
 from divcon.distill.traces import trace as traces
-from divcon.distill.traces.collect import collect, spent
-from divcon.distill.training.batch_plan import plan
+from divcon.distill.traces.collect import collect, decomposing, solving
+from divcon.distill.training.batch_plan import TrainingBudget, plan
 from divcon.distill.training.checkpoints import last_checkpoint
 from divcon.distill.training.trainer import ObjectiveTrainer, encode_example, fit, train, tunable
 from divcon.lm import Message, Model, Request, Sampling, Scripted, Store, Usage
@@ -113,8 +113,9 @@ def test_a_trace_file_cut_short_is_refused(tmp_path: Path) -> None:
 
 def test_what_attempts_share_is_paid_once() -> None:
     again = trace(attempt=1)
-    assert spent([trace(), WRONG]) == Usage(20 + 30, 10 + 40, seconds=1.0)
-    assert spent([trace(), WRONG, again]) == Usage(2 * (20 + 30), 10 + 40 + 10 + 20, seconds=1.5)
+    both, all_three = ([trace(), WRONG], [trace(), WRONG, again])
+    assert decomposing(both) + solving(both) == Usage(20 + 30, 10 + 40, seconds=1.0)
+    assert decomposing(all_three) + solving(all_three) == Usage(2 * (20 + 30), 10 + 40 + 10 + 20, seconds=1.5)
 
 
 def test_traces_of_another_origin_are_refused(tmp_path: Path) -> None:
@@ -192,29 +193,29 @@ lengths_of = st.lists(st.integers(1, 300), min_size=1, max_size=200)
 
 @given(lengths_of, st.integers(0, 5), st.integers(1, 3))
 def test_every_epoch_sees_every_example_once(lengths: list[int], seed: int, epochs: int) -> None:
-    batches = plan(lengths, batch=8, micro_batch=8, seed=seed, tokens=None, epochs=epochs)
+    batches = plan(lengths, batch=8, micro_batch=8, seed=seed, budget=None, epochs=epochs)
     assert sorted(i for batch in batches for i in batch) == sorted(list(range(len(lengths))) * epochs)
     assert all(len(batch) == 8 for batch in batches[:-1])
 
 
 @given(lengths_of, st.integers(1, 5000))
 def test_a_budget_is_met_and_overrun_by_less_than_a_batch(lengths: list[int], tokens: int) -> None:
-    batches = plan(lengths, batch=4, micro_batch=4, seed=0, tokens=tokens, epochs=1)
+    batches = plan(lengths, batch=4, micro_batch=4, seed=0, budget=TrainingBudget(tokens, lengths), epochs=1)
     seen = [sum(lengths[i] for i in batch) for batch in batches]
     assert sum(seen) >= tokens > sum(seen[:-1])
 
 
 def test_batches_hold_examples_of_like_length() -> None:
     lengths = [10 + (i * 7919) % 400 for i in range(512)]
-    batches = plan(lengths, batch=16, micro_batch=16, seed=0, tokens=None, epochs=1)
+    batches = plan(lengths, batch=16, micro_batch=16, seed=0, budget=None, epochs=1)
     padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     assert sum(lengths) / padded > 0.9
 
 
 def test_micro_batches_make_up_the_same_steps() -> None:
     lengths = list(range(1, 65))
-    whole = plan(lengths, batch=16, micro_batch=16, seed=3, tokens=None, epochs=2)
-    parts = plan(lengths, batch=16, micro_batch=4, seed=3, tokens=None, epochs=2)
+    whole = plan(lengths, batch=16, micro_batch=16, seed=3, budget=None, epochs=2)
+    parts = plan(lengths, batch=16, micro_batch=4, seed=3, budget=None, epochs=2)
     assert [i for batch in whole for i in batch] == [i for batch in parts for i in batch]
 
 

@@ -13,7 +13,7 @@ from divcon.core.errors import ConfigError
 from divcon.eval.config import dump, load
 from divcon.eval.grid import results
 from divcon.eval.grid.evaluate import Cell
-from divcon.eval.stats.intervals import crossed
+from divcon.eval.stats.seeds import crossed
 from divcon.studies.across_seeds import over_seeds
 
 CREDITS = {0: [1.0, 1.0, 0.0, 1.0, 0.0, 1.0], 1: [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]}
@@ -25,7 +25,16 @@ def run(home: Path, seed: int, *more: str, of: int = 6, decomposers: tuple[str, 
     (home / "config.yaml").write_text(dump(load("miniature", [f"seed={seed}", *more])), encoding="utf-8")
     blank = dict.fromkeys(results.SCHEMA.names)
     rows = [
-        blank | {"decomposer": name, "solver": "llm", "vote": "greedy", "test": "t", "id": str(i), "credit": credit}
+        blank
+        | {
+            "decomposer": name,
+            "solver": "llm",
+            "vote": "greedy",
+            "test": "t",
+            "id": str(i),
+            "cluster": str(i),
+            "credit": credit,
+        }
         for name in decomposers
         for i, credit in enumerate([1.0] * of if name == "llm" else CREDITS[seed][:of])
     ]

@@ -90,10 +90,11 @@ def test_an_empty_file_is_no_config(tmp_path: Path) -> None:
 
 def test_a_plan_counts_what_will_be_asked() -> None:
     asked = [Question(str(i), "How many?", "7") for i in range(20)]
-    planned = plan(load("miniature"), asked[:10], {"t": asked})
+    planned = plan(load("miniature", ["grid.samples=4"]), asked[:10], {"t": asked})
     samples = {stage.name: stage.samples for stage in planned.stages}
     assert samples["collect: solutions"] == 2 * samples["collect: decompositions"] == 20
-    assert samples["decompose: distilled"] == 20
+    assert samples["collect: single-stage solutions"] == 20 and samples["decompose: distilled"] == 20
+    assert samples["solve: none -> distilled-single"] == 20 * 5 and "solve: none -> distilled" not in samples
     assert samples["solve: llm -> distilled"] == 20 * 5
     assert "samples in all" in str(planned) and "$" not in str(planned)
 
@@ -116,7 +117,12 @@ def test_a_plan_counts_prompts_as_they_are_sent(tmp_path: Path) -> None:
 
 def test_a_plan_counts_turns_and_what_sharing_saves() -> None:
     asked = [Question(str(i), "How many?", "7") for i in range(10)]
-    grid = ["grid.decomposers=[llm, interactive-llm]", "grid.solvers=[llm]", "grid.votes=[sc, prob_sum]"]
+    grid = [
+        "grid.decomposers=[llm, interactive-llm]",
+        "grid.solvers=[llm]",
+        "grid.votes=[sc, prob_sum]",
+        "grid.samples=4",
+    ]
     planned = plan(load("miniature", grid), asked, {"t": asked})
     samples = {stage.name: stage.samples for stage in planned.stages}
     turns, ways = 4, 1 + 4  # decompose.max_subquestions; greedy and four samples

@@ -47,6 +47,7 @@ EXAMPLES = int(os.environ.get("DIVCON_FUZZ", "2000"))
 """In all files together."""
 SMALL = [
     *("distill.decomposer.max_train_tokens=1500", "distill.decomposer.data=all", "distill.decomposer.checkpoints=1"),
+    "distill.single.max_train_tokens=1500",
     *("distill.solver.max_train_tokens=1500", "distill.solver.data=all", "distill.solver.checkpoints=1"),
     *("grid.samples=2", "grid.decomposers=[none,distilled]", "grid.solvers=[llm,distilled]", "grid.stops=[lead 2]"),
     *("grid.votes=[sc,rank_1_plus_learned]", "distill.ranker.epochs=1", "collect.solutions=4"),

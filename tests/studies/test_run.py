@@ -32,6 +32,7 @@ SMALL = [
     "distill.decomposer.max_train_tokens=4000",
     "distill.decomposer.data=all",
     "distill.solver.max_train_tokens=4000",
+    "distill.single.max_train_tokens=4000",
     "distill.solver.data=all",
     "distill.decomposer.checkpoints=8",
     "distill.solver.checkpoints=8",

@@ -59,7 +59,7 @@ def in_our_order(tokenizer: PreTrainedTokenizerBase, units: list[TrainingGroup])
     """All batches in a row, as `fit` draws them."""
     lengths = [sum(len(row["input_ids"]) for row in unit) for unit in encoded(tokenizer, units, 1024)]
     size = RECIPE.batch_size // len(units[0])
-    batches = plan(lengths, batch=size, micro_batch=size, seed=0, tokens=None, epochs=RECIPE.epochs)
+    batches = plan(lengths, batch=size, micro_batch=size, seed=0, budget=None, epochs=RECIPE.epochs)
     assert [len(batch) for batch in batches] == [size] * 3
     return [units[i] for batch in batches for i in batch]
 

@@ -16,7 +16,7 @@ from scipy.stats import ttest_rel
 import divcon
 from divcon.core.errors import ConfigError
 from divcon.eval import devices, grid_spec
-from divcon.eval.analysis.break_even import NEVER, BreakEven, break_even, break_evens, mean, references
+from divcon.eval.analysis.break_even import NEVER, BreakEven, break_even, break_evens, references
 from divcon.eval.analysis.training_cost import UNKNOWN, Item, UpfrontCost, UpfrontCosts
 from divcon.eval.grid import results
 from divcon.eval.grid.evaluate import Cell
@@ -24,7 +24,7 @@ from divcon.eval.render import page
 from divcon.eval.render.table import questions
 from divcon.eval.report import plots
 from divcon.eval.report.costs import Costs, costs_table
-from divcon.eval.stats.intervals import Estimate
+from divcon.eval.stats.intervals import Estimate, students
 from divcon.lm.local.footprint import footprint_of
 from divcon.lm.local.weights import gpus, model_directory
 from divcon.lm.settings import OpenAISettings, TransformersSettings
@@ -59,8 +59,8 @@ def test_after_as_many_questions_both_cost_the_same(upfront: float, query: float
 def test_a_mean_has_students_interval() -> None:
     a, b = [5.0, 7.0, 6.5, 9.0, 4.0], [4.0, 6.5, 6.0, 7.0, 4.5]
     stock = ttest_rel(a, b).confidence_interval(0.95)
-    assert mean([x - y for x, y in zip(a, b, strict=True)])[1:] == pytest.approx([stock.low, stock.high])
-    assert mean([3.0]) == Estimate(3.0, -inf, inf)
+    assert students([x - y for x, y in zip(a, b, strict=True)])[1:] == pytest.approx([stock.low, stock.high])
+    assert students([3.0]) == Estimate(3.0, -inf, inf)
 
 
 def test_an_unknown_part_makes_a_sum_unknown() -> None:
@@ -68,18 +68,30 @@ def test_an_unknown_part_makes_a_sum_unknown() -> None:
     assert UpfrontCost() + UNKNOWN == UNKNOWN
 
 
-CONFIG = {"distill": {"decomposer": {"data": "rejection_sampled"}, "solver": {"method": "kd", "target": "sub-answers"}}}
+_SOLVER = {"method": "kd", "target": "sub-answers"}
+CONFIG = {"distill": {"decomposer": {"data": "rejection_sampled"}, "solver": _SOLVER, "single": _SOLVER}}
+USED = {
+    "decomposer": ("decompositions", "solutions"),
+    "decomposer-all": ("decompositions",),
+    "solver": ("decompositions", "solutions"),
+    "single": ("single-stage solutions",),
+    "ranker": ("decompositions", "solutions"),
+}
 
 
-def upfront_costs(*trained: str, teaching: bool = True) -> UpfrontCosts:
+def upfront_costs(*trained: str) -> UpfrontCosts:
     items = {name: Item(name, 10, UpfrontCost(100.0, 1.0, None), "cpu") for name in trained}
-    return UpfrontCosts(CONFIG, Item("traces", 5, UpfrontCost(7.0, 1.0, 2.0), "cpu") if teaching else None, items)
+    parts = {"decompositions": 3.0, "solutions": 4.0, "single-stage solutions": 5.0}
+    teaching = {part: Item(part, 5, UpfrontCost(flops, 1.0, 2.0), "cpu") for part, flops in parts.items()}
+    return UpfrontCosts(CONFIG, teaching, {name: USED[name] for name in trained}, items)
 
 
-def test_a_cell_pays_for_the_traces_once_and_for_each_of_its_students() -> None:
-    of = upfront_costs("decomposer", "decomposer-all", "solver", "ranker")
+def test_a_cell_pays_once_for_each_part_of_the_traces_that_its_students_used_and_for_each_of_them() -> None:
+    of = upfront_costs("decomposer", "decomposer-all", "solver", "single", "ranker")
     assert of.cell(Cell("llm", "llm", "greedy")) == UpfrontCost()
     assert of.cell(Cell("distilled", "llm", "greedy")).flops == 107
+    assert of.cell(Cell("distilled-all", "llm", "greedy")).flops == 103
+    assert of.cell(Cell("none", "distilled-single", "greedy")).flops == 105
     assert of.cell(Cell("distilled", "distilled", "greedy")).flops == 207
     assert of.cell(Cell("distilled", "distilled", "asc@4")).flops == 307
     assert of.students(Cell("llm", "llm", "rank_1_plus_2.5@4")) == ["ranker"]
@@ -109,7 +121,7 @@ def test_cells_are_held_against_the_llm_alone_by_the_same_vote() -> None:
 
 def row(cell: Cell, i: int, flops: float | None, credit: float = 1.0) -> dict[str, Any]:
     costs = {f"{phase}_flops": 0.0 for phase in ("decompose", "rank")} | {"solve_flops": flops}
-    return {**cell._asdict(), "test": "t", "id": str(i), "credit": credit, **costs}
+    return {**cell._asdict(), "test": "t", "id": str(i), "cluster": str(i), "credit": credit, **costs}
 
 
 def one(student: list[float | None], llm: list[float | None]) -> BreakEven:
@@ -161,7 +173,7 @@ def test_a_run_remembers_every_device_that_its_models_answered_on(tmp_path: Path
 SMALL = [
     *(
         f"distill.{role}.{setting}"
-        for role in ("decomposer", "solver")
+        for role in ("decomposer", "solver", "single")
         for setting in ("max_train_tokens=3000", "data=all")
     ),
     "grid.samples=0",
@@ -195,9 +207,10 @@ def test_a_student_is_priced_by_its_share_of_the_parameters(run: Path) -> None:
 
 def test_a_run_says_what_its_students_took(run: Path) -> None:
     of = UpfrontCosts.of(run)
-    assert [item.name for item in of.items] == ["the teacher's traces", "decomposer", "solver"]
+    parts = [f"the teacher's {part}" for part in ("decompositions", "single-stage solutions", "solutions")]
+    assert [item.name for item in of.items] == [*parts, "decomposer", "single", "solver"]
     assert all(item.upfront.flops and item.upfront.seconds and item.device for item in of.items)
-    assert of.teaching and of.teaching.upfront.dollars and of.trainings["solver"].upfront.dollars is None
+    assert all(item.upfront.dollars for item in of.teaching.values()) and of.trainings["solver"].upfront.dollars is None
 
 
 def test_a_machines_price_pays_for_trainings_too(run: Path, tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def row(decomposer: str, subquestions: list[str], **more: Any) -> dict[str, Any]
         "vote": "greedy",
         "test": "t",
         "id": "1",
+        "cluster": "1",
         "question": "Tom has 3 boxes. How many pens?",
         "subquestions": subquestions,
         "decomposition_kind": "asked" if subquestions else "unreadable",

@@ -34,6 +34,7 @@ def row(text: str, right: bool, *, asked: tuple[str, ...] = QUESTION.subquestion
         "vote": "greedy",
         "test": "t",
         "id": QUESTION.id,
+        "cluster": "a chain",
         "question": QUESTION.text,
         "subquestions": list(asked),
         "decomposition_kind": "asked" if asked else "not needed",

@@ -93,7 +93,16 @@ def test_the_cheapest_way_lies_on_the_front(given: list[tuple[float, float]], ac
 def line(decomposer: str, flops: float | None, value: float) -> CellSummary:
     nothing, solve = PhaseMean(0, 0, 0, 0), PhaseMean(1, 1, flops, None)
     return CellSummary(
-        Cell(decomposer, "llm", "greedy"), "t", 9, Estimate(value, value - 0.1, 1), nothing, solve, nothing, True
+        Cell(decomposer, "llm", "greedy"),
+        "t",
+        9,
+        Estimate(value, value - 0.1, 1),
+        nothing,
+        solve,
+        nothing,
+        True,
+        None,
+        None,
     )
 
 

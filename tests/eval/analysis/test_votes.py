@@ -28,6 +28,7 @@ FEATURES = "{kind: features, names: [length, frequency, log-probability]}"
 SMALL = [
     "distill.decomposer.max_train_tokens=3000",
     "distill.solver.max_train_tokens=60_000",
+    "distill.single.max_train_tokens=60_000",
     "distill.decomposer.data=all",
     "distill.solver.data=all",
     f"distill.ranker.backbone={FEATURES}",
@@ -90,7 +91,7 @@ def test_the_report_tells_rules_stops_ranker_and_questions(run: Path, rows: list
     for name in ("votes", "calibration", "gain"):
         assert (run / "report" / f"{name}.pdf").stat().st_size > 1000
     assert "confident 0.8 or fixed 2" in page and "id=index>" in page
-    assert len(rule_lines(rows)) == 4 * 6
+    assert len(rule_lines(rows)) == 3 * 6
     with_pairs = [line for line in score_lines(rows) if line.score == "ranker" and line.worth.has_pairs]
     assert 0 < len(gains(rows)) == len(with_pairs)
     assert {line.score for line in score_lines(rows)} == {
@@ -109,7 +110,7 @@ def test_the_tables_say_it_too(run: Path) -> None:
 
 def test_a_single_rule_has_its_curve_and_its_ranker_is_measured(rows: list[dict[str, Any]]) -> None:
     alone = [row for row in rows if row["vote"] in ("greedy", "asc@3")]
-    assert not rule_lines(alone) and len(rule_curves(alone)) == 4 and len(score_lines(alone)) == 4 * 4
+    assert not rule_lines(alone) and len(rule_curves(alone)) == 3 and len(score_lines(alone)) == 3 * 4
 
 
 def test_a_report_needs_no_curve(run: Path, tmp_path: Path) -> None:

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_1samp
 
 from divcon.decompose import Decomposition
 from divcon.eval.analysis.pareto import front
 from divcon.eval.grid.evaluate import GridDecomposer, GridSolver, compose
 from divcon.eval.grid_spec import ALL
 from divcon.eval.render.table import latex, markdown, percent
-from divcon.eval.stats.intervals import Estimate, accuracy, crossed, difference, holm
+from divcon.eval.stats.intervals import Estimate, accuracy, difference, holm
+from divcon.eval.stats.paired import mcnemar
+from divcon.eval.stats.seeds import adjusted_over_known, crossed
 from divcon.lm import Usage
 from divcon.lm.cost.flops import ModelSize
 from divcon.lm.cost.prices import Price
@@ -113,12 +114,10 @@ def test_a_share_of_a_credit_does_not_make_surer_than_none() -> None:
     assert quarter.value == 0.0025 and quarter.high > none.high
 
 
-def test_one_seed_is_a_paired_t_test_over_questions() -> None:
+def test_one_seed_is_a_comparison_over_questions() -> None:
     changes = [1.0, 0.0, 0.0, -1.0, 1.0, 0.0, 1.0, 0.0]
-    estimate, p = crossed([changes])
-    stock = ttest_1samp(changes, 0.0)
-    low, high = stock.confidence_interval(0.95)
-    assert [*estimate, p] == pytest.approx([np.mean(changes), low, high, stock.pvalue])
+    zeros = [0.0] * len(changes)
+    assert crossed([changes]) == (difference(changes, zeros), mcnemar(changes, zeros), "questions")
 
 
 def test_seeds_that_do_not_agree_widen_the_interval_and_equal_ones_leave_the_questions() -> None:
@@ -126,8 +125,26 @@ def test_seeds_that_do_not_agree_widen_the_interval_and_equal_ones_leave_the_que
     alone, equal = crossed([changes]), crossed([changes] * 3)
     assert equal.estimate == pytest.approx(alone.estimate) and equal.p == pytest.approx(alone.p)
     other = [[change + shift for change in changes] for shift in (-0.5, 0.0, 0.5)]
-    assert crossed(other).estimate.low < alone.estimate.low and crossed(other).p > alone.p
-    assert crossed([[0.0] * 8] * 2) == (Estimate(0.0, -1.0, 1.0), 1.0)
+    assert crossed(other).estimate.low < alone.estimate.low
+    assert crossed(other)[1:] == (None, "seeds and questions")
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_differences_that_do_not_vary_are_not_certainty_and_not_nothing(seeds: int) -> None:
+    """Not one question differs, and every one does: neither has a variance to go by."""
+    same, every = crossed([[0.0] * 60] * seeds), crossed([[-1.0] * 60] * seeds)
+    assert same.estimate == difference([0.0] * 60, [0.0] * 60) and same[1:] == (1.0, "questions")
+    assert -0.05 < same.estimate.low < 0 < same.estimate.high < 0.05
+    assert every.estimate.high < -0.9 and every.p == pytest.approx(2 * 0.5**60)
+
+
+def test_there_is_no_p_value_over_fewer_than_five_seeds() -> None:
+    draw = np.random.default_rng(0)
+    d = (0.3 + draw.normal(0, 0.1, (5, 1)) + draw.normal(0, 0.3, (5, 60))).tolist()
+    assert [crossed(d[:seeds]).p is None for seeds in (2, 3, 4, 5)] == [True, True, True, False]
+    found = [crossed(d[:3]), crossed(d), crossed([[0.2] * 60])]
+    adjusted = adjusted_over_known(found)
+    assert adjusted[0] is None and adjusted[1:] == holm([p for one in found[1:] if (p := one.p) is not None])
 
 
 def test_the_interval_covers_other_seeds_and_other_questions() -> None:

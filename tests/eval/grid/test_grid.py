@@ -188,7 +188,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_study_of_every_name(run: Path) -> None:
     rows = results.read(run / "results.parquet")
     assert list(dict.fromkeys(row["decomposer"] for row in rows)) == DECOMPOSERS
-    assert len(rows) == len(DECOMPOSERS) * 3 * 4 * LIMIT
+    single_stage = {(row["decomposer"], row["solver"]) for row in rows if row["decomposer"] in ("none", "none-direct")}
+    assert len(single_stage) == 2 * 2 and len(rows) == (len(DECOMPOSERS) * 3 - 2) * 4 * LIMIT
     assert (run / "decomposer-rejection" / "divcon.json").is_file() and (
         run / "solver-direct" / "divcon.json"
     ).is_file()
@@ -204,7 +205,7 @@ def test_the_llm_profits_from_its_own_decompositions_and_not_from_anothers(run: 
     """Shipped models, not scripted: greedy decoding on the miniature world says the same every time."""
     outcome = CliRunner().invoke(main, ["compare", str(run), "llm:llm:greedy", "shuffled:llm:greedy", "--json"])
     found = json.loads(outcome.output)
-    assert found["questions"] == 4 * LIMIT and found["test"] == "McNemar, exact"
+    assert found["questions"] == 4 * LIMIT and found["test"].startswith("sign flips of ")
     assert found["difference"][0] > 0.5 and found["p"] < 0.01 and all(flip["question"] for flip in found["flips"])
 
 
@@ -261,7 +262,7 @@ def test_cells_that_were_asked_different_questions_are_marked_and_never_compared
     assert not of_gold.is_complete and of_gold.beside == difference(*paired(a, b))
     _, body = tables.main(lines(partial), squares(partial))
     row = next(row for row in body if row[:2] == ["gold", "llm"])
-    assert f"{INCOMPLETE} n={3 * LIMIT}" in row[3] and "not asked" in row and INCOMPLETE in row[-5]
+    assert f"{INCOMPLETE} n={3 * LIMIT}" in row[3] and "not asked" in row and INCOMPLETE in row[-7]
     whole = [row for row in body if row[:2] == ["llm", "llm"]]
     assert not any(INCOMPLETE in cell for cell in whole[0])
     assert not {i for i, j in tables.best(lines(partial)) if j == 3} & {i for i, r in enumerate(body) if r[0] == "gold"}

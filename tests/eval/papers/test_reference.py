@@ -263,7 +263,15 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Two questions a cell of a study's grid: one right, both right by the softer rule."""
     return [
-        {"decomposer": decomposer, "solver": solver, "vote": vote, "test": test, "id": str(i), "credit": float(i)}
+        {
+            "decomposer": decomposer,
+            "solver": solver,
+            "vote": vote,
+            "test": test,
+            "id": str(i),
+            "cluster": str(i),
+            "credit": float(i),
+        }
         | {"measure": measure, "lenient": 1.0 if measure else None}
         for decomposer in study.grid.decomposers
         for solver in study.grid.solvers

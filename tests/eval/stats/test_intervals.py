@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from divcon.eval.stats.intervals import accuracy, crossed, holm
+from divcon.eval.stats.intervals import accuracy, holm
 from divcon.eval.stats.paired import bootstrap, mcnemar, sign_flip
 
 with warnings.catch_warnings():
@@ -67,12 +67,3 @@ def test_the_bootstrap_is_scipys_within_its_own_error(n: int) -> None:
     drawn = scipy_stats.bootstrap((a - b,), np.mean, n_resamples=9_999, method="percentile", rng=draw)
     found = bootstrap(a.tolist(), b.tolist())
     assert (found.low, found.high) == pytest.approx(tuple(drawn.confidence_interval), abs=1 / n + 0.004)
-
-
-def test_one_seed_leaves_students_interval_over_questions() -> None:
-    draw = np.random.default_rng(0)
-    d = draw.normal(0.2, 1.0, 50)
-    low, high = scipy_stats.t.interval(0.95, len(d) - 1, d.mean(), scipy_stats.sem(d))
-    found = crossed([d.tolist()])
-    assert found.estimate == pytest.approx((d.mean(), max(-1, low), min(1, high)))
-    assert found.p == pytest.approx(scipy_stats.ttest_1samp(d, 0).pvalue)

@@ -365,6 +365,7 @@ def test_a_study_runs_on_vllm(tmp_path: Path) -> None:
         "student={engine: vllm, path: miniature/base, dtype: float32, cache: 0.25, rank: 64}",
         "distill.decomposer.max_train_tokens=20000",
         "distill.solver.max_train_tokens=20000",
+        "distill.single.max_train_tokens=20000",
         "grid.samples=2",
     ]
     with Run(study.load("miniature", overrides).limited(6), tmp_path) as run:

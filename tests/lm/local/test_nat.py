@@ -122,7 +122,8 @@ def test_what_is_left_out_is_left_out() -> None:
 def test_the_unit_has_the_parameters_that_are_promised(d_in: int, d_out: int) -> None:
     unit = Integration(d_in, d_out, NatConfig(width=WIDTH))
     assert sum(p.numel() for p in unit.parameters()) == WIDTH * (d_in + 3 * d_out)
-    assert nat.default_width(4096) == 128 and nat.default_width(192) == 8
+    assert nat.default_width(4096, 8) == 128 and nat.default_width(4096, 4) == 128
+    assert nat.default_width(128, 4) == 64 and nat.default_width(128, 64) == 128 and nat.default_width(64, 0) == 8
 
 
 # -- in a model ------------------------------------------------------------------------------------------------------

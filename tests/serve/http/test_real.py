@@ -23,7 +23,12 @@ from divcon.tasks import Question, sources
 from ...fakes.chat_upstream import chatting
 from ...fakes.serving import Served, serving
 
-FEW = ("distill.decomposer.max_train_tokens=20000", "distill.solver.max_train_tokens=4000", "collect.solutions=1")
+FEW = (
+    "distill.decomposer.max_train_tokens=20000",
+    "distill.solver.max_train_tokens=4000",
+    "distill.single.max_train_tokens=4000",
+    "collect.solutions=1",
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,69 @@
+"""What the report says of learning curves: accuracy and loss by training tokens, and which track is still rising."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..analysis.learning_curve import CurvePoint, learning_curves
+from ..analysis.summary import Rows
+from ..render import page
+from ..render.table import Table, points
+
+
+@dataclass(frozen=True)
+class LearningCurves:
+    """The curves of one run; empty where none was made."""
+
+    points: list[CurvePoint]
+
+    @classmethod
+    def of(cls, run: Path, rows: Rows) -> LearningCurves:
+        """From what `divcon distill curve` left in a run."""
+        return cls(learning_curves(run))
+
+    def tables(self) -> list[Table]:
+        """For `table.md`."""
+        return [curve_table(self.points)] if self.points else []
+
+    def sections(self, figures: page.Figures) -> list[str]:
+        """For the page."""
+        if not self.points:
+            return []
+        return [
+            "<h2>Learning curves</h2>",
+            f"<p>{described(self.points)}</p>",
+            *figures(
+                "learning_curve", "Accuracy and loss against training tokens; bands: the lowest and highest seed."
+            ),
+            page.table(curve_table(self.points)),
+        ]
+
+
+def described(found: Sequence[CurvePoint]) -> str:
+    """Which tracks are still rising at their largest budget."""
+    last = {point.track: point for point in found}
+    rising = [track for track, point in last.items() if point.is_rising]
+    still = [track for track in last if track not in rising]
+    parts = [f"Still rising at {last[track].tokens:,} tokens: {track}." for track in rising]
+    parts += [f"Not told from level at {last[track].tokens:,} tokens: {track}." for track in still]
+    seeds = max(point.seeds for point in found)
+    over = "questions alone: one seed" if seeds == 1 else f"{seeds} seeds and questions"
+    return " ".join([*parts, f"Gains have 95 % intervals over {over}."])
+
+
+def curve_table(found: Sequence[CurvePoint]) -> Table:
+    """A row per track and budget: accuracy over seeds, the loss, and what the last step up in tokens gained."""
+    header = ["track", "training tokens", "seeds", "accuracy (%)", "loss", "over the budget before (points)"]
+    return header, [
+        [
+            point.track,
+            f"{point.tokens:,}",
+            str(point.seeds),
+            f"{100 * point.accuracy:.1f} [{100 * point.lowest:.1f}, {100 * point.highest:.1f}]",
+            f"{point.loss:.3f}",
+            points(point.gain.estimate) if point.gain else "",
+        ]
+        for point in found
+    ]

@@ -1,0 +1,100 @@
+"""How far one training lies from another: what several seeds of a shipped study came to, as divcon ships it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ... import configs
+from ...core import documents
+from ...core.files import atomic_write
+from ..analysis.summary import lines
+from ..config import Study, differences, is_operational, load
+from ..environments import read as environments_of
+from ..grid import results
+from ..grid.evaluate import Cell
+from ..run_dir import RunDirectory
+
+_MAY_DIFFER = frozenset({"seed", "grid.stops", "grid.reader"})
+"""Settings, beside operational ones, under which a run is one more of the same."""
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """Accuracies on all questions, over seeds."""
+
+    seeds: Sequence[int]
+    made_on: str
+    """Processor, threads, date."""
+    accuracies: Mapping[Cell, tuple[float, float, float]]
+    """The mean, the lowest and the highest."""
+
+
+class _Accuracy(documents.Shape):
+    decomposer: str
+    solver: str
+    vote: str
+    mean: float
+    lowest: float
+    highest: float
+
+
+class _File(documents.Shape):
+    seeds: list[int]
+    made_on: str
+    accuracies: list[_Accuracy]
+
+
+def shipped_spread(study: Study) -> SeedSpread | None:
+    """Of the shipped study that a study is, but for its seed; None where it is none, or nothing was shipped."""
+    for name in configs.names():
+        path = configs.spread(name)
+        if path is not None and _is_same(study, load(name)):
+            file: _File = documents.read(_File, path)
+            cells = {Cell(a.decomposer, a.solver, a.vote): (a.mean, a.lowest, a.highest) for a in file.accuracies}
+            return SeedSpread(file.seeds, file.made_on, cells)
+    return None
+
+
+def _is_same(study: Study, shipped: Study) -> bool:
+    return all(key in _MAY_DIFFER or is_operational(key) for key in differences(study, shipped))
+
+
+def write_spread(runs: Sequence[Path], path: Path) -> None:
+    """What runs of one study under several seeds came to, for `shipped_spread`."""
+    files = [RunDirectory(run) for run in runs]
+    accuracies: dict[Cell, list[float]] = {}
+    for file in files:
+        rows = results.read(file.results)
+        test = lines(rows)[0].test
+        for line in lines(rows):
+            if line.test == test:
+                accuracies.setdefault(line.cell, []).append(line.accuracy.value)
+    whole = {cell: each for cell, each in accuracies.items() if len(each) == len(files)}
+    values = {
+        "seeds": [file.study.seed for file in files],
+        "made_on": _made_on(files),
+        "accuracies": [
+            {**cell._asdict(), "mean": sum(each) / len(each), "lowest": min(each), "highest": max(each)}
+            for cell, each in whole.items()
+        ],
+    }
+    atomic_write(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def _made_on(files: Sequence[RunDirectory]) -> str:
+    """Processors, vector instructions, threads and dates, each once."""
+    used = [used.environment for file in files for used in environments_of(file.path)]
+    parts = [
+        sorted({one.processor for one in used}),
+        sorted({one.capability for one in used}),
+        [f"{n} thread{'s' * (n != 1)}" for n in sorted({one.threads for one in used})],
+        sorted({documents.read(_Made, file.provenance).date for file in files}),
+    ]
+    return ", ".join(" and ".join(part) for part in parts)
+
+
+class _Made(documents.Shape):
+    date: str

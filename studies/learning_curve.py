@@ -1,0 +1,49 @@
+"""Learning curves: every track, distilled at several budgets and seeds, on the same questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core.errors import ConfigError
+from ..core.files import replacing
+from ..distill.recipes import Training
+from ..eval.analysis.learning_curve import learning_curves, name
+from ..eval.grid import results
+from ..eval.grid_spec import Track
+from ..eval.render.table import markdown
+from ..eval.report.learning_curve import curve_table, described
+from .distil import distil
+from .partners import ask_student
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+def draw_curve(run: Run) -> Path:
+    """Distil and ask every student of the curve that is not there yet, and write the table; its path."""
+    settings = run.study.curve
+    if not settings.tokens:
+        raise ConfigError("the config lists no budgets: set curve.tokens")
+    students = [
+        (track, tokens, seed) for seed in settings.seeds for track in settings.tracks for tokens in settings.tokens
+    ]
+    rows = []
+    for track, tokens, seed in students:
+        called = name(track, tokens, seed)
+        directory = run.files.curve / called
+        distil(run, track, _recipe(run, track, tokens), directory, seed)
+        rows += ask_student(run, called, directory, track)
+    with replacing(run.files.curve_results) as (part,):
+        results.write(rows, part, run.overlaps())
+    points = learning_curves(run.directory)
+    table = run.files.curve_table
+    with replacing(table) as (part,):
+        part.write_text(f"{described(points)}\n\n{markdown(curve_table(points))}", encoding="utf-8")
+    return table
+
+
+def _recipe(run: Run, track: Track, tokens: int) -> Training:
+    """A track's recipe with another budget."""
+    budget = {"max_train_tokens": tokens, "max_right_tokens": None, "max_train_flops": None}
+    return run.study.distill.recipe(track).model_copy(update=budget)

@@ -1,0 +1,42 @@
+"""A student beside the LLM, or alone: asked on the tests greedily, in the format that it was taught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..decompose.controls import direct
+from ..decompose.decomposition import none
+from ..eval.grid.evaluate import GridDecomposer, GridSolver, Row, compose
+from ..eval.grid_spec import Track
+
+if TYPE_CHECKING:
+    from .run import Run
+
+Partner = Literal["llm", "none"]
+
+
+def ask_student(run: Run, name: str, directory: Path, track: Track, partner: Partner = "llm") -> list[Row]:
+    """What a student of a track does on the tests. The LLM takes the other half; nobody does in a single stage."""
+    # An engine of its own: the adapters of sixty students need not lie in memory together.
+    model = replace(run.distilled(directory), engine=run.study.student.open(adapters=1))
+    decomposes, solves = (
+        (("llm", run.llm), (name, model)) if track != "decomposer" else ((name, model), ("llm", run.llm))
+    )
+    with run.stage(f"ask: {name}", model) as stage:
+        called, asking = decomposes
+        if track == "single" or (track == "solver" and partner == "none"):
+            is_direct = track == "single" and run.study.distill.single.target == "direct"
+            decomposing = GridDecomposer("none", None, None, direct if is_direct else none)
+        else:
+            decomposer = replace(run.decomposer(asking), advance=stage)
+            decomposing = GridDecomposer(
+                called, asking.merged_footprint, asking.price, decomposer, as_run=asking.footprint
+            )
+        called, asking = solves
+        solver = replace(run.solver(asking), advance=stage)
+        solving = GridSolver(
+            called, asking.merged_footprint, asking.price, ("greedy",), solver, as_run=asking.footprint
+        )
+        return compose(run.tests, [decomposing], [solving])

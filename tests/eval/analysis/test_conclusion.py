@@ -1,0 +1,127 @@
+"""The sentences at the head of a report: what the numbers say, and nothing that they do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from divcon.eval.analysis.conclusion import conclusions
+
+QUESTIONS = 100
+PHASES = ("decompose", "solve", "rank")
+
+
+def cell(decomposer: str, solver: str, right: int, flops: float, families: int = QUESTIONS) -> list[dict[str, Any]]:
+    """A cell that is right on the first so many questions."""
+    costs: dict[str, Any] = {
+        f"{phase}_{name}": 0.0
+        for phase in PHASES
+        for name in ("prompt_tokens", "completion_tokens", "seconds", "flops", "dollars")
+    }
+    key = {"decomposer": decomposer, "solver": solver, "vote": "greedy", "test": "t", "decomposition_right": None}
+    return [
+        {
+            **key,
+            **costs,
+            "id": f"{i:03d}",
+            "cluster": str(i % families),
+            "credit": float(i < right),
+            "solve_flops": flops,
+        }
+        for i in range(QUESTIONS)
+    ]
+
+
+def said(*cells: list[dict[str, Any]]) -> str:
+    return " ".join(conclusions([row for of in cells for row in of]))
+
+
+LLM = cell("llm", "llm", 90, 700.0)
+
+
+def test_a_study_without_a_student_concludes_nothing() -> None:
+    assert conclusions([*LLM, *cell("none", "llm", 90, 300.0)]) == []
+
+
+def test_a_loss_is_told_with_its_interval_and_no_loss_is_not_told() -> None:
+    lost = said(LLM, cell("distilled", "llm", 60, 600.0))
+    assert lost.startswith("The distilled decomposer before the LLM loses 30.0 points [")
+    same = said(LLM, cell("distilled", "llm", 88, 600.0))
+    assert "is not told from the LLM in both phases (-2.0 points [" in same
+
+
+def test_the_half_that_loses_less_is_named_only_where_it_is_told() -> None:
+    decomposer, solver = cell("distilled", "llm", 60, 600.0), cell("llm", "distilled", 20, 200.0)
+    assert "Distilling the decomposer loses less than distilling the solver (+40.0 points [" in said(
+        LLM, decomposer, solver
+    )
+    assert "Distilling the solver loses less than" in said(
+        LLM, cell("distilled", "llm", 20, 600.0), cell("llm", "distilled", 60, 200.0)
+    )
+    even = said(LLM, decomposer, cell("llm", "distilled", 59, 200.0))
+    assert "Which half loses less is not told (decomposer less solver: +1.0 points [" in even
+
+
+def test_students_that_disagree_leave_the_half_untold() -> None:
+    text = said(
+        LLM,
+        cell("distilled", "llm", 60, 600.0),
+        cell("distilled-all", "llm", 10, 600.0),
+        cell("llm", "distilled", 35, 200.0),
+    )
+    assert "Which half loses less is not told" in text
+
+
+def test_a_system_that_a_cheaper_cell_surely_beats_is_called_dominated() -> None:
+    """The half that loses less may still not be worth asking."""
+    text = said(LLM, cell("none", "llm", 89, 300.0), cell("distilled", "llm", 60, 600.0))
+    assert "the distilled decomposer before the LLM by the LLM in a single stage (+29.0 points [" in text
+    assert "at 0.50 of the FLOPs" in text
+    dearer = said(LLM, cell("none", "llm", 89, 650.0), cell("distilled", "llm", 60, 600.0))
+    assert "No cell with a student costs more than one that is surely more accurate." in dearer
+    alike = said(LLM, cell("none", "llm", 61, 300.0), cell("distilled", "llm", 60, 600.0))
+    assert "No cell with a student" in alike
+    unknown = said(
+        LLM, [row | {"solve_flops": None} for row in cell("none", "llm", 89, 0.0)], cell("distilled", "llm", 60, 9.0)
+    )
+    assert "No cell with a student" in unknown
+
+
+def test_a_control_dominates_nothing() -> None:
+    text = said(
+        LLM, cell("gold", "llm", 95, 1.0), cell("shuffled", "llm", 95, 1.0), cell("distilled", "llm", 60, 600.0)
+    )
+    assert "No cell with a student" in text
+
+
+def test_the_untrained_base_is_told_apart_or_not() -> None:
+    student = cell("distilled", "llm", 60, 600.0)
+    assert "The distilled decomposer is told from its untrained base (+30.0 points [" in said(
+        LLM, student, cell("base", "llm", 30, 600.0)
+    )
+    assert "The distilled decomposer is not told from its untrained base (+2.0 points [" in said(
+        LLM, student, cell("base", "llm", 58, 600.0)
+    )
+    assert "untrained" not in said(LLM, student)
+
+
+def test_the_single_stage_student_is_held_beside_the_others() -> None:
+    text = said(
+        LLM,
+        cell("llm", "distilled", 45, 600.0),
+        cell("distilled", "distilled", 44, 300.0),
+        cell("none", "distilled-single", 60, 150.0),
+    )
+    assert (
+        "The single-stage student is told from the distilled solver behind the LLM (+15.0 points [" in text
+        and "at 0.25 of the FLOPs) and is told from the two students (+16.0 points [" in text
+    )
+    assert "the two students by the single-stage student" in text
+
+
+def test_families_of_questions_make_less_sure() -> None:
+    """Thirty of a hundred questions lost, all of them of three in ten families."""
+    alone = said(cell("llm", "llm", 100, 700.0), cell("distilled", "llm", 90, 600.0))
+    assert "loses 10.0 points" in alone
+    families = [row | {"cluster": str(int(row["id"]) // 10)} for row in cell("distilled", "llm", 90, 600.0)]
+    whole = [row | {"cluster": str(int(row["id"]) // 10)} for row in cell("llm", "llm", 100, 700.0)]
+    assert "is not told from the LLM in both phases (-10.0 points [" in said(whole, families)
