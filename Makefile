@@ -37,6 +37,8 @@ results: install
 	printf '%s\n' $(SEEDS) | OMP_NUM_THREADS=1 xargs -P 2 -I % $(BIN)/divcon study miniature --set seed=% --run $(RUNS)/%
 	$(BIN)/divcon seeds $(RUNS)/? --out $(RUNS)/seeds
 	cp $(RUNS)/seeds.md docs/results/miniature-seeds.md
+	$(BIN)/python -m bench.miniature.finding $(RUNS)/?
+	for seed in $(SEEDS); do $(BIN)/divcon report $(RUNS)/$$seed || exit; done
 	cp $(RUNS)/0/report/accuracy_cost.png docs/figures/miniature.png
 	cp $(RUNS)/0/report/by_test.png docs/figures/miniature_by_test.png
 	cp $(RUNS)/0/report/table.md docs/results/miniature.md

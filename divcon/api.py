@@ -18,7 +18,7 @@ from .distill.method_catalogue import explain
 from .distill.traces import importers
 from .distill.traces import trace as traces
 from .distill.traces.stats import TraceStats, trace_stats
-from .eval import freshness
+from .eval import freshness, grid_spec
 from .eval.analysis import summary
 from .eval.analysis.compare import Comparison, comparison
 from .eval.analysis.pareto import AxisName
@@ -226,11 +226,20 @@ def cost(run: AnyPath) -> RunCost:
 
 
 def ask(
-    question: str, *, run: AnyPath = RUNS / "miniature", decomposer: str = "distilled", solver: str = "llm"
+    question: str, *, run: AnyPath = RUNS / "miniature", decomposer: str | None = None, solver: str = "llm"
 ) -> SolvedQuestion:
-    """One question through one composition of a run."""
+    """One question through one composition of a run.
+
+    `decomposer` is the distilled one unless another is given, and nobody before a single-stage student. Raises
+    ConfigError for a student that was taught to be asked otherwise.
+    """
     if not question.strip():
         raise ConfigError("the question is empty")
+    taught = grid_spec.stages_taught(solver)
+    decomposer = decomposer or ("none" if taught == frozenset({"single_stage"}) else "distilled")
+    if taught is not None and grid_spec.stage(decomposer) not in taught:
+        other = "--decomposer none" if "single_stage" in taught else "a decomposer"
+        raise ConfigError(f"{solver} was not taught to be asked behind {decomposer}: give {other}")
     asked = Question("asked", question, answer="")
     run = Path(run)
     with Run(RunDirectory(run).study, run) as opened:

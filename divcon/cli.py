@@ -311,9 +311,13 @@ def cost(run: Path) -> None:
 @main.command()
 @click.argument("question")
 @click.option("--run", type=click.Path(path_type=Path), default=Path("runs/miniature"), show_default=True)
-@click.option("--decomposer", type=click.Choice(["none", "llm", "distilled"]), default="distilled", show_default=True)
-@click.option("--solver", type=click.Choice(["llm", "distilled"]), default="llm", show_default=True)
-def ask(question: str, run: Path, decomposer: str, solver: str) -> None:
+@click.option(
+    "--decomposer",
+    type=click.Choice(["none", "llm", "distilled"]),
+    help="Who writes sub-questions [default: distilled; none before a single-stage student].",
+)
+@click.option("--solver", type=click.Choice(["llm", "distilled", "distilled-single"]), default="llm", show_default=True)
+def ask(question: str, run: Path, decomposer: str | None, solver: str) -> None:
     """Answer one question with one composition of a run, and show its sub-questions and steps."""
     from . import api
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..eval.analysis.compare import cell_of
+from ..eval.analysis.conclusion import Evidence, conclusions
 from ..eval.analysis.summary import Rows, by_cell, paired, reference, tests
 from ..eval.config import differences, is_operational
 from ..eval.grid import results
@@ -46,9 +47,12 @@ class Seeds:
     """Of each vote."""
     left_out: tuple[Cell, ...]
     """Cells that not every run has; a vote whose slope is learned is called differently under each seed."""
+    conclusions: tuple[str, ...] = ()
+    """What the runs together say, in sentences that follow from the numbers."""
 
     def __str__(self) -> str:
-        return f"{markdown(self.table())}\n{escape.markdown(self.note())}"
+        lead = f"{escape.markdown(' '.join(self.conclusions))}\n\n" if self.conclusions else ""
+        return f"{lead}{markdown(self.table())}\n{escape.markdown(self.note())}"
 
     def table(self) -> Table:
         """A row a cell: means over seeds with the lowest and the highest, and the difference to the reference."""
@@ -114,7 +118,8 @@ def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
     runs differ otherwise, share a seed or were asked different questions, and for a cell that they do not all have.
     """
     seeds = _seeds(runs)
-    results_of = [by_cell(results.read(RunDirectory(run).results)) for run in runs]
+    rows_of = [results.read(RunDirectory(run).results) for run in runs]
+    results_of = list(map(by_cell, rows_of))
     cells = [cell for cell in results_of[0] if all(cell in of for of in results_of)]
     for cell in cells:
         if len({frozenset(_asked(of[cell])) for of in results_of}) > 1:
@@ -130,7 +135,9 @@ def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
         usual = reference({cell: results_of[0][cell] for cell in of_vote})
         references.append(held if held in of_vote and held else usual)
         tested |= _against(of_vote, references[-1], results_of)
-    return Seeds(seeds, tuple(means), tested, tuple(references), tuple(c for c in every if c not in cells))
+    left_out = tuple(cell for cell in every if cell not in cells)
+    said = tuple(conclusions(Evidence.of_seeds(rows_of))) if cells else ()
+    return Seeds(seeds, tuple(means), tested, tuple(references), left_out, said)
 
 
 _MAY_DIFFER = ("seed", "grid.stops", "grid.reader")

@@ -59,3 +59,15 @@ def test_every_setting_that_is_shown_is_known(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_number_is_still_to_come(page: Path) -> None:
     assert not re.findall(r"@[A-Z]+@|TODO|TBD|<!-- results -->", page.read_text(encoding="utf-8"))
+
+
+FINDING = re.compile(r"<!-- finding: make results -->\n(.*?)\n<!-- finding: end -->", re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_the_finding_is_the_one_that_was_made_of_the_runs(page: str) -> None:
+    """Nobody writes it by hand: `bench/miniature/finding.py` does, by the rules of `eval/analysis/conclusion.py`."""
+    kept = (DOCS / "docs" / "results" / "finding.md").read_text(encoding="utf-8")
+    (shown,) = FINDING.findall((DOCS / page).read_text(encoding="utf-8"))
+    assert shown.strip() and kept == f"# The default study over seeds\n\n{shown}\n"
+    assert len(re.findall(r"\d+ seeds \(0, 1, 2, 3, 4\)", shown)) == 1

@@ -1,73 +1,120 @@
-"""What a run concludes, in sentences that rules make of its numbers: what is not told apart is said to be so.
+"""What a study concludes, in sentences that rules make of its numbers: what is not told apart is said to be so.
 
-All of it is on all questions, under the first vote, with intervals over families of questions. One run says nothing of
-another training.
+All of it is on all questions, under the first vote. Of one run, intervals are over families of questions, and say
+nothing of another training; of several runs that differ in their seed, they are over seeds too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
+from ...lm.cost.flops import total
 from ..grid.evaluate import Cell
 from ..grid_spec import is_of_use, is_student, track
 from ..stats.intervals import Estimate, difference
-from .summary import CellSummary, Rows, by_cell, lines, paired
+from ..stats.seeds import crossed
+from .summary import Rows, by_cell, paired
 
 _MOST = 3
 """Students whose losses are told in words; of more, the tables tell them."""
 
 
-def conclusions(rows: Rows) -> list[str]:
+@dataclass(frozen=True)
+class Evidence:
+    """What conclusions are drawn from."""
+
+    flops: Mapping[Cell, float | None]
+    """Per question, of every cell of one vote; None is unknown."""
+    less: Callable[[Cell, Cell], Estimate]
+    """Accuracy of the first cell less that of the second, on the questions that both were asked."""
+
+    @classmethod
+    def of_run(cls, rows: Rows) -> Evidence:
+        """One run's, under its first vote."""
+        cells = _first_vote(rows)
+        return cls(_flops(cells), lambda a, b: difference(*paired(cells[a], cells[b])))
+
+    @classmethod
+    def of_seeds(cls, runs: Sequence[Rows]) -> Evidence:
+        """Several runs' of one study under different seeds, on the cells that all of them have."""
+        each = [_first_vote(rows) for rows in runs]
+        costs = [_flops(cells) for cells in each]
+        shared = [cell for cell in each[0] if all(cell in cells for cells in each)]
+        flops = {cell: _mean([of[cell] for of in costs]) for cell in shared}
+        return cls(flops, lambda a, b: difference_over_seeds(each, a, b))
+
+
+def difference_over_seeds(runs: Sequence[Mapping[Cell, Rows]], a: Cell, b: Cell, test: str | None = None) -> Estimate:
+    """Of two cells, over seeds and families of questions, on all tests or on one."""
+    pairs = [paired(cells[a], cells[b], *([test] if test else [])) for cells in runs]
+    changes = [[x - y for x, y in zip(pair.a, pair.b, strict=True)] for pair in pairs]
+    return crossed(changes, pairs[0].clusters).estimate
+
+
+def _first_vote(rows: Rows) -> dict[Cell, Rows]:
+    cells = by_cell(rows)
+    vote = next(iter(cells)).vote
+    return {cell: of for cell, of in cells.items() if cell.vote == vote}
+
+
+def _flops(cells: Mapping[Cell, Rows]) -> dict[Cell, float | None]:
+    """Per question, of all phases; one unknown amount makes a cell's unknown."""
+    phases = ("decompose_flops", "solve_flops", "rank_flops")
+    return {cell: _mean([total(row[phase] for phase in phases) for row in of]) for cell, of in cells.items()}
+
+
+def _mean(amounts: Sequence[float | None]) -> float | None:
+    known = [amount for amount in amounts if amount is not None]
+    return fmean(known) if len(known) == len(amounts) else None
+
+
+def conclusions(evidence: Evidence) -> list[str]:
     """What each half loses, which loses less, what dominates it, and whether its controls are told from it.
 
     Empty where no student took the LLM's place.
     """
-    first = next(iter(by_cell(rows)))
-    cells = {cell: of for cell, of in by_cell(rows).items() if cell.vote == first.vote}
-    whole = {line.cell: line for line in reversed(lines(rows)) if line.cell in cells}  # the first test is all of them
-    halves = {half: _students(cells, half) for half in ("decomposer", "solver")}
+    halves = {half: _students(evidence, half) for half in ("decomposer", "solver")}
     if not any(halves.values()):
         return []
     return [
-        *_losses(cells, halves),
-        *_halves(cells, halves),
-        *_dominated(cells, whole),
-        *_untrained(cells),
-        *_single(cells, whole),
+        *_losses(evidence, halves),
+        *_halves(evidence, halves),
+        *_dominated(evidence),
+        *_untrained(evidence),
+        *_single(evidence),
     ]
 
 
-Cells = Mapping[Cell, Rows]
-
-
-def _students(cells: Cells, half: str) -> list[Cell]:
+def _students(evidence: Evidence, half: str) -> list[Cell]:
     """The cells in which a student has taken the LLM's place in one half, and the LLM has the other."""
     place, other = (0, 1) if half == "decomposer" else (1, 0)
-    return [cell for cell in cells if is_student(cell[place]) and cell[other] == "llm"]
+    return [cell for cell in evidence.flops if is_student(cell[place]) and cell[other] == "llm"]
 
 
-def _losses(cells: Cells, halves: Mapping[str, Sequence[Cell]]) -> list[str]:
+def _losses(evidence: Evidence, halves: Mapping[str, Sequence[Cell]]) -> list[str]:
     said = []
     for students in halves.values():
         for cell in students if len(students) <= _MOST else ():
             llm = Cell("llm", "llm", cell.vote)
-            if llm in cells:
-                said.append(f"{_name(cell)[:1].upper()}{_name(cell)[1:]} {_loses(_less(cells, cell, llm))}.")
+            if llm in evidence.flops:
+                said.append(f"{_name(cell)[:1].upper()}{_name(cell)[1:]} {_loses(evidence.less(cell, llm))}.")
     return said
 
 
 def _loses(change: Estimate) -> str:
     if not is_told(change):
-        return f"is not told from the LLM in both phases ({_points(change)})"
+        return f"is not told apart from the LLM in both phases ({_points(change)})"
     verb = "loses" if change.value < 0 else "gains"
     low, high = sorted((abs(change.low), abs(change.high)))
     amount = f"{100 * abs(change.value):.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
     return f"{verb} {amount} against the LLM in both phases"
 
 
-def _halves(cells: Cells, halves: Mapping[str, Sequence[Cell]]) -> list[str]:
+def _halves(evidence: Evidence, halves: Mapping[str, Sequence[Cell]]) -> list[str]:
     """Which half loses less, where all pairs of students agree."""
-    contrasts = [_less(cells, a, b) for a in halves["decomposer"] for b in halves["solver"]]
+    contrasts = [evidence.less(a, b) for a in halves["decomposer"] for b in halves["solver"]]
     if not contrasts:
         return []
     measured = "; ".join(map(_points, contrasts[:_MOST]))
@@ -80,18 +127,18 @@ def _halves(cells: Cells, halves: Mapping[str, Sequence[Cell]]) -> list[str]:
     return [f"Which half loses less is not told (decomposer less solver: {measured})."]
 
 
-def _dominated(cells: Cells, whole: Mapping[Cell, CellSummary]) -> list[str]:
+def _dominated(evidence: Evidence) -> list[str]:
     """Cells with a student beside cheaper ones that are surely more accurate."""
-    said, useful = [], [cell for cell in cells if is_of_use(cell.decomposer)]
+    said, useful = [], [cell for cell in evidence.flops if is_of_use(cell.decomposer)]
     for cell in useful:
         if not (is_student(cell.decomposer) or is_student(cell.solver)):
             continue
-        own = whole[cell].flops
-        cheaper = [one for one in useful if one != cell and _costs_less(whole[one].flops, own)]
-        better = [(change, one) for one in cheaper if (change := _less(cells, one, cell)).low > 0]
+        own = evidence.flops[cell]
+        cheaper = [one for one in useful if one != cell and _costs_less(evidence.flops[one], own)]
+        better = [(change, one) for one in cheaper if (change := evidence.less(one, cell)).low > 0]
         if better and own:
             change, one = max(better, key=lambda found: found[0].value)
-            share = (whole[one].flops or 0.0) / own
+            share = (evidence.flops[one] or 0.0) / own
             said.append(f"{_name(cell)} by {_name(one)} ({_points(change)}, at {share:.2f} of the FLOPs)")
     if not said:
         return ["No cell with a student costs more than one that is surely more accurate."]
@@ -102,33 +149,32 @@ def _costs_less(a: float | None, b: float | None) -> bool:
     return a is not None and b is not None and a < b
 
 
-def _untrained(cells: Cells) -> list[str]:
+def _untrained(evidence: Evidence) -> list[str]:
     """Whether the distilled student is told from its base, which has learned nothing."""
     said = []
     for place, half in enumerate(("decomposer", "solver")):
-        for cell in cells:
+        for cell in evidence.flops:
             base = Cell(*("base" if i == place else part for i, part in enumerate(cell)))
-            if cell[place] == "distilled" and cell[1 - place] == "llm" and base in cells:
-                change = _less(cells, cell, base)
-                told = "is told" if is_told(change) else "is not told"
-                said.append(f"The distilled {half} {told} from its untrained base ({_points(change)}).")
+            if cell[place] == "distilled" and cell[1 - place] == "llm" and base in evidence.flops:
+                change = evidence.less(cell, base)
+                said.append(f"The distilled {half} {_beside(change)} its untrained base ({_points(change)}).")
     return said
 
 
-def _single(cells: Cells, whole: Mapping[Cell, CellSummary]) -> list[str]:
+def _single(evidence: Evidence) -> list[str]:
     """The single-stage student beside systems whose solver is a student too."""
-    alone = next((cell for cell in cells if cell.solver == "distilled-single" and cell.decomposer == "none"), None)
+    flops = evidence.flops
+    alone = next((cell for cell in flops if cell[:2] == ("none", "distilled-single")), None)
     if alone is None:
         return []
     said = []
     for decomposer in ("llm", "distilled"):
         other = Cell(decomposer, "distilled", alone.vote)
-        if other not in cells:
+        if other not in flops:
             continue
-        change, own, cost = _less(cells, alone, other), whole[alone].flops, whole[other].flops
+        change, own, cost = evidence.less(alone, other), flops[alone], flops[other]
         share = f", at {own / cost:.2f} of the FLOPs" if own and cost else ""
-        told = "is told from" if is_told(change) else "is not told from"
-        said.append(f"{told} {_name(other)} ({_points(change)}{share})")
+        said.append(f"{_beside(change)} {_name(other)} ({_points(change)}{share})")
     return [f"The single-stage student {' and '.join(said)}."] if said else []
 
 
@@ -137,9 +183,10 @@ def is_told(change: Estimate) -> bool:
     return change.low > 0 or change.high < 0
 
 
-def _less(cells: Cells, a: Cell, b: Cell) -> Estimate:
-    """Accuracy of a less that of b, on the questions that both were asked."""
-    return difference(*paired(cells[a], cells[b]))
+def _beside(change: Estimate) -> str:
+    if not is_told(change):
+        return "is not told apart from"
+    return "is more accurate than" if change.value > 0 else "is less accurate than"
 
 
 def _points(change: Estimate) -> str:

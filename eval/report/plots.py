@@ -48,8 +48,14 @@ class Drawn:
     """What figures are drawn from: a run's directory, and nothing else."""
 
     run: Path
-    rows: Rows
     axis: AxisName = "flops"
+    known: Rows | None = None
+    """The run's results, where they are read already."""
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Read by figures that need them: a learning curve has results of its own."""
+        return results.read(RunDirectory(self.run).results) if self.known is None else self.known
 
     @cached_property
     def lines(self) -> list[CellSummary]:
@@ -199,7 +205,7 @@ def draw(
         raise ConfigError(f"no figure {name!r}; there are {', '.join(PLOTS)}")
     figures.check_format(out)
     with figures.styled(style, columns):
-        made = PLOTS[name](Drawn(run, results.read(RunDirectory(run).results), axis))
+        made = PLOTS[name](Drawn(run, axis))
         if made is None:
             known = f" by {axis}" if name in ("accuracy_cost", "break_even") else ""
             raise ConfigError(f"{run} has nothing for the figure {name!r}{known}")

@@ -12,7 +12,7 @@ from ...core.errors import ConfigError
 from ...core.files import refilling
 from ...distill import student
 from .. import freshness
-from ..analysis.conclusion import conclusions
+from ..analysis.conclusion import Evidence, conclusions
 from ..analysis.summary import (
     CellSummary,
     ReferenceComparison,
@@ -114,7 +114,7 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     with refilling(out) as part:
         made = _Made.of(run, rows, axis)
         _tables(made, part)
-        drawn = page.Figures(part, draw_all(Drawn(run, rows, axis), part))
+        drawn = page.Figures(part, draw_all(Drawn(run, axis, rows), part))
         (part / "index.html").write_text(_page(made, drawn), encoding="utf-8", errors="replace")
         left = [out / file.name for file in sorted(part.iterdir())]
     _remove_stale(out, drawn.drawn)
@@ -255,11 +255,11 @@ def _lenient(rows: list[dict[str, Any]]) -> list[str]:
 
 def _says(made: _Made) -> list[str]:
     """The study's answer, in words that follow from its numbers; nothing where the LLM's place was never taken."""
-    said = conclusions(made.rows)
+    said = conclusions(Evidence.of_run(made.rows))
     if not said:
         return []
     sentences = [*said, "These intervals are over questions; none of them covers another training."]
-    return [f"<p class=lead>{html.escape(' '.join(sentences))}</p>", *_other_seeds(made)]
+    return [f"<p class=lead>{'<br>'.join(map(html.escape, sentences))}</p>", *_other_seeds(made)]
 
 
 def _other_seeds(made: _Made) -> list[str]:

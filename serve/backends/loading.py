@@ -50,7 +50,8 @@ def opened(path: str, role: student.Role, settings: StudentSettings | None, conc
         model_directory(path)
         return Opened(_open(whole), None, "", None)
     if card["role"] != role:
-        raise ConfigError(f"{path} is a distilled {card['role']}, and no {role}")
+        kind = "single-stage student" if card["role"] == "single" else card["role"]
+        raise ConfigError(f"{path} is a distilled {kind}, and no {role}")
     base = settings or _as_in_its_study(Path(path)) or _plain(card["base"], concurrency)
     student.check(Path(path), card, weights_hash(_base(base.path, path, role)))
     suffix = student.suffix(card)

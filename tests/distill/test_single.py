@@ -21,6 +21,7 @@ from divcon.eval.run_dir import RunDirectory
 from divcon.lm import Model, Scripted, Store
 from divcon.lm.types import Message, Sampling
 from divcon.prompts import load as prompt
+from divcon.serve.backends.loading import opened
 from divcon.solve.prompted import PromptedSolver
 from divcon.tasks.question import Question
 
@@ -130,6 +131,22 @@ def test_students_are_asked_in_their_formats_and_pay_for_what_their_tracks_used(
     assert used["single"] == used["single-direct"] == {"single-stage solutions"}
     assert cards["single"]["role"] == "single" and "single stage" in cards["single"]["data"]
     assert set(cards["single-direct"]["prompts"]) == {"direct"} and set(cards["single"]["prompts"]) == {"miniature/cot"}
+
+
+@pytest.mark.model
+def test_one_question_is_asked_as_a_student_was_taught_and_no_other_way(tmp_path: Path) -> None:
+    divcon.distill_single("miniature", overrides=FEW, limit=4, run=tmp_path / "run")
+    question = "Mia has 4 pears. She eats 2 pears. How many pears are left?"
+    found = divcon.ask(question, run=tmp_path / "run", solver="distilled-single")
+    assert found.solution.text and not found.decomposition.was_tried
+    with pytest.raises(
+        ConfigError, match="distilled-single was not taught to be asked behind llm: give --decomposer none"
+    ):
+        divcon.ask(question, run=tmp_path / "run", decomposer="llm", solver="distilled-single")
+    with pytest.raises(ConfigError, match="distilled was not taught to be asked behind none: give a decomposer"):
+        divcon.ask(question, run=tmp_path / "run", decomposer="none", solver="distilled")
+    with pytest.raises(ConfigError, match="is a distilled single-stage student, and no solver"):
+        opened(str(tmp_path / "run" / "single"), "solver", None, 1)
 
 
 @pytest.mark.model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from divcon.eval.analysis.conclusion import conclusions
+from divcon.eval.analysis.conclusion import Evidence, conclusions
 
 QUESTIONS = 100
 PHASES = ("decompose", "solve", "rank")
@@ -32,21 +32,21 @@ def cell(decomposer: str, solver: str, right: int, flops: float, families: int =
 
 
 def said(*cells: list[dict[str, Any]]) -> str:
-    return " ".join(conclusions([row for of in cells for row in of]))
+    return " ".join(conclusions(Evidence.of_run([row for of in cells for row in of])))
 
 
 LLM = cell("llm", "llm", 90, 700.0)
 
 
 def test_a_study_without_a_student_concludes_nothing() -> None:
-    assert conclusions([*LLM, *cell("none", "llm", 90, 300.0)]) == []
+    assert conclusions(Evidence.of_run([*LLM, *cell("none", "llm", 90, 300.0)])) == []
 
 
 def test_a_loss_is_told_with_its_interval_and_no_loss_is_not_told() -> None:
     lost = said(LLM, cell("distilled", "llm", 60, 600.0))
     assert lost.startswith("The distilled decomposer before the LLM loses 30.0 points [")
     same = said(LLM, cell("distilled", "llm", 88, 600.0))
-    assert "is not told from the LLM in both phases (-2.0 points [" in same
+    assert "is not told apart from the LLM in both phases (-2.0 points [" in same
 
 
 def test_the_half_that_loses_less_is_named_only_where_it_is_told() -> None:
@@ -95,10 +95,10 @@ def test_a_control_dominates_nothing() -> None:
 
 def test_the_untrained_base_is_told_apart_or_not() -> None:
     student = cell("distilled", "llm", 60, 600.0)
-    assert "The distilled decomposer is told from its untrained base (+30.0 points [" in said(
+    assert "The distilled decomposer is more accurate than its untrained base (+30.0 points [" in said(
         LLM, student, cell("base", "llm", 30, 600.0)
     )
-    assert "The distilled decomposer is not told from its untrained base (+2.0 points [" in said(
+    assert "The distilled decomposer is not told apart from its untrained base (+2.0 points [" in said(
         LLM, student, cell("base", "llm", 58, 600.0)
     )
     assert "untrained" not in said(LLM, student)
@@ -112,8 +112,8 @@ def test_the_single_stage_student_is_held_beside_the_others() -> None:
         cell("none", "distilled-single", 60, 150.0),
     )
     assert (
-        "The single-stage student is told from the distilled solver behind the LLM (+15.0 points [" in text
-        and "at 0.25 of the FLOPs) and is told from the two students (+16.0 points [" in text
+        "The single-stage student is more accurate than the distilled solver behind the LLM (+15.0 points [" in text
+        and "at 0.25 of the FLOPs) and is more accurate than the two students (+16.0 points [" in text
     )
     assert "the two students by the single-stage student" in text
 
@@ -124,4 +124,21 @@ def test_families_of_questions_make_less_sure() -> None:
     assert "loses 10.0 points" in alone
     families = [row | {"cluster": str(int(row["id"]) // 10)} for row in cell("distilled", "llm", 90, 600.0)]
     whole = [row | {"cluster": str(int(row["id"]) // 10)} for row in cell("llm", "llm", 100, 700.0)]
-    assert "is not told from the LLM in both phases (-10.0 points [" in said(whole, families)
+    assert "is not told apart from the LLM in both phases (-10.0 points [" in said(whole, families)
+
+
+def test_over_seeds_a_loss_is_told_only_where_seeds_agree() -> None:
+    def text(*right: int) -> str:
+        runs = [[*LLM, *cell("distilled", "llm", n, 600.0), *cell("none", "llm", 89, 300.0)] for n in right]
+        return " ".join(conclusions(Evidence.of_seeds(runs)))
+
+    steady, torn = text(60, 61, 59, 60, 60), text(90, 30, 88, 90, 35)
+    assert "before the LLM loses 30.0 points [" in steady and "by the LLM in a single stage (+29.0 points [" in steady
+    assert "before the LLM is not told apart from the LLM in both phases (-23.4 points [" in torn
+
+
+def test_over_seeds_only_cells_that_every_run_has_are_held_together() -> None:
+    runs = [[*LLM, *cell("distilled", "llm", 60, 600.0)] for _ in range(5)]
+    runs[0] = [*runs[0], *cell("llm", "distilled", 20, 200.0)]
+    text = " ".join(conclusions(Evidence.of_seeds(runs)))
+    assert "loses 30.0 points" in text and "solver" not in text
