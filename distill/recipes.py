@@ -80,8 +80,8 @@ class Training(Settings):
     learning_rate: float = Field(default=3e-4, gt=0, le=1)
     """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
     learning_rates: dict[str, float] = Field(default_factory=dict)
-    """The peak by method, where one has its own. A method that begins with stages of another (nce with nat's, redi with
-    kd's) trains those at the other's."""
+    """The peak by method, where one has its own: of redi, dpo and kto the peak of what goes on from kd's student. A
+    method that begins with stages of another (nce with nat's, redi with kd's) trains those at the other's."""
     continued_learning_rate_ratio: float = Field(default=0.05, gt=0)
     """The learning rate of methods that go on from a student (redi, dpo, kto), as a share of `learning_rate`. REDI's is
     a fiftieth of what came before."""
@@ -98,7 +98,8 @@ class Training(Settings):
     """The same budget, counted in tokens of right replies alone: methods that see wrong replies too are then shown as
     many right ones. A stage without a right reply counts all of its tokens."""
     max_train_flops: float | None = Field(default=None, gt=0)
-    """The same budget, counted in floating-point operations of each stage."""
+    """The same budget, counted in floating-point operations of what learns in each stage; what frozen models are asked
+    on the way (of dpo, kto, nce) comes on top."""
     epochs: float = Field(default=3.0, gt=0)
     """How often each example is seen, where no budget is given."""
     max_length: int = Field(default=1024, gt=0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .core.errors import ConfigError
 from .core.write_failures import new_folder
+from .decompose.controls import direct
 from .decompose.decomposition import Decomposition, none
 from .distill.method_catalogue import explain
 from .distill.traces import importers
@@ -235,15 +236,17 @@ def ask(
     """
     if not question.strip():
         raise ConfigError("the question is empty")
-    taught = grid_spec.stages_taught(solver)
-    decomposer = decomposer or ("none" if taught == frozenset({"single_stage"}) else "distilled")
-    if taught is not None and grid_spec.stage(decomposer) not in taught:
-        other = "--decomposer none" if "single_stage" in taught else "a decomposer"
-        raise ConfigError(f"{solver} was not taught to be asked behind {decomposer}: give {other}")
     asked = Question("asked", question, answer="")
     run = Path(run)
     with Run(RunDirectory(run).study, run) as opened:
-        makes = none if decomposer == "none" else opened.decomposer(opened.model(decomposer, "decomposer"))
+        taught = opened.stages_taught(solver)
+        free = {"single_stage": ("none", none), "direct": ("none-direct", direct)}
+        alone = next((free[stage] for stage in taught or () if stage in free), None)
+        decomposer = decomposer or (alone[0] if alone else "distilled")
+        if taught is not None and grid_spec.stage(decomposer) not in taught:
+            other = f"--decomposer {alone[0]}" if alone else "a decomposer"
+            raise ConfigError(f"{solver} was not taught to be asked behind {decomposer}: give {other}")
+        makes = dict(free.values()).get(decomposer) or opened.decomposer(opened.model(decomposer, "decomposer"))
         (made,) = makes([asked])
         solves = opened.solver(opened.model(solver, "solver"))
         ((solution,),) = solves([asked], [made])

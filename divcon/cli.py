@@ -313,7 +313,7 @@ def cost(run: Path) -> None:
 @click.option("--run", type=click.Path(path_type=Path), default=Path("runs/miniature"), show_default=True)
 @click.option(
     "--decomposer",
-    type=click.Choice(["none", "llm", "distilled"]),
+    type=click.Choice(["none", "none-direct", "llm", "distilled"]),
     help="Who writes sub-questions [default: distilled; none before a single-stage student].",
 )
 @click.option("--solver", type=click.Choice(["llm", "distilled", "distilled-single"]), default="llm", show_default=True)

@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, model_validator
@@ -15,6 +15,7 @@ from .. import configs, prompts
 from ..core import config as strict
 from ..core.errors import ConfigError
 from ..core.settings import OPERATIONAL, Settings, is_marked_operational
+from ..decompose.decomposition import Stage
 from ..distill.method_catalogue import METHODS
 from ..distill.recipes import DecomposerRecipe, Features, Full, Lora, RankerRecipe, SingleRecipe, SolverRecipe, Training
 from ..distill.traces.collect import CollectSettings
@@ -146,6 +147,10 @@ class GridSettings(Settings):
             listed = getattr(self, key)
             if twice := [name for i, name in enumerate(listed) if name in listed[:i]]:
                 raise ValueError(f"{twice[0]} is listed twice in {key}")
+        if taught := [name for name in self.interactive if grid_spec.is_student(name)]:
+            raise ValueError(
+                f"{taught[0]} was not taught to answer one sub-question at a time; leave it out of interactive"
+            )
         asking = [name for name in self.decomposers if grid_spec.interactive(name)]
         if asking and not set(self.interactive) & set(self.solvers):
             raise ValueError(f"nobody answers {asking[0]}: interactive names none of the solvers")
@@ -253,6 +258,10 @@ class Study(Settings):
         """How a model of the grid is reached: the LLM, one of `models`, or whatever stands on the student's base."""
         return self.llm if name == "llm" else self.models.get(name, self.student)
 
+    def stages_taught(self, solver: str) -> frozenset[Stage] | None:
+        """The prompts that a solver has learned to be asked with, as far as the config says; None is any."""
+        return grid_spec.stages_taught(solver, self.distill.single.target)
+
     @property
     def asks_logprobs(self) -> bool:
         """Whether a vote needs to know how probable a sample is."""
@@ -276,7 +285,7 @@ class Study(Settings):
                 grid_spec.check_solver(name, self.models)
             if self.train.source != "traces":  # what imported traces teach is seen when they are read
                 for name in self.grid.solvers:
-                    grid_spec.check_asked(name, grid_spec.stages_taught(name), self.grid.decomposers)
+                    grid_spec.check_asked(name, self.stages_taught(name), self.grid.decomposers)
         except ConfigError as error:
             raise ValueError(f"grid: {error}") from None
         return self
@@ -322,17 +331,24 @@ class Study(Settings):
     def _vllm_can_load_the_students(self) -> Self:
         if not isinstance(self.student, VLLMSettings):
             return self
-        for role, recipe in (("decomposer", self.distill.decomposer), ("solver", self.distill.solver)):
-            tuning = recipe.tuning
-            listed = [*(self.methods.names if role == self.methods.role else ())]
-            listed += [name.removeprefix("distilled-") for name in self.grid.solvers] if role == "solver" else []
-            if any(METHODS[name].output == "nat" for name in METHODS.keys() & {recipe.method, *listed}):
-                raise ValueError(f"vLLM cannot serve a NAT student, which the {role} is to be; distil by nce instead")
-            if isinstance(tuning, Full) and self.student.served:
-                raise ValueError(f"student.served holds adapters, and the {role} is to be a whole model (tuning: full)")
-            if isinstance(tuning, Lora) and tuning.rank > self.student.rank:
-                raise ValueError(f"student.rank is {self.student.rank}, and the {role}'s adapter has {tuning.rank}")
+        for track in get_args(grid_spec.Track):
+            recipe, who = self.distill.recipe(track), "single-stage student" if track == "single" else track
+            if any(METHODS[name].output == "nat" for name in METHODS.keys() & self._methods_of(track)):
+                raise ValueError(f"vLLM cannot serve a NAT student, which the {who} is to be; distil by nce instead")
+            if isinstance(recipe.tuning, Full) and self.student.served:
+                raise ValueError(f"student.served holds adapters, and the {who} is to be a whole model (tuning: full)")
+            if isinstance(recipe.tuning, Lora) and recipe.tuning.rank > self.student.rank:
+                raise ValueError(
+                    f"student.rank is {self.student.rank}, and the {who}'s adapter has {recipe.tuning.rank}"
+                )
         return self
+
+    def _methods_of(self, track: grid_spec.Track) -> set[str]:
+        """Every method that a student of a track is distilled by."""
+        listed = {*(self.methods.names if track == self.methods.role else ())}
+        named = [n for n in self.grid.solvers if grid_spec.is_student(n) and grid_spec.track("solver", n) == track]
+        listed |= {method for n in named if (method := grid_spec.differs("solver", n).get("method"))}
+        return {self.distill.recipe(track).method, *listed}
 
     def limited(self, questions: int | None) -> Study:
         """The same study with at most so many training questions, and as many of each test."""
@@ -403,6 +419,14 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(values, dict):
         return {k: v for key, value in values.items() for k, v in _flat(value, f"{prefix}{key}.").items()}
     return {prefix.rstrip("."): values}
+
+
+def decides_results(key: str) -> bool:
+    """Whether a setting, by its dotted name, decides what the cells of a grid answer.
+
+    Operational settings do not, nor do rules that are replayed on samples, nor what methods and learning curves list.
+    """
+    return not (is_operational(key) or key in ("grid.stops", "grid.reader") or key.startswith(("curve.", "methods.")))
 
 
 def is_operational(key: str) -> bool:

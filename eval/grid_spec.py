@@ -133,18 +133,24 @@ def stage(decomposer: str) -> Stage:
     return {"none": "single_stage", "none-direct": "direct"}.get(decomposer, "solve")  # type: ignore[return-value]
 
 
-def stages_taught(solver: str) -> frozenset[Stage] | None:
-    """The prompts that a solver of a name has learned to be asked with; None is any. It is not asked with others."""
+def stages_taught(solver: str, single_target: str = "sub-answers") -> frozenset[Stage] | None:
+    """The prompts that a solver of a name has learned to be asked with; None is any. It is not asked with others.
+
+    `single_target` is the target of the single-stage track's recipe.
+    """
     if not is_student(solver):
         return None
     if track("solver", solver) != "single":
         return frozenset({"solve"})
-    return frozenset({"direct" if differs("solver", solver).get("target") == "direct" else "single_stage"})
+    return frozenset(
+        {"direct" if differs("solver", solver).get("target", single_target) == "direct" else "single_stage"}
+    )
 
 
 def check_asked(solver: str, taught: frozenset[Stage] | None, decomposers: Collection[str]) -> None:
     """Raises ConfigError for a solver that no decomposer asks in a format that it was taught."""
-    if taught is not None and not any(stage(name) in taught for name in decomposers):
+    asked = (name for name in decomposers if not interactive(name))  # which no student was taught
+    if taught is not None and not any(stage(name) in taught for name in asked):
         needed = {"single_stage": "none", "direct": "none-direct", "solve": "llm"}[min(taught)]
         raise ConfigError(f"no decomposer asks {solver} in the format that it was taught; add {needed} to decomposers")
 

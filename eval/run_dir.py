@@ -58,7 +58,13 @@ class RunDirectory:
     methods = Artifact("methods", ("distill.decomposer", "distill.solver", "methods.role"))
     """Methods that are compared have a recipe in common, and each a method of its own."""
     method_results = Artifact("methods/results.parquet")
-    curve = Artifact("curve", ("teacher", "distill.decomposer", "distill.solver", "distill.single"))
+    curve = Artifact(
+        "curve",
+        (
+            "teacher",
+            *(f"distill.{track}{of}" for track in ("decomposer", "solver", "single") for of in ("", ".method")),
+        ),
+    )
     """Students of learning curves."""
     curve_results = Artifact("curve/results.parquet")
     curve_table = Artifact("curve/table.md")
@@ -121,7 +127,7 @@ def group_of(setting: str) -> str:
     `teacher` is everything that the traces follow from, `grid` what is asked of models that are there.
     """
     first, _, rest = setting.partition(".")
-    if is_operational(setting):
+    if is_operational(setting) or setting.endswith(".cluster"):  # families of questions decide no answer
         return ""
     if setting in _OF_THE_GRID:
         return "grid"

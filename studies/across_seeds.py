@@ -11,7 +11,7 @@ from ..core.files import replacing
 from ..eval.analysis.compare import cell_of
 from ..eval.analysis.conclusion import Evidence, conclusions
 from ..eval.analysis.summary import Rows, by_cell, paired, reference, tests
-from ..eval.config import differences, is_operational
+from ..eval.config import decides_results, differences
 from ..eval.grid import results
 from ..eval.grid.evaluate import Cell
 from ..eval.grid_spec import ALL
@@ -140,16 +140,12 @@ def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
     return Seeds(seeds, tuple(means), tested, tuple(references), left_out, said)
 
 
-_MAY_DIFFER = ("seed", "grid.stops", "grid.reader")
-"""What says nothing about the samples."""
-
-
 def _seeds(runs: Sequence[Path]) -> tuple[int, ...]:
     if len(runs) < 2:
         raise ConfigError("seeds are compared between two runs at least")
     studies = [RunDirectory(run).study for run in runs]
     for run, study in zip(runs[1:], studies[1:], strict=True):
-        if unlike := [k for k in differences(studies[0], study) if k not in _MAY_DIFFER and not is_operational(k)]:
+        if unlike := [k for k in differences(studies[0], study) if k != "seed" and decides_results(k)]:
             raise ConfigError(f"{runs[0]} and {run} differ in more than their seed: {', '.join(unlike)}")
     seeds = tuple(study.seed for study in studies)
     if twice := [seed for i, seed in enumerate(seeds) if seed in seeds[:i]]:

@@ -298,7 +298,7 @@ class StudyContext:
 
     def stages_taught(self, solver: str) -> frozenset[Stage] | None:
         """The prompts that a solver has learned to be asked with; of imported traces most decide. None is any."""
-        taught = grid_spec.stages_taught(solver)
+        taught = self.study.stages_taught(solver)
         if taught != frozenset({"solve"}) or not self._imported:
             return taught
         followed = sum(bool(one.subquestions) for one in self._imported)

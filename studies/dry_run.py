@@ -155,7 +155,7 @@ class _Planner:
             (by, solver)
             for solver in grid.solvers
             for by in grid.decomposers
-            if of_traces or (taught := grid_spec.stages_taught(solver)) is None or grid_spec.stage(by) in taught
+            if of_traces or (taught := self._study.stages_taught(solver)) is None or grid_spec.stage(by) in taught
         ]
 
     def _price(self, model: str) -> Price | None:

@@ -33,7 +33,8 @@ def draw_curve(run: Run) -> Path:
         called = name(track, tokens, seed)
         directory = run.files.curve / called
         distil(run, track, _recipe(run, track, tokens), directory, seed)
-        rows += ask_student(run, called, directory, track)
+        is_alone = track == "solver" and "solve" not in (run.stages_taught("distilled") or ())  # of imported traces
+        rows += ask_student(run, called, directory, track, "none" if is_alone else "llm")
     with replacing(run.files.curve_results) as (part,):
         results.write(rows, part, run.overlaps())
     points = learning_curves(run.directory)

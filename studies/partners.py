@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..core.errors import ConfigError
 from ..decompose.controls import direct
-from ..decompose.decomposition import none
+from ..decompose.decomposition import Stage, none
 from ..eval.grid.evaluate import GridDecomposer, GridSolver, Row, compose
 from ..eval.grid_spec import Track
 
@@ -19,6 +20,11 @@ Partner = Literal["llm", "none"]
 
 def ask_student(run: Run, name: str, directory: Path, track: Track, partner: Partner = "llm") -> list[Row]:
     """What a student of a track does on the tests. The LLM takes the other half; nobody does in a single stage."""
+    alone = track == "single" or (track == "solver" and partner == "none")
+    taught = _stages(run, track)
+    if track != "decomposer" and ("solve" in taught) == alone:
+        how = "in a single stage" if alone else "behind the LLM's sub-questions"
+        raise ConfigError(f"{name} cannot be asked {how}: it was taught otherwise (set methods.partner)")
     # An engine of its own: the adapters of sixty students need not lie in memory together.
     model = replace(run.distilled(directory), engine=run.study.student.open(adapters=1))
     decomposes, solves = (
@@ -26,9 +32,8 @@ def ask_student(run: Run, name: str, directory: Path, track: Track, partner: Par
     )
     with run.stage(f"ask: {name}", model) as stage:
         called, asking = decomposes
-        if track == "single" or (track == "solver" and partner == "none"):
-            is_direct = track == "single" and run.study.distill.single.target == "direct"
-            decomposing = GridDecomposer("none", None, None, direct if is_direct else none)
+        if alone:
+            decomposing = GridDecomposer("none", None, None, direct if "direct" in taught else none)
         else:
             decomposer = replace(run.decomposer(asking), advance=stage)
             decomposing = GridDecomposer(
@@ -40,3 +45,8 @@ def ask_student(run: Run, name: str, directory: Path, track: Track, partner: Par
             called, asking.merged_footprint, asking.price, ("greedy",), solver, as_run=asking.footprint
         )
         return compose(run.tests, [decomposing], [solving])
+
+
+def _stages(run: Run, track: Track) -> frozenset[Stage]:
+    """The prompts that a track's solver was taught with."""
+    return run.stages_taught("distilled-single" if track == "single" else "distilled") or frozenset()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ..core.errors import ConfigError
 from ..distill.traces import trace as traces
 from ..eval import grid_spec
-from ..eval.config import Study, differences, is_operational
+from ..eval.config import Study, decides_results, differences
 from ..eval.grid import results
 from ..eval.run_dir import RunDirectory
 
@@ -61,8 +61,8 @@ def _may_differ(key: str) -> bool:
     """Whether a setting says nothing about how long a prompt or a completion is."""
     parts = key.split(".")
     if parts[0] in ("train", "tests"):
-        return parts[-1] in ("max_questions", "seed")
-    return key in _HOW_MANY or parts[0] in _ELSEWHERE or "price" in parts or is_operational(key)
+        return parts[-1] in ("max_questions", "seed", "cluster")
+    return key in _HOW_MANY or parts[0] in _ELSEWHERE or "price" in parts or not decides_results(key)
 
 
 _ELSEWHERE = {"seed", "distill", "allow_overlap"}

@@ -40,9 +40,9 @@ def run(folder: Path, seed: int, right: dict[tuple[str, str], int]) -> Path:
 @pytest.mark.parametrize(
     ("decomposes", "solves", "says"),
     [
-        (11, 3, "Distilling the decomposer loses less than distilling the solver"),
-        (3, 11, "Distilling the solver loses less than distilling the decomposer"),
-        (8, 8, "Which half loses less is not told"),
+        (11, 3, "A student does better as decomposer than as solver"),
+        (3, 11, "A student does better as solver than as decomposer"),
+        (8, 8, "In which half a student does better is not told"),
     ],
 )
 def test_other_runs_make_another_finding(decomposes: int, solves: int, says: str, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
     python -m bench.training.learning_rates CONFIG RATE,RATE,... [--set KEY=VALUE ...] > docs/results/learning_rates.md
 
 Each rate is a comparison of methods of its own (one seed), in runs/CONFIG-rate-RATE, on the tests' questions of seed 0;
-the studies test on seed 1. The same command goes on where it stopped. The last lines are what a config takes.
+the studies test on seed 1. A method with parts of another (nce with nat's) is tried with these parts at the same rate.
+The same command goes on where it stopped. The last lines are what a config takes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def accuracies(config: str, rate: float, overrides: Sequence[str]) -> dict[str, 
     study = load(config, overrides)
     run = Path("runs") / f"{config}-rate-{rate:g}"
     ours = [f"tests.{name}.seed={SEED}" for name in study.tests]
-    ours += [f"methods.seeds=[{SEED}]", f"distill.{study.methods.role}.learning_rate={rate:g}"]
+    # Each method's own rate, so that what is measured is what `learning_rates` will mean: for a method that goes on
+    # from a student, the rate of its last stage.
+    rates = ", ".join(f"{method}: {rate:g}" for method in study.methods.names)
+    ours += [f"methods.seeds=[{SEED}]", f"distill.{study.methods.role}.learning_rates={{{rates}}}"]
     ours += [f"store={Path('runs') / f'{config}-rates.sqlite'}"]
     divcon.compare_methods(config, overrides=[*overrides, *ours], run=run)
     credits: dict[str, list[float]] = {}

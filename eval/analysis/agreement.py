@@ -87,7 +87,7 @@ def _bootstrap(
     value = float(statistic(np.ones((1, clusters)))[0])
     found = statistic(_drawn(clusters, seed))
     found = found[~np.isnan(found)]
-    if np.isnan(value) or not len(found):
+    if np.isnan(value) or not len(found) or clusters < 2:
         return Estimate(value, *everything)
     low, high = np.quantile(found, [0.025, 0.975])
     return Estimate(value, min(value, float(low)), max(value, float(high)))

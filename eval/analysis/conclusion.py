@@ -12,7 +12,7 @@ from statistics import fmean
 
 from ...lm.cost.flops import total
 from ..grid.evaluate import Cell
-from ..grid_spec import is_of_use, is_student, track
+from ..grid_spec import interactive, is_of_use, is_student, track
 from ..stats.intervals import Estimate, difference
 from ..stats.seeds import crossed
 from .summary import Rows, by_cell, paired
@@ -71,7 +71,7 @@ def _mean(amounts: Sequence[float | None]) -> float | None:
 
 
 def conclusions(evidence: Evidence) -> list[str]:
-    """What each half loses, which loses less, what dominates it, and whether its controls are told from it.
+    """What each half loses, where a student does better, what dominates it, and whether controls are told from it.
 
     Empty where no student took the LLM's place.
     """
@@ -90,7 +90,12 @@ def conclusions(evidence: Evidence) -> list[str]:
 def _students(evidence: Evidence, half: str) -> list[Cell]:
     """The cells in which a student has taken the LLM's place in one half, and the LLM has the other."""
     place, other = (0, 1) if half == "decomposer" else (1, 0)
-    return [cell for cell in evidence.flops if is_student(cell[place]) and cell[other] == "llm"]
+    return [cell for cell in evidence.flops if _is_taught(cell[place]) and cell[other] == "llm"]
+
+
+def _is_taught(name: str) -> bool:
+    """Whether a name stands for a student, also for one that asks one sub-question at a time."""
+    return is_student(interactive(name) or name)
 
 
 def _losses(evidence: Evidence, halves: Mapping[str, Sequence[Cell]]) -> list[str]:
@@ -113,25 +118,23 @@ def _loses(change: Estimate) -> str:
 
 
 def _halves(evidence: Evidence, halves: Mapping[str, Sequence[Cell]]) -> list[str]:
-    """Which half loses less, where all pairs of students agree."""
+    """In which half a student does better, where all pairs of students agree."""
     contrasts = [evidence.less(a, b) for a in halves["decomposer"] for b in halves["solver"]]
     if not contrasts:
         return []
     measured = "; ".join(map(_points, contrasts[:_MOST]))
     if all(change.low > 0 for change in contrasts):
-        return [f"Distilling the decomposer loses less than distilling the solver ({measured})."]
+        return [f"A student does better as decomposer than as solver ({measured})."]
     if all(change.high < 0 for change in contrasts):
-        return [
-            f"Distilling the solver loses less than distilling the decomposer ({measured}, decomposer less solver)."
-        ]
-    return [f"Which half loses less is not told (decomposer less solver: {measured})."]
+        return [f"A student does better as solver than as decomposer (decomposer less solver: {measured})."]
+    return [f"In which half a student does better is not told (decomposer less solver: {measured})."]
 
 
 def _dominated(evidence: Evidence) -> list[str]:
     """Cells with a student beside cheaper ones that are surely more accurate."""
     said, useful = [], [cell for cell in evidence.flops if is_of_use(cell.decomposer)]
     for cell in useful:
-        if not (is_student(cell.decomposer) or is_student(cell.solver)):
+        if not (_is_taught(cell.decomposer) or is_student(cell.solver)):
             continue
         own = evidence.flops[cell]
         cheaper = [one for one in useful if one != cell and _costs_less(evidence.flops[one], own)]
@@ -140,6 +143,8 @@ def _dominated(evidence: Evidence) -> list[str]:
             change, one = max(better, key=lambda found: found[0].value)
             share = (evidence.flops[one] or 0.0) / own
             said.append(f"{_name(cell)} by {_name(one)} ({_points(change)}, at {share:.2f} of the FLOPs)")
+    if not said and any(evidence.flops[cell] is None for cell in useful):
+        return ["Whether a cheaper cell beats a student is not told: the FLOPs of some cells are unknown."]
     if not said:
         return ["No cell with a student costs more than one that is surely more accurate."]
     return [f"Dominated, that is cheaper cells are surely more accurate: {'; '.join(said)}."]
@@ -199,7 +204,7 @@ def _name(cell: Cell) -> str:
     decomposer, solver = cell[:2]
     if track("solver", solver) == "single":
         return f"the single-stage student{_which(solver, 'distilled-single')}"
-    match is_student(decomposer), is_student(solver):
+    match _is_taught(decomposer), is_student(solver):
         case True, True:
             return f"the two students{_which(decomposer)}{_which(solver)}"
         case True, False if solver == "llm":

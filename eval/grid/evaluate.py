@@ -178,7 +178,7 @@ def compose(
     decompositions = _decompositions(tests, decomposers)
     rows: list[Row] = []
     for decomposing, solving in product(decomposers, solvers):
-        if solving.stages is not None and grid_spec.stage(decomposing.name) not in solving.stages:
+        if solving.stages is not None and not _is_taught(decomposing, solving.stages):
             continue
         if isinstance(decomposing, InteractiveGridDecomposer):
             answered = _worked(asked, decomposing, solving, decompositions) if solving.interactive else []
@@ -196,6 +196,11 @@ def compose(
                 for one, scores in zip(answered, given, strict=True)
             ]
     return rows
+
+
+def _is_taught(decomposing: AnyGridDecomposer, stages: frozenset[Stage]) -> bool:
+    """Whether a solver that was taught these prompts is asked with one of them; one sub-question at a time is none."""
+    return not isinstance(decomposing, InteractiveGridDecomposer) and grid_spec.stage(decomposing.name) in stages
 
 
 Asked = tuple[str, Question]

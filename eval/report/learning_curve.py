@@ -43,14 +43,17 @@ class LearningCurves:
 
 def described(found: Sequence[CurvePoint]) -> str:
     """Which tracks are still rising at their largest budget."""
-    last = {point.track: point for point in found}
-    rising = [track for track, point in last.items() if point.is_rising]
-    still = [track for track in last if track not in rising]
-    parts = [f"Still rising at {last[track].tokens:,} tokens: {track}." for track in rising]
-    parts += [f"Not told from level at {last[track].tokens:,} tokens: {track}." for track in still]
-    seeds = max(point.seeds for point in found)
-    over = "questions alone: one seed" if seeds == 1 else f"{seeds} seeds and questions"
-    return " ".join([*parts, f"Gains have 95 % intervals over {over}."])
+    last = {point.track: point for point in found if point.gain}
+    rising = [f"Still rising at {point.tokens:,} tokens: {point.track}." for point in last.values() if point.is_rising]
+    level = [
+        f"Not told apart from level at {point.tokens:,} tokens: {point.track}."
+        for point in last.values()
+        if not point.is_rising
+    ]
+    if not last:
+        return "Each track has one budget, so that nothing says whether it is still rising."
+    over = sorted({point.gain.over for point in last.values() if point.gain})
+    return " ".join([*rising, *level, f"Gains have 95 % intervals over {' or '.join(over)}."])
 
 
 def curve_table(found: Sequence[CurvePoint]) -> Table:

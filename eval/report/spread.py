@@ -11,14 +11,11 @@ from ... import configs
 from ...core import documents
 from ...core.files import atomic_write
 from ..analysis.summary import lines
-from ..config import Study, differences, is_operational, load
+from ..config import Study, decides_results, differences, load
 from ..environments import read as environments_of
 from ..grid import results
 from ..grid.evaluate import Cell
 from ..run_dir import RunDirectory
-
-_MAY_DIFFER = frozenset({"seed", "grid.stops", "grid.reader"})
-"""Settings, beside operational ones, under which a run is one more of the same."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def shipped_spread(study: Study) -> SeedSpread | None:
 
 
 def _is_same(study: Study, shipped: Study) -> bool:
-    return all(key in _MAY_DIFFER or is_operational(key) for key in differences(study, shipped))
+    return all(key == "seed" or not decides_results(key) for key in differences(study, shipped))
 
 
 def write_spread(runs: Sequence[Path], path: Path) -> None:

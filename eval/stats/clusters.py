@@ -14,6 +14,10 @@ Clusters = Sequence[Hashable]
 """Of each value, the cluster that it belongs to."""
 
 
+_ROUNDING = 1e-20
+"""What a variance of equal values may come to, relative to their square."""
+
+
 class Spread(NamedTuple):
     """A mean over clusters, and its variance for other clusters than these."""
 
@@ -71,4 +75,8 @@ def spread(parts: Iterable[tuple[float, float]]) -> Spread:
     shared = [w * w / (1 - w) for w in weights]
     between = sum(shared) ** 2 - sum(v * v for v in shared)
     freedom = 1 / (sum(w * w for w in weights) + between)
-    return Spread(mean, sum(apart) / units**2, freedom, len(known), units)
+    variance = sum(apart) / units**2
+    largest = max(abs(total / size) for total, size in known)
+    if variance <= _ROUNDING * largest**2:
+        variance = 0.0
+    return Spread(mean, variance, freedom, len(known), units)

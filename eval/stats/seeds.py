@@ -43,7 +43,9 @@ def crossed(differences: Sequence[Sequence[float]], clusters: Clusters | None = 
     if clusters is not None and not are_independent(clusters):
         d, of_questions = _by_cluster(each, clusters), spread(totals(means, clusters)).freedom
     total, freedom = _crossed_variance(d, of_questions)
-    if (each == each[0]).all() or total == 0 or d.shape[1] == 1:  # one seed, or seeds that decide nothing
+    if (
+        (each == each[0]).all() or total <= 1e-20 * float(abs(d).max()) ** 2 or d.shape[1] == 1
+    ):  # one seed, or seeds that decide nothing
         return Tested(of_changes(means, clusters), p_of_changes(means, clusters), "questions")
     mean, error = float(each.mean()), sqrt(total / d.size)
     half = float(stdtrit(freedom, 0.975)) * error

@@ -15,9 +15,9 @@ from divcon.distill.recipes import SingleRecipe
 from divcon.distill.traces import trace as traces
 from divcon.distill.traces.collect import CollectSettings, collect_single
 from divcon.eval import grid_spec
-from divcon.eval.config import load
+from divcon.eval.config import decides_results, load
 from divcon.eval.grid import results
-from divcon.eval.run_dir import RunDirectory
+from divcon.eval.run_dir import RunDirectory, group_of
 from divcon.lm import Model, Scripted, Store
 from divcon.lm.types import Message, Sampling
 from divcon.prompts import load as prompt
@@ -98,6 +98,43 @@ def test_a_name_says_track_recipe_folder_and_format(
 def test_a_student_that_nobody_asks_in_its_format_is_refused(decomposers: str, solvers: str, needed: str) -> None:
     with pytest.raises(ConfigError, match=f"in the format that it was taught; add {needed} to decomposers"):
         load("miniature", [f"grid.decomposers={decomposers}", f"grid.solvers={solvers}"])
+
+
+def test_the_recipe_may_make_the_plain_single_stage_student_a_direct_one() -> None:
+    direct = ["distill.single.target=direct", "grid.solvers=[distilled-single]"]
+    taught = load("miniature", [*direct, "grid.decomposers=[none-direct]"]).stages_taught("distilled-single")
+    assert taught and set(taught) == {"direct"}
+    with pytest.raises(ConfigError, match="add none-direct to decomposers"):
+        load("miniature", [*direct, "grid.decomposers=[none]"])
+
+
+def test_no_student_is_asked_one_sub_question_at_a_time() -> None:
+    with pytest.raises(ConfigError, match="distilled was not taught to answer one sub-question at a time"):
+        load("miniature", ["grid.interactive=[llm, distilled]"])
+    with pytest.raises(ConfigError, match="no decomposer asks distilled in the format"):
+        load("miniature", ["grid.decomposers=[none, interactive-llm]", "grid.solvers=[llm, distilled]"])
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("distill.single.method=nat", "vLLM cannot serve a NAT student, which the single-stage student is to be"),
+        ("grid.solvers=[llm, distilled-single-nat]", "which the single-stage student is to be"),
+        ("distill.single.tuning.rank=128", "student.rank is 64, and the single-stage student's adapter has 128"),
+    ],
+)
+def test_what_vllm_cannot_load_is_refused_for_the_single_stage_student_too(override: str, says: str) -> None:
+    vllm = "student={engine: vllm, path: miniature/base, rank: 64}"
+    with pytest.raises(ConfigError, match=says):
+        load("miniature", [vllm, override])
+
+
+def test_what_decides_no_answer_makes_no_other_study() -> None:
+    for key in ("curve.tokens", "methods.names", "grid.stops", "llm.concurrency"):
+        assert not decides_results(key)
+    for key in ("seed", "grid.samples", "distill.single.target", "tests.t.max_questions"):
+        assert decides_results(key)
+    assert group_of("tests.t.cluster") == "" and group_of("curve.tokens") == ""
 
 
 FEW = [

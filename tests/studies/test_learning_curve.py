@@ -62,8 +62,8 @@ def test_a_track_that_surely_gained_by_its_last_budget_is_still_rising(run: Path
     points = learning_curve.learning_curves(run)
     assert [p.is_rising for p in points] == [False, True, False, False]
     assert described(points) == (
-        "Still rising at 2,000 tokens: solver. Not told from level at 2,000 tokens: single. Gains have 95 % intervals "
-        "over 5 seeds and questions."
+        "Still rising at 2,000 tokens: solver. Not told apart from level at 2,000 tokens: single. Gains have 95 % "
+        "intervals over seeds and questions."
     )
 
 

@@ -51,14 +51,12 @@ def test_a_loss_is_told_with_its_interval_and_no_loss_is_not_told() -> None:
 
 def test_the_half_that_loses_less_is_named_only_where_it_is_told() -> None:
     decomposer, solver = cell("distilled", "llm", 60, 600.0), cell("llm", "distilled", 20, 200.0)
-    assert "Distilling the decomposer loses less than distilling the solver (+40.0 points [" in said(
-        LLM, decomposer, solver
-    )
-    assert "Distilling the solver loses less than" in said(
+    assert "A student does better as decomposer than as solver (+40.0 points [" in said(LLM, decomposer, solver)
+    assert "A student does better as solver than as decomposer" in said(
         LLM, cell("distilled", "llm", 20, 600.0), cell("llm", "distilled", 60, 200.0)
     )
     even = said(LLM, decomposer, cell("llm", "distilled", 59, 200.0))
-    assert "Which half loses less is not told (decomposer less solver: +1.0 points [" in even
+    assert "In which half a student does better is not told (decomposer less solver: +1.0 points [" in even
 
 
 def test_students_that_disagree_leave_the_half_untold() -> None:
@@ -68,7 +66,7 @@ def test_students_that_disagree_leave_the_half_untold() -> None:
         cell("distilled-all", "llm", 10, 600.0),
         cell("llm", "distilled", 35, 200.0),
     )
-    assert "Which half loses less is not told" in text
+    assert "In which half a student does better is not told" in text
 
 
 def test_a_system_that_a_cheaper_cell_surely_beats_is_called_dominated() -> None:
@@ -80,10 +78,6 @@ def test_a_system_that_a_cheaper_cell_surely_beats_is_called_dominated() -> None
     assert "No cell with a student costs more than one that is surely more accurate." in dearer
     alike = said(LLM, cell("none", "llm", 61, 300.0), cell("distilled", "llm", 60, 600.0))
     assert "No cell with a student" in alike
-    unknown = said(
-        LLM, [row | {"solve_flops": None} for row in cell("none", "llm", 89, 0.0)], cell("distilled", "llm", 60, 9.0)
-    )
-    assert "No cell with a student" in unknown
 
 
 def test_a_control_dominates_nothing() -> None:
@@ -142,3 +136,20 @@ def test_over_seeds_only_cells_that_every_run_has_are_held_together() -> None:
     runs[0] = [*runs[0], *cell("llm", "distilled", 20, 200.0)]
     text = " ".join(conclusions(Evidence.of_seeds(runs)))
     assert "loses 30.0 points" in text and "solver" not in text
+
+
+def test_costs_that_nobody_knows_leave_domination_untold() -> None:
+    unknown = [row | {"solve_flops": None} for row in cell("none", "llm", 95, 0.0)]
+    text = said(LLM, unknown, cell("distilled", "llm", 40, 600.0))
+    assert "Whether a cheaper cell beats a student is not told: the FLOPs of some cells are unknown." in text
+
+
+def test_a_student_that_asks_one_at_a_time_is_a_student() -> None:
+    text = said(LLM, cell("none", "llm", 95, 300.0), cell("interactive-distilled", "llm", 30, 900.0))
+    assert "the distilled decomposer (interactive-distilled) before the LLM by the LLM in a single stage" in text
+
+
+def test_two_halves_that_both_gain_lose_nothing() -> None:
+    text = said(cell("llm", "llm", 60, 700.0), cell("distilled", "llm", 95, 600.0), cell("llm", "distilled", 80, 300.0))
+    assert "gains 35.0 points" in text and "A student does better as decomposer than as solver (+15.0" in text
+    assert "loses" not in text

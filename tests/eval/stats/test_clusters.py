@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as reference
 
+from divcon.eval.analysis.agreement import auroc
 from divcon.eval.stats import paired
 from divcon.eval.stats.clusters import merged, spread, totals
 from divcon.eval.stats.intervals import accuracy, difference, ratio, students
@@ -145,3 +146,17 @@ def test_a_share_of_units_is_over_families() -> None:
     found = spread(parts)
     assert found.mean == pytest.approx(9 / 18) == ratio(parts).value
     assert ratio(parts).low < 0.2 and ratio(parts).high > 0.8
+
+
+@pytest.mark.parametrize("value", [1 / 3, 0.1, 0.5, 1.0])
+def test_equal_values_have_no_variance_whatever_their_sums_round_to(value: float) -> None:
+    where = [i % 12 for i in range(100)]
+    assert spread(totals([value] * 100, where)).variance == 0.0
+    assert accuracy([value] * 100, where) == pytest.approx(accuracy([value] * 12), abs=0.06)
+    lost = difference([value] * 100, [0.0] * 100, where)
+    assert lost.high - lost.low > 0.1
+
+
+def test_one_family_leaves_a_bootstrap_everything() -> None:
+    told = auroc([1.0, 2.0, 3.0, 0.0], [True, False, True, False], ["a"] * 4)
+    assert (told.value, told.low, told.high) == (0.75, 0.0, 1.0)
