@@ -28,20 +28,21 @@ install-vllm: .venv-vllm/.installed
 study: install
 	$(BIN)/divcon study miniature $(ARGS)
 
-# What README.md and docs/results.md show of the default study: five seeds, each on one thread, two at a time. About 25
-# minutes on two cores. RUNS=FOLDER ATEN_CPU_CAPABILITY=avx2 for the kernels of another processor.
+# What README.md and docs/results.md show of the default study: five seeds, each on one thread, two at a time, and the
+# same with the kernels of another processor. About an hour on two cores; again, and it takes a minute.
 SEEDS := 0 1 2 3 4
-RUNS := runs/miniature-seeds
+SEEDED := OMP_NUM_THREADS=1 xargs -P 2 -I % $(BIN)/divcon study miniature --set seed=% --run
 
 results: install
-	printf '%s\n' $(SEEDS) | OMP_NUM_THREADS=1 xargs -P 2 -I % $(BIN)/divcon study miniature --set seed=% --run $(RUNS)/%
-	$(BIN)/divcon seeds $(RUNS)/? --out $(RUNS)/seeds
-	cp $(RUNS)/seeds.md docs/results/miniature-seeds.md
-	$(BIN)/python -m bench.miniature.finding $(RUNS)/?
-	for seed in $(SEEDS); do $(BIN)/divcon report $(RUNS)/$$seed || exit; done
-	cp $(RUNS)/0/report/accuracy_cost.png docs/figures/miniature.png
-	cp $(RUNS)/0/report/by_test.png docs/figures/miniature_by_test.png
-	cp $(RUNS)/0/report/table.md docs/results/miniature.md
+	printf '%s\n' $(SEEDS) | $(SEEDED) runs/miniature-seeds/%
+	printf '%s\n' $(SEEDS) | ATEN_CPU_CAPABILITY=avx2 $(SEEDED) runs/miniature-seeds-avx2/%
+	$(BIN)/divcon seeds runs/miniature-seeds/? --out runs/miniature-seeds/seeds
+	cp runs/miniature-seeds/seeds.md docs/results/miniature-seeds.md
+	$(BIN)/python -m bench.miniature.finding runs/miniature-seeds/? -- runs/miniature-seeds-avx2/?
+	$(BIN)/divcon report runs/miniature-seeds/0
+	cp runs/miniature-seeds/0/report/accuracy_cost.png docs/figures/miniature.png
+	cp runs/miniature-seeds/0/report/by_test.png docs/figures/miniature_by_test.png
+	cp runs/miniature-seeds/0/report/table.md docs/results/miniature.md
 
 # A file of tests at a time on each core; torch would take all cores for each of them. PROCESSOR is one of the settings
 # below.

@@ -53,7 +53,8 @@ def test_other_runs_make_another_finding(decomposes: int, solves: int, says: str
         ("none", "distilled-single"): 6,
     }
     runs = [run(tmp_path / str(seed), seed, cells) for seed in range(5)]
-    text = MADE["finding"](runs)
+    text = MADE["finding"](runs, runs[:2])
+    assert "It lies within these intervals." in text and "2 seeds on " in text
     assert says in text and "5 seeds (0, 1, 2, 3, 4)" in text
     assert text.count("\n| ") == 2 + 4 + 1  # a head, four tests, all of them
 
@@ -66,3 +67,10 @@ def test_the_text_goes_between_the_marks_and_nowhere_else(tmp_path: Path) -> Non
     page.write_text("no marks", encoding="utf-8")
     with pytest.raises(SystemExit, match="has no place for the finding"):
         MADE["put"]("x", page)
+
+
+def test_another_processor_that_says_otherwise_is_said_to(tmp_path: Path) -> None:
+    cells = {("llm", "llm"): 12, ("distilled", "llm"): 11, ("llm", "distilled"): 3, ("none", "distilled-single"): 6}
+    here = [run(tmp_path / str(seed), seed, cells) for seed in range(5)]
+    there = [run(tmp_path / f"there-{seed}", seed, cells | {("distilled", "llm"): 2}) for seed in range(5)]
+    assert "It does not lie within these intervals." in MADE["finding"](here, there)

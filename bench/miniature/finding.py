@@ -1,25 +1,26 @@
 """What README and docs/results.md say of the default study, made of its runs under several seeds.
 
-    python -m bench.miniature.finding RUN RUN ...
+    python -m bench.miniature.finding RUN RUN ... [-- RUN RUN ...]
 
 writes docs/results/finding.md, the same text between its marks in README.md and docs/results.md, and the spread that
-the report shows beside one run. `make results` runs the studies and calls this.
+the report shows beside one run. Runs after `--` are the same seeds on another processor. `make results` runs the
+studies and calls this.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from divcon.eval.analysis.conclusion import Evidence, conclusions, difference_over_seeds
-from divcon.eval.analysis.summary import by_cell, tests
+from divcon.eval.analysis.summary import Rows, by_cell, tests
 from divcon.eval.grid import results
 from divcon.eval.grid.evaluate import Cell
 from divcon.eval.grid_spec import ALL
 from divcon.eval.render.table import markdown
-from divcon.eval.report.spread import shipped_spread, write_spread
+from divcon.eval.report.spread import made_on, write_spread
 from divcon.eval.run_dir import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,8 +37,8 @@ STUDENTS = {
 }
 
 
-def finding(runs: Sequence[Path]) -> str:
-    """Sentences by rules, and a table of what each student loses on every test."""
+def finding(runs: Sequence[Path], others: Sequence[Path] = ()) -> str:
+    """Sentences by rules, and a table of what each student loses on every test; beside runs on another processor."""
     rows = [results.read(RunDirectory(run).results) for run in runs]
     seeds = [RunDirectory(run).study.seed for run in runs]
     each = [by_cell(of) for of in rows]
@@ -45,14 +46,25 @@ def finding(runs: Sequence[Path]) -> str:
     table = [
         [test, *(_change(difference_over_seeds(each, cell, LLM, test)) for cell in STUDENTS.values())] for test in asked
     ]
-    spread = shipped_spread(RunDirectory(runs[0]).study)
-    made_on = spread.made_on if spread else ""
-    sentences = "\n".join(f"* {sentence}" for sentence in conclusions(Evidence.of_seeds(rows)))
+    said = conclusions(Evidence.of_seeds(rows)) + ([_elsewhere(each, others)] if others else [])
+    sentences = "\n".join(f"* {sentence}" for sentence in said)
     return (
-        f"`make results`: {len(seeds)} seeds ({', '.join(map(str, seeds))}); {made_on}. Points of accuracy against the "
-        "LLM in both phases, with 95 % intervals over seeds and families of questions:\n\n"
+        f"`make results`: {len(seeds)} seeds ({', '.join(map(str, seeds))}); {made_on(runs)}. Points of accuracy "
+        "against the LLM in both phases, with 95 % intervals over seeds and families of questions:\n\n"
         f"{markdown((['questions', *STUDENTS], table))}\n{sentences}"
     )
+
+
+def _elsewhere(each: Sequence[Mapping[Cell, Rows]], others: Sequence[Path]) -> str:
+    """Whether the means on another processor lie within the intervals of these runs."""
+    there = [by_cell(results.read(RunDirectory(run).results)) for run in others]
+    parts, inside = [], True
+    for who, cell in STUDENTS.items():
+        here, other = (difference_over_seeds(of, cell, LLM) for of in (each, there))
+        inside &= here.low <= other.value <= here.high
+        parts.append(f"{who} {_change(other)}")
+    within = "lies within these intervals" if inside else "does not lie within these intervals"
+    return f"On all questions, {len(others)} seeds on {made_on(others)}: {'; '.join(parts)}. It {within}."
 
 
 def _change(change: tuple[float, float, float]) -> str:
@@ -69,13 +81,15 @@ def put(text: str, into: Path) -> None:
     into.write_text(marked.sub(lambda _: f"{START}\n{text}\n{END}", whole), encoding="utf-8")
 
 
-def main(runs: Sequence[Path]) -> None:
+def main(runs: Sequence[Path], others: Sequence[Path] = ()) -> None:
     write_spread(runs, SPREAD)
-    text = finding(runs)
+    text = finding(runs, others)
     KEPT.write_text(f"# The default study over seeds\n\n{text}\n", encoding="utf-8")
     for place in PLACES:
         put(text, place)
 
 
 if __name__ == "__main__":
-    main([Path(run) for run in sys.argv[1:]])
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    main([Path(run) for run in given[:end]], [Path(run) for run in given[end + 1 :]])

@@ -72,7 +72,7 @@ def write_spread(runs: Sequence[Path], path: Path) -> None:
     whole = {cell: each for cell, each in accuracies.items() if len(each) == len(files)}
     values = {
         "seeds": [file.study.seed for file in files],
-        "made_on": _made_on(files),
+        "made_on": made_on(runs),
         "accuracies": [
             {**cell._asdict(), "mean": sum(each) / len(each), "lowest": min(each), "highest": max(each)}
             for cell, each in whole.items()
@@ -81,8 +81,9 @@ def write_spread(runs: Sequence[Path], path: Path) -> None:
     atomic_write(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def _made_on(files: Sequence[RunDirectory]) -> str:
-    """Processors, vector instructions, threads and dates, each once."""
+def made_on(runs: Sequence[Path]) -> str:
+    """Processors, vector instructions, threads and dates of runs, each once."""
+    files = [RunDirectory(run) for run in runs]
     used = [used.environment for file in files for used in environments_of(file.path)]
     parts = [
         sorted({one.processor for one in used}),
