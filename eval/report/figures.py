@@ -432,7 +432,9 @@ def learning_curve(found: Sequence[CurvePoint]) -> Figure:
         for i, track in enumerate(dict.fromkeys(point.track for point in found)):
             of_track = [point for point in found if point.track == track]
             at, colour = [point.tokens for point in of_track], _OKABE_ITO[i % len(_OKABE_ITO)]
-            accuracy.plot(at, [100 * point.accuracy for point in of_track], "o-", color=colour, ms=3, lw=1, label=track)
+            accuracy.plot(
+                at, [100 * point.accuracy for point in of_track], "o-", color=colour, ms=3, lw=1, label=label(track)
+            )
             low, high = ([100 * getattr(point, of) for point in of_track] for of in ("lowest", "highest"))
             accuracy.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
             loss.plot(at, [point.loss for point in of_track], "o-", color=colour, ms=3, lw=1)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from divcon.eval.analysis.break_even import BreakEven
+from divcon.eval.analysis.learning_curve import CurvePoint
 from divcon.eval.analysis.ranker import Bin, Gain, ScoreLine, Worth
 from divcon.eval.analysis.summary import CellSummary, ReferenceComparison, lines, squares
 from divcon.eval.analysis.votes import Pair, RuleCurve
@@ -68,6 +70,12 @@ def compositions() -> list[Pair]:
     return [Pair(name, name) for name in NAMES]
 
 
+def curves() -> list[CurvePoint]:
+    """Of tracks by any name, though there are three."""
+    some: Any = NAMES
+    return [CurvePoint(name, tokens, 2, 0.5, 0.4, 0.6, 1.0, None) for name in some for tokens in (1000, 9000)]
+
+
 WORTH = Worth(HALF, 0.5, [Bin(0.5, HALF, 9)])
 STEPS = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]
 DRAWN: dict[str, Callable[[], Figure]] = {
@@ -80,6 +88,7 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "gain": lambda: figures.gain([Gain(name, HALF, HALF) for name in NAMES]),
     "break_even": lambda: figures.break_even(break_evens()),
     "training": lambda: figures.training(dict.fromkeys(NAMES, STEPS)),
+    "learning_curve": lambda: figures.learning_curve(curves()),
 }
 
 
