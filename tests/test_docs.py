@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+import divcon
 from divcon.cli import main
 from divcon.eval.config import load
 
@@ -59,6 +63,25 @@ def test_every_setting_that_is_shown_is_known(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_number_is_still_to_come(page: Path) -> None:
     assert not re.findall(r"@[A-Z]+@|TODO|TBD|<!-- results -->", page.read_text(encoding="utf-8"))
+
+
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_is_imported_from_divcon_is_there(page: Path) -> None:
+    """In every block of Python; what is not divcon's need not be installed."""
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        tree = ast.parse(block)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "divcon":
+                home = import_module(node.module or "")
+                for name in node.names:
+                    assert hasattr(home, name.name) or find_spec(f"{node.module}.{name.name}"), (
+                        f"{node.module}.{name.name}"
+                    )
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "divcon":
+                assert hasattr(divcon, node.attr), f"divcon.{node.attr}"
 
 
 FINDING = re.compile(r"<!-- finding: make results -->\n(.*?)\n<!-- finding: end -->", re.DOTALL)
