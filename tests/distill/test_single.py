@@ -146,10 +146,16 @@ FEW = [
 ]
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "single"
+    divcon.study("miniature", overrides=FEW, limit=4, run=directory)
+    return directory
+
+
 @pytest.mark.model
-def test_students_are_asked_in_their_formats_and_pay_for_what_their_tracks_used(tmp_path: Path) -> None:
-    divcon.study("miniature", overrides=FEW, limit=8, run=tmp_path / "run")
-    files = RunDirectory(tmp_path / "run")
+def test_students_are_asked_in_their_formats_and_pay_for_what_their_tracks_used(run: Path) -> None:
+    files = RunDirectory(run)
     rows = results.read(files.results)
     asked = {(row["decomposer"], row["solver"]) for row in rows if row["solver"] != "llm"}
     assert asked == {
@@ -159,7 +165,7 @@ def test_students_are_asked_in_their_formats_and_pay_for_what_their_tracks_used(
         ("distilled-all", "distilled"),
     }
     collected = traces.read(files.single_traces)
-    assert len(collected) == 16 and not any(one.subquestions for one in collected)
+    assert len(collected) == 8 and not any(one.subquestions for one in collected)
     cards = {
         name: student.read(files.path / name) or {} for name in ("decomposer", "solver", "single", "single-direct")
     }
@@ -171,25 +177,23 @@ def test_students_are_asked_in_their_formats_and_pay_for_what_their_tracks_used(
 
 
 @pytest.mark.model
-def test_one_question_is_asked_as_a_student_was_taught_and_no_other_way(tmp_path: Path) -> None:
-    divcon.distill_single("miniature", overrides=FEW, limit=4, run=tmp_path / "run")
+def test_one_question_is_asked_as_a_student_was_taught_and_no_other_way(run: Path) -> None:
     question = "Mia has 4 pears. She eats 2 pears. How many pears are left?"
-    found = divcon.ask(question, run=tmp_path / "run", solver="distilled-single")
+    found = divcon.ask(question, run=run, solver="distilled-single")
     assert found.solution.text and not found.decomposition.was_tried
     with pytest.raises(
         ConfigError, match="distilled-single was not taught to be asked behind llm: give --decomposer none"
     ):
-        divcon.ask(question, run=tmp_path / "run", decomposer="llm", solver="distilled-single")
+        divcon.ask(question, run=run, decomposer="llm", solver="distilled-single")
     with pytest.raises(ConfigError, match="distilled was not taught to be asked behind none: give a decomposer"):
-        divcon.ask(question, run=tmp_path / "run", decomposer="none", solver="distilled")
+        divcon.ask(question, run=run, decomposer="none", solver="distilled")
     with pytest.raises(ConfigError, match="is a distilled single-stage student, and no solver"):
-        opened(str(tmp_path / "run" / "single"), "solver", None, 1)
+        opened(str(run / "single"), "solver", None, 1)
 
 
 @pytest.mark.model
-def test_a_plain_adapter_is_counted_as_merged_and_as_it_ran(tmp_path: Path) -> None:
-    divcon.study("miniature", overrides=FEW, limit=4, run=tmp_path / "run")
-    rows = results.read(tmp_path / "run" / "results.parquet")
+def test_a_plain_adapter_is_counted_as_merged_and_as_it_ran(run: Path) -> None:
+    rows = results.read(run / "results.parquet")
     ratios: dict[str, set[float]] = {}
     for row in rows:
         if row["solve_flops"]:
