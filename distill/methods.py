@@ -90,7 +90,7 @@ class Distillation:
         """What the last stage is called: as no other method's is."""
         return f"student-{self.recipe.method}"
 
-    def like(self, method: str) -> Distillation:
+    def with_method(self, method: str) -> Distillation:
         """The same course under another method's name and learning rate, for stages that belong to that method."""
         other = copy(self)
         other.recipe = self.recipe.model_copy(update={"method": method})
@@ -181,7 +181,7 @@ class Distillation:
         """A plain adapter, trained from a NAT model (NCE)."""
 
         def train(scratch: Path) -> Taught:
-            model = self._beside(teacher)
+            model = self._student_with_teacher(teacher)
             started = time.perf_counter()
             asked = self._ask(name, model, teacher, units, how, shuffled=shuffled)
             asking = time.perf_counter() - started
@@ -305,7 +305,7 @@ class Distillation:
         base = load_model(self._base, "float32", self._device)
         return load_adapter(base, start, STUDENT, trainable=True)
 
-    def _beside(self, teacher: Path) -> PeftModel:
+    def _student_with_teacher(self, teacher: Path) -> PeftModel:
         """A new student's adapter beside a NAT model's two, on one base."""
         base = load_model(self._base, "float32", self._device)
         model = load_adapter(base, teacher / NEGATIVE, NEGATIVE)
@@ -378,7 +378,7 @@ def _alone(units: str, objective: str = "likelihood") -> Callable[[Distillation]
 
 def _after_kd(units: str, objective: str) -> Callable[[Distillation], Path]:
     def train(course: Distillation) -> Path:
-        first = course.like("kd").learn("right", course.units("right"))
+        first = course.with_method("kd").learn("right", course.units("right"))
         return course.learn(course.last, course.units(units), objective, first)
 
     return train
@@ -386,7 +386,7 @@ def _after_kd(units: str, objective: str) -> Callable[[Distillation], Path]:
 
 def _preferred(units: str, kind: type[PlannedDPO | PlannedKTO]) -> Callable[[Distillation], Path]:
     def train(course: Distillation) -> Path:
-        first = course.like("kd").learn("right", course.units("right"))
+        first = course.with_method("kd").learn("right", course.units("right"))
         return course.prefer(course.last, first, course.units(units), kind)
 
     return train
@@ -404,7 +404,7 @@ def _nat(negatives: str = "wrong") -> Callable[[Distillation], Path]:
 def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Distillation], Path]:
     def train(course: Distillation) -> Path:
         settings = course.recipe.nce
-        teacher = _nat()(course.like("nat"))
+        teacher = _nat()(course.with_method("nat"))
         units = course.with_own(teacher) if settings.data == "teacher+self" else course.units("right")
         weights: Weighting = settings.weights if how == "settings" else "none"
         return course.enhance(course.last, teacher, units, weights, shuffled=shuffled)
@@ -413,7 +413,7 @@ def _nce(how: str = "settings", *, shuffled: bool = False) -> Callable[[Distilla
 
 
 def _self_augment(course: Distillation) -> Path:
-    return course.learn(course.last, course.with_own(_nat()(course.like("nat"))))
+    return course.learn(course.last, course.with_own(_nat()(course.with_method("nat"))))
 
 
 def _kd_matched_params(course: Distillation) -> Path:

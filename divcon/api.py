@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from .core.errors import ConfigError
 from .core.write_failures import new_folder
-from .decompose.controls import direct
-from .decompose.decomposition import Decomposition, none
+from .decompose.controls import WITHOUT_MODEL
+from .decompose.decomposition import Decomposition
 from .distill.method_catalogue import explain
 from .distill.traces import importers
 from .distill.traces import trace as traces
@@ -41,7 +41,7 @@ from .studies import status as statuses
 from .studies.across_seeds import Seeds, over_seeds
 from .studies.dry_run import Plan
 from .studies.dry_run import plan as planned
-from .studies.learning_curve import draw_curve
+from .studies.learning_curve import train_curve
 from .studies.pilot import lengths
 from .studies.run import Run
 from .studies.status import RunCost, Status
@@ -145,7 +145,7 @@ def learning_curve(
 ) -> Path:
     """Distil every track at every budget and seed of `curve`, and ask all students; the path of the table."""
     with _open(config, overrides, limit, run) as opened:
-        return draw_curve(opened)
+        return train_curve(opened)
 
 
 def list_methods() -> str:
@@ -240,13 +240,13 @@ def ask(
     run = Path(run)
     with Run(RunDirectory(run).study, run) as opened:
         taught = opened.stages_taught(solver)
-        free = {"single_stage": ("none", none), "direct": ("none-direct", direct)}
-        alone = next((free[stage] for stage in taught or () if stage in free), None)
-        decomposer = decomposer or (alone[0] if alone else "distilled")
+        is_alone = taught is not None and "solve" not in taught
+        usual = grid_spec.DECOMPOSER_OF[min(taught)] if taught and is_alone else "distilled"
+        decomposer = decomposer or usual
         if taught is not None and grid_spec.stage(decomposer) not in taught:
-            other = f"--decomposer {alone[0]}" if alone else "a decomposer"
+            other = f"--decomposer {usual}" if is_alone else "a decomposer"
             raise ConfigError(f"{solver} was not taught to be asked behind {decomposer}: give {other}")
-        makes = dict(free.values()).get(decomposer) or opened.decomposer(opened.model(decomposer, "decomposer"))
+        makes = WITHOUT_MODEL.get(decomposer) or opened.decomposer(opened.model(decomposer, "decomposer"))
         (made,) = makes([asked])
         solves = opened.solver(opened.model(solver, "solver"))
         ((solution,),) = solves([asked], [made])

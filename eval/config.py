@@ -285,7 +285,7 @@ class Study(Settings):
                 grid_spec.check_solver(name, self.models)
             if self.train.source != "traces":  # what imported traces teach is seen when they are read
                 for name in self.grid.solvers:
-                    grid_spec.check_asked(name, self.stages_taught(name), self.grid.decomposers)
+                    grid_spec.check_format(name, self.stages_taught(name), self.grid.decomposers)
         except ConfigError as error:
             raise ValueError(f"grid: {error}") from None
         return self

@@ -147,11 +147,15 @@ def stages_taught(solver: str, single_target: str = "sub-answers") -> frozenset[
     )
 
 
-def check_asked(solver: str, taught: frozenset[Stage] | None, decomposers: Collection[str]) -> None:
-    """Raises ConfigError for a solver that no decomposer asks in a format that it was taught."""
+DECOMPOSER_OF: Mapping[Stage, str] = {"single_stage": "none", "direct": "none-direct", "solve": "llm"}
+"""A decomposer behind which a solver is asked with a prompt."""
+
+
+def check_format(solver: str, taught: frozenset[Stage] | None, decomposers: Collection[str]) -> None:
+    """Raises ConfigError for a solver that no decomposer asks with a prompt that it was taught."""
     asked = (name for name in decomposers if not interactive(name))  # which no student was taught
     if taught is not None and not any(stage(name) in taught for name in asked):
-        needed = {"single_stage": "none", "direct": "none-direct", "solve": "llm"}[min(taught)]
+        needed = DECOMPOSER_OF[min(taught)]
         raise ConfigError(f"no decomposer asks {solver} in the format that it was taught; add {needed} to decomposers")
 
 

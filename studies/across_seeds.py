@@ -10,7 +10,7 @@ from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..eval.analysis.compare import cell_of
 from ..eval.analysis.conclusion import Evidence, conclusions
-from ..eval.analysis.summary import Rows, by_cell, paired, reference, tests
+from ..eval.analysis.summary import Rows, by_cell, paired_over_seeds, reference, tests
 from ..eval.config import decides_results, differences
 from ..eval.grid import results
 from ..eval.grid.evaluate import Cell
@@ -18,7 +18,7 @@ from ..eval.grid_spec import ALL
 from ..eval.render import escape
 from ..eval.render.table import INCOMPLETE, Table, latex, markdown, points, save
 from ..eval.run_dir import RunDirectory
-from ..eval.stats.seeds import FEWEST_SEEDS, Tested, adjusted_over_known, crossed
+from ..eval.stats.seeds import FEWEST_SEEDS, Tested, adjusted_over_known
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
     results_of = list(map(by_cell, rows_of))
     cells = [cell for cell in results_of[0] if all(cell in of for of in results_of)]
     for cell in cells:
-        if len({frozenset(_asked(of[cell])) for of in results_of}) > 1:
+        if len({frozenset(_question_keys(of[cell])) for of in results_of}) > 1:
             raise ConfigError(f"the runs were asked different questions in {cell.label}, and have no common mean")
     every = list(dict.fromkeys(cell for of in results_of for cell in of))
     asked = tests([row for cell in cells for row in results_of[0][cell]])
@@ -153,7 +153,7 @@ def _seeds(runs: Sequence[Path]) -> tuple[int, ...]:
     return seeds
 
 
-def _asked(rows: Rows) -> list[tuple[str, str]]:
+def _question_keys(rows: Rows) -> list[tuple[str, str]]:
     return [(row["test"], row["id"]) for row in rows]
 
 
@@ -169,10 +169,9 @@ def _against(cells: Sequence[Cell], held: Cell, results_of: Sequence[Mapping[Cel
     """The cells of one vote against its reference, on the questions that both were asked."""
     tested: dict[Cell, Tested] = {}
     for cell in cells:
-        pairs = [paired(of[cell], of[held]) for of in results_of]
-        if cell != held and pairs[0].a:
-            changes = [[x - y for x, y in zip(pair.a, pair.b, strict=True)] for pair in pairs]
-            tested[cell] = crossed(changes, pairs[0].clusters)
+        both = ([of[cell] for of in results_of], [of[held] for of in results_of])
+        if cell != held and (change := paired_over_seeds(*both)):
+            tested[cell] = change
     adjusted = adjusted_over_known(list(tested.values()))
     return {cell: one._replace(p=p) for (cell, one), p in zip(tested.items(), adjusted, strict=True)}
 

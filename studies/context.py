@@ -308,7 +308,7 @@ class StudyContext:
         """Raise ConfigError for tests that cannot be asked what the grid asks."""
         self._refuse_overlap()
         for name in self.study.grid.solvers:
-            grid_spec.check_asked(name, self.stages_taught(name), self.study.grid.decomposers)
+            grid_spec.check_format(name, self.stages_taught(name), self.study.grid.decomposers)
         self.with_gold  # noqa: B018  # refused now, and not after the training
 
     @cached_property

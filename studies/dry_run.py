@@ -175,13 +175,13 @@ class _Planner:
         times = times or (1 if self.shares(model) else samples)
         return self._stage(name, model, len(questions), prompts, times, samples, self._study.decompose.max_tokens)
 
-    def _asked(self, by: str) -> list[Question]:
+    def _questions_of(self, by: str) -> list[Question]:
         """The questions that a decomposer is asked."""
         return self._gold if (grid_spec.interactive(by) or by) == "gold" else self.every
 
     def cell(self, by: str, solver: str) -> list[PlannedStage]:
         """What a decomposer and a solver take together, beyond the decompositions that others share."""
-        grid, name, questions = self._study.grid, f"solve: {by} -> {solver}", self._asked(by)
+        grid, name, questions = self._study.grid, f"solve: {by} -> {solver}", self._questions_of(by)
         ways = 1 + grid.samples
         if not grid_spec.interactive(by):
             times = 1 + (min(grid.samples, 1) if self.shares(solver) else grid.samples)
@@ -214,7 +214,7 @@ class _Planner:
                 each = k * limit * asks, k * (limit + 1)
             else:
                 continue
-            cells += [(Cell(by, solver, vote), *each)] * len(self._asked(by))
+            cells += [(Cell(by, solver, vote), *each)] * len(self._questions_of(by))
         return unshared(cells)
 
     def solving(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..distill.recipes import Training
-from ..eval.analysis.learning_curve import learning_curves, name
+from ..eval.analysis.learning_curve import learning_curves, student_name
 from ..eval.grid import results
 from ..eval.grid_spec import Track
 from ..eval.render.table import markdown
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .run import Run
 
 
-def draw_curve(run: Run) -> Path:
+def train_curve(run: Run) -> Path:
     """Distil and ask every student of the curve that is not there yet, and write the table; its path."""
     settings = run.study.curve
     if not settings.tokens:
@@ -30,7 +30,7 @@ def draw_curve(run: Run) -> Path:
     ]
     rows = []
     for track, tokens, seed in students:
-        called = name(track, tokens, seed)
+        called = student_name(track, tokens, seed)
         directory = run.files.curve / called
         distil(run, track, _recipe(run, track, tokens), directory, seed)
         is_alone = track == "solver" and "solve" not in (run.stages_taught("distilled") or ())  # of imported traces

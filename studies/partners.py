@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..core.errors import ConfigError
-from ..decompose.controls import direct
-from ..decompose.decomposition import Stage, none
+from ..decompose.controls import WITHOUT_MODEL
+from ..decompose.decomposition import Stage
 from ..eval.grid.evaluate import GridDecomposer, GridSolver, Row, compose
-from ..eval.grid_spec import Track
+from ..eval.grid_spec import DECOMPOSER_OF, Track
 
 if TYPE_CHECKING:
     from .run import Run
@@ -33,7 +33,8 @@ def ask_student(run: Run, name: str, directory: Path, track: Track, partner: Par
     with run.stage(f"ask: {name}", model) as stage:
         called, asking = decomposes
         if alone:
-            decomposing = GridDecomposer("none", None, None, direct if "direct" in taught else none)
+            called = DECOMPOSER_OF[min(taught)]
+            decomposing = GridDecomposer("none", None, None, WITHOUT_MODEL[called])
         else:
             decomposer = replace(run.decomposer(asking), advance=stage)
             decomposing = GridDecomposer(

@@ -11,8 +11,8 @@ from typing import Any
 
 from .. import prompts as templates
 from ..core.files import atomic_write
-from ..decompose.controls import direct, empty, gold, shuffled, truncated
-from ..decompose.decomposition import Decomposition, none
+from ..decompose.controls import WITHOUT_MODEL, gold, shuffled, truncated
+from ..decompose.decomposition import Decomposition
 from ..decompose.prompted import PromptedDecomposer
 from ..distill import student
 from ..distill.data.examples import decompositions, solutions
@@ -173,15 +173,15 @@ class Run(StudyContext):
             return self._interactive(name, asks)
         if name == "gold":
             return GridDecomposer(name, None, None, gold, self.with_gold)
-        if name in _FREE:
-            return GridDecomposer(name, None, None, _FREE[name])
+        if name in WITHOUT_MODEL:
+            return GridDecomposer(name, None, None, WITHOUT_MODEL[name])
         if control := grid_spec.control(name):
-            of = self._asking("llm")
+            of = self._model_decomposer("llm")
             change = shuffled(self.study.seed) if control.change == "shuffled" else truncated(control.most)
             return ControlGridDecomposer(name, of.footprint, of.price, of, change, as_run=of.as_run)
-        return self._asking(name)
+        return self._model_decomposer(name)
 
-    def _asking(self, name: str) -> GridDecomposer:
+    def _model_decomposer(self, name: str) -> GridDecomposer:
         """A decomposer that is a model."""
         model = self.model(name, "decomposer")
         watched = _WatchedDecomposer(self.decomposer(model), partial(self.stage, f"decompose: {name}", model))
@@ -279,7 +279,3 @@ class _WatchedInteractive:
 def _called(votes: Sequence[str]) -> str:
     """What a stage that samples for these votes is called."""
     return votes[0] if len(votes) == 1 else f"{votes[0]} and {len(votes) - 1} other votes"
-
-
-_FREE = {"none": none, "none-direct": direct, "empty": empty}
-"""Decomposers that ask nobody, on every test."""

@@ -45,7 +45,7 @@ def for_solver(
 ) -> list[Example]:
     """Each distinct solution once. With target `direct` the reply is the final answer's sentence alone.
 
-    `stage` is the prompt that the student is asked with; the sub-questions of each trace decide it where it is None.
+    `stage` is the prompt that the student is asked with; None chooses it for each trace by its sub-questions.
 
     Raises ConfigError when nothing is left.
     """

@@ -19,8 +19,8 @@ def solving(
 ) -> TrainingData:
     """A solution is right when its answer is. A verdict that timed out is no label.
 
-    `stage` is the prompt that the student is asked with: its own sub-questions decide it for each trace where it is
-    None. In a single stage gold sub-questions are not shown.
+    `stage` is the prompt that the student is asked with; None chooses it for each trace by its sub-questions.
+    Prompts of a single stage show no gold sub-questions either.
     """
     replies = [
         LabelledReply(

@@ -126,7 +126,7 @@ def fit(
         batch=batch,
         micro_batch=micro,
         seed=seed,
-        budget=_budget(recipe, rows, {_key(tokenizer, one) for one in wrong}, own),
+        budget=_budget(recipe, rows, own, tokenizer, wrong),
         epochs=recipe.epochs,
     )
     steps = ceil(len(batches) * micro / batch)
@@ -171,7 +171,11 @@ def fit(
 
 
 def _budget(
-    recipe: Training, rows: Sequence[Sequence[dict[str, Any]]], wrong: Collection[tuple[int, ...]], own: TrainingWork
+    recipe: Training,
+    rows: Sequence[Sequence[dict[str, Any]]],
+    own: TrainingWork,
+    tokenizer: PreTrainedTokenizerBase,
+    wrong: Collection[Example],
 ) -> TrainingBudget | None:
     """What the recipe gives a training, and what each unit takes of it; None where it counts epochs."""
     lengths = [[len(row["input_ids"]) for row in unit] for unit in rows]
@@ -181,15 +185,12 @@ def _budget(
         return TrainingBudget(recipe.max_train_flops, flops)
     whole = [float(sum(unit)) for unit in lengths]
     if recipe.max_right_tokens is not None:
+        unlike = {tuple(encode_example(tokenizer, example)["input_ids"]) for example in wrong}
         counted = [
-            float(sum(len(row["input_ids"]) for row in unit if tuple(row["input_ids"]) not in wrong)) for unit in rows
+            float(sum(len(row["input_ids"]) for row in unit if tuple(row["input_ids"]) not in unlike)) for unit in rows
         ]
         return TrainingBudget(recipe.max_right_tokens, counted if any(counted) else whole)
     return None if recipe.max_train_tokens is None else TrainingBudget(recipe.max_train_tokens, whole)
-
-
-def _key(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[int, ...]:
-    return tuple(encode_example(tokenizer, example)["input_ids"])
 
 
 def encoded(

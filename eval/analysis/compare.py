@@ -14,7 +14,7 @@ from ..run_dir import RunDirectory
 from ..stats.clusters import are_independent
 from ..stats.intervals import Estimate, difference, questions_needed
 from ..stats.paired import bootstrap, tested
-from .summary import Rows, by_cell, credits, families
+from .summary import Rows, accuracy_of, by_cell, families
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
         a,
         b,
         len(x),
-        (credits(of_a), credits(of_b)),
+        (accuracy_of(of_a), accuracy_of(of_b)),
         difference(x, y, clusters),
         bootstrap(x, y) if are_independent(clusters) else None,
         *tested(x, y, clusters),

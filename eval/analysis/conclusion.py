@@ -12,10 +12,9 @@ from statistics import fmean
 
 from ...lm.cost.flops import total
 from ..grid.evaluate import Cell
-from ..grid_spec import interactive, is_of_use, is_student, track
+from ..grid_spec import ALL, interactive, is_of_use, is_student, track
 from ..stats.intervals import Estimate, difference
-from ..stats.seeds import crossed
-from .summary import Rows, by_cell, paired
+from .summary import Rows, by_cell, paired, paired_over_seeds
 
 _MOST = 3
 """Students whose losses are told in words; of more, the tables tell them."""
@@ -46,11 +45,10 @@ class Evidence:
         return cls(flops, lambda a, b: difference_over_seeds(each, a, b))
 
 
-def difference_over_seeds(runs: Sequence[Mapping[Cell, Rows]], a: Cell, b: Cell, test: str | None = None) -> Estimate:
-    """Of two cells, over seeds and families of questions, on all tests or on one."""
-    pairs = [paired(cells[a], cells[b], *([test] if test else [])) for cells in runs]
-    changes = [[x - y for x, y in zip(pair.a, pair.b, strict=True)] for pair in pairs]
-    return crossed(changes, pairs[0].clusters).estimate
+def difference_over_seeds(runs: Sequence[Mapping[Cell, Rows]], a: Cell, b: Cell, test: str = ALL) -> Estimate:
+    """Of two cells of the same runs; nothing is known where they share no question."""
+    found = paired_over_seeds([cells[a] for cells in runs], [cells[b] for cells in runs], test)
+    return found.estimate if found else Estimate(float("nan"), -1.0, 1.0)
 
 
 def _first_vote(rows: Rows) -> dict[Cell, Rows]:
@@ -90,10 +88,10 @@ def conclusions(evidence: Evidence) -> list[str]:
 def _students(evidence: Evidence, half: str) -> list[Cell]:
     """The cells in which a student has taken the LLM's place in one half, and the LLM has the other."""
     place, other = (0, 1) if half == "decomposer" else (1, 0)
-    return [cell for cell in evidence.flops if _is_taught(cell[place]) and cell[other] == "llm"]
+    return [cell for cell in evidence.flops if _is_any_student(cell[place]) and cell[other] == "llm"]
 
 
-def _is_taught(name: str) -> bool:
+def _is_any_student(name: str) -> bool:
     """Whether a name stands for a student, also for one that asks one sub-question at a time."""
     return is_student(interactive(name) or name)
 
@@ -109,7 +107,7 @@ def _losses(evidence: Evidence, halves: Mapping[str, Sequence[Cell]]) -> list[st
 
 
 def _loses(change: Estimate) -> str:
-    if not is_told(change):
+    if not excludes_zero(change):
         return f"is not told apart from the LLM in both phases ({_points(change)})"
     verb = "loses" if change.value < 0 else "gains"
     low, high = sorted((abs(change.low), abs(change.high)))
@@ -134,7 +132,7 @@ def _dominated(evidence: Evidence) -> list[str]:
     """Cells with a student beside cheaper ones that are surely more accurate."""
     said, useful = [], [cell for cell in evidence.flops if is_of_use(cell.decomposer)]
     for cell in useful:
-        if not (_is_taught(cell.decomposer) or is_student(cell.solver)):
+        if not (_is_any_student(cell.decomposer) or is_student(cell.solver)):
             continue
         own = evidence.flops[cell]
         cheaper = [one for one in useful if one != cell and _costs_less(evidence.flops[one], own)]
@@ -162,7 +160,7 @@ def _untrained(evidence: Evidence) -> list[str]:
             base = Cell(*("base" if i == place else part for i, part in enumerate(cell)))
             if cell[place] == "distilled" and cell[1 - place] == "llm" and base in evidence.flops:
                 change = evidence.less(cell, base)
-                said.append(f"The distilled {half} {_beside(change)} its untrained base ({_points(change)}).")
+                said.append(f"The distilled {half} {_comparison(change)} its untrained base ({_points(change)}).")
     return said
 
 
@@ -179,17 +177,17 @@ def _single(evidence: Evidence) -> list[str]:
             continue
         change, own, cost = evidence.less(alone, other), flops[alone], flops[other]
         share = f", at {own / cost:.2f} of the FLOPs" if own and cost else ""
-        said.append(f"{_beside(change)} {_name(other)} ({_points(change)}{share})")
+        said.append(f"{_comparison(change)} {_name(other)} ({_points(change)}{share})")
     return [f"The single-stage student {' and '.join(said)}."] if said else []
 
 
-def is_told(change: Estimate) -> bool:
-    """Whether a difference is told from none: its interval does not hold 0."""
+def excludes_zero(change: Estimate) -> bool:
+    """Whether a difference is significant at the 5 % level: its 95 % interval does not hold 0."""
     return change.low > 0 or change.high < 0
 
 
-def _beside(change: Estimate) -> str:
-    if not is_told(change):
+def _comparison(change: Estimate) -> str:
+    if not excludes_zero(change):
         return "is not told apart from"
     return "is more accurate than" if change.value > 0 else "is less accurate than"
 
@@ -204,7 +202,7 @@ def _name(cell: Cell) -> str:
     decomposer, solver = cell[:2]
     if track("solver", solver) == "single":
         return f"the single-stage student{_which(solver, 'distilled-single')}"
-    match _is_taught(decomposer), is_student(solver):
+    match _is_any_student(decomposer), is_student(solver):
         case True, True:
             return f"the two students{_which(decomposer)}{_which(solver)}"
         case True, False if solver == "llm":

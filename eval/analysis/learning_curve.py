@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -14,8 +14,8 @@ from ...distill import student
 from ..grid import results
 from ..grid_spec import Track
 from ..run_dir import RunDirectory
-from ..stats.seeds import Tested, crossed
-from .summary import Rows
+from ..stats.seeds import Tested
+from .summary import Rows, paired_over_seeds
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class CurvePoint:
         return self.gain is not None and self.gain.estimate.low > 0
 
 
-def name(track: Track, tokens: int, seed: int) -> str:
+def student_name(track: Track, tokens: int, seed: int) -> str:
     """What a student of a curve is called in the results, and its folder."""
     return f"{track}-{tokens}-{seed}"
 
@@ -80,7 +80,7 @@ def _point(
     files: RunDirectory, track: Track, tokens: int, by_seed: Mapping[int, Rows], before: Mapping[int, Rows]
 ) -> CurvePoint:
     means = [fmean(row["credit"] for row in of) for of in by_seed.values()]
-    cards = [student.read(files.curve / name(track, tokens, seed)) or {} for seed in by_seed]
+    cards = [student.read(files.curve / student_name(track, tokens, seed)) or {} for seed in by_seed]
     losses = [card["trained"]["loss"] for card in cards if card]
     gain = _gain(by_seed, before)
     loss = fmean(losses) if losses else float("nan")
@@ -89,14 +89,4 @@ def _point(
 
 def _gain(by_seed: Mapping[int, Rows], before: Mapping[int, Rows]) -> Tested | None:
     both = [seed for seed in by_seed if seed in before]
-    if not both:
-        return None
-    keys = [(row["test"], row["id"]) for row in by_seed[both[0]]]
-    clusters = [row["cluster"] for row in by_seed[both[0]]]
-    changes = [_less(by_seed[seed], before[seed], keys) for seed in both]
-    return crossed(changes, clusters)
-
-
-def _less(a: Rows, b: Rows, keys: Sequence[tuple[str, str]]) -> list[float]:
-    x, y = ({(row["test"], row["id"]): float(row["credit"]) for row in of} for of in (a, b))
-    return [x[key] - y[key] for key in keys]
+    return paired_over_seeds([by_seed[seed] for seed in both], [before[seed] for seed in both]) if both else None

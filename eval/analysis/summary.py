@@ -14,6 +14,7 @@ from ..grid.evaluate import Cell
 from ..grid_spec import ALL
 from ..stats.intervals import Estimate, accuracy, difference, holm
 from ..stats.paired import p_value
+from ..stats.seeds import Tested, crossed
 
 Rows = Sequence[dict[str, Any]]
 
@@ -177,7 +178,7 @@ def squares(rows: Rows, vote: str | None = None) -> list[ReferenceComparison]:
     return [
         ReferenceComparison(
             cell,
-            credits(of_cell),
+            accuracy_of(of_cell),
             held,
             difference(*pairs[cell]) if cell in ps else None,
             ps.get(cell),
@@ -212,7 +213,18 @@ def paired(a: Rows, b: Rows, test: str = ALL) -> Paired:
     return Paired(first, second, [str(x[key]["cluster"]) for key in both])
 
 
-def credits(rows: Rows) -> Estimate:
+def paired_over_seeds(a: Sequence[Rows], b: Sequence[Rows], test: str = ALL) -> Tested | None:
+    """Accuracy of one cell less that of another, each under the same seeds, over seeds and families of questions.
+
+    None where they share no question. Seed by seed they must have been asked the same ones.
+    """
+    pairs = [paired(x, y, test) for x, y in zip(a, b, strict=True)]
+    if not pairs[0].a:
+        return None
+    return crossed([[x - y for x, y in zip(pair.a, pair.b, strict=True)] for pair in pairs], pairs[0].clusters)
+
+
+def accuracy_of(rows: Rows) -> Estimate:
     """The accuracy of rows, over families of questions."""
     return accuracy([row["credit"] for row in rows], families(rows))
 
@@ -266,7 +278,9 @@ def clean(rows: Rows) -> list[Decontaminated]:
     for cell, of_cell in by_cell(rows).items():
         untouched = [row for row in of_cell if row["overlap"] == "none"]
         leaks = sum(row["leaks_answer"] for row in of_cell)
-        found.append(Decontaminated(cell, len(of_cell), credits(of_cell), len(untouched), credits(untouched), leaks))
+        found.append(
+            Decontaminated(cell, len(of_cell), accuracy_of(of_cell), len(untouched), accuracy_of(untouched), leaks)
+        )
     return found
 
 
@@ -381,7 +395,7 @@ def _line(cell: Cell, test: str, rows: Rows, asked: int) -> CellSummary:
         cell=cell,
         test=test,
         questions=len(rows),
-        accuracy=credits(rows),
+        accuracy=accuracy_of(rows),
         decompose=_phase("decompose", rows),
         solve=_phase("solve", rows),
         rank=_phase("rank", rows),
@@ -393,7 +407,7 @@ def _line(cell: Cell, test: str, rows: Rows, asked: int) -> CellSummary:
 
 def _where(rows: Rows, *, plan_is: bool) -> Estimate | None:
     judged = [row for row in rows if row["decomposition_right"] is plan_is]
-    return credits(judged) if judged else None
+    return accuracy_of(judged) if judged else None
 
 
 def _phase(name: str, rows: Rows) -> PhaseMean:

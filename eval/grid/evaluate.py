@@ -178,7 +178,7 @@ def compose(
     decompositions = _decompositions(tests, decomposers)
     rows: list[Row] = []
     for decomposing, solving in product(decomposers, solvers):
-        if solving.stages is not None and not _is_taught(decomposing, solving.stages):
+        if solving.stages is not None and not _is_asked_as_taught(decomposing, solving.stages):
             continue
         if isinstance(decomposing, InteractiveGridDecomposer):
             answered = _worked(asked, decomposing, solving, decompositions) if solving.interactive else []
@@ -198,7 +198,7 @@ def compose(
     return rows
 
 
-def _is_taught(decomposing: AnyGridDecomposer, stages: frozenset[Stage]) -> bool:
+def _is_asked_as_taught(decomposing: AnyGridDecomposer, stages: frozenset[Stage]) -> bool:
     """Whether a solver that was taught these prompts is asked with one of them; one sub-question at a time is none."""
     return not isinstance(decomposing, InteractiveGridDecomposer) and grid_spec.stage(decomposing.name) in stages
 
@@ -212,7 +212,7 @@ def _decompositions(
     tests: Mapping[str, Sequence[Question]], decomposers: Sequence[AnyGridDecomposer]
 ) -> dict[str, Made]:
     """Every decomposer's, by its name; who decomposes for several names is asked once."""
-    asking = {of.name: of for d in decomposers if (of := _whose(d))}
+    asking = {of.name: of for d in decomposers if (of := _underlying_decomposer(d))}
     made: dict[str, Made] = {}
     for name, of in asking.items():
         asked = [(test, q) for test, qs in tests.items() if of.tests is None or test in of.tests for q in qs]
@@ -227,7 +227,7 @@ def _decompositions(
     return made
 
 
-def _whose(decomposing: AnyGridDecomposer) -> GridDecomposer | None:
+def _underlying_decomposer(decomposing: AnyGridDecomposer) -> GridDecomposer | None:
     """Who decomposes for it, all at once; None where sub-questions are asked turn by turn."""
     if isinstance(decomposing, ControlGridDecomposer):
         return decomposing.of

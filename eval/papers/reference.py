@@ -22,7 +22,7 @@ from ...core.errors import ConfigError
 from ...distill.method_catalogue import METHODS
 from ...distill.recipes import DecomposerData, SolverData
 from ...tasks.sources import BaseSource, PublishedSource
-from ..analysis.summary import Rows, by_cell, credits, families
+from ..analysis.summary import Rows, accuracy_of, by_cell, families
 from ..config import Study
 from ..grid import results
 from ..grid.evaluate import Cell
@@ -179,7 +179,7 @@ def of_run(run: Path, study: Study, paper: str | None = None) -> list[ReportedCo
 def _comparisons(cell: Cell, of_test: Rows, source: BaseSource, study: Study) -> Iterator[ReportedComparison]:
     """For one cell on one test."""
     measured = [row for row in of_test if row["measure"] is not None]
-    strict = credits(of_test)
+    strict = accuracy_of(of_test)
     lenient = accuracy([row["lenient"] for row in measured], families(measured)) if measured else None
     measure = measured[0]["measure"] if measured else None
     for paper in TITLES:

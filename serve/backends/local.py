@@ -78,7 +78,7 @@ class LocalModel:
 
     async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A `chat.completion`. Raises Refused for what cannot be answered."""
-        asked = await self._asked(body)
+        asked = await self._local_request(body)
         listener = _Listener()
         try:
             made = await self._batcher.put([_Row(draw, listener.on_text) for draw in asked.draws()])
@@ -101,7 +101,7 @@ class LocalModel:
         What `complete` raises is raised before the first chunk, except for what befalls the model later. Closed early,
         it stops the generation.
         """
-        asked = await self._asked(body)
+        asked = await self._local_request(body)
         listener = _Streaming(asked.n)
         answer = self._batcher.put([_Row(draw, listener.on_text) for draw in asked.draws()])
         answer.add_done_callback(listener.end)
@@ -130,7 +130,7 @@ class LocalModel:
             "model": self.name,
         }
 
-    async def _asked(self, body: Mapping[str, Any]) -> LocalRequest:
+    async def _local_request(self, body: Mapping[str, Any]) -> LocalRequest:
         asked = read(body)
         if self._suffix:
             asked = asked._replace(messages=with_suffix(asked.messages, self._suffix))

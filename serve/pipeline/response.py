@@ -11,7 +11,7 @@ from ...lm.api.response import usage
 from ...lm.api.retry import asked_to_wait
 from ...lm.types import Usage
 from .errors import NO_QUOTA, APIError
-from .sanitize import without_surrogates
+from .sanitize import strip_surrogates
 
 Reply = dict[str, Any]
 """A `chat.completion`, or one of its chunks."""
@@ -92,7 +92,7 @@ def consumed(reply: Mapping[str, Any]) -> Usage | None:
 def text(choice: Mapping[str, Any]) -> str | None:
     """The text of a choice, made of whole characters; None where it has none, a call of a tool say."""
     found = choice["message"].get("content")
-    return without_surrogates(found) if isinstance(found, str) else None
+    return strip_surrogates(found) if isinstance(found, str) else None
 
 
 def as_chunks(reply: Mapping[str, Any]) -> Iterable[Reply]:

@@ -71,7 +71,7 @@ def _plain(text: str, clean: Callable[[str], str], mark: str) -> str:
     return ""
 
 
-def without_surrogates(text: str) -> str:
+def strip_surrogates(text: str) -> str:
     """A text without halves of characters, which no tokenizer takes."""
     return _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
 
@@ -79,8 +79,6 @@ def without_surrogates(text: str) -> str:
 def _line(text: str) -> str:
     """What is seen of a text, in one line."""
     seen = "".join(
-        c
-        for c in _UNSEEN.sub("", without_surrogates(text))
-        if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf")
+        c for c in _UNSEEN.sub("", strip_surrogates(text)) if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf")
     )
     return " ".join(unicodedata.normalize("NFC", seen).split())

@@ -53,7 +53,7 @@ def worded_exercise(rng: random.Random) -> ChatExample:
     return ChatExample(f"{story} {asks}", f"So {working}. The answer is {working.split()[-1]}.")
 
 
-def told_list(rng: random.Random) -> ChatExample:
+def worded_list(rng: random.Random) -> ChatExample:
     """Several such stories about different people, their sums one below the other."""
     people = rng.sample(PEOPLE, 6)
     changes = [one_change(rng, *people[place : place + 2]) for place in range(0, rng.choice((4, 6)), 2)]
@@ -249,6 +249,6 @@ FIRST_KINDS = (
     name_subjects,
     ask_in_story,
 )
-LATER_KINDS = (running_sums, stated_list, told_list, ask_each, list_with_question)
+LATER_KINDS = (running_sums, stated_list, worded_list, ask_each, list_with_question)
 KINDS = FIRST_KINDS + LATER_KINDS
 """Everything that `base` is brought up on."""
