@@ -33,6 +33,8 @@ class Decomposition:
     text: str
     """What the decomposer wrote."""
     usage: Usage
+    reasoning: str | None = None
+    """What it thought before; no sub-question is ever read from it. None where there was nothing."""
 
     @property
     def was_tried(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..lm.model import Model, ProgressCallback, silent
-from ..lm.types import Message, Request, Sampling, Usage
+from ..lm.types import Completion, Message, Request, Sampling
 from ..prompts import Prompt
 from ..tasks.question import Question
 from .decomposition import Decomposition, listing, parse
@@ -31,7 +31,7 @@ class PromptedDecomposer:
     def sample(self, questions: Sequence[Question], n: int) -> list[list[Decomposition]]:
         """`n` decompositions a question."""
         replies = self.model([self.request(question, n) for question in questions], self.advance)
-        return [[self.read(c.text, c.usage) for c in completions] for completions in replies]
+        return [[self.read(completion) for completion in completions] for completions in replies]
 
     def request(self, question: Question, n: int = 1) -> Request:
         """What the model is sent; also what a student is trained on."""
@@ -43,7 +43,7 @@ class PromptedDecomposer:
         limit = {"limit": str(self.limit)} if "{limit}" in self.prompt.text else {}
         return Message("user", self.prompt.fill(question=question.prompt, **limit))
 
-    def read(self, text: str, usage: Usage) -> Decomposition:
+    def read(self, made: Completion) -> Decomposition:
         """A decomposition from what the model wrote."""
-        subquestions, kind = parse(text, self.limit)
-        return Decomposition(subquestions, kind, text, usage)
+        subquestions, kind = parse(made.text, self.limit)
+        return Decomposition(subquestions, kind, made.text, made.usage, made.reasoning)

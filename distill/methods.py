@@ -25,7 +25,7 @@ from ..lm.local.model_dir import NEGATIVE, POSITIVE
 from ..lm.local.nat_config import NatConfig, NatVariant
 from ..lm.local.weights import load_model, load_tokenizer, weights_hash
 from ..lm.model import ProgressCallback, silent
-from ..lm.types import with_suffix
+from ..lm.types import Thinking, with_suffix
 from .data.examples import Example
 from .data.groups import LabelledReply, TrainingData, TrainingGroup, make
 from .method_catalogue import METHODS, check_methods
@@ -66,10 +66,11 @@ class Distillation:
         log: Log | None = None,
         board: Path | None = None,
         device: str = "auto",
+        thinking: Thinking | None = None,
     ) -> None:
         """`scratch` keeps what is done: courses of one base, material, recipe and seed may share it, and then train
         what they have in common once. `own` asks a student, for methods that learn from their own replies. `board` is
-        where TensorBoard finds its stages, if it is told of them.
+        where TensorBoard finds its stages, if it is told of them. `thinking` is what the student will be asked with.
         """
         self.material = replace(material, seed=seed)
         self.recipe = recipe
@@ -81,6 +82,7 @@ class Distillation:
         self._log = log
         self._board = board or scratch / "tensorboard"
         self._device = device
+        self._thinking = thinking
         self._tokenizer = load_tokenizer(base)
         self._stages = StageCache(scratch)
         self._asking = 0.0
@@ -273,6 +275,7 @@ class Distillation:
             "seed": self._seed,
             "start": start.name if start else None,
             "how": how,
+            **({} if self._thinking is None else {"thinking": str(self._thinking)}),
         }
 
     @cached_property
@@ -292,8 +295,8 @@ class Distillation:
             if self._log is not None:
                 self._log({"training": name, **said})
 
-        told = {"scratch": scratch, "advance": self._advance, "log": log, "board": self._board / name}
-        told["wrong"] = self._wrong
+        told: dict[str, Any] = {"scratch": scratch, "advance": self._advance, "log": log, "board": self._board / name}
+        told |= {"wrong": self._wrong, "thinking": self._thinking}
         return fit(model, self._tokenizer, units, recipe, **{"seed": self._seed, **told, **options})
 
     def _student(self, start: Path | None, recipe: Training) -> PreTrainedModel | PeftModel:
@@ -337,7 +340,7 @@ class Distillation:
             )
         if settings.cache == "online":
             return teacher
-        rows = [row for unit in encoded(self._tokenizer, units, self.recipe.max_length) for row in unit]
+        rows = [row for unit in self._encoded(units) for row in unit]
         facts = {
             **self._ground,
             "NAT model": weights_hash(nat_model),
@@ -357,8 +360,11 @@ class Distillation:
             teacher.shuffle(self._seed)
         return teacher
 
+    def _encoded(self, units: Sequence[TrainingGroup]) -> list[list[dict[str, Any]]]:
+        return encoded(self._tokenizer, units, self.recipe.max_length, self._thinking)
+
     def _lengths(self, units: Sequence[TrainingGroup]) -> list[int]:
-        rows = encoded(self._tokenizer, units, self.recipe.max_length)
+        rows = self._encoded(units)
         return [len(row["input_ids"]) for unit in rows for row in unit]
 
     def _units_config(self, base: PreTrainedModel) -> NatConfig:

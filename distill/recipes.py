@@ -77,6 +77,9 @@ class Training(Settings):
     tags: tuple[str, str] = ("Solve it correctly.", "Solve it incorrectly.")
     """What a question ends with when its reply is right, or wrong (method `tagged`); the student is asked with the
     first."""
+    reasoning: Literal["drop", "keep"] = "drop"
+    """Whether a student learns to write what the teacher thought before a reply, where it shows that. Dropped, its
+    replies alone are taught, and what a prompt opens for reasoning is closed at once."""
     learning_rate: float = Field(default=3e-4, gt=0, le=1)
     """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
     learning_rates: dict[str, float] = Field(default_factory=dict)

@@ -19,6 +19,7 @@ from ..core import checksums, documents
 from ..core.errors import ConfigError
 from ..lm.local import environment
 from ..lm.local.model_dir import is_nat
+from ..lm.types import Thinking
 from .method_catalogue import METHODS, Method
 from .recipes import RankerRecipe
 
@@ -71,6 +72,16 @@ class StudentCard:
     tokens and seconds, operations where the teacher's size is known, dollars where it has a price. Empty is unknown."""
     seed: int
     recipe: dict[str, Any]
+    thinking: Thinking | None = None
+    """What it is asked with; None leaves it to the base's chat template."""
+
+    def facts(self) -> dict[str, Any]:
+        """As it stands in the card."""
+        facts = asdict(self)
+        return {name: value for name, value in facts.items() if name not in _WHERE_GIVEN or value is not None}
+
+
+_WHERE_GIVEN = frozenset({"thinking"})
 
 
 def build(directory: Path, lesson: StudentCard, teach: Callable[[Path], TrainingReport]) -> dict[str, Any]:
@@ -88,7 +99,7 @@ def build(directory: Path, lesson: StudentCard, teach: Callable[[Path], Training
     facts = {
         "format": FORMAT,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        **asdict(lesson),
+        **lesson.facts(),
         "trained": asdict(trained),
         "environment": asdict(environment.current()),
         "files": {name: value for name, value in checksums.hashes(part).items() if name != _CARD},
@@ -119,7 +130,7 @@ def read(directory: Path) -> dict[str, Any] | None:
             f"{path} is damaged: it is not what was written there; {remedy} (if you changed it yourself, remove its "
             "`sha256`)"
         )
-    needed = {*StudentCard.__dataclass_fields__, "trained"}
+    needed = {*StudentCard.__dataclass_fields__, "trained"} - _WHERE_GIVEN
     if absent := sorted(needed - facts.keys()):
         raise ConfigError(f"{path} lacks {', '.join(absent)}; {remedy}")
     try:
@@ -134,6 +145,11 @@ def rankers_recipe(facts: dict[str, Any], directory: Path) -> RankerRecipe:
     """What a ranker was made by, as its card has it. Raises ConfigError when this divcon does not know such rankers."""
     recipe: RankerRecipe = documents.checked(RankerRecipe, facts["recipe"], f"{directory / _FACTS}: recipe")
     return recipe
+
+
+def thinking(facts: dict[str, Any]) -> Thinking | None:
+    """What a student is asked with."""
+    return Thinking(**facts["thinking"]) if facts.get("thinking") else None
 
 
 def suffix(facts: dict[str, Any]) -> str:

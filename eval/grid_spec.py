@@ -19,6 +19,7 @@ DECOMPOSERS: Mapping[str, str] = {
     "distilled": "the student, as its recipe says",
     "distilled-all": "the student of all the teacher's decompositions (S_D-T)",
     "distilled-rejection": "the student of those that led to the gold answer (S_D-R)",
+    "distilled-reasoning": "the student that learned to write the teacher's reasoning too",
     "llm": "the LLM",
     "gold": "the data set's own sub-questions",
     "shuffled": "control: what the LLM asks about another question",
@@ -31,6 +32,7 @@ SOLVERS: Mapping[str, str] = {
     "base": "the student before it has learned anything",
     "distilled": "the student, as its recipe says",
     "distilled-direct": "the student of final answers alone",
+    "distilled-reasoning": "the student that learned to write the teacher's reasoning too",
     "distilled-METHOD": "the student of another method (divcon distill solver --method list)",
     "distilled-single": "the student of the teacher's single-stage solutions, asked without sub-questions",
     "distilled-single-direct": "the same of final answers alone, asked for the answer at once",
@@ -46,6 +48,12 @@ _DECOMPOSER_RECIPES: Mapping[str, dict[str, Any]] = {
     "distilled": {},
     "distilled-all": {"data": "all"},
     "distilled-rejection": {"data": "rejection_sampled"},
+    "distilled-reasoning": {"reasoning": "keep"},
+}
+_SOLVER_RECIPES: Mapping[str, dict[str, Any]] = {
+    "": {},
+    "direct": {"target": "direct"},
+    "reasoning": {"reasoning": "keep"},
 }
 Role = Literal["decomposer", "solver"]
 Track = Literal["decomposer", "solver", "single"]
@@ -120,7 +128,7 @@ def differs(role: Role, name: str) -> dict[str, Any]:
     if role == "decomposer":
         return _DECOMPOSER_RECIPES[name]
     own = name.removeprefix(plain(role, name)).removeprefix("-")
-    return {"target": "direct"} if own == "direct" else {"method": own} if own else {}
+    return _SOLVER_RECIPES.get(own, {"method": own})
 
 
 def plain(role: Role, name: str) -> str:

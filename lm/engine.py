@@ -63,7 +63,8 @@ class Engine(Protocol):
 
 
 StreamCallback = Callable[[SampleRequest, str], bool]
-"""Told a draw and its text so far, in the generating thread. The text never gets shorter; the last is the completion's.
+"""Told a draw and its text so far, in the generating thread: reasoning and reply, which `lm.reasoning.so_far` tells
+apart. The text never gets shorter.
 False when nobody listens to that draw any more."""
 
 

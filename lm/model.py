@@ -14,7 +14,7 @@ from .cost.prices import AnyPrice
 from .engine import Engine, EngineStatus
 from .store.ledger import Spend
 from .store.store import Store
-from .types import Completion, Request, SampleRequest, with_suffix
+from .types import Completion, Request, SampleRequest, Thinking, with_suffix
 
 
 class ProgressCallback(Protocol):
@@ -51,6 +51,8 @@ class Model:
     """None when nobody named a price; it is then unknown, never zero."""
     suffix: str = ""
     """A sentence behind the last turn of every request, which a student may have been taught to be asked with."""
+    thinking: Thinking | None = None
+    """Whether it is to think before it replies; None leaves it to the model."""
 
     @property
     def footprint(self) -> ModelSize | None:
@@ -88,6 +90,8 @@ class Model:
         identity = self.engine.identity(self.adapter)
         if self.suffix:
             requests = [replace(r, messages=with_suffix(r.messages, self.suffix)) for r in requests]
+        if self.thinking:
+            requests = [r.thought_about(self.thinking) for r in requests]
         return [[SampleRequest(r, i, _key(identity, r, i, self.seed)) for i in range(r.n)] for r in requests]
 
 
@@ -102,4 +106,6 @@ def _key(identity: tuple[str, ...], request: Request, index: int, seed: int) -> 
         "seed": seed,
         "index": index,
     }
+    if request.thinking is not None:
+        parts["thinking"] = str(request.thinking)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

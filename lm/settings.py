@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from ..core.settings import OPERATIONAL, Settings
 from .api.limits import Limits
+from .api.options import ApiOptions, TokensKey
 from .cost.prices import AnyPrice, MachinePrice, Price, batched, listed
 from .engine import Engine
 from .local.weights import Dtype
+from .types import Thinking
 
 URL = r"^https?://[^/?#@\s]+(?:/[^?#@\s]*)?$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -38,7 +40,40 @@ OwnPrice = Annotated[
 ]
 
 
-class LocalSettings(Settings):
+def _thinking(said: object) -> object:
+    """A setting of thinking as a value: YAML reads off and on as false and true."""
+    match said:
+        case False | "off":
+            return {"on": False}
+        case True | "on":
+            return {"on": True}
+        case {"budget": budget, **rest} if not rest:
+            return {"on": True, "budget": budget}
+        case {"effort": effort, **rest} if not rest:
+            return {"on": True, "effort": effort}
+        case Thinking():
+            return said
+        case {"on": bool(), **rest} if rest.keys() <= {"budget", "effort"}:
+            return said
+    raise ValueError("thinking is off, on, {budget: N} (tokens) or {effort: minimal, low, medium or high}")
+
+
+class Thinks(Settings):
+    """What models that reason before they reply are told of it."""
+
+    thinking: Annotated[Thinking, BeforeValidator(_thinking)] | None = None
+    """`off`, `on`, `{budget: N}` (tokens of reasoning at most, besides `max_tokens`) or `{effort: low}`. None leaves it
+    to the model."""
+
+    @field_validator("thinking")
+    @classmethod
+    def _has_a_positive_budget(cls, thinking: Thinking | None) -> Thinking | None:
+        if thinking and thinking.budget is not None and thinking.budget < 1:
+            raise ValueError(f"a budget of {thinking.budget} tokens: to reason not at all, say thinking: off")
+        return thinking
+
+
+class LocalSettings(Thinks):
     """A model whose weights are on this machine."""
 
     path: str
@@ -109,7 +144,7 @@ class VLLMSettings(LocalSettings):
         )
 
 
-class OpenAISettings(Limits):
+class OpenAISettings(Limits, ApiOptions, Thinks):
     """A model behind an OpenAI-compatible server."""
 
     engine: Literal["openai"]
@@ -122,7 +157,7 @@ class OpenAISettings(Limits):
     together: bool = Field(default=True, json_schema_extra=OPERATIONAL)
     """Ask for the samples of a prompt in one request (`n`), which bills the prompt once. A server that returns fewer is
     asked for the rest."""
-    tokens_key: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    tokens_key: TokensKey = "max_tokens"
     """What the server calls the limit of a completion; models that reason want the second."""
     batch_api: bool = Field(default=False, json_schema_extra=OPERATIONAL)
     """Ask by the Batch API: half of `price`, answered within a day. A run that is stopped finds its batches again."""
@@ -157,6 +192,7 @@ class OpenAISettings(Limits):
                 budget=budget,
                 together=self.together,
                 tokens_key=self.tokens_key,
+                options=self,
             ),
             parameters=self.parameters,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from .reasoning import split
+
 Role = Literal["system", "user", "assistant"]
 
 
@@ -35,6 +37,24 @@ class Sampling:
 
 GREEDY = Sampling()
 
+Effort = Literal["minimal", "low", "medium", "high"]
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """Whether a model thinks before it replies, and how much."""
+
+    on: bool
+    budget: int | None = None
+    """Tokens of reasoning at most; a request's `max_tokens` then holds for the reply alone."""
+    effort: Effort | None = None
+    """For models that take a word in place of a number."""
+
+    def __str__(self) -> str:
+        if self.budget is not None:
+            return f"budget {self.budget}"
+        return f"effort {self.effort}" if self.effort else "on" if self.on else "off"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -47,6 +67,13 @@ class Request:
     """SHA-256 of the prompt template, so that an edited prompt never meets an old sample."""
     logprobs: bool = False
     """Whether to return the log-probability of every completion token, under the model itself (temperature 1)."""
+    thinking: Thinking | None = None
+    """None leaves it to the model."""
+
+    def thought_about(self, thinking: Thinking) -> Request:
+        """The same, with reasoning before the reply as is said; a budget of reasoning adds to the limit of tokens."""
+        limit = self.sampling.max_tokens + (thinking.budget or 0)
+        return replace(self, thinking=thinking, sampling=replace(self.sampling, max_tokens=limit))
 
 
 @dataclass(frozen=True)
@@ -92,6 +119,7 @@ class Completion:
     """One continuation of a conversation."""
 
     text: str
+    """The reply, without what the model thought before it; empty where it never came to reply."""
     finish: str
     """Why it ended, in the words of the OpenAI API: `stop`, `length`, ..."""
     usage: Usage
@@ -99,6 +127,32 @@ class Completion:
     """One natural log-probability per completion token; None where it was not asked for or not offered."""
     self_certainty: float | None = None
     """Self-certainty: KL(uniform || prediction) in nats, averaged over tokens (Kang et al., 2025); None likewise."""
+    reasoning: str | None = None
+    """What the model thought before it replied, as far as that was shown; None where there was nothing."""
+
+    @classmethod
+    def read(
+        cls,
+        text: str,
+        finish: str,
+        usage: Usage,
+        logprobs: tuple[float, ...] | None = None,
+        self_certainty: float | None = None,
+        reasoning: str | None = None,
+    ) -> Completion:
+        """A completion from all that a model wrote. `reasoning` is what a server sent in a field of its own.
+
+        Where nobody counted the tokens of the reasoning, they are its share of the text's characters.
+        """
+        found = split(text)
+        thought = "\n".join(part.strip() for part in (reasoning, found.reasoning) if part and part.strip()) or None
+        if thought is not None and not usage.reasoning_tokens:
+            usage = replace(usage, reasoning_tokens=_share(usage.completion_tokens, thought, found.reply))
+        return cls(found.reply, finish, usage, logprobs, self_certainty, thought)
+
+
+def _share(tokens: int, thought: str, reply: str) -> int:
+    return round(tokens * len(thought) / (len(thought) + len(reply)))
 
 
 def shared_prompt(usages: list[Usage]) -> Usage:

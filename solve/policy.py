@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..decompose.decomposition import Decomposition, Kind, harmless, parse
 from ..decompose.prompted import PromptedDecomposer
-from ..lm.types import Message, Request, Usage
+from ..lm.types import Completion, Message, Request, Usage
 from ..prompts import Prompt
 from ..tasks.question import Question
 from .prompted import PromptedSolver, read_solution
@@ -45,7 +45,7 @@ class NextQuestion:
     def __call__(self, questions: Sequence[Question], histories: Sequence[History]) -> list[Decomposition]:
         requests = [self.request(*each) for each in zip(questions, histories, strict=True)]
         replies = self.first.model(requests, self.first.advance)
-        return [self.read(c.text, c.usage, history) for (c,), history in zip(replies, histories, strict=True)]
+        return [self.read(made, history) for (made,), history in zip(replies, histories, strict=True)]
 
     def request(self, question: Question, history: History) -> Request:
         """What the model is sent."""
@@ -54,12 +54,13 @@ class NextQuestion:
         asked = self.prompt.fill(question=question.prompt, answered=listing(history))
         return Request((Message("user", asked),), self.first.sampling, 1, self.prompt.sha256)
 
-    def read(self, text: str, usage: Usage, history: History) -> Decomposition:
+    def read(self, made: Completion, history: History) -> Decomposition:
         """The first sub-question that was not asked before."""
         before = {answered.subquestion for answered in history}
-        subquestions, kind = parse(text, limit=len(before) + 1)
+        subquestions, kind = parse(made.text, limit=len(before) + 1)
         new = tuple(asked for asked in subquestions if asked not in before)[:1]
-        return Decomposition(new, "not needed" if subquestions and not new else kind, text, usage)
+        kind = "not needed" if subquestions and not new else kind
+        return Decomposition(new, kind, made.text, made.usage, made.reasoning)
 
 
 @dataclass(frozen=True)

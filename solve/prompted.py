@@ -60,7 +60,8 @@ def read_solution(completion: Completion, question: Question) -> Solution:
     )
     logprobs = completion.logprobs
     mean = sum(logprobs) / len(logprobs) if logprobs else None
-    return replace(read, logprob=mean, self_certainty=completion.self_certainty)
+    certainty = completion.self_certainty
+    return replace(read, logprob=mean, self_certainty=certainty, reasoning=completion.reasoning)
 
 
 def _ask(prompt: Prompt, question: Question, subquestions: Sequence[str]) -> Message:

@@ -25,6 +25,8 @@ class Solution:
     """The mean natural log-probability of its tokens; None where it was not asked for or not offered."""
     self_certainty: float | None = None
     """Self-certainty (Kang et al., 2025), None likewise."""
+    reasoning: str | None = None
+    """What the model thought before; no answer is ever read from it. None where there was nothing."""
 
     @classmethod
     def read(cls, text: str, usage: Usage, *, pattern: re.Pattern[str] | None = NUMBER, cut: bool = False) -> Solution:

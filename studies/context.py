@@ -242,13 +242,14 @@ class StudyContext:
     def llm(self) -> Model:
         settings = self.study.llm
         engine = self.llm_engine or settings.open(self.study.max_usd)
-        return Model("llm", engine, self.store, self.study.seed, price=settings.rates())
+        return Model("llm", engine, self.store, self.study.seed, price=settings.rates(), thinking=settings.thinking)
 
     @cached_property
     def base(self) -> Model:
         """The student before it has learned anything."""
         students = 2 + sum(len(self.students(role)) for role in get_args(student.Role))
-        return Model("base", self.study.student.open(adapters=students), self.store, self.study.seed)
+        engine = self.study.student.open(adapters=students)
+        return Model("base", engine, self.store, self.study.seed, thinking=self.study.student.thinking)
 
     @cached_property
     def student_price(self) -> AnyPrice | None:
@@ -292,7 +293,14 @@ class StudyContext:
     def own_models(self) -> dict[str, Model]:
         """The models that the study adds to its grid."""
         return {
-            name: Model(name, settings.open(self.study.max_usd), self.store, self.study.seed, price=settings.rates())
+            name: Model(
+                name,
+                settings.open(self.study.max_usd),
+                self.store,
+                self.study.seed,
+                price=settings.rates(),
+                thinking=settings.thinking,
+            )
             for name, settings in self.study.models.items()
         }
 

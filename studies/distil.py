@@ -85,6 +85,7 @@ def distil(
             log=log,
             board=context.files.tensorboard / scratch.name,
             device=context.study.student.device,
+            thinking=context.study.student.thinking,
         )
         if not is_first():  # it trains with the others, and writes nothing
             distil(recipe.method, course, directory)
@@ -225,7 +226,7 @@ def _own(context: StudyContext, role: Track, recipe: Training, of: Path, collect
     engine = TransformersSettings(
         engine="transformers", path=settings.path, dtype=settings.dtype, device=settings.device
     ).open()
-    model = Model("own", engine, context.store, context.study.seed, adapter=of)
+    model = Model("own", engine, context.store, context.study.seed, adapter=of, thinking=settings.thinking)
     if isinstance(recipe, SolverRecipe):
         own = solved_by(context.solver(model), collected, context.study.collect, _stage(recipe))
         flops = operations(own, ModelSize(0), model.footprint)
@@ -254,6 +255,7 @@ def _lesson(
         cost=_teaching_cost(context, recipe, collected),
         seed=seed,
         recipe=recipe.model_dump(mode="json"),
+        thinking=context.study.student.thinking,
     )
 
 

@@ -6,18 +6,22 @@ study evaluates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from ...core.errors import ConfigError
 from ...decompose.decomposition import Stage, listing, parse
 from ...decompose.prompted import PromptedDecomposer
+from ...lm.reasoning import joined
 from ...lm.types import Message
 from ...solve.grading.extract import splice
 from ...solve.grading.grade import GRADERS
 from ...solve.prompted import PromptedSolver
+from ...tasks.question import Question
 from ..recipes import DecomposerData, SolverData
 from ..traces.trace import Trace
+
+Reasoning = Literal["drop", "keep"]
 
 
 class Example(NamedTuple):
@@ -25,14 +29,19 @@ class Example(NamedTuple):
 
     messages: tuple[Message, ...]
     reply: str
+    """With reasoning before it, in the marks of `lm.reasoning`, where that is taught."""
     right: bool = True
     """False for a reply that an objective is to keep the student from."""
 
 
-def for_decomposer(traces: Sequence[Trace], decomposer: PromptedDecomposer, data: DecomposerData) -> list[Example]:
+def for_decomposer(
+    traces: Sequence[Trace], decomposer: PromptedDecomposer, data: DecomposerData, reasoning: Reasoning = "drop"
+) -> list[Example]:
     """Each distinct decomposition of a question once. Raises ConfigError when nothing is left."""
-    selected = dict.fromkeys((t.question, t.subquestions) for t in decompositions(traces, decomposer.limit, data))
-    examples = [Example(decomposer.request(question).messages, listing(asked)) for question, asked in selected]
+    examples = [
+        Example(decomposer.request(trace.question).messages, taught_decomposition(trace, reasoning))
+        for trace in distinct_decompositions(decompositions(traces, decomposer.limit, data))
+    ]
     return _some(examples, f"a decomposer with data {data!r}", traces)
 
 
@@ -42,6 +51,7 @@ def for_solver(
     data: SolverData,
     target: Literal["sub-answers", "direct"],
     stage: Stage | None = None,
+    reasoning: Reasoning = "drop",
 ) -> list[Example]:
     """Each distinct solution once. With target `direct` the reply is the final answer's sentence alone.
 
@@ -56,8 +66,27 @@ def for_solver(
             answer = trace.question.answer
             worked = splice(worked, answer, GRADERS[trace.question.grader].pattern)
         reply = worked if target == "sub-answers" else f"The answer is {answer}."
+        reply = with_reasoning(trace.reasoning, reply, reasoning)
         examples.append(Example(solver.request(trace.question, trace.subquestions, stage).messages, reply))
     return _some(list(dict.fromkeys(examples)), f"a solver with data {data!r}", traces)
+
+
+def distinct_decompositions(traces: Iterable[Trace]) -> list[Trace]:
+    """The first trace of each decomposition of a question."""
+    first: dict[tuple[Question, tuple[str, ...]], Trace] = {}
+    for trace in traces:
+        first.setdefault((trace.question, trace.subquestions), trace)
+    return list(first.values())
+
+
+def taught_decomposition(trace: Trace, reasoning: Reasoning) -> str:
+    """What a decomposer learns to write."""
+    return with_reasoning(trace.decomposition_reasoning, listing(trace.subquestions), reasoning)
+
+
+def with_reasoning(thought: str | None, reply: str, reasoning: Reasoning) -> str:
+    """A reply as it is taught: behind what the teacher thought before it, or alone."""
+    return joined(thought, reply) if reasoning == "keep" else reply
 
 
 def decompositions(traces: Sequence[Trace], limit: int, data: DecomposerData) -> list[Trace]:

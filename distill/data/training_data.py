@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from ...decompose.decomposition import Stage, listing, parse
 from ...decompose.prompted import PromptedDecomposer
 from ...solve.prompted import PromptedSolver
 from ..recipes import DecomposerRecipe, SolverRecipe
 from ..traces.trace import Trace
-from .examples import Example, for_decomposer, for_solver
+from .examples import (
+    Example,
+    distinct_decompositions,
+    for_decomposer,
+    for_solver,
+    taught_decomposition,
+    with_reasoning,
+)
 from .groups import LabelledReply, TrainingData
 
 
@@ -25,9 +31,7 @@ def solving(
     replies = [
         LabelledReply(
             trace.question.id,
-            Example(
-                solver.request(trace.question, trace.subquestions, stage).messages, _solution(trace, recipe.target)
-            ),
+            Example(solver.request(trace.question, trace.subquestions, stage).messages, _solution(trace, recipe)),
             right=trace.verdict == "right",
             readable=trace.answer is not None,
         )
@@ -43,7 +47,9 @@ def solving(
         for question in dict.fromkeys(trace.question for trace in traces)
         if question.solution
     ]
-    selected = for_solver(traces, solver, recipe.data, recipe.target, stage) if recipe.method == "kd" else []
+    selected = (
+        for_solver(traces, solver, recipe.data, recipe.target, stage, recipe.reasoning) if recipe.method == "kd" else []
+    )
     return TrainingData(_distinct(replies), tuple(selected), _distinct(own), tags=recipe.tags)
 
 
@@ -53,23 +59,24 @@ def decomposing(traces: Sequence[Trace], decomposer: PromptedDecomposer, recipe:
     read = [t for t in traces if t.subquestions or parse(t.decomposition, decomposer.limit)[1] == "not needed"]
     replies = [
         LabelledReply(
-            question.id,
-            Example(decomposer.request(question).messages, listing(asked)),
-            right=(question, asked) in reached,
+            trace.question.id,
+            Example(decomposer.request(trace.question).messages, taught_decomposition(trace, recipe.reasoning)),
+            right=(trace.question, trace.subquestions) in reached,
         )
-        for question, asked in dict.fromkeys((t.question, t.subquestions) for t in read)
+        for trace in distinct_decompositions(read)
     ]
     own = [
         LabelledReply(question.id, Example(decomposer.request(question).messages, listing(question.subquestions)), True)
         for question in dict.fromkeys(trace.question for trace in traces)
         if question.subquestions
     ]
-    selected = for_decomposer(traces, decomposer, recipe.data) if recipe.method == "kd" else []
+    selected = for_decomposer(traces, decomposer, recipe.data, recipe.reasoning) if recipe.method == "kd" else []
     return TrainingData(_distinct(replies), tuple(selected), _distinct(own), tags=recipe.tags)
 
 
-def _solution(trace: Trace, target: Literal["sub-answers", "direct"]) -> str:
-    return trace.solution if target == "sub-answers" else f"The answer is {trace.answer}."
+def _solution(trace: Trace, recipe: SolverRecipe) -> str:
+    reply = trace.solution if recipe.target == "sub-answers" else f"The answer is {trace.answer}."
+    return with_reasoning(trace.reasoning, reply, recipe.reasoning)
 
 
 def _distinct(replies: Iterable[LabelledReply]) -> tuple[LabelledReply, ...]:

@@ -105,6 +105,8 @@ def _labelled(made_of: Sequence[tuple[Question, int, Decomposition, Solution]]) 
             usage=solution.usage,
             decomposition_usage=made.usage,
             logprob=solution.logprob,
+            reasoning=solution.reasoning,
+            decomposition_reasoning=made.reasoning,
         )
         for (question, attempt, made, solution), verdict in zip(made_of, verdicts, strict=True)
     ]

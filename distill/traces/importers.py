@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 from ...core.errors import ConfigError
 from ...core.jsonlines import objects, text, texts
 from ...decompose.decomposition import listing
-from ...lm.types import Usage
+from ...lm.api.response import text_and_reasoning
+from ...lm.reasoning import split
+from ...lm.types import Completion, Usage
 from ...solve.grading.extract import extract
 from ...solve.grading.grade import GRADERS, grade
 from ...tasks import own, word_problems
@@ -123,6 +125,7 @@ class _Made:
     answer: str | None
     subquestions: tuple[str, ...] = ()
     usage: Usage = _UNKNOWN
+    reasoning: str | None = None
 
 
 def _shape(line: _Line) -> Callable[[_Line], Iterator[_Made | None]]:
@@ -146,6 +149,7 @@ def _labelled(made: Sequence[_Made]) -> list[Trace]:
             attempt=each.attempt,
             usage=each.usage,
             decomposition_usage=Usage(),
+            reasoning=each.reasoning,
         )
         for each, verdict in zip(made, verdicts, strict=True)
     ]
@@ -164,8 +168,9 @@ def _math(line: _Line) -> Iterator[_Made | None]:
         tags={key: str(line.row[key]) for key in ("level", "type") if line.row.get(key)},
     )
     for attempt, solution in enumerate(line.row["generated_answer"]):
-        worked = _said(solution).removeprefix("Solution:").strip()
-        yield _Made(line.question(question), worked, attempt, _boxed(worked)) if worked else None
+        thought, worked = split(_said(solution).removeprefix("Solution:").strip())
+        made = _Made(line.question(question), worked, attempt, _boxed(worked), reasoning=thought)
+        yield made if worked else None
 
 
 def _models(line: _Line) -> Iterator[_Made | None]:
@@ -177,7 +182,7 @@ def _models(line: _Line) -> Iterator[_Made | None]:
     }
     for attempt, (model, solution) in enumerate(solved.items()):
         question = Question(line.name, line.text("question"), gold, grader="math", tags={"model": model})
-        yield _solved(line.question(question), _said(solution), attempt)
+        yield _solved(line.question(question), _said(solution), None, attempt)
 
 
 def _socratic(line: _Line) -> Iterator[_Made | None]:
@@ -188,13 +193,13 @@ def _socratic(line: _Line) -> Iterator[_Made | None]:
 
 def _chat(line: _Line) -> Iterator[_Made | None]:
     turns = line.row["messages"]
-    said = [_content(turn) for turn in turns if isinstance(turn, dict) and turn.get("role") == "user"]
+    said = [_content(turn).text for turn in turns if isinstance(turn, dict) and turn.get("role") == "user"]
     last = turns[-1] if turns and isinstance(turns[-1], dict) else {}
     if not said or not said[-1].strip() or last.get("role") != "assistant":
         raise ConfigError(f"{line.where}: 'messages' does not end in a user's question and an assistant's solution")
     name = line.text("id") if line.row.get("id") is not None else line.ids.setdefault(said[-1], line.name)
     question = line.question(Question(name, said[-1], line.text("answer"), grader="math"))
-    yield _solved(question, _content(last), 0, texts(line.row, "subquestions", line.where))
+    yield _solved(question, *_content(last), 0, texts(line.row, "subquestions", line.where))
 
 
 def _batch(line: _Line) -> Iterator[_Made | None]:
@@ -212,26 +217,40 @@ def _batch(line: _Line) -> Iterator[_Made | None]:
         yield None
     for choice in choices:
         cut = choice.get("finish_reason") == "length"
-        made = _solved(line.question(question), _content(choice.get("message") or {}), 0, cut=cut)
+        made = _solved(line.question(question), *_content(choice.get("message") or {}), 0, cut=cut)
         yield replace(made, usage=usage) if made else None
 
 
 def _solved(
-    question: Question, solution: str, attempt: int, subquestions: tuple[str, ...] = (), *, cut: bool = False
+    question: Question,
+    written: str,
+    reasoning: str | None,
+    attempt: int,
+    subquestions: tuple[str, ...] = (),
+    *,
+    cut: bool = False,
 ) -> _Made | None:
-    """A solution with its answer; None when nothing was said."""
-    if not solution.strip():
+    """A solution with its answer, the reasoning before it apart; None when the model never came to it."""
+    made = Completion.read(written, "length" if cut else "stop", Usage(), reasoning=reasoning)
+    if not made.text.strip():
         return None
-    answer = extract(solution, pattern=GRADERS[question.grader].pattern, cut=cut)
-    return _Made(question, solution, attempt, answer, subquestions)
+    answer = extract(made.text, pattern=GRADERS[question.grader].pattern, cut=cut)
+    return _Made(question, made.text, attempt, answer, subquestions, reasoning=made.reasoning)
 
 
-def _content(turn: Mapping[str, Any]) -> str:
+class _Content(NamedTuple):
+    """What a turn says."""
+
+    text: str
+    reasoning: str | None
+    """Where a field of its own holds it."""
+
+
+def _content(turn: Mapping[str, Any]) -> _Content:
     """A turn's text, whole or in parts."""
-    content = turn.get("content")
-    if isinstance(content, list):
-        return _said("".join(str(part.get("text") or "") for part in content if isinstance(part, dict)))
-    return _said(content)
+    if not isinstance(turn.get("content"), list):
+        _said(turn.get("content"))  # refuses what is no text
+    return _Content(*text_and_reasoning(turn))
 
 
 def _said(value: object) -> str:

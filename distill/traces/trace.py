@@ -47,6 +47,10 @@ class Trace:
     decomposition_usage: Usage
     logprob: float | None = None
     """The mean natural log-probability of the solution's tokens; None where it was not asked for or not offered."""
+    reasoning: str | None = None
+    """What the teacher thought before it wrote the solution; None where there was nothing."""
+    decomposition_reasoning: str | None = None
+    """What it thought before the decomposition, likewise."""
 
 
 def write(traces: Sequence[Trace], path: Path, origin: str = "") -> None:
@@ -123,7 +127,11 @@ def _row(trace: Trace) -> dict[str, object]:
         "usage": vars(trace.usage),
         "decomposition_usage": vars(trace.decomposition_usage),
         "logprob": trace.logprob,
+        **{name: thought for name in _REASONING if (thought := getattr(trace, name)) is not None},
     }
+
+
+_REASONING = ("reasoning", "decomposition_reasoning")
 
 
 def _trace(row: dict[str, object]) -> Trace:
@@ -161,6 +169,7 @@ def _trace(row: dict[str, object]) -> Trace:
         usage=documents.checked(Usage, usage, "usage"),
         decomposition_usage=documents.checked(Usage, decomposition_usage, "decomposition_usage"),
         logprob=None if logprob is None else float(str(logprob)),
+        **{name: text(name) for name in _REASONING if row.get(name) is not None},
     )
 
 

@@ -7,7 +7,7 @@ and a training that was interrupted goes on from its last checkpoint with the sa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,9 +33,10 @@ from trl import SFTConfig, SFTTrainer
 from ...core import checksums
 from ...core.errors import ConfigError
 from ...lm.cost.flops import ModelSize
-from ...lm.local.chat_template import check_end, check_known, encode
+from ...lm.local.chat_template import check_end, check_known, encode, encode_reply
 from ...lm.local.weights import device_name, load_model, load_tokenizer
 from ...lm.model import ProgressCallback, silent
+from ...lm.types import Thinking
 from ..data.examples import Example
 from ..data.groups import TrainingGroup
 from ..recipes import Lora, Training
@@ -101,17 +102,19 @@ def fit(
     board: Path | None = None,
     kind: type[PlannedTrainer] | None = None,
     wrong: Collection[Example] = (),
+    thinking: Thinking | None = None,
     **options: Any,
 ) -> Fitted:
     """Train what is trainable of a model: by `ObjectiveTrainer`, which minimises an `objective`, or by another `kind`.
 
     `board` is TensorBoard's folder and, by its last two parts, the name that other trackers know the training by.
-    `wrong` are the replies that a budget of right tokens does not count.
+    `wrong` are the replies that a budget of right tokens does not count, `thinking` is what the student will be asked
+    with.
     """
     started = time.perf_counter()
     check_trackers(recipe.report_to)
     board = board or scratch
-    rows = encoded(tokenizer, units, recipe.max_length)
+    rows = encoded(tokenizer, units, recipe.max_length, thinking)
     check_known(tokenizer, [[tokenizer.pad_token_id], *(row["input_ids"] for unit in rows for row in unit)], model)
     lengths = [sum(len(row["input_ids"]) for row in unit) for unit in rows]
     size = sum(map(len, rows)) / len(rows)  # of a unit: sessions differ
@@ -126,7 +129,7 @@ def fit(
         batch=batch,
         micro_batch=micro,
         seed=seed,
-        budget=_budget(recipe, rows, own, tokenizer, wrong),
+        budget=_budget(recipe, rows, own, (encode_example(tokenizer, each, thinking) for each in wrong)),
         epochs=recipe.epochs,
     )
     steps = ceil(len(batches) * micro / batch)
@@ -174,8 +177,7 @@ def _budget(
     recipe: Training,
     rows: Sequence[Sequence[dict[str, Any]]],
     own: TrainingWork,
-    tokenizer: PreTrainedTokenizerBase,
-    wrong: Collection[Example],
+    wrong: Iterable[dict[str, Any]],
 ) -> TrainingBudget | None:
     """What the recipe gives a training, and what each unit takes of it; None where it counts epochs."""
     lengths = [[len(row["input_ids"]) for row in unit] for unit in rows]
@@ -185,7 +187,7 @@ def _budget(
         return TrainingBudget(recipe.max_train_flops, flops)
     whole = [float(sum(unit)) for unit in lengths]
     if recipe.max_right_tokens is not None:
-        unlike = {tuple(encode_example(tokenizer, example)["input_ids"]) for example in wrong}
+        unlike = {tuple(row["input_ids"]) for row in wrong}
         counted = [
             float(sum(len(row["input_ids"]) for row in unit if tuple(row["input_ids"]) not in unlike)) for unit in rows
         ]
@@ -194,21 +196,29 @@ def _budget(
 
 
 def encoded(
-    tokenizer: PreTrainedTokenizerBase, units: Sequence[TrainingGroup], max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    units: Sequence[TrainingGroup],
+    max_length: int,
+    thinking: Thinking | None = None,
 ) -> list[list[dict[str, Any]]]:
     """The units as rows of token ids. One with an over-long reply is dropped. Raises ConfigError when none is left."""
     check_end(tokenizer)
-    rows = [[encode_example(tokenizer, example) for example in unit] for unit in units]
+    rows = [[encode_example(tokenizer, example, thinking) for example in unit] for unit in units]
     short = [unit for unit in rows if all(len(row["input_ids"]) <= max_length for row in unit)]
     if not short:
         raise ConfigError(f"all {len(units)} examples are longer than max_length {max_length}")
     return short
 
 
-def encode_example(tokenizer: PreTrainedTokenizerBase, example: Example) -> dict[str, Any]:
-    """Token ids, and labels that are -100 on the prompt; the reply ends with the end-of-turn token."""
-    prompt = encode(tokenizer, example.messages)
-    reply = [*tokenizer(example.reply, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+def encode_example(
+    tokenizer: PreTrainedTokenizerBase, example: Example, thinking: Thinking | None = None
+) -> dict[str, Any]:
+    """Token ids, and labels that are -100 on the prompt; the reply ends with the end-of-turn token.
+
+    `thinking` is what the student will be asked with.
+    """
+    prompt = encode(tokenizer, example.messages, thinking)
+    reply = encode_reply(tokenizer, example.reply, thinking)
     return {"input_ids": prompt + reply, "labels": [-100] * len(prompt) + reply, "right": example.right}
 
 

@@ -43,10 +43,12 @@ SCHEMA = pa.schema(
         ("gold", pa.string()),
         ("subquestions", pa.list_(pa.string())),
         ("decomposition", pa.string()),
+        ("decomposition_reasoning", pa.string()),
         ("decomposition_kind", pa.string()),
         ("decomposition_right", pa.bool_()),
         ("leaks_answer", pa.bool_()),
         ("solutions", pa.list_(pa.string())),
+        ("reasoning", pa.list_(pa.string())),
         ("answers", pa.list_(pa.string())),
         ("classes", pa.list_(pa.int64())),
         ("verdicts", pa.list_(pa.string())),
@@ -67,6 +69,9 @@ SCHEMA = pa.schema(
 answer, an operation count or a price nobody can name."""
 
 
+_OPTIONAL = {"reasoning", "decomposition_reasoning"}
+"""Columns that results from before they were kept do without."""
+
 Overlaps = Mapping[tuple[str, str], Mapping[Role, Overlap]]
 """By test and question id: what the question shares with the questions that each student has learned from."""
 
@@ -86,9 +91,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     again = f"divcon eval {path.parent}/config.yaml --run {path.parent} makes it again from what the run has bought"
     try:
         with parquet.opened(path, again) as file:
-            if absent := sorted(set(SCHEMA.names) - set(file.schema_arrow.names)):
+            there = set(file.schema_arrow.names)
+            if absent := sorted(set(SCHEMA.names) - there - _OPTIONAL):
                 raise ConfigError(f"{path} is of an older divcon (it lacks {', '.join(absent)}); {again}")
-            columns = [_column(file, name) for name in SCHEMA.names]
+            nothing = [None] * file.metadata.num_rows
+            columns = [_column(file, name) if name in there else nothing for name in SCHEMA.names]
     except FileNotFoundError:
         raise ConfigError(f"no results in {path.parent}; run its study first") from None
     return [dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -126,10 +133,12 @@ def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:
         "gold": row.question.answer,
         "subquestions": list(row.decomposition.subquestions),
         "decomposition": row.decomposition.text,
+        "decomposition_reasoning": row.decomposition.reasoning,
         "decomposition_kind": row.decomposition.kind,
         "decomposition_right": row.decomposition_right,
         "leaks_answer": leaks_answer(row.question, row.decomposition.subquestions),
         "solutions": [solution.text for solution in row.solutions],
+        "reasoning": [solution.reasoning for solution in row.solutions],
         "answers": [solution.answer for solution in row.solutions],
         "classes": list(row.judged.classes),
         "verdicts": list(row.judged.verdicts),

@@ -169,7 +169,7 @@ class Browser:
     def _size(self, key: Key) -> int:
         """Characters of a question's solutions."""
         rows = (self.cells[cells[0]].get(key) for cells in self._samples.values())
-        return sum(len(text) for row in rows if row for text in row["solutions"])
+        return sum(len(text or "") for row in rows if row for text in (*row["solutions"], *(row["reasoning"] or ())))
 
     def _chunk(self, start: int, end: int) -> dict[str, Any]:
         """Texts stand by themselves: among numbers they compress a twelfth worse."""
@@ -215,6 +215,7 @@ def _decomposition(row: OneRow, texts: _Texts) -> dict[str, Any]:
         "right": row["decomposition_right"],
         "leaks": row["leaks_answer"],
         "text": texts(row["decomposition"]),
+        **({"thought": texts(row["decomposition_reasoning"])} if row["decomposition_reasoning"] else {}),
         "asks": [texts(one) for one in row["subquestions"]],
         "cost": _cost("decompose", row),
     }
@@ -222,8 +223,10 @@ def _decomposition(row: OneRow, texts: _Texts) -> dict[str, Any]:
 
 def _sampled(row: OneRow, texts: _Texts) -> dict[str, Any]:
     known = {name: list(map(_number, of)) for name, of in scores_of(row).items() if any(s is not None for s in of)}
+    thoughts = row["reasoning"] or []
     return {
         "texts": list(map(texts, row["solutions"])),
+        **({"thoughts": list(map(texts, thoughts))} if any(thoughts) else {}),
         "answers": list(map(texts, row["answers"])),
         "verdicts": "".join(_CODES[verdict] for verdict in row["verdicts"]),
         "classes": row["classes"],
@@ -242,7 +245,7 @@ def _cell(row: OneRow, texts: _Texts) -> dict[str, Any]:
 
 
 def _cost(phase: str, row: OneRow) -> list[float | None]:
-    """Prompt tokens, completion tokens, FLOPs, seconds, dollars."""
+    """Prompt tokens, completion tokens (reasoning among them), FLOPs, seconds, dollars."""
     names = ("prompt_tokens", "completion_tokens", "flops", "seconds", "dollars")
     return [_number(row[f"{phase}_{name}"]) for name in names]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 
 from ...core.errors import ConfigError
+from .options import ApiOptions
 
 if TYPE_CHECKING:
     import httpx
@@ -28,7 +29,9 @@ MOST_OF_A_FILE = 4 * 2**30
 _PLAIN = {"Accept-Encoding": "identity"}
 
 
-def opened_async(key: str, url: str, most: int | None = None, **options: Any) -> openai.AsyncOpenAI:
+def opened_async(
+    key: str, url: str, most: int | None = None, options: ApiOptions | None = None, **client: Any
+) -> openai.AsyncOpenAI:
     """A client whose replies have at most so many bytes. Raises ConfigError when the environment names a bad proxy."""
 
     async def bounded(response: httpx.Response) -> None:
@@ -38,10 +41,12 @@ def opened_async(key: str, url: str, most: int | None = None, **options: Any) ->
 
     with _proxies():
         http = openai.DefaultAsyncHttpxClient(event_hooks={"response": [bounded]})
-        return openai.AsyncOpenAI(api_key=key, base_url=url, default_headers=_PLAIN, http_client=http, **options)
+        return openai.AsyncOpenAI(api_key=key, base_url=url, http_client=http, **client, **_sent(key, options))
 
 
-def opened(key: str, url: str, most: int | None = None, **options: Any) -> openai.OpenAI:
+def opened(
+    key: str, url: str, most: int | None = None, options: ApiOptions | None = None, **client: Any
+) -> openai.OpenAI:
     """The same, to be waited for."""
 
     def bounded(response: httpx.Response) -> None:
@@ -51,7 +56,16 @@ def opened(key: str, url: str, most: int | None = None, **options: Any) -> opena
 
     with _proxies():
         http = openai.DefaultHttpxClient(event_hooks={"response": [bounded]})
-        return openai.OpenAI(api_key=key, base_url=url, default_headers=_PLAIN, http_client=http, **options)
+        return openai.OpenAI(api_key=key, base_url=url, http_client=http, **client, **_sent(key, options))
+
+
+def _sent(key: str, options: ApiOptions | None) -> dict[str, Any]:
+    """The headers and the query of every request. Azure wants the key in a header of its own."""
+    if options is None:
+        return {"default_headers": _PLAIN}
+    azure = {} if options.api_version is None else {"api-key": key}
+    query = {} if options.api_version is None else {"default_query": {"api-version": options.api_version}}
+    return {"default_headers": {**_PLAIN, **azure, **options.extra_headers}, **query}
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ..store.store import Store
 from ..types import Request, SampleRequest
 from .rate_limit import AdaptiveConcurrency, RateLimiter
 from .response import Reply, read, stated
-from .retry import CallError, pause, refusal
+from .retry import CallError, pause, refusal, remedy
 from .spec import ApiSpec
 from .token_estimate import estimated
 
@@ -64,6 +64,8 @@ class Dispatcher:
         self._arrived = arrived
         self._stopped = threading.Event()
         self._failure: DivconError | None = None
+        self._singly = False
+        """Whether the server is known to give one sample a call."""
 
     def run(self, wanted: Sequence[SampleRequest]) -> None:
         """Buy, and say when it is over: with the failure that ended it, or None."""
@@ -120,9 +122,13 @@ class Dispatcher:
         """Buy these samples of one request, or find that others have."""
         failures: Counter[str] = Counter()
         while draws and not self._is_over():
+            together = 1 if self._singly else len(draws)
             try:
-                draws = await self._attempt(draws)
+                draws = await self._attempt(draws[:together]) + draws[together:]
             except CallError as error:
+                if error.parameter == "n" and together > 1:  # it is asked for them one by one
+                    self._singly = True
+                    continue
                 failures[str(error)] += 1
                 self._traffic.retries[self._spec.scrubbed(str(error))] += 1
                 self._judge(error, failures)
@@ -134,7 +140,8 @@ class Dispatcher:
             self._crowd.crowded()
         name = f"{self._spec.model} at {_without_credentials(self._spec.base_url)}"
         if not error.again:
-            raise ConfigError(f"{name} refused the request: {self._spec.scrubbed(str(error))}")
+            advice = f"; {remedy(error.parameter, self._spec.options.extra_body)}" if error.parameter else ""
+            raise ConfigError(f"{name} refused the request: {self._spec.scrubbed(str(error))}{advice}")
         if failures.total() >= self._limits.attempts or failures[_TIMED_OUT] >= self._limits.timeouts:
             raise ModelError(
                 f"{name} failed {failures.total()} times; the last time: {self._spec.scrubbed(str(error))}"
@@ -194,7 +201,7 @@ class Dispatcher:
         )
         self._arrived.put(got)
         if left := draws[len(got) :]:
-            # It may be a server that does not know `n`: the others are asked for one by one.
+            self._singly = self._singly or len(got) == 1  # of a server that does not know `n`
             self._store.fail(rows[len(got) :], "fewer choices than asked", [0.0 if price else None] * len(left))
         return left
 
@@ -210,7 +217,9 @@ class Dispatcher:
             raise CallError(_TIMED_OUT, billed="perhaps", crowded=True) from error
         except openai.APIStatusError as error:
             spoken_of = stated(error.response.text)
-            raise refusal(error.status_code, error.code, error.message, error.response.headers, spoken_of) from None
+            raise refusal(
+                error.status_code, error.code, error.message, error.response.headers, spoken_of, error.param
+            ) from None
         except openai.APIConnectionError as error:
             refused = "Connect" in type(error.__cause__).__name__
             cause = "no connection" if refused else "the connection broke"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
@@ -53,15 +53,16 @@ def read(content: str | bytes, asked: int, prompt: int, max_tokens: int, seconds
     except (ValueError, RecursionError) as error:
         raise CallError("an unreadable reply", billed="perhaps", stated=stated(content)) from error
     found = body.get("choices") if isinstance(body, dict) else None
-    made = [choice for choice in found if _text(choice) is not None] if isinstance(found, list) else []
-    if not made:
+    messages = [message for choice in found if (message := _message(choice))] if isinstance(found, list) else []
+    if not messages:
         raise CallError("the reply held no text", billed="perhaps", stated=stated(content))
-    choices = made[:asked]
-    texts = [_text(choice) or "" for choice in choices]
+    kept = messages[:asked]
+    choices = [message.choice for message in kept]
+    texts = [message.written for message in kept]
     logprobs = [_logprobs(choice) for choice in choices]
     count = max(asked, len(found or []))
     said = usage(body.get("usage"), max_tokens * count, prompt)
-    if said and _is_too_few(said.completion_tokens, sum(len(_text(choice) or "") for choice in made)):
+    if said and _is_too_few(said.completion_tokens, sum(len(message.text) for message in messages)):
         said = None
     shares = _shares(texts, logprobs, said.completion_tokens) if said else [len(text) // 4 + 1 for text in texts]
     whole = said or Usage(prompt)
@@ -71,25 +72,94 @@ def read(content: str | bytes, asked: int, prompt: int, max_tokens: int, seconds
     ]
     return Reply(
         [
-            Completion(text, str(choice.get("finish_reason") or "stop"), sample, log)
-            for text, choice, sample, log in zip(texts, choices, samples, logprobs, strict=True)
+            Completion.read(message.text, message.finish, sample, log, reasoning=message.reasoning)
+            for message, sample, log in zip(kept, samples, logprobs, strict=True)
         ],
         _billed(samples, whole),
         said is not None,
         None if said else stated(content),
-        max_tokens * (count - asked) + sum(_overlong(_text(choice) or "", max_tokens) for choice in made),
+        max_tokens * (count - asked) + sum(_overlong(message.text, max_tokens) for message in messages),
     )
 
 
-def _text(choice: Any) -> str | None:
-    """The text of a choice; a filtered one is an empty text, for it will be filtered again."""
+@dataclass(frozen=True)
+class _Message:
+    """What one choice says."""
+
+    choice: dict[str, Any]
+    text: str
+    """Empty where it says nothing: it was cut off while it thought, was filtered, or calls a tool."""
+    reasoning: str | None
+    finish: str
+
+    @property
+    def written(self) -> str:
+        """All of it, whose length tells of its tokens."""
+        return f"{self.reasoning or ''}{self.text}"
+
+
+def _message(choice: Any) -> _Message | None:
+    """The message of a choice; None where there is none, and the server may have one another time."""
     message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
+    if not isinstance(message, dict) or not isinstance(message.get("content"), str | list | None):
         return None
+    if not (_SAID & message.keys() or choice.get("finish_reason") == _FILTERED):
+        return None
+    text, thought = text_and_reasoning(message)
+    finish = choice.get("finish_reason")
+    finish = _FINISHES.get(finish, finish) if isinstance(finish, str) and finish else "stop"
+    if not text and is_refusal(message):
+        finish = REFUSED
+    return _Message(choice, text, thought, finish)
+
+
+def text_and_reasoning(message: Mapping[str, Any]) -> tuple[str, str | None]:
+    """What a message says, and the reasoning that its server sent apart, in whichever field.
+
+    Marks within the text are for `lm.reasoning` to read. A refusal is no text: nobody is to read an answer in it.
+    """
     content = message.get("content")
-    if content is None and choice.get("finish_reason") == _FILTERED:
-        return ""
-    return _HALF.sub("\N{REPLACEMENT CHARACTER}", content) if isinstance(content, str) else None
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    text = (
+        content
+        if isinstance(content, str)
+        else "".join(_texts(p) for p in parts if p.get("type", "text") in _TEXT_PARTS)
+    )
+    thoughts = [message[name] for name in _REASONING if isinstance(message.get(name), str)][:1]
+    thoughts += [_texts(part) for part in parts if part.get("type") in _REASONING_PARTS]
+    thought = "\n".join(filter(None, (_whole(thought).strip() for thought in thoughts)))
+    return _whole(text), thought or None
+
+
+def is_refusal(message: Mapping[str, Any]) -> bool:
+    """Whether a message says, in the field for it, that nothing will be said."""
+    content = message.get("content")
+    parts = content if isinstance(content, list) else []
+    refused = any(isinstance(part, dict) and part.get("type") == "refusal" for part in parts)
+    return refused or (isinstance(message.get("refusal"), str) and bool(message["refusal"]))
+
+
+REFUSED = "refusal"
+"""Why a completion ended that says nothing because the model refuses."""
+_FINISHES = {"max_tokens": "length", "MAX_TOKENS": "length", "model_length": "length", "STOP": "stop", "eos": "stop"}
+"""What servers call the ends of completions otherwise than the OpenAI API does."""
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+_SAID = frozenset({"content", "refusal", "tool_calls", *_REASONING})
+_TEXT_PARTS = ("text", "output_text")
+_REASONING_PARTS = ("thinking", "reasoning")
+
+
+def _texts(part: Mapping[str, Any]) -> str:
+    """The text of a part: Mistral's thinking holds parts of its own."""
+    found = next((part[name] for name in ("text", "thinking", "reasoning") if part.get(name)), "")
+    if isinstance(found, list):
+        return "".join(_texts(inner) for inner in found if isinstance(inner, dict))
+    return found if isinstance(found, str) else ""
+
+
+def _whole(text: str) -> str:
+    """A text of whole characters."""
+    return _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def usage(found: Any, most: int = _ABSURD, prompt: int | None = None) -> Usage | None:

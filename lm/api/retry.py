@@ -8,7 +8,8 @@ model, an empty account) is not made again.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
@@ -39,8 +40,11 @@ class CallError(Exception):
         wait: float | None = None,
         crowded: bool = False,
         stated: Usage | None = None,
+        parameter: str | None = None,
     ) -> None:
         super().__init__(cause)
+        self.parameter = parameter
+        """The field of the request that the server does not take; None where it names none."""
         self.billed = billed
         self.stated = stated
         """The most tokens that the server's answer speaks of; None when it speaks of none."""
@@ -53,9 +57,17 @@ class CallError(Exception):
 
 
 def refusal(
-    status: int, code: str | None, message: str, headers: Mapping[str, str], stated: Usage | None = None
+    status: int,
+    code: str | None,
+    message: str,
+    headers: Mapping[str, str],
+    stated: Usage | None = None,
+    parameter: str | None = None,
 ) -> CallError:
-    """What a status other than 200 means. A proxy's 5xx does not say whether the server behind it has worked."""
+    """What a status other than 200 means. A proxy's 5xx does not say whether the server behind it has worked.
+
+    `parameter` is the field of the request that the server speaks of, where it names one.
+    """
     if code in _EMPTY_ACCOUNT:
         return CallError("the account has no quota left", billed="no", again=False)
     is_refused = 400 <= status < 500 and status not in _WORKED_ON and code not in _FILTERED
@@ -64,7 +76,42 @@ def refusal(
         crowded = status in (429, 503, 529)
         wait = asked_to_wait(headers)
         return CallError(f"status {status}", billed=billed, wait=wait, crowded=crowded, stated=stated)
-    return CallError(f"status {status}: {message}", billed=billed, again=False, stated=stated)
+    refused = unsupported(message, code, parameter) if status in _MALFORMED else None
+    return CallError(f"status {status}: {message}", billed=billed, again=False, stated=stated, parameter=refused)
+
+
+_MALFORMED = (400, 404, 422)
+_PARAMETERS = (
+    *("temperature", "top_p", "seed", "stop", "logprobs", "max_completion_tokens", "max_tokens", "n"),
+    *("reasoning_effort", "chat_template_kwargs", "thinking_token_budget", "enable_thinking", "reasoning", "thinking"),
+)
+_UNSUPPORTED = re.compile(
+    r"unsupported|not support|does not accept|not (?:allowed|permitted)|unrecogni[sz]ed|unknown|unexpected|"
+    r"extra (?:inputs|fields)|deprecated|must be (?:1|exactly 1|equal to 1)|only (?:the )?default|invalid value",
+    re.IGNORECASE,
+)
+
+
+def unsupported(message: str, code: str | None, parameter: str | None) -> str | None:
+    """The field that a server does not take, or not with this value; None where it complains of something else."""
+    if not (_UNSUPPORTED.search(message) or (code or "").startswith("unsupported")):
+        return None
+    if parameter in _PARAMETERS:
+        return parameter
+    named = (name for name in _PARAMETERS if re.search(rf"(?<![\w.]){name}(?![\w.])", message))
+    return next((name for name in named if len(name) > 1 or re.search(rf"['\"`]{name}['\"`]", message)), None)
+
+
+def remedy(parameter: str, extra: Collection[str] = ()) -> str:
+    """Which setting drops or renames a field that a server does not take; `extra` are the config's own fields."""
+    if parameter in extra:
+        return f"take {parameter} out of extra_body"
+    if parameter in ("max_tokens", "max_completion_tokens"):
+        other = "max_completion_tokens" if parameter == "max_tokens" else "max_tokens"
+        return f"set tokens_key: {other}"
+    if parameter in ("temperature", "top_p", "seed", "stop", "logprobs"):
+        return f"set drop: [{parameter}]"
+    return "leave out thinking, or say it to this server in another thinking_style"
 
 
 def asked_to_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

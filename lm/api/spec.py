@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError
 from ...core.redact import redactor
 from ..cost.prices import Price, Quote
 from ..store.ledger import this_process
-from ..types import SampleRequest, Usage
+from ..types import SampleRequest, Thinking, Usage
 from .limits import Limits
+from .options import FIXED, ApiOptions, TokensKey
+from .thinking import Fields, fields, style_of
 from .token_estimate import at_most
 
 if TYPE_CHECKING:
     import openai
 
-TokensKey = Literal["max_tokens", "max_completion_tokens"]
 _SHORT = 4
 """Characters of a key that is no secret, but a word such as `none`."""
-_FIXED = frozenset(
-    {"model", "models", "messages", "n", "best_of", "max_tokens", "max_completion_tokens", "stream", "use_beam_search"}
-)
-"""What a request's cost is computed from."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,15 @@ class ApiSpec:
     clean: Callable[[str], str] = str
     """Done to every message."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Sent with every request, for servers that want it."""
+    """Sent with every request, for engines that want it."""
+    options: ApiOptions = field(default_factory=ApiOptions)
+    """What this server wants otherwise."""
     owner: str = field(default_factory=this_process)
     """Who reserves what is bought."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a request whose cost could not be computed, and for a budget without a price."""
-        if fixed := sorted(_FIXED & self.extra.keys()):
+        if fixed := sorted(FIXED & self.extra.keys()):
             raise ConfigError(
                 f"extra holds {', '.join(fixed)}, which the engine decides on: what a call costs depends on it"
             )
@@ -74,13 +74,15 @@ class ApiSpec:
         """A client that makes no call twice by itself: nobody could count it."""
         from .clients import opened_async  # the SDK takes a second to import
 
-        return opened_async(self.key(), self.base_url, timeout=None, max_retries=0)
+        return opened_async(self.key(), self.base_url, options=self.options, timeout=None, max_retries=0)
 
     def connect_for_batches(self, retries: int) -> openai.OpenAI:
         """A client for calls that are not billed, which it may repeat."""
         from .clients import MOST_OF_A_FILE, opened
 
-        return opened(self.key(), self.base_url, MOST_OF_A_FILE, timeout=120.0, max_retries=retries)
+        return opened(
+            self.key(), self.base_url, MOST_OF_A_FILE, options=self.options, timeout=120.0, max_retries=retries
+        )
 
     def scrubbed(self, text: str) -> str:
         """A server's words without the key, should it repeat it."""
@@ -90,28 +92,43 @@ class ApiSpec:
         """What is asked for samples of one request."""
         request = draws[0].request
         sampling = request.sampling
-        options: dict[str, Any] = {self.tokens_key: sampling.max_tokens}
-        if sampling.stop:
-            options["stop"] = list(sampling.stop)
-        if len(draws) > 1:
-            options["n"] = len(draws)
-        if request.logprobs:
-            options["logprobs"] = True
-        return {
-            "model": self.model,
-            "messages": [{"role": m.role, "content": self.clean(m.content)} for m in request.messages],
+        parameters: dict[str, Any] = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": draws[0].seed % 2**31,
-            **options,
+            self.tokens_key: sampling.max_tokens,
+        }
+        if sampling.stop:
+            parameters["stop"] = list(sampling.stop)
+        if len(draws) > 1:
+            parameters["n"] = len(draws)
+        if request.logprobs:
+            parameters["logprobs"] = True
+        return {
+            "model": self.model,
+            "messages": [{"role": m.role, "content": self.clean(m.content)} for m in request.messages],
+            **{name: value for name, value in parameters.items() if name not in self.options.drop},
+            **self._thinking(request.thinking),
+            **self.options.extra_body,
             **self.extra,
         }
+
+    def _thinking(self, thinking: Thinking | None) -> Fields:
+        return fields(thinking, self.options.thinking_style or style_of(self.base_url)) if thinking else {}
+
+    @property
+    def revision(self) -> str:
+        """What tells its answers from those of the same model asked otherwise; empty where it is asked as usual."""
+        changes = {"drop": sorted(self.options.drop), "extra_body": self.options.extra_body}
+        said = {name: value for name, value in changes.items() if value}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12] if said else ""
 
     def quote(self, draws: Sequence[SampleRequest]) -> Quote | None:
         """What each of these samples may cost at most; None without a price."""
         if self.price is None:
             return None
-        extra = len(json.dumps(dict(self.extra))) if self.extra else 0
+        sent = {**self.options.extra_body, **self.extra}
+        extra = len(json.dumps(sent)) if sent else 0
         cleaned = {draw.request.messages: None for draw in draws}
         prompt = max(at_most([m._replace(content=self.clean(m.content)) for m in messages]) for messages in cleaned)
         return self.price.quote(prompt + extra, max(draw.request.sampling.max_tokens for draw in draws))

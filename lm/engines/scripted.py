@@ -44,6 +44,6 @@ class Scripted:
             self.asked.append(messages)
             text = self._answer(messages, draw.index) if self._answer else self._replies.pop(0)
             words = sum(len(message.content.split()) for message in messages)
-            finished = [(draw, Completion(text, "stop", Usage(words, len(text.split()))))]
+            finished = [(draw, Completion.read(text, "stop", Usage(words, len(text.split()))))]
             store.settle(attempts, finished)
             yield finished

@@ -19,7 +19,7 @@ from ..cost.flops import ModelSize
 from ..engine import EngineStatus, Finished, Identity, StreamCallback, silent
 from ..local import environment
 from ..local.adapters import load_adapter
-from ..local.chat_template import check_known, encode
+from ..local.chat_template import check_known, encode, opening_mark
 from ..local.model_dir import NEGATIVE, POSITIVE, ModelDirectory, is_nat
 from ..local.streaming import ABORTED, StreamDecoder
 from ..local.untrusted import needed
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 class _Prompted(NamedTuple):
     draw: SampleRequest
     prompt: list[int]
+    opening: str
+    """What the prompt has opened, of `lm.reasoning`'s marks."""
 
 
 class Transformers:
@@ -121,9 +123,15 @@ class Transformers:
         self, draws: Sequence[SampleRequest], alike: Callable[[SampleRequest], Any]
     ) -> Iterator[list[_Prompted]]:
         """Draws that are alike and of like length together, longest first, so that memory runs out at once or never."""
-        prompts = {m: encode(self.local.tokenizer, m) for m in {draw.request.messages for draw in draws}}
-        check_known(self.local.tokenizer, prompts.values(), self._base)
-        rows = [_Prompted(draw, prompts[draw.request.messages]) for draw in draws]
+        tokenizer = self.local.tokenizer
+        asked = {(draw.request.messages, draw.request.thinking) for draw in draws}
+        prompts = {each: encode(tokenizer, *each) for each in asked}
+        openings = {thinking: opening_mark(tokenizer, thinking) for _, thinking in asked}
+        check_known(tokenizer, prompts.values(), self._base)
+        rows = [
+            _Prompted(draw, prompts[draw.request.messages, draw.request.thinking], openings[draw.request.thinking])
+            for draw in draws
+        ]
         rows.sort(key=lambda row: (alike(row.draw), len(row.prompt)), reverse=True)
         batch: list[_Prompted] = []
         for row in rows:
@@ -168,24 +176,22 @@ class Transformers:
     ) -> list[Completion]:
         with self._turn, self._active(adapter):
             started = time.perf_counter()
-            made = self._run(batch, on_text)
+            made = self._run(batch, _behind(batch, on_text))
             seconds = (time.perf_counter() - started) / len(batch)
-        if on_text is not silent:
-            for row, completion in zip(batch, made, strict=True):
-                if completion.finish != ABORTED:
-                    on_text(row.draw, completion.text)
         return [replace(c, usage=replace(c.usage, seconds=seconds)) for c in made]
 
     def _run(self, batch: Sequence[_Prompted], on_text: StreamCallback) -> list[Completion]:
         import torch
 
-        from ..local.sampling import SeededSampler, StreamingCriteria
+        from ..local.sampling import SeededSampler, StreamingCriteria, ThinkingBudgets
 
         draws = [row.draw for row in batch]
         device = self._base.device
         width = max(len(row.prompt) for row in batch)
         pad = self._pad
-        choose = SeededSampler(draws, device)
+        openings = [row.opening for row in batch]
+        budgets = ThinkingBudgets(draws, openings, self._reader, self.local.tokenizer, width)
+        choose = SeededSampler(draws, device, budgets)
         streaming = StreamingCriteria(draws, on_text, self._reader, width, device)
         criteria = self._criteria(draws, width, device) + ([] if on_text is silent else [streaming])
         library = f"{self.local.directory} cannot be asked without a library that is not installed"
@@ -208,6 +214,9 @@ class Transformers:
             for i, (of, row) in enumerate(zip(batch, rows, strict=True))
         ]
         made = [replace(c, finish=ABORTED) if i in streaming.left else c for i, c in enumerate(made)]
+        for i, row in enumerate(rows):
+            if on_text is not silent and i not in streaming.left:
+                on_text(draws[i], self._reader.read(row, draws[i].request.sampling).text)
         return choose.scored(made) if choose.keeps else made
 
     def _criteria(self, draws: Sequence[SampleRequest], width: int, device: torch.device) -> list[StoppingCriteria]:
@@ -225,7 +234,16 @@ class Transformers:
 
     def _completion(self, of: _Prompted, row: list[int]) -> Completion:
         read = self._reader.read(row, of.draw.request.sampling)
-        return Completion(read.text, "stop" if read.ended else "length", Usage(len(of.prompt), read.length))
+        usage = Usage(len(of.prompt), read.length)
+        return self.local.completion(of.opening + read.text, "stop" if read.ended else "length", usage)
+
+
+def _behind(batch: Sequence[_Prompted], on_text: StreamCallback) -> StreamCallback:
+    """A listener that hears each text behind what its prompt has opened."""
+    openings = {row.draw.key: row.opening for row in batch}
+    if on_text is silent or not any(openings.values()):
+        return on_text
+    return lambda draw, text: on_text(draw, openings[draw.key] + text)
 
 
 def _limits(draw: SampleRequest) -> tuple[int, tuple[str, ...], bool]:

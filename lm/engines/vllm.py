@@ -22,15 +22,16 @@ from ...core.errors import ConfigError, ModelError
 from ..cost.flops import ModelSize
 from ..engine import EngineStatus, Finished, Identity
 from ..local.adapters import adapter_config
-from ..local.chat_template import encode
+from ..local.chat_template import encode, opening_mark
 from ..local.model_dir import ModelDirectory, is_nat
+from ..local.streaming import StreamDecoder
 from ..local.untrusted import check_model
 from ..local.weights import Dtype, resolved
 from ..store.store import Store
-from ..types import Completion, Message, SampleRequest, Usage
+from ..types import Completion, Message, SampleRequest, Thinking, Usage
 
 if TYPE_CHECKING:
-    from vllm import LLM, RequestOutput, SamplingParams
+    from vllm import LLM, CompletionOutput, RequestOutput, SamplingParams
     from vllm.lora.request import LoRARequest
 
 _QUIET = {
@@ -160,6 +161,10 @@ class VLLM:
         return self._adapters[adapter]
 
 
+_Asked = tuple[tuple[Message, ...], Thinking | None]
+"""What a prompt is made of."""
+
+
 class _Row(NamedTuple):
     draw: SampleRequest
     attempt: int
@@ -181,7 +186,8 @@ class _Asking:
         self._lora = lora
         self._waiting = deque(wanted)
         self._begun: deque[tuple[SampleRequest, int]] = deque()
-        self._prompts: dict[tuple[Message, ...], list[int]] = {}
+        self._prompts: dict[_Asked, list[int]] = {}
+        self._reader = StreamDecoder(local.tokenizer, local.stop_tokens)
         self._done: list[tuple[_Row, Completion]] = []
         self._kept = time.perf_counter()
         self._share = 0.0  # the sum over steps of seconds / samples that ran: each sample's equal share of the machine
@@ -225,10 +231,10 @@ class _Asking:
         self._store.fail(left, "given up")
 
     def _start(self, draw: SampleRequest, attempt: int) -> None:
-        messages = draw.request.messages
-        if messages not in self._prompts:
-            self._prompts[messages] = encode(self._local.tokenizer, messages)
-        prompt = self._prompts[messages]
+        asked = (draw.request.messages, draw.request.thinking)
+        if asked not in self._prompts:
+            self._prompts[asked] = encode(self._local.tokenizer, *asked)
+        prompt = self._prompts[asked]
         limit = draw.request.sampling.max_tokens
         if len(prompt) + limit > self._context:
             self._store.fail([attempt], "not sent")
@@ -258,7 +264,14 @@ class _Asking:
         if row.draw.request.logprobs:
             chosen = zip(best.token_ids, best.logprobs, strict=True)
             logprobs = tuple(float(scores[token].logprob) for token, scores in chosen)
-        return row, Completion(best.text, best.finish_reason or "stop", usage, logprobs)
+        text = opening_mark(self._local.tokenizer, row.draw.request.thinking) + self._text(best, row.draw)
+        return row, self._local.completion(text, best.finish_reason or "stop", usage, logprobs)
+
+    def _text(self, made: CompletionOutput, draw: SampleRequest) -> str:
+        """vLLM leaves all special tokens out of a text, also those that mark reasoning."""
+        if self._reader.keeps(made.token_ids):
+            return self._reader.read(list(made.token_ids), draw.request.sampling).text
+        return str(made.text)
 
     def _keep(self) -> Finished:
         finished = [(row.draw, completion) for row, completion in self._done]

@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ConfigError
 from ...core.strip import Without
-from ..types import Message
+from ..reasoning import OPEN, split
+from ..types import Message, Thinking
+from .template import ChatTemplate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+def encode(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], thinking: Thinking | None = None
+) -> list[int]:
     """The token ids of a conversation, up to where the assistant's reply begins.
 
     A tokenizer without a chat template (a base model's) gets the turns as plain text. Control tokens inside a turn are
-    dropped: a question, or a decomposition that another model wrote, is text and opens no new turn.
+    dropped: a question, or a decomposition that another model wrote, is text and opens no new turn. Raises ConfigError
+    where the template leaves out what a turn says, or has no switch for `thinking`.
     """
-    turns = [{"role": m.role, "content": without_control_tokens(tokenizer, m.content)} for m in messages]
+    turns = [m._replace(content=without_control_tokens(tokenizer, m.content)) for m in messages]
     if tokenizer.chat_template:
-        rendered = _rendered(tokenizer, turns, add_generation_prompt=True)
-        return list(tokenizer(rendered, add_special_tokens=False)["input_ids"])
-    return list(tokenizer("".join(f"{turn['content']}\n\n" for turn in turns))["input_ids"])
+        return list(tokenizer(template_of(tokenizer).prompt(turns, thinking), add_special_tokens=False)["input_ids"])
+    if thinking is not None and thinking.on:
+        raise ConfigError(f"{tokenizer.name_or_path} has no chat template, and so no switch for thinking")
+    return list(tokenizer("".join(f"{turn.content}\n\n" for turn in turns))["input_ids"])
 
 
-def _rendered(tokenizer: PreTrainedTokenizerBase, turns: Sequence[dict[str, str]], **how: bool) -> str:
-    """A conversation as the chat template writes it. Raises ConfigError when it refuses, or is broken."""
-    try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, **how))
-    except Exception as error:  # a template is a program, and may fail in any way
-        text = " ".join(str(error).split())[:200]
-        raise ConfigError(f"the chat template of {tokenizer.name_or_path} cannot be used: {text}") from error
+def encode_reply(tokenizer: PreTrainedTokenizerBase, text: str, thinking: Thinking | None = None) -> list[int]:
+    """The token ids of a reply behind `encode`'s, as a student learns to write it, with the token that ends it.
+
+    Reasoning in the text (`lm.reasoning`) is put where the template has a place for it; a block that the prompt opens
+    is closed before the reply.
+    """
+    if tokenizer.chat_template:
+        text = template_of(tokenizer).reply(split(text), thinking)
+    return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def opening_mark(tokenizer: PreTrainedTokenizerBase, thinking: Thinking | None = None) -> str:
+    """What a prompt has opened, in `lm.reasoning`'s marks: to be put before what is generated. Empty where nothing."""
+    if not tokenizer.chat_template:
+        return ""
+    return OPEN if template_of(tokenizer).closing(thinking) is not None else ""
 
 
 def check_end(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -55,35 +71,6 @@ def check_known(tokenizer: PreTrainedTokenizerBase, texts: Iterable[Sequence[int
             f"the tokenizer of {tokenizer.name_or_path} is not this model's: it writes the token {token!r} as {most}, "
             f"and the model's embedding has {rows} rows"
         )
-
-
-def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the chat template says what a system turn holds: some refuse one, and some leave it out in silence."""
-    if not tokenizer.chat_template:
-        return True
-    turns = [{"role": "system", "content": _MARK}, {"role": "user", "content": "?"}]
-    try:
-        return _MARK in _rendered(tokenizer, turns)
-    except ConfigError:
-        return False
-
-
-_MARK = "(what the system says)"
-
-
-def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """A conversation whose users say what its system turns did, each at the head of the turn that follows it."""
-    turns: list[Message] = []
-    waiting: list[str] = []
-    for message in messages:
-        if message.role == "system":
-            waiting.append(message.content)
-            continue
-        if message.role == "user":
-            message = message._replace(content="\n\n".join([*waiting, message.content]))
-            waiting = []
-        turns.append(message)
-    return (*turns, *(Message("user", "\n\n".join(waiting)) for _ in waiting[:1]))
 
 
 def without_control_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
@@ -113,9 +100,18 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     A tokenizer's own `eos_token` is not always it; without a template it has to do.
     """
     if tokenizer.chat_template:
-        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
-        rendered = _rendered(tokenizer, turns)
-        behind = tokenizer(rendered.rpartition("!")[2], add_special_tokens=False)["input_ids"]
+        behind = tokenizer(template_of(tokenizer).behind_a_reply, add_special_tokens=False)["input_ids"]
         if behind and tokenizer.convert_ids_to_tokens(behind[0]) in control_tokens(tokenizer):
             return int(behind[0])
     return None if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
+
+
+def template_of(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
+    """A tokenizer's template, with what was found out about it; found out again when it is given another."""
+    known = _TEMPLATES.get(tokenizer)
+    if known is None or known.text != tokenizer.chat_template:
+        known = _TEMPLATES[tokenizer] = ChatTemplate(tokenizer)
+    return known
+
+
+_TEMPLATES: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, ChatTemplate] = weakref.WeakKeyDictionary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from ...core.errors import ConfigError
 from ..cost.flops import ModelSize
 from ..engine import Identity
-from .chat_template import check_end, takes_system
+from ..types import Completion, Usage
+from .chat_template import check_end
 from .footprint import adapter_parameters, footprint_of
 from .untrusted import count, read_config
 from .weights import load_tokenizer, model_directory, stop_tokens, weights_hash
@@ -51,11 +53,6 @@ class ModelDirectory:
         return stop_tokens(self.directory, self.tokenizer)
 
     @cached_property
-    def takes_system(self) -> bool:
-        """Whether its chat template has room for a system turn."""
-        return takes_system(self.tokenizer)
-
-    @cached_property
     def context(self) -> int | None:
         """Tokens of a prompt and its completion together; None where nobody says how many there may be."""
         path = self.directory / "config.json"
@@ -64,6 +61,14 @@ class ModelDirectory:
             config |= inner
         lengths = [self._context, *(count(config, name, path) for name in _CONTEXT)]
         return min((length for length in lengths if length), default=None)
+
+    def completion(self, text: str, finish: str, usage: Usage, logprobs: tuple[float, ...] | None = None) -> Completion:
+        """What was written here, its reasoning apart and counted: all tokens but the reply's."""
+        made = Completion.read(text, finish, usage, logprobs)
+        if made.reasoning is None:
+            return made
+        replied = len(self.tokenizer(made.text, add_special_tokens=False)["input_ids"])
+        return replace(made, usage=replace(usage, reasoning_tokens=max(0, usage.completion_tokens - replied)))
 
     def identity(self, host: str, name: str, adapter: Path | None) -> Identity:
         """Which model answers, by the contents of its files."""

@@ -12,11 +12,53 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
 from ..engine import StreamCallback
+from ..reasoning import closing_of
 from ..types import Completion, SampleRequest
 from .streaming import StreamDecoder
 
 _SHARE = 1 / 20
 """Of the time of generating, what listeners may take at most; while they have taken more, they hear nothing new."""
+
+
+class ThinkingBudgets:
+    """Ends the reasoning of each row that has spent its budget: the tokens that close it are written in its place."""
+
+    def __init__(
+        self,
+        draws: Sequence[SampleRequest],
+        openings: Sequence[str],
+        reader: StreamDecoder,
+        tokenizer: PreTrainedTokenizerBase,
+        prompt: int,
+    ) -> None:
+        """`openings` are what the rows' prompts have opened, `prompt` is how long they are."""
+        self._budgets = {
+            i: budget
+            for i, draw in enumerate(draws)
+            if draw.request.thinking and (budget := draw.request.thinking.budget) is not None
+        }
+        self._draws = draws
+        self._openings = openings
+        self._reader = reader
+        self._tokenizer = tokenizer
+        self._prompt = prompt
+        self._closing: dict[int, list[int]] = {}
+        """By row, the tokens that are yet to be written."""
+
+    def __bool__(self) -> bool:
+        return bool(self._budgets)
+
+    def kept_to(self, token: torch.Tensor, step: int, input_ids: torch.Tensor) -> torch.Tensor:
+        """The step's tokens (batch), those of rows that are being closed replaced."""
+        for i, budget in self._budgets.items():
+            if step == budget:
+                text = self._reader.raw(input_ids[i, self._prompt :].tolist())
+                if (closing := closing_of(self._openings[i] + text)) is not None:
+                    self._closing[i] = self._tokenizer(closing, add_special_tokens=False)["input_ids"]
+            if self._closing.get(i):
+                token = token.clone()
+                token[i] = self._closing[i].pop(0)
+        return token
 
 
 class SeededSampler(LogitsProcessor):  # type: ignore[misc]  # transformers leaves it untyped
@@ -26,8 +68,11 @@ class SeededSampler(LogitsProcessor):  # type: ignore[misc]  # transformers leav
     token in any batch whose logits agree. Rows may differ in temperature and top-p.
     """
 
-    def __init__(self, draws: Sequence[SampleRequest], device: torch.device) -> None:
+    def __init__(
+        self, draws: Sequence[SampleRequest], device: torch.device, budgets: ThinkingBudgets | None = None
+    ) -> None:
         self._draws = draws
+        self._budgets = budgets
         samplings = [draw.request.sampling for draw in draws]
         streams = [np.random.Generator(np.random.Philox(key=draw.seed)) for draw in draws]
         steps = max(sampling.max_tokens for sampling in samplings)
@@ -45,6 +90,8 @@ class SeededSampler(LogitsProcessor):  # type: ignore[misc]  # transformers leav
         token = scores.argmax(-1)
         if self._sampled.any():
             token = torch.where(self._sampled, self._sample(scores), token)
+        if self._budgets:
+            token = self._budgets.kept_to(token, self._step, input_ids)
         if self.keeps:
             logprobs = scores.float().log_softmax(-1)
             self._logprobs.append(logprobs.gather(-1, token[:, None])[:, 0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..reasoning import CHANNELLED, HEADED, MARKS
 from ..types import Sampling
 from .chat_template import control_tokens
 
@@ -34,7 +35,11 @@ class StreamDecoder:
         self._tokenizer = tokenizer
         self._ends = frozenset(stop_tokens)
         self._rewrites = _rewrites(tokenizer)
-        self._unseen = _ids(tokenizer, control_tokens(tokenizer))
+        special = set(control_tokens(tokenizer))
+        marks = [m for m in MARKS if m in special and (HEADED in special or m not in CHANNELLED)]
+        self._kept = {i: mark for mark in marks for i in _ids(tokenizer, [mark]) - self._ends}
+        """Special tokens that mark reasoning, which are not left out of the text."""
+        self._unseen = _ids(tokenizer, special) - self._kept.keys()
         self._bytes = _ids(tokenizer, (f"<0x{byte:02X}>" for byte in range(256)))
         """Tokens that stand for a byte in a vocabulary of pieces (SentencePiece's byte fallback)."""
 
@@ -49,6 +54,14 @@ class StreamDecoder:
             return Read(text, length, end is not None)
         reached = (n for n in range(1, length + 1) if any(stop in self._text(row[:n]) for stop in sampling.stop))
         return Read(text[: min(cuts)], next(reached, length), ended=True)
+
+    def keeps(self, row: Sequence[int]) -> bool:
+        """Whether a row holds special tokens that belong to its text."""
+        return not self._kept.keys().isdisjoint(row)
+
+    def raw(self, row: Sequence[int]) -> str:
+        """All that a row says, whatever ends it."""
+        return self._text(row)
 
     def so_far(self, row: Sequence[int], sampling: Sampling) -> tuple[str, bool]:
         """What a row says for certain, and whether that is all that it will say."""
@@ -68,7 +81,17 @@ class StreamDecoder:
         return length
 
     def _text(self, tokens: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+        if not self.keeps(tokens):
+            return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+        pieces: list[str] = []
+        run: list[int] = []
+        for token in tokens:
+            if token in self._kept:
+                pieces += [self._text(run), self._kept[token]]
+                run = []
+            else:
+                run.append(token)
+        return "".join([*pieces, self._text(run)])
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> frozenset[int]:

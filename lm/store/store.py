@@ -23,8 +23,9 @@ from . import ledger
 from .ledger import Batch, Charge, Lease, Ledger, Reserved, Spend
 from .sqlite import write_ahead
 
-FORMAT = 5
-"""The version of the tables; stores of others are refused."""
+FORMAT = 6
+"""The version of the tables; a store of format 5 is brought up to it, and others are refused."""
+_BEFORE = 5
 _SAMPLES = """
 CREATE TABLE request (
   id    INTEGER PRIMARY KEY,
@@ -41,7 +42,8 @@ CREATE TABLE sample (
   seconds            REAL NOT NULL,
   logprobs           TEXT,              -- JSON array, or NULL
   reasoning_tokens   INTEGER NOT NULL DEFAULT 0,
-  certainty          REAL
+  certainty          REAL,
+  reasoning          TEXT               -- apart from the text, or NULL
 ) WITHOUT ROWID;
 """
 _CHECKED = """
@@ -119,7 +121,7 @@ class Store:
 
     def _prepare(self) -> None:
         """Make the file ready to be written by several processes, with the tables of this format."""
-        if (version := self._version()) not in (0, FORMAT):
+        if (version := self._version()) not in (0, _BEFORE, FORMAT):
             raise sqlite3.DatabaseError(f"it has format {version}, this divcon writes format {FORMAT}")
         write_ahead(self._db, _WAIT)
         self._db.execute("PRAGMA synchronous=FULL")
@@ -177,6 +179,10 @@ class Store:
             version = self._version()
             if version == FORMAT:
                 return
+            if version == _BEFORE:
+                self._db.execute("ALTER TABLE sample ADD COLUMN reasoning TEXT")
+                self._db.execute(f"PRAGMA user_version={FORMAT}")
+                return
             empty = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if version or not empty:
                 raise sqlite3.DatabaseError("it is the database of another program")
@@ -205,12 +211,14 @@ class Store:
         for some in _portions(keys):
             rows = self._db.execute(
                 "SELECT key, text, finish, prompt_tokens, completion_tokens, cached_tokens, seconds, reasoning_tokens, "
-                f"logprobs, certainty FROM sample WHERE key IN ({','.join('?' * len(some))})",
+                f"logprobs, certainty, reasoning FROM sample WHERE key IN ({','.join('?' * len(some))})",
                 some,
             )
-            for key, text, finish, *usage, listed, self_certainty in rows:
+            for key, text, finish, *usage, listed, self_certainty, reasoning in rows:
                 logprobs = tuple(json.loads(listed)) if listed else None
-                found[key] = Completion(text, finish, Usage(*usage), logprobs, self_certainty)
+                # What was kept before reasoning was, stands in the text.
+                make = Completion.read if reasoning is None else Completion
+                found[key] = make(text, finish, Usage(*usage), logprobs, self_certainty, reasoning)
         return found
 
     def begin(self, draws: Sequence[SampleRequest], model: str = "") -> list[int]:
@@ -373,7 +381,7 @@ class Store:
         self._db.execute("INSERT OR IGNORE INTO request (body) VALUES (?)", (body,))
         usage = completion.usage
         self._db.execute(
-            "INSERT OR IGNORE INTO sample SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM request WHERE body = ?",
+            "INSERT OR IGNORE INTO sample SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM request WHERE body = ?",
             (
                 draw.key,
                 completion.text,
@@ -385,6 +393,7 @@ class Store:
                 json.dumps(completion.logprobs) if completion.logprobs is not None else None,
                 usage.reasoning_tokens,
                 completion.self_certainty,
+                completion.reasoning,
                 body,
             ),
         )
@@ -442,6 +451,7 @@ def _body(request: Request) -> str:
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
             "stop": list(sampling.stop),
+            **({} if request.thinking is None else {"thinking": str(request.thinking)}),
         },
         ensure_ascii=False,
     )

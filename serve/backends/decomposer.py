@@ -70,14 +70,14 @@ def _fits(engine: Engine, request: Request) -> bool:
     """Whether a model has room for a prompt and what it is to write; one that is elsewhere has to say so itself."""
     if not isinstance(engine, LocalEngine) or engine.local.context is None:
         return True
-    prompt = len(encode(engine.local.tokenizer, request.messages))
+    prompt = len(encode(engine.local.tokenizer, request.messages, request.thinking))
     return prompt + request.sampling.max_tokens <= engine.local.context
 
 
 def _read(asker: NextQuestion, wanted: DecomposeRequest, made: Completion) -> Decomposition:
     if wanted.history is None:
-        return asker.first.read(made.text, made.usage)
-    return asker.read(made.text, made.usage, wanted.history)
+        return asker.first.read(made)
+    return asker.read(made, wanted.history)
 
 
 def _question(wanted: DecomposeRequest) -> Question:

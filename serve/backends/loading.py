@@ -17,10 +17,11 @@ from ...lm.local.weights import model_directory, weights_hash
 from ...lm.model import Model
 from ...lm.settings import StudentSettings, TransformersSettings
 from ...lm.store.store import Store
-from ...lm.types import Sampling
+from ...lm.types import Sampling, Thinking
 from ...prompts import Prompt
 from ...solve.policy import NextQuestion
-from ..pipeline.templates import Templates, family, taught
+from ..pipeline import templates as prompted
+from ..pipeline.templates import Templates, family
 from ..settings import DecomposerSettings, LocalSolverSettings
 
 _TOKENS = 256
@@ -35,11 +36,13 @@ class Opened:
     adapter: Path | None
     suffix: str
     """A sentence that it was taught to be asked with, behind every request."""
+    thinking: Thinking | None
+    """Whether it is to think before it replies; None leaves it to its chat template."""
     card: dict[str, Any] | None
     """What a student was taught; None for a whole model that is none of ours."""
 
     def model(self, name: str, store: Store) -> Model:
-        return Model(name, self.engine, store, adapter=self.adapter, suffix=self.suffix)
+        return Model(name, self.engine, store, adapter=self.adapter, suffix=self.suffix, thinking=self.thinking)
 
 
 def opened(path: str, role: student.Role, settings: StudentSettings | None, concurrency: int) -> Opened:
@@ -48,16 +51,16 @@ def opened(path: str, role: student.Role, settings: StudentSettings | None, conc
     if card is None:
         whole = settings.model_copy(update={"path": path}) if settings else _plain(path, concurrency)
         model_directory(path)
-        return Opened(_open(whole), None, "", None)
+        return Opened(_open(whole), None, "", whole.thinking, None)
     if card["role"] != role:
         kind = "single-stage student" if card["role"] == "single" else card["role"]
         raise ConfigError(f"{path} is a distilled {kind}, and no {role}")
     base = settings or _as_in_its_study(Path(path)) or _plain(card["base"], concurrency)
     student.check(Path(path), card, weights_hash(_base(base.path, path, role)))
-    suffix = student.suffix(card)
+    taught = (student.suffix(card), student.thinking(card), card)
     if student.is_adapter(Path(path)):
-        return Opened(_open(base, adapters=1), Path(path), suffix, card)
-    return Opened(_open(base.model_copy(update={"path": path})), None, suffix, card)
+        return Opened(_open(base, adapters=1), Path(path), *taught)
+    return Opened(_open(base.model_copy(update={"path": path})), None, *taught)
 
 
 def asker(settings: DecomposerSettings, decomposer: Opened) -> NextQuestion:
@@ -74,7 +77,7 @@ def asker(settings: DecomposerSettings, decomposer: Opened) -> NextQuestion:
 def templates(settings: LocalSolverSettings, solver: Opened) -> Templates:
     """What a local solver is asked with."""
     if settings.prompts is None and solver.card:
-        return taught(solver.card["prompts"], settings.path)
+        return prompted.taught(solver.card["prompts"], settings.path)
     return family(settings.prompts or ("miniature" if settings.path.startswith("miniature/") else "serve"))
 
 

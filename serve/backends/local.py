@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from ...core.errors import ConfigError
 from ...lm.engine import Engine, StreamCallback, StreamingEngine
-from ...lm.local.chat_template import encode, without_system
+from ...lm.local.chat_template import encode
 from ...lm.local.model_dir import LocalEngine, ModelDirectory
 from ...lm.local.streaming import ABORTED
+from ...lm.reasoning import Split, longer, so_far
 from ...lm.store.store import Store
-from ...lm.types import Completion, Message, SampleRequest, Sampling, Usage, shared_prompt, with_suffix
+from ...lm.types import Completion, Message, SampleRequest, Sampling, Thinking, Usage, shared_prompt, with_suffix
 from ..pipeline.errors import APIError
 from .batcher import Batcher, OnBatch, unmeasured
 from .local_request import LocalRequest, read
@@ -48,9 +49,10 @@ class LocalModel:
         most: int,
         max_queue: int,
         suffix: str = "",
+        thinking: Thinking | None = None,
         on_batch: OnBatch = unmeasured,
     ) -> None:
-        """`suffix` is a sentence that the model was taught to be asked with.
+        """`suffix` is a sentence that the model was taught to be asked with, `thinking` what it is told of reasoning.
 
         `most` samples are generated together, and `max_queue` wait at most; more are refused.
         Only `lm.transformers` lets several of these share one engine.
@@ -59,6 +61,7 @@ class LocalModel:
         self._engine = engine
         self._adapter = adapter
         self._suffix = suffix
+        self._thinking = thinking
         self._places = most + max_queue
         self._batcher = Batcher(self._generate, most, max_queue, on_batch)
 
@@ -87,7 +90,7 @@ class LocalModel:
         choices = [
             {
                 "index": i,
-                "message": {"role": "assistant", "content": one.text, "refusal": None},
+                "message": {"role": "assistant", "content": one.text, "refusal": None, **_thought(one.reasoning)},
                 "logprobs": tokens_of(one),
                 "finish_reason": one.finish,
             }
@@ -111,11 +114,12 @@ class LocalModel:
                 yield {**head, "choices": [_change(i, {"role": "assistant", "content": "", "refusal": None})]}
             while not listener.over:
                 for i, piece in await listener.news():
-                    yield {**head, "choices": [_change(i, {"content": piece})]}
+                    yield {**head, "choices": [_change(i, {"content": piece.reply, **_thought(piece.reasoning)})]}
             made = await answer
             for i, one in enumerate(made):
-                if piece := one.text[listener.told[i] :]:
-                    yield {**head, "choices": [_change(i, {"content": piece})]}
+                piece = listener.rest(i, one)
+                if piece.reply or piece.reasoning:
+                    yield {**head, "choices": [_change(i, {"content": piece.reply, **_thought(piece.reasoning)})]}
                 yield {**head, "choices": [_change(i, {}) | {"logprobs": tokens_of(one), "finish_reason": one.finish}]}
             yield {**head, "choices": [], "usage": _usage(made)}
         finally:
@@ -131,7 +135,7 @@ class LocalModel:
         }
 
     async def _local_request(self, body: Mapping[str, Any]) -> LocalRequest:
-        asked = read(body)
+        asked = read(body)._replace(thinking=self._thinking)
         if self._suffix:
             asked = asked._replace(messages=with_suffix(asked.messages, self._suffix))
         if asked.n > self._places:
@@ -143,9 +147,7 @@ class LocalModel:
         if not isinstance(self._engine, LocalEngine):
             return asked
         local = self._engine.local
-        if not local.takes_system:
-            asked = asked._replace(messages=without_system(asked.messages))
-        prompt = _length(local, asked.messages)
+        prompt = _length(local, asked)
         if local.context is None:
             return asked
         if prompt >= local.context:
@@ -155,7 +157,8 @@ class LocalModel:
                 code="context_length_exceeded",
                 param="messages",
             )
-        limit = min(asked.sampling.max_tokens, local.context - prompt)
+        budget = (asked.thinking and asked.thinking.budget) or 0
+        limit = min(asked.sampling.max_tokens, max(1, local.context - prompt - budget))
         return asked._replace(sampling=replace(asked.sampling, max_tokens=limit))
 
     def _generate(self, rows: list[_Row]) -> list[Completion]:
@@ -190,8 +193,8 @@ class _Streaming(_Listener):
         self._news = asyncio.Event()
         self._texts = [""] * n
         self.over = False
-        self.told = [0] * n
-        """By sample, how many characters of it were given out."""
+        self._told = [Split("", "")] * n
+        """By sample, what was given out of it."""
 
     def on_text(self, draw: SampleRequest, text: str) -> bool:
         if text != self._texts[draw.index] and not self.gone:
@@ -207,23 +210,37 @@ class _Streaming(_Listener):
         self.over = True
         self._news.set()
 
-    async def news(self) -> list[tuple[int, str]]:
+    async def news(self) -> list[tuple[int, Split]]:
         """Wait for something new, or for the end; what is new, by sample."""
         await self._news.wait()
         self._news.clear()
-        pieces = [(i, text[told:]) for i, (text, told) in enumerate(zip(self._texts, self.told, strict=True))]
-        self.told = [told + len(piece) for told, (_, piece) in zip(self.told, pieces, strict=True)]
-        return [(i, piece) for i, piece in pieces if piece]
+        pieces = [(i, self._new(i, so_far(text))) for i, text in enumerate(self._texts)]
+        return [(i, piece) for i, piece in pieces if piece.reply or piece.reasoning]
+
+    def rest(self, i: int, made: Completion) -> Split:
+        """What was not given out of a sample that is complete."""
+        return self._new(i, Split(made.reasoning, made.text))
+
+    def _new(self, i: int, now: Split) -> Split:
+        thought, reply = self._told[i]
+        more, further = longer(thought or "", now.reasoning or ""), longer(reply, now.reply)
+        self._told[i] = Split(more, further)
+        return Split(more.removeprefix(thought or ""), further.removeprefix(reply))
 
 
-def _length(local: ModelDirectory, messages: Sequence[Message]) -> int:
+def _length(local: ModelDirectory, asked: LocalRequest) -> int:
     """Tokens of a prompt."""
     tokenizer = local.tokenizer
     try:
-        return len(encode(tokenizer, messages))
+        return len(encode(tokenizer, asked.messages, asked.thinking))
     except ConfigError as error:
         why = error.__cause__ or error  # without the model's path, which is no client's business
         raise APIError(400, f"this model's chat template refuses the messages: {why}", param="messages") from error
+
+
+def _thought(reasoning: str | None) -> dict[str, str]:
+    """The field in which a reply has its reasoning, where there is some."""
+    return {"reasoning_content": reasoning} if reasoning else {}
 
 
 def _change(index: int, delta: dict[str, Any]) -> dict[str, Any]:
@@ -240,12 +257,17 @@ def tokens_of(completion: Completion) -> dict[str, Any] | None:
     return {"content": content, "refusal": None}
 
 
-def _usage(made: Sequence[Completion]) -> dict[str, float]:
+def _usage(made: Sequence[Completion]) -> dict[str, Any]:
     """The prompt once, and all completions; and their seconds of this machine, which a price may be for."""
     total = shared_prompt([one.usage for one in made])
     return {
         "prompt_tokens": total.prompt_tokens,
         "completion_tokens": total.completion_tokens,
         "total_tokens": total.prompt_tokens + total.completion_tokens,
+        **(
+            {"completion_tokens_details": {"reasoning_tokens": total.reasoning_tokens}}
+            if total.reasoning_tokens
+            else {}
+        ),
         "seconds": total.seconds,
     }

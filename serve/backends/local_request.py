@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ...lm.types import Message, Request, Role, SampleRequest, Sampling
+from ...lm.types import Message, Request, Role, SampleRequest, Sampling, Thinking
 from ..pipeline.errors import APIError
 
 MAX_TOKENS = 512
@@ -34,11 +34,14 @@ class LocalRequest(NamedTuple):
     n: int
     logprobs: bool
     seed: int | None
+    thinking: Thinking | None = None
 
     def draws(self) -> list[SampleRequest]:
         """A draw a sample. With a seed, the same request draws the same samples; the rest of a key is never the same,
         so that equal requests at once are two."""
         request = Request(self.messages, self.sampling, self.n, logprobs=self.logprobs)
+        if self.thinking:
+            request = request.thought_about(self.thinking)
         return [SampleRequest(request, i, self._seed(i) + secrets.token_hex(24)) for i in range(self.n)]
 
     def _seed(self, index: int) -> str:

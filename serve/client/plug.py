@@ -257,12 +257,13 @@ class _Heard:
 
     def __init__(self) -> None:
         self._text = ""
+        self._separate = response.Separator()
         self._usage: Any = None
 
     def pieces(self, chunk: Reply) -> Iterator[str]:
         """The text in a chunk, if it has any."""
         self._usage = chunk.get("usage") or self._usage
-        for choice in chunk["choices"]:
+        for choice in self._separate(chunk)["choices"]:
             if piece := choice["delta"].get("content"):
                 self._text += piece
                 yield piece

@@ -112,7 +112,13 @@ class Service:
         solver = loading.opened(of.path, "solver", of.model, of.concurrency)
         name = self.name if self.settings.upstream is None else "local"
         self.answerers["local"] = LocalModel(
-            solver.engine, solver.adapter, name, most=of.concurrency, max_queue=of.max_queue, suffix=solver.suffix
+            solver.engine,
+            solver.adapter,
+            name,
+            most=of.concurrency,
+            max_queue=of.max_queue,
+            suffix=solver.suffix,
+            thinking=solver.thinking,
         )
         families["local"] = loading.templates(of, solver)
         if self.settings.keys:
@@ -185,6 +191,7 @@ class Service:
         """The last step's chunks as they come; the chain is told what they took."""
         used: Any = None
         try:
+            separate = response.Separator()
             with _timed(trail, "solve"), self._queued(step, trail):
                 async with aclosing(self.answerers[step.who].stream(step.body)) as chunks:
                     async for chunk in chunks:
@@ -192,7 +199,7 @@ class Service:
                         trail.streamed += written(chunk)
                         used = chunk.get("usage") or used
                         if chunk["choices"]:
-                            yield {key: value for key, value in chunk.items() if key != "usage"}
+                            yield separate({key: value for key, value in chunk.items() if key != "usage"})
         except APIError as refused:
             failed(steps, refused)
         ended(steps, {"choices": [], "usage": used})
@@ -204,7 +211,7 @@ class Service:
                     return await self._decompose(wanted, trail.caller)
             case Ask(who, body):
                 with _timed(trail, "solve"), self._queued(step, trail):
-                    return await self.answerers[who].complete(body)
+                    return response.separated(await self.answerers[who].complete(body))
             case Elect():
                 with _timed(trail, "vote"):
                     return await self._elect(step)

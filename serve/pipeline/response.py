@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ...core import strict_json
-from ...lm.api.response import usage
+from ...lm.api.response import text_and_reasoning, usage
 from ...lm.api.retry import asked_to_wait
+from ...lm.reasoning import StreamSplitter, split
 from ...lm.types import Usage
 from .errors import NO_QUOTA, APIError
-from .sanitize import strip_surrogates
 
 Reply = dict[str, Any]
 """A `chat.completion`, or one of its chunks."""
@@ -90,9 +90,46 @@ def consumed(reply: Mapping[str, Any]) -> Usage | None:
 
 
 def text(choice: Mapping[str, Any]) -> str | None:
-    """The text of a choice, made of whole characters; None where it has none, a call of a tool say."""
-    found = choice["message"].get("content")
-    return strip_surrogates(found) if isinstance(found, str) else None
+    """The reply of a choice, without what the model thought before it; None where it has none, a call of a tool say."""
+    if not isinstance(choice["message"].get("content"), str | list):
+        return None
+    return split(text_and_reasoning(choice["message"])[0]).reply
+
+
+def separated(reply: Reply) -> Reply:
+    """A completion whose choices hold their reasoning in `reasoning_content`, and their reply alone in `content`."""
+    return {**reply, "choices": [{**choice, "message": _separated(choice["message"])} for choice in reply["choices"]]}
+
+
+def _separated(message: dict[str, Any]) -> dict[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, str) or (found := split(content)).reasoning is None:
+        return message
+    _, sent = text_and_reasoning(message)
+    return {**message, "content": found.reply, "reasoning_content": "\n".join(filter(None, (sent, found.reasoning)))}
+
+
+class Separator:
+    """The same for the chunks of a stream."""
+
+    def __init__(self) -> None:
+        self._splitters: dict[int, StreamSplitter] = {}
+
+    def __call__(self, chunk: Reply) -> Reply:
+        """A chunk with what is sure now of its choices; nothing is held back of a choice that has ended."""
+        return {**chunk, "choices": [self._choice(choice) for choice in chunk["choices"]]}
+
+    def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
+        delta, is_last = choice["delta"], bool(choice.get("finish_reason"))
+        content, index = delta.get("content"), choice.get("index", 0)
+        if not isinstance(content, str) and not (is_last and index in self._splitters):
+            return choice
+        splitter = self._splitters.setdefault(index, StreamSplitter())
+        added = splitter.feed(content if isinstance(content, str) else "", last=is_last)
+        changed = {**delta, "content": added.reply} if isinstance(content, str) or added.reply else {**delta}
+        if added.reasoning:
+            changed["reasoning_content"] = (delta.get("reasoning_content") or "") + added.reasoning
+        return {**choice, "delta": changed}
 
 
 def as_chunks(reply: Mapping[str, Any]) -> Iterable[Reply]:

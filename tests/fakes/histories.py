@@ -44,7 +44,7 @@ TEMPLATE = 1_000
 OVERRUN = 5_000
 """Tokens of reasoning beyond the limit."""
 
-EXACT = ("honest", "cached", "overrun", "reasoning on top", "fewer", "more")
+EXACT = ("honest", "cached", "overrun", "reasoning on top", "fewer", "more", "null")
 """Replies whose usage is what is billed, and can be believed."""
 VAGUE = (
     *(
@@ -61,7 +61,7 @@ VAGUE = (
         "text",
     ),
     *("too much cached", "negative cached", "nested", "overrun on top", "fewer, uncounted", "more, uncounted"),
-    *("null", "null, overrun", "none, overrun"),
+    *("null, overrun", "none, overrun"),
 )
 """Replies from which the bill cannot be told."""
 BEYOND = (
@@ -262,7 +262,7 @@ class Provider:
         if fault == "nested":
             choices[0]["usage"] = {"prompt_tokens": prompt, "completion_tokens": completion}
         reply = {"id": "x", "object": "chat.completion", "model": "m", "choices": choices, "usage": usage}
-        return reply, 0 if text is None else min(asked, shown)
+        return reply, min(asked, shown)
 
     def _file(self, path: str, content: bytes) -> Any:
         if path == "/files":

@@ -24,11 +24,11 @@ PROMPT_PRICE, COMPLETION_PRICE = 2.0, 8.0
 UNBILLED = ("429", "429 in seconds", "429 in ms", "429 on a date", "429 before now", "500", "502", "503", "529")
 BROKEN_OFF = ("500 after work", "502 after work", "504 after work", "524 after work")
 UNCLEAR = (
-    *("hang", "drip", "reset", "truncated", "html", "empty", "null", "long", *BROKEN_OFF),
+    *("hang", "drip", "reset", "truncated", "html", "empty", "long", *BROKEN_OFF),
     *("no usage", "absurd usage", "negative usage"),
 )
 """Billed, and the caller cannot know it, or not how much."""
-CLEAN = ("fewer", "nul", "half a character", "wrong model", "filtered")
+CLEAN = ("null", "fewer", "nul", "half a character", "wrong model", "filtered")
 """Strange, and billed as it says."""
 FAULTS = (*UNBILLED, *UNCLEAR, *CLEAN)
 

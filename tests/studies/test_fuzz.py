@@ -33,6 +33,7 @@ from divcon.eval.grid import results, sample_counts
 from divcon.eval.report import plots, provenance, report
 from divcon.eval.run_dir import RunDirectory
 from divcon.lm.local import nat
+from divcon.lm.local.chat_template import template_of
 from divcon.lm.local.footprint import adapter_parameters, footprint_of
 from divcon.lm.local.model_dir import ModelDirectory
 from divcon.lm.local.nat_config import NatConfig
@@ -118,7 +119,7 @@ def _model(run: Path) -> object:
 
 def _tokenizer(run: Path) -> object:
     local = ModelDirectory(str(run / "model"))
-    return local.tokenizer, local.stop_tokens, local.takes_system
+    return local.tokenizer, local.stop_tokens, template_of(local.tokenizer).takes_system
 
 
 def _checkpoint(run: Path) -> object:

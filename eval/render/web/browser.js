@@ -169,10 +169,14 @@ function browser(place, index) {
   const badge = (code) => el("span", { class: `badge ${code === "-" ? "none" : code}` }, SAID[code]);
   const answered = (answer) => (answer === null ? el("em", {}, "none that can be read") : el("strong", { dir: "auto" }, prose(answer, "span")));
 
+  // What a model thought before it replied: folded, since nobody was given it.
+  const reasoned = (thought) => thought && el("details", { class: "reasoning" }, el("summary", {}, `reasoning (${thought.length.toLocaleString("en")} characters)`), prose(thought));
+
   function decomposed(of, text) {
     const right = of.right === null ? "" : of.right ? ", right" : ", not the right ones";
     const asks = of.asks.map(text);
     return el("section", {}, el("h5", {}, `Decomposition: ${of.kind}${right}${of.leaks ? ", holds the gold answer" : ""}`),
+      reasoned(text(of.thought ?? null)),
       asks.length > 0 && el("ol", {}, asks.map((ask) => el("li", {}, prose(ask, "span")))),
       text(of.text) && text(of.text).trim() !== asks.join("\n").trim() && el("details", {}, el("summary", {}, "as it was written"), prose(text(of.text))));
   }
@@ -200,7 +204,7 @@ function browser(place, index) {
         el("summary", {}, many > 1 ? `${i + 1}: ` : "", answered(text(samples.answers[i])), " ", badge(samples.verdicts[i]),
           many > 1 && made.won?.includes(samples.classes[i]) && el("span", { class: "wins" }, made.won.length > 1 ? " ties" : " wins"),
           scores.length > 0 && el("small", {}, ` ${scores.join(", ")}`)),
-        prose(text(solution)));
+        reasoned(text(samples.thoughts?.[i] ?? null)), prose(text(solution)));
     }));
   }
 

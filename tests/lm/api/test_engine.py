@@ -198,7 +198,6 @@ def test_no_more_requests_at_once_than_allowed() -> None:
         (500, {}),
         (503, b"<html>"),
         (200, b'{"id": "x", "choi'),
-        (200, reply(text=None)),
         (200, reply() | {"choices": []}),
         (200, [1]),
     ],

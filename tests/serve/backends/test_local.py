@@ -20,8 +20,9 @@ from divcon.lm import Completion, Engine, Message, Scripted, Usage
 from divcon.lm.cost.prices import MachinePrice
 from divcon.lm.engine import StreamCallback, silent
 from divcon.lm.engines.transformers import Transformers
-from divcon.lm.local.chat_template import encode, takes_system, without_system
+from divcon.lm.local.chat_template import encode, template_of
 from divcon.lm.local.streaming import ABORTED
+from divcon.lm.local.template import without_system
 from divcon.lm.local.weights import load_tokenizer, model_directory
 from divcon.lm.types import SampleRequest
 from divcon.serve.backends.local import LocalModel
@@ -511,7 +512,7 @@ def with_template(directory: Path, template: str) -> Transformers:
 @pytest.mark.parametrize(("template", "takes"), [(REFUSES, False), (FORGETS, False), (TELLS, True)])
 def test_a_template_without_a_system_turn_has_the_user_say_it(tmp_path: Path, template: str, takes: bool) -> None:
     engine = with_template(tmp_path / "model", template)
-    assert takes_system(engine.local.tokenizer) is takes
+    assert template_of(engine.local.tokenizer).takes_system is takes
 
     async def scene() -> None:
         system, (user,) = {"role": "system", "content": "Answer in one word."}, body()["messages"]
@@ -531,14 +532,14 @@ def test_what_a_template_refuses_is_said_in_its_words(tmp_path: Path) -> None:
         async with opened(engine) as model:
             (user,) = body()["messages"]
             with pytest.raises(APIError, match="chat template refuses the messages: Roles must alternate"):
-                await model.complete({"messages": [user, user]})
+                await model.complete({"messages": [{"role": "assistant", "content": "Three."}, user]})
 
     run(scene)
 
 
 def test_the_miniatures_template_has_the_system_speak_as_a_user() -> None:
     tokenizer = load_tokenizer(model_directory("miniature/llm"))
-    assert takes_system(tokenizer)
+    assert template_of(tokenizer).takes_system
     spoken = encode(tokenizer, (Message("system", "How many?"), Message("user", "Why?")))
     assert spoken == encode(tokenizer, (Message("user", "How many?"), Message("user", "Why?")))
 
