@@ -52,7 +52,7 @@ PYTEST := OMP_NUM_THREADS=1 env $$PROCESSOR $(BIN)/pytest -n auto --dist loadfil
 PROCESSORS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=2
 
 # These start endpoints as processes of their own, and have a target of their own.
-SERVED := $(patsubst %,tests/serve/http/test_%.py,real faults schema protocol quotas fairness reload) tests/test_examples.py
+SERVED := $(patsubst %,tests/serve/http/test_%.py,real faults schema protocol quotas fairness reload styles) tests/test_examples.py
 
 test: install
 	$(PYTEST) $(SERVED:%=--ignore=%) -m "not long" $(ARGS)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from ..core.settings import Settings
+from ..lm.api.options import ApiOptions
 from ..lm.cost.prices import MachinePrice, Price, listed
 from ..lm.settings import URL, VARIABLE, StudentSettings
 from ..tasks.question import GraderName
@@ -55,7 +56,7 @@ class DecomposerSettings(Settings):
     """What its machine costs; None is unknown, never zero."""
 
 
-class UpstreamSettings(Settings):
+class UpstreamSettings(ApiOptions):
     """The API LLM."""
 
     url: str = Field(default="https://api.openai.com/v1", pattern=URL)

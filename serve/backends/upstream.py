@@ -51,7 +51,10 @@ class Upstream:
         }
         if key:
             headers["authorization"] = f"Bearer {key}"
-        self._headers = headers
+        self._query = {} if settings.api_version is None else {"api-version": settings.api_version}
+        if key and self._query:  # Azure's
+            headers["api-key"] = key
+        self._headers = {**headers, **{name.lower(): value for name, value in settings.extra_headers.items()}}
         self._proxy = _proxy(settings.url)
         self._opened: aiohttp.ClientSession | None = None
 
@@ -114,8 +117,12 @@ class Upstream:
     @asynccontextmanager
     async def _sent(self, body: Mapping[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
         """The response to a request, its body yet to be read. Raises Refused for every status but 200."""
-        content = json.dumps({**body, "model": self._settings.model}).encode()
-        async with self._session.post(self._url, data=content, allow_redirects=False, proxy=self._proxy) as response:
+        settings = self._settings
+        kept = {name: value for name, value in body.items() if name not in settings.drop}
+        content = json.dumps({**kept, **settings.extra_body, "model": settings.model}).encode()
+        async with self._session.post(
+            self._url, params=self._query, data=content, allow_redirects=False, proxy=self._proxy
+        ) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise APIError(502, "the upstream's reply is packed", code="upstream_malformed", may_be_billed=True)
             if response.status != 200:

@@ -134,7 +134,7 @@ class DecomposedLLM:
         if isinstance(last, Ask):
             with client.chat.completions.create(**last.body, **_USAGE) as chunks:
                 for chunk in chunks:
-                    yield from heard.pieces(chunk.to_dict())
+                    yield from heard.pieces(chunk.to_dict(warnings=False))
             last = ended(steps, heard.reply)
         answer = self._read(last, trail)
         yield from heard.rest(answer)
@@ -178,7 +178,7 @@ class DecomposedLLM:
         if isinstance(last, Ask):
             async with await self.aclient.chat.completions.create(**last.body, **_USAGE) as chunks:
                 async for chunk in chunks:
-                    for piece in heard.pieces(chunk.to_dict()):
+                    for piece in heard.pieces(chunk.to_dict(warnings=False)):
                         yield piece
             last = ended(steps, heard.reply)
         answer = self._read(last, trail)
@@ -204,13 +204,17 @@ class DecomposedLLM:
 
         async def take(step: Step) -> Any:
             if isinstance(step, Ask):
-                return (await client.chat.completions.create(**step.body)).to_dict()
+                return (await client.chat.completions.create(**step.body)).to_dict(warnings=False)
             return await asyncio.to_thread(self.here, step)
 
         return take
 
     def _take(self, step: Step, client: openai.OpenAI) -> Any:
-        return client.chat.completions.create(**step.body).to_dict() if isinstance(step, Ask) else self.here(step)
+        return (
+            client.chat.completions.create(**step.body).to_dict(warnings=False)
+            if isinstance(step, Ask)
+            else self.here(step)
+        )
 
     def _client(self) -> openai.OpenAI:
         if self.client is None:
@@ -263,9 +267,9 @@ class _Heard:
     def pieces(self, chunk: Reply) -> Iterator[str]:
         """The text in a chunk, if it has any."""
         self._usage = chunk.get("usage") or self._usage
+        self._text += "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
         for choice in self._separate(chunk)["choices"]:
             if piece := choice["delta"].get("content"):
-                self._text += piece
                 yield piece
 
     def rest(self, answer: Answer) -> Iterator[str]:

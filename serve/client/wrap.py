@@ -118,7 +118,7 @@ class _Call:
     def _heard(self, step: Ask, made: Any) -> Reply:
         """What the steps after it are told of a call."""
         self.last = made
-        return {"choices": [], "usage": None} if self._streams(step) else made.to_dict()
+        return {"choices": [], "usage": None} if self._streams(step) else made.to_dict(warnings=False)
 
     def _returned(self, reply: Reply, trail: RequestTrace, listed: Any) -> Any:
         from openai.types import CompletionUsage
@@ -163,7 +163,7 @@ def _request(plugged: DecomposedLLM, asked: Mapping[str, Any]) -> tuple[Chat, di
 
 def _plain(message: Any) -> Any:
     """A turn as JSON has it: a reply of before may be the client's own object."""
-    return message.to_dict() if hasattr(message, "to_dict") else message
+    return message.to_dict(warnings=False) if hasattr(message, "to_dict") else message
 
 
 async def _aiter(items: list[Any]) -> AsyncIterator[Any]:

@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn
 
 from ...core.errors import ModelError
 from ...decompose.decomposition import listing
+from ...lm.api.retry import unsupported
 from ...lm.types import Usage
 from ...solve.policy import Answered, History, short_answer
 from ...solve.policy import listing as answered_listing
@@ -103,6 +104,8 @@ class Composition:
     """What delimiters are made with."""
     decomposer: DecomposerSettings | None = None
     cascade: CascadeSettings | None = None
+    singly: set[Who] = field(default_factory=set)
+    """Who gives one sample a call, as far as that was found out."""
 
     @property
     def answerer(self) -> Who:
@@ -306,14 +309,28 @@ def _voted(
     reply: Reply = {}
     choices: list[dict[str, Any]] = []
     while len(choices) < samples:  # a server that knows no `n` is asked again
-        asked = {**body, "n": samples - len(choices), **wants_logprobs, **_seed(chat, len(choices))}
-        reply = yield from _ask(trail, Ask(who, asked, is_last=False))
-        choices += reply["choices"][: asked["n"]]
+        wanted = 1 if who in composition.singly else samples - len(choices)
+        asked = {**body, "n": wanted, **wants_logprobs, **_seed(chat, len(choices))}
+        try:
+            reply = yield from _ask(trail, Ask(who, asked, is_last=False))
+        except Exception as refused:  # of the endpoint's own class, or of a client's
+            if wanted == 1 or not _refuses_n(refused):
+                raise
+            composition.singly.add(who)
+            continue
+        choices += reply["choices"][:wanted]
     reply = {**reply, "choices": choices}
     drawn = tuple(_sample(choice) for choice in choices)
     elected: VoteResult = yield Elect(chat.question, drawn, rule)
     trail.share = elected.share
     return reply, elected
+
+
+def _refuses_n(error: Exception) -> bool:
+    """Whether a server says that it gives one sample a call."""
+    status = getattr(error, "status", getattr(error, "status_code", None))
+    named = unsupported(str(error), getattr(error, "code", None), getattr(error, "param", None))
+    return status in (400, 422) and named == "n"
 
 
 def _body(chat: Chat, composition: Composition, who: Who, known: _Known, *, answers: bool) -> dict[str, Any]:
