@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from divcon import configs
 from divcon.core.errors import ConfigError
 from divcon.eval.config import differences, dump, find, is_operational, load, parse
 from divcon.lm import Model, Store
+from divcon.lm.types import Thinking
 from divcon.studies import prompting
 from divcon.studies.dry_run import plan
 from divcon.tasks import Question, miniature
@@ -23,8 +25,6 @@ def test_every_shipped_config_loads(name: str) -> None:
 
 
 def test_a_config_survives_being_written_out(tmp_path: Path) -> None:
-    import yaml
-
     study = load("miniature")
     assert parse(yaml.safe_load(dump(study)), "again") == study
 
@@ -43,6 +43,10 @@ def test_a_config_survives_being_written_out(tmp_path: Path) -> None:
         ("llm.concurrency=0", "llm.concurrency: Input should be greater than 0"),
         ("llm.engine=vlm", "llm: Input tag 'vlm'"),
         ("grid.solvers=[lmm]", "no solver 'lmm'; there are base, distilled"),
+        ("llm.thinking=5", "llm.thinking: thinking is off, on, {budget: N} (tokens) or {effort: minimal, low, medium"),
+        ("llm.thinking={budget: 0}", "llm.thinking: a budget of 0 tokens: to reason not at all, say thinking: off"),
+        ("llm={engine: openai, model: m, extra_body: {n: 2}}", "llm.extra_body: n is decided on by the engine"),
+        ("llm={engine: openai, model: m, drop: [model]}", "llm.drop.0: Input should be 'temperature'"),
         ("seed=-1", "seed: Input should be greater than or equal to 0"),
         ("seed=2020-13-45", "not YAML"),
         ("distill.solver.micro_batch_size=3", "micro_batch_size 3 does not divide batch_size 32"),
@@ -182,3 +186,20 @@ def test_a_problem_is_placed_by_the_keys_of_the_file_and_by_no_tag_of_a_union() 
     ):
         with pytest.raises(ConfigError, match=re.escape(f": {place}")):
             load("miniature", [override])
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("off", Thinking(on=False)),
+        ("on", Thinking(on=True)),
+        ("'off'", Thinking(on=False)),
+        ("{budget: 200}", Thinking(on=True, budget=200)),
+        ("{effort: low}", Thinking(on=True, effort="low")),
+        ("null", None),
+    ],
+)
+def test_thinking_is_said_as_people_say_it_and_survives_being_written_out(said: str, meant: Thinking | None) -> None:
+    study = load("miniature", [f"llm.thinking={said}", f"student.thinking={said}"])
+    assert study.llm.thinking == study.student.thinking == meant
+    assert parse(yaml.safe_load(dump(study)), "again") == study

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from divcon.core.errors import ConfigError
 from divcon.lm import Completion, Message, Model, Request, Sampling, Scripted, Store, Usage
+from divcon.lm.types import Thinking
 
 from ...fakes.connections import all_closed
 from ...fakes.read_only import read_only
@@ -104,6 +105,7 @@ def test_the_same_request_twice_is_bought_once() -> None:
         replace(ASKED, sampling=Sampling(temperature=0.7, stop=("\n",))),
         replace(ASKED, template="def"),
         replace(ASKED, logprobs=True),
+        replace(ASKED, thinking=Thinking(on=False)),
     ],
 )
 def test_whatever_changes_an_answer_changes_its_key(other: Request) -> None:
@@ -163,6 +165,37 @@ with Store({str(path)!r}) as store:
     with Store(path) as store:
         assert len(store) >= seen
         assert store.unsettled() <= 1
+
+
+THOUGHT = "<think>\nWe add.\n</think>\n\nFour."
+
+
+def test_reasoning_is_kept_apart_from_the_reply(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.sqlite") as store:
+        ((bought,),) = Model("m", Scripted(THOUGHT), store)([replace(ASKED, n=1)])
+        ((kept,),) = Model("m", Scripted(), store)([replace(ASKED, n=1)])
+        row = store._db.execute("SELECT text, reasoning FROM sample").fetchone()
+    assert bought == kept and (kept.text, kept.reasoning) == row == ("Four.", "We add.")
+
+
+@pytest.mark.parametrize("is_read_only", [False, True])
+def test_a_store_of_before_answers_everything_and_what_it_holds_of_reasoning_is_split(
+    tmp_path: Path, is_read_only: bool
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with filled(folder / "store.sqlite") as store:
+        keys = [key for (key,) in store._db.execute("SELECT key FROM sample ORDER BY key")]
+        store._db.executescript("ALTER TABLE sample DROP COLUMN reasoning; PRAGMA user_version=5")
+        store._db.execute("UPDATE sample SET text = ? WHERE key = ?", (THOUGHT, keys[0]))
+    with read_only(folder) if is_read_only else nullcontext(), Store.reading(folder / "store.sqlite") as found:
+        samples = found.get(keys)
+    assert len(samples) == 3 and (samples[keys[0]].text, samples[keys[0]].reasoning) == ("Four.", "We add.")
+    if not is_read_only:
+        engine = Scripted()
+        with Store(folder / "store.sqlite") as store:
+            Model("m", engine, store)([ASKED])
+        assert engine.asked == []
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
