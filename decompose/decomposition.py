@@ -11,12 +11,14 @@ from ..lm.types import Usage
 from ..tasks.question import Question
 from .control_tokens import drop_control_tokens
 
-Kind = Literal["asked", "not needed", "unreadable", "given", "not tried", "direct", "empty"]
-"""What came of decomposing. For the last four nobody was asked, and they cost nothing: the data set has the
-sub-questions, the solver thinks for itself, is to answer at once, or is asked for sub-answers to no sub-question."""
+Kind = Literal["asked", "not needed", "unreadable", "failed", "given", "not tried", "direct", "empty"]
+"""What came of decomposing. Of a request that `failed` for good nobody knows. For the last four nobody was asked, and
+they cost nothing: the data set has the sub-questions, the solver thinks for itself, is to answer at once, or is asked
+for sub-answers to no sub-question."""
 Stage = Literal["solve", "single_stage", "direct"]
 """Which of a solver's prompts a question is asked with."""
 
+FAILURE: Kind = "failed"
 NOT_NEEDED = "No decomposition."
 """What a decomposer says when the question can be answered at once."""
 

@@ -9,7 +9,7 @@ from ..lm.model import Model, ProgressCallback, silent
 from ..lm.types import Completion, Message, Request, Sampling
 from ..prompts import Prompt
 from ..tasks.question import Question
-from .decomposition import Decomposition, listing, parse
+from .decomposition import FAILURE, Decomposition, listing, parse
 
 
 @dataclass(frozen=True)
@@ -45,5 +45,5 @@ class PromptedDecomposer:
 
     def read(self, made: Completion) -> Decomposition:
         """A decomposition from what the model wrote."""
-        subquestions, kind = parse(made.text, self.limit)
+        subquestions, kind = ((), FAILURE) if made.has_failed else parse(made.text, self.limit)
         return Decomposition(subquestions, kind, made.text, made.usage, made.reasoning)

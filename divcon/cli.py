@@ -212,7 +212,7 @@ def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Pa
     echo(api.evaluate(config, overrides=overrides, limit=limit, run=run))
 
 
-_AXES = click.Choice(["flops", "tokens", "seconds", "dollars"])
+_AXES = click.Choice(["flops", "tokens", "reasoning", "seconds", "dollars"])
 _AXIS = click.option(
     "--axis", type=_AXES, default="flops", show_default=True, help="The kind of cost that accuracy is drawn against."
 )
@@ -237,7 +237,7 @@ def plot(
     out: Path | None,
     style: Literal["paper", "slides"],
     columns: Literal["one", "two"],
-    axis: Literal["flops", "tokens", "seconds", "dollars"],
+    axis: Literal["flops", "tokens", "reasoning", "seconds", "dollars"],
 ) -> None:
     """Draw one figure of a run, accuracy_cost say, and write its numbers beside it; needs no model."""
     from . import api
@@ -248,7 +248,7 @@ def plot(
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--axis", type=_AXES, help="The kind of cost that accuracy is drawn against [default: flops].")
-def report(run: Path, axis: Literal["flops", "tokens", "seconds", "dollars"] | None) -> None:
+def report(run: Path, axis: Literal["flops", "tokens", "reasoning", "seconds", "dollars"] | None) -> None:
     """Rebuild the report of a run directory; needs no model and no network."""
     from . import api
 

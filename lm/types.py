@@ -131,6 +131,16 @@ class Completion:
     """What the model thought before it replied, as far as that was shown; None where there was nothing."""
 
     @classmethod
+    def failed(cls) -> Completion:
+        """What a request that can never succeed brings: nothing that could be right or wrong."""
+        return cls("", FAILED, Usage())
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether nobody knows what the model would have said."""
+        return self.finish == FAILED
+
+    @classmethod
     def read(
         cls,
         text: str,
@@ -153,6 +163,10 @@ class Completion:
 
 def _share(tokens: int, thought: str, reply: str) -> int:
     return round(tokens * len(thought) / (len(thought) + len(reply)))
+
+
+FAILED = "failed"
+"""The end of a completion that never began: its request was refused, and always would be. It is kept nowhere."""
 
 
 def shared_prompt(usages: list[Usage]) -> Usage:

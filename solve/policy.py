@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from ..decompose.decomposition import Decomposition, Kind, harmless, parse
+from ..decompose.decomposition import FAILURE, Decomposition, Kind, harmless, parse
 from ..decompose.prompted import PromptedDecomposer
 from ..lm.types import Completion, Message, Request, Usage
 from ..prompts import Prompt
 from ..tasks.question import Question
 from .prompted import PromptedSolver, read_solution
-from .solution import Solution
+from .solution import UNKNOWN, Solution
 
 _LONGEST = 200
 """Characters of an answer that could not be read, which the next turn is shown instead."""
@@ -57,6 +57,8 @@ class NextQuestion:
     def read(self, made: Completion, history: History) -> Decomposition:
         """The first sub-question that was not asked before."""
         before = {answered.subquestion for answered in history}
+        if made.has_failed:
+            return Decomposition((), FAILURE, "", made.usage)
         subquestions, kind = parse(made.text, limit=len(before) + 1)
         new = tuple(asked for asked in subquestions if asked not in before)[:1]
         kind = "not needed" if subquestions and not new else kind
@@ -102,6 +104,8 @@ class _Branch:
     said: tuple[str, ...] = ()
     """What the asker wrote, turn by turn."""
     kind: Kind = "not tried"
+    failed: bool = False
+    """Whether a request on the way was refused for good."""
 
 
 @dataclass
@@ -129,7 +133,8 @@ class InteractiveSolver:
         going = [_Branch(i, tuple(range(self.solver.samples))) for i in range(len(questions))]
         ended: list[_Branch] = []
         for _ in range(self.limit):
-            asked, done = _ask(questions, going, asker, spent)
+            ended += [way for way in going if way.failed]
+            asked, done = _ask(questions, [way for way in going if not way.failed], asker, spent)
             ended += done
             going = self._answer(questions, asked, spent) if asked else []
         return self._finish(questions, sorted([*ended, *going], key=lambda way: way.question), spent)
@@ -142,22 +147,25 @@ class InteractiveSolver:
         going = []
         for (way, subquestion), reply in zip(asked, self.solver.model(requests, self.solver.advance), strict=True):
             spent[way.question].solving.append(tuple(completion.usage for completion in reply))
-            answers = [short_answer(read_solution(completion, questions[way.question])) for completion in reply]
-            for answer in dict.fromkeys(answers):
-                samples = tuple(i for i, own in zip(way.samples, answers, strict=True) if own == answer)
+            read = [read_solution(completion, questions[way.question]) for completion in reply]
+            answers = [(short_answer(solution), solution.failed) for solution in read]
+            for answer, failed in dict.fromkeys(answers):
+                samples = tuple(i for i, own in zip(way.samples, answers, strict=True) if own == (answer, failed))
                 history = (*way.history, Answered(subquestion, answer))
-                going.append(replace(way, samples=samples, history=history))
+                going.append(replace(way, samples=samples, history=history, failed=failed))
         return going
 
     def _finish(
         self, questions: Sequence[Question], ways: Sequence[_Branch], spent: Sequence[_Spent]
     ) -> list[Transcript]:
-        replies = self.solver.model([self._last(questions[w.question], w) for w in ways], self.solver.advance)
-        solutions: list[dict[int, Solution]] = [{} for _ in questions]
-        first: dict[int, _Branch] = {}
-        for way, reply in zip(ways, replies, strict=True):
-            if 0 in way.samples:
-                first[way.question] = way
+        known = [way for way in ways if not way.failed]
+        replies = self.solver.model([self._last(questions[w.question], w) for w in known], self.solver.advance)
+        solutions: list[dict[int, Solution]] = [
+            {sample: UNKNOWN for way in ways if way.failed and way.question == i for sample in way.samples}
+            for i in range(len(questions))
+        ]
+        first = {way.question: way for way in ways if 0 in way.samples}
+        for way, reply in zip(known, replies, strict=True):
             spent[way.question].solving.append(tuple(completion.usage for completion in reply))
             for sample, completion in zip(way.samples, reply, strict=True):
                 read = read_solution(completion, questions[way.question])
@@ -203,7 +211,8 @@ def _ask(
         if one.was_tried:
             spent[way.question].asking.append((one.usage,))
         kind = way.kind if way.history else one.kind  # what became of the first turn
-        after = replace(way, said=(*way.said, *([one.text] if one.text else [])), kind=kind)
+        failed = one.kind == FAILURE
+        after = replace(way, said=(*way.said, *([one.text] if one.text else [])), kind=kind, failed=failed)
         if one.subquestions:
             on.append((after, one.subquestions[0]))
         else:

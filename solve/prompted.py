@@ -61,7 +61,8 @@ def read_solution(completion: Completion, question: Question) -> Solution:
     logprobs = completion.logprobs
     mean = sum(logprobs) / len(logprobs) if logprobs else None
     certainty = completion.self_certainty
-    return replace(read, logprob=mean, self_certainty=certainty, reasoning=completion.reasoning)
+    thought, failed = completion.reasoning, completion.has_failed
+    return replace(read, logprob=mean, self_certainty=certainty, reasoning=thought, failed=failed)
 
 
 def _ask(prompt: Prompt, question: Question, subquestions: Sequence[str]) -> Message:

@@ -27,6 +27,8 @@ class Solution:
     """Self-certainty (Kang et al., 2025), None likewise."""
     reasoning: str | None = None
     """What the model thought before; no answer is ever read from it. None where there was nothing."""
+    failed: bool = False
+    """Whether its request was refused for good, so that nobody knows what the model would have said."""
 
     @classmethod
     def read(cls, text: str, usage: Usage, *, pattern: re.Pattern[str] | None = NUMBER, cut: bool = False) -> Solution:
@@ -36,6 +38,10 @@ class Solution:
         length limit.
         """
         return cls(text, extract(text, pattern=pattern, cut=cut), usage)
+
+
+UNKNOWN = Solution("", None, Usage(), failed=True)
+"""Of a question that nobody could be asked, because a request before it failed for good."""
 
 
 class Solver(Protocol):

@@ -125,7 +125,7 @@ def _against(
 ) -> dict[str, list[str]]:
     """Each method's difference to the first, and its adjusted p-value where there is one."""
     first, *others = names
-    asked = list(credit[first, seeds[0]])
+    asked = [key for key in credit[first, seeds[0]] if all(key in of for of in credit.values())]
     families = [clusters[key] for key in asked]
     found: dict[str, Tested] = {
         name: crossed([[credit[name, s][key] - credit[first, s][key] for key in asked] for s in seeds], families)

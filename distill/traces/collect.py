@@ -8,7 +8,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from ...core.settings import Settings
-from ...decompose.decomposition import Decomposition, Kind, Stage, none
+from ...decompose.decomposition import FAILURE, Decomposition, Kind, Stage, none
 from ...decompose.prompted import PromptedDecomposer
 from ...lm.cost.flops import ModelSize, total
 from ...lm.types import Sampling, Usage, shared_prompt
@@ -43,6 +43,7 @@ def collect(
         (q, attempt, made)
         for q, sampled in zip(questions, decompositions, strict=True)
         for attempt, made in enumerate(sampled)
+        if made.kind != FAILURE
     ]
     solutions = solves([question for question, _, _ in asked], [made for _, _, made in asked])
     made_of = [(*of, solution) for of, sampled in zip(asked, solutions, strict=True) for solution in sampled]
@@ -92,6 +93,8 @@ _KINDS: dict[Stage, Kind] = {"solve": "asked", "single_stage": "not tried", "dir
 
 
 def _labelled(made_of: Sequence[tuple[Question, int, Decomposition, Solution]]) -> list[Trace]:
+    """Traces with their verdicts; of a request that failed for good there is none."""
+    made_of = [one for one in made_of if not one[3].failed]
     verdicts = grade((solution.answer, question) for question, _, _, solution in made_of)
     return [
         Trace(

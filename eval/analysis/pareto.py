@@ -12,14 +12,17 @@ from ..grid_spec import ALL
 from ..stats.intervals import Estimate
 from .summary import CellSummary
 
-AxisName = Literal["flops", "tokens", "seconds", "dollars"]
+AxisName = Literal["flops", "tokens", "reasoning", "seconds", "dollars"]
 COSTS: Mapping[AxisName, Callable[[CellSummary], float | None]] = {
     "flops": lambda line: line.flops,
     "tokens": lambda line: line.tokens,
+    "reasoning": lambda line: line.reasoning_tokens,
     "seconds": lambda line: line.seconds,
     "dollars": lambda line: line.dollars,
 }
 """What a question costs a cell, both phases and the ranker; None is unknown."""
+COUNTS = frozenset({"tokens", "reasoning"})
+"""Costs that are parts of others: no front is said of them."""
 
 
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -25,6 +25,8 @@ class PhaseMean:
 
     tokens: float
     """Prompt and completion tokens."""
+    reasoning_tokens: float
+    """Of the completion's."""
     seconds: float
     flops: float | None
     """None where a model's size is unknown."""
@@ -64,6 +66,10 @@ class CellSummary:
     @property
     def tokens(self) -> float:
         return self.decompose.tokens + self.solve.tokens + self.rank.tokens
+
+    @property
+    def reasoning_tokens(self) -> float:
+        return self.decompose.reasoning_tokens + self.solve.reasoning_tokens
 
     @property
     def seconds(self) -> float:
@@ -305,6 +311,36 @@ def verdicts(rows: Rows) -> list[Verdicts]:
     ]
 
 
+class Unknown(NamedTuple):
+    """Questions of a cell whose requests failed for good, and what its accuracy may be on all of them."""
+
+    cell: Cell
+    test: str
+    questions: int
+    """All that were asked."""
+    failed: int
+    known: Estimate
+    """Accuracy on the others."""
+    low: float
+    """On all, if every failed one were wrong."""
+    high: float
+    """On all, if every failed one were right."""
+
+
+def unknowns(rows: Rows) -> list[Unknown]:
+    """The cells and tests of results, those with unknown credit among them, in which a request failed for good."""
+    found = []
+    for cell, of_cell in by_cell(rows).items():
+        for test in tests(rows):
+            of_test = [row for row in of_cell if test in (ALL, row["test"])]
+            known = [row for row in of_test if row["credit"] is not None]
+            if (failed := len(of_test) - len(known)) and known:
+                right = sum(row["credit"] for row in known)
+                bounds = (right / len(of_test), (right + failed) / len(of_test))
+                found.append(Unknown(cell, test, len(of_test), failed, accuracy_of(known), *bounds))
+    return found
+
+
 class Tokens(NamedTuple):
     """What one phase of a cell reads and writes: means over its questions."""
 
@@ -420,6 +456,7 @@ def _phase(name: str, rows: Rows) -> PhaseMean:
 
     return PhaseMean(
         tokens=mean(lambda row: row[f"{name}_prompt_tokens"] + row[f"{name}_completion_tokens"]),
+        reasoning_tokens=mean(lambda row: row[f"{name}_reasoning_tokens"]),
         seconds=mean(lambda row: row[f"{name}_seconds"]),
         flops=known("flops"),
         dollars=known("dollars"),

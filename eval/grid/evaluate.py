@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ...core.errors import ConfigError
 from ...decompose.controls import Change
-from ...decompose.decomposition import Decomposer, Decomposition, Stage
+from ...decompose.decomposition import FAILURE, Decomposer, Decomposition, Stage
 from ...lm.cost.flops import ModelSize, total
 from ...lm.cost.prices import AnyPrice
 from ...lm.store.store import StoredScore
@@ -21,7 +21,7 @@ from ...lm.types import Usage, shared_prompt
 from ...solve.grading.grade import Verdict
 from ...solve.grading.lenient import MEASURES
 from ...solve.policy import Asker, Calls, FixedPlan, Transcript
-from ...solve.solution import Solution, Solver
+from ...solve.solution import UNKNOWN, Solution, Solver
 from ...solve.voting import rules
 from ...solve.voting.rules import Outcome
 from ...tasks.question import Question
@@ -144,10 +144,10 @@ class Row:
     """The ranker's, of each solution; None where no ranker was asked."""
     answer: str | None
     """The answer that won the vote; None when no sample could be read."""
-    verdict: Verdict
-    """Of the winning answer."""
-    credit: float
-    """What counts in the accuracy: 1, 0, or a share when right and wrong answers tie."""
+    verdict: Verdict | Literal["unknown"]
+    """Of the winning answer; unknown where a request that it needed failed for good."""
+    credit: float | None
+    """What counts in the accuracy: 1, 0, or a share when right and wrong answers tie; None where it is unknown."""
     lenient: float | None
     """The data set's softer score of the winning solution; None where it has none."""
     decompose: PhaseCost
@@ -254,7 +254,10 @@ class _Answered(NamedTuple):
 def _solved(every: Sequence[Asked], made: Made, solving: GridSolver) -> list[_Answered]:
     """The questions that have a decomposition, solved with it."""
     asked = [one for one in every if one in made]
-    solved = solving.solver([question for _, question in asked], [made[one] for one in asked])
+    known = [one for one in asked if made[one].kind != FAILURE]
+    solutions = solving.solver([question for _, question in known], [made[one] for one in known])
+    by_question = dict(zip(known, solutions, strict=True))
+    solved = [by_question.get(one, [UNKNOWN]) for one in asked]
     asking = [((d.usage,),) if d.was_tried else () for d in map(made.__getitem__, asked)]
     calls = [(tuple(solution.usage for solution in solutions),) for solutions in solved]
     return _judged(asked, [made[one] for one in asked], solved, asking, calls, solving)
@@ -315,7 +318,8 @@ def _row(
     solving: GridSolver,
 ) -> Row:
     test, question, decomposition, solutions, asking, solved, judged, scored = answered
-    winner = None if outcome.winner is None else solutions[outcome.winner]
+    unknown = decomposition.kind == FAILURE or any(solution.failed for solution in solutions)
+    winner = None if outcome.winner is None or unknown else solutions[outcome.winner]
     read = [(one.usage,) for one in scored] if scored and rule.score == "rank" else []  # each is read from its start
     return Row(
         cell=cell,
@@ -327,8 +331,8 @@ def _row(
         judged=judged,
         scores=None if scored is None else tuple(one.score for one in scored),
         answer=winner.answer if winner else None,
-        verdict=outcome.verdict,
-        credit=outcome.credit,
+        verdict="unknown" if unknown else outcome.verdict,
+        credit=None if unknown else outcome.credit,
         lenient=_lenient(question, winner or next(iter(solutions), None)),
         decompose=_cost(decomposing, asking),
         solve=_cost(solving, solved),

@@ -86,8 +86,11 @@ def save(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     parquet.write(pa.Table.from_pylist(list(rows), schema=SCHEMA), path)
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file, keys as in SCHEMA. Raises ConfigError when there is none, it is damaged or lacks a column."""
+def read(path: Path, *, unknown: bool = False) -> list[dict[str, Any]]:
+    """The rows of a file, keys as in SCHEMA. Raises ConfigError when there is none, it is damaged or lacks a column.
+
+    Rows whose credit is unknown are left out, as if the question had not been asked, unless they are wanted too.
+    """
     again = f"divcon eval {path.parent}/config.yaml --run {path.parent} makes it again from what the run has bought"
     try:
         with parquet.opened(path, again) as file:
@@ -98,7 +101,8 @@ def read(path: Path) -> list[dict[str, Any]]:
             columns = [_column(file, name) if name in there else nothing for name in SCHEMA.names]
     except FileNotFoundError:
         raise ConfigError(f"no results in {path.parent}; run its study first") from None
-    return [dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True)]
+    rows = [dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [row for row in rows if unknown or row["credit"] is not None]
 
 
 def _column(file: pq.ParquetFile, name: str) -> list[Any]:
@@ -122,6 +126,7 @@ _PIECE = 4096
 
 
 def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:
+    thoughts = [solution.reasoning for solution in row.solutions]
     return {
         **row.cell._asdict(),
         "test": row.test,
@@ -138,7 +143,7 @@ def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:
         "decomposition_right": row.decomposition_right,
         "leaks_answer": leaks_answer(row.question, row.decomposition.subquestions),
         "solutions": [solution.text for solution in row.solutions],
-        "reasoning": [solution.reasoning for solution in row.solutions],
+        "reasoning": thoughts if any(thoughts) else None,
         "answers": [solution.answer for solution in row.solutions],
         "classes": list(row.judged.classes),
         "verdicts": list(row.judged.verdicts),

@@ -245,8 +245,10 @@ def _cell(row: OneRow, texts: _Texts) -> dict[str, Any]:
 
 
 def _cost(phase: str, row: OneRow) -> list[float | None]:
-    """Prompt tokens, completion tokens (reasoning among them), FLOPs, seconds, dollars."""
-    names = ("prompt_tokens", "completion_tokens", "flops", "seconds", "dollars")
+    """Prompt tokens, completion tokens, FLOPs, seconds, dollars; where anybody reasoned, tokens of that too."""
+    names = ["prompt_tokens", "completion_tokens", "flops", "seconds", "dollars"]
+    if any(row[f"{each}_reasoning_tokens"] for each in ("decompose", "solve")):
+        names.append("reasoning_tokens")
     return [_number(row[f"{phase}_{name}"]) for name in names]
 
 

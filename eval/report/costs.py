@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import devices, grid_spec
 from ..analysis.break_even import BreakEven, break_evens
-from ..analysis.pareto import COSTS, Frontier, Reached, frontier, reached
+from ..analysis.pareto import COSTS, COUNTS, Frontier, Reached, frontier, reached
 from ..analysis.summary import Rows, Tokens, lines, tokens
 from ..analysis.training_cost import Currency, Item, UpfrontCosts
 from ..render import page
@@ -40,7 +40,7 @@ class Costs:
         found = {currency: break_evens(rows, upfront_costs, currency) for currency in currencies}
         known = {name: of for name, of in found.items() if of and (name == "flops" or any(one.queries for one in of))}
         summary = [line for line in lines(rows) if grid_spec.is_of_use(line.cell.decomposer)]
-        fronts = [one for axis in COSTS if axis != "tokens" and (one := frontier(summary, axis))]
+        fronts = [one for axis in COSTS if axis not in COUNTS and (one := frontier(summary, axis))]
         return cls(upfront_costs.items, known, fronts, tokens(rows), devices.read(run))
 
     def tables(self) -> list[Table]:

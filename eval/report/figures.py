@@ -129,6 +129,7 @@ class Axis(NamedTuple):
 AXES: dict[AxisName, Axis] = {
     "flops": Axis("inference cost (FLOPs a question, both phases)", COSTS["flops"]),
     "tokens": Axis("inference cost (tokens a question, both phases)", COSTS["tokens"]),
+    "reasoning": Axis("inference cost (reasoning tokens a question, both phases)", COSTS["reasoning"]),
     "seconds": Axis("inference cost (seconds a question, both phases)", COSTS["seconds"]),
     "dollars": Axis("inference cost (US dollars a question, both phases)", COSTS["dollars"]),
 }

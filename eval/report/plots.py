@@ -124,7 +124,7 @@ def gain(of: Drawn) -> Plot | None:
 
 def break_even(of: Drawn) -> Plot | None:
     """What questions cost in all against how many there are, by the first vote; of tokens, FLOPs."""
-    currency: Currency = "flops" if of.axis == "tokens" else of.axis
+    currency: Currency = of.axis if of.axis in ("seconds", "dollars") else "flops"
     found = break_evens(of.rows, UpfrontCosts.of(of.run), currency)
     first = [one for one in found if one.cell.vote == of.rows[0]["vote"]]
     header = ["decomposer", "solver", "vote", "beside decomposer", "beside solver", "beside vote", "once", "a question"]

@@ -18,6 +18,7 @@ from ..analysis.summary import (
     ReferenceComparison,
     Rows,
     Substitution,
+    Unknown,
     clean,
     decomposed,
     lenient,
@@ -25,6 +26,7 @@ from ..analysis.summary import (
     shared,
     squares,
     swaps,
+    unknowns,
     verdicts,
 )
 from ..grid import results, sample_counts
@@ -49,10 +51,10 @@ def report(run: Path, axis: figures.AxisName | None = None) -> Path:
     when the run has no results, nobody knows that cost of any cell, or the report cannot be written; an earlier
     report is then left as it was.
     """
-    rows = results.read(RunDirectory(run).results)
-    if not rows:
+    rows = results.read(RunDirectory(run).results, unknown=True)
+    if not any(row["credit"] is not None for row in rows):
         raise ConfigError(f"the results of {run} are empty")
-    if axis and not any(figures.AXES[axis].cost(line) is not None for line in lines(rows)):
+    if axis and not any(figures.AXES[axis].cost(line) is not None for line in lines(_known(rows))):
         remedy = "; give its models a price" if axis == "dollars" else ""
         raise ConfigError(f"{run} has no cell whose cost in {axis} is known: draw it against another --axis{remedy}")
     try:
@@ -89,14 +91,19 @@ class _Made:
     squares: list[ReferenceComparison]
     """Of every vote."""
     swaps: list[Substitution]
+    unknown: list[Unknown]
+    """Where requests failed for good; empty in most runs."""
 
     @classmethod
-    def of(cls, run: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> _Made:
+    def of(cls, run: Path, everything: list[dict[str, Any]], axis: figures.AxisName) -> _Made:
+        rows = _known(everything)
         summary = lines(rows)
         squared = [
             square for vote in dict.fromkeys(line.cell.vote for line in summary) for square in squares(rows, vote)
         ]
-        return cls(run, rows, axis, [part(run, rows) for part in PARTS], summary, squared, swaps(rows))
+        return cls(
+            run, rows, axis, [part(run, rows) for part in PARTS], summary, squared, swaps(rows), unknowns(everything)
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -114,7 +121,7 @@ def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisN
     with refilling(out) as part:
         made = _Made.of(run, rows, axis)
         _tables(made, part)
-        drawn = page.Figures(part, draw_all(Drawn(run, axis, rows), part))
+        drawn = page.Figures(part, draw_all(Drawn(run, axis, made.rows), part))
         (part / "index.html").write_text(_page(made, drawn), encoding="utf-8", errors="replace")
         left = [out / file.name for file in sorted(part.iterdir())]
     _remove_stale(out, drawn.drawn)
@@ -126,6 +133,7 @@ def _tables(made: _Made, out: Path) -> None:
     """All tables as Markdown; the main one as LaTeX and, unrounded, as CSV and Parquet."""
     main, best, rows = tables.main(made.lines, made.squares), tables.best(made.lines), made.rows
     others = [
+        *([tables.unknown(made.unknown)] if made.unknown else []),
         *([tables.changes(made.swaps)] if made.swaps else []),
         *([tables.decompositions(found)] if (found := decomposed(rows)) else []),
     ]
@@ -141,6 +149,10 @@ def _tables(made: _Made, out: Path) -> None:
     latex = tables.for_print(made.lines, made.squares, " ".join(made.notes))
     (out / "table.tex").write_text(latex, encoding="utf-8")
     save(tables.records(made.lines, made.squares), out / "table.csv", out / "table.parquet")
+
+
+def _known(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["credit"] is not None]
 
 
 def _remove_stale(out: Path, drawn: Sequence[str]) -> None:
@@ -186,6 +198,7 @@ def _page(made: _Made, drawn: page.Figures) -> str:
         ),
         "<h2>Every decomposer before every solver</h2>",
         *drawn("heat_map", _HEAT),
+        *_unknown(made),
         *_changes(made),
         "<h2>Test by test</h2>",
         *drawn("by_test", "Accuracy of every decomposer before each solver, test by test."),
@@ -213,6 +226,18 @@ def _page(made: _Made, drawn: page.Figures) -> str:
         *browser.sections(),
     ]
     return page.document(title, sections, browser.blocks())
+
+
+def _unknown(made: _Made) -> list[str]:
+    if not made.unknown:
+        return []
+    return [
+        "<h2>Requests that failed for good</h2>",
+        "<p>A model's server refused these and always would: a prompt over its context, a filter. Nobody knows what it "
+        "would have said. All numbers of this page are of the other questions; the bounds are of all, if every unknown "
+        "one were wrong, or right.</p>",
+        page.table(tables.unknown(made.unknown)),
+    ]
 
 
 def _changes(made: _Made) -> list[str]:

@@ -29,6 +29,7 @@ def sections(lines: Sequence[CellSummary], axis: AxisName, still: Sequence[str])
 def _numbers(lines: Sequence[CellSummary], axis: AxisName) -> dict[str, Any]:
     cells = list(dict.fromkeys(line.cell for line in lines))
     tests = list(dict.fromkeys(line.test for line in lines))
+    axes = {name: cost for name, cost in COSTS.items() if name != "reasoning" or any(map(cost, lines))}
     return {
         "axis": axis,
         "cells": cells,
@@ -41,7 +42,7 @@ def _numbers(lines: Sequence[CellSummary], axis: AxisName) -> dict[str, Any]:
                 "n": line.questions,
                 "accuracy": line.accuracy,
                 "real": line.is_complete and grid_spec.is_of_use(line.cell.decomposer),
-                **{name: cost(line) for name, cost in COSTS.items()},
+                **{name: cost(line) for name, cost in axes.items()},
             }
             for line in lines
         ],

@@ -12,6 +12,7 @@ from ..analysis.summary import (
     OverlapCount,
     ReferenceComparison,
     Substitution,
+    Unknown,
     Verdicts,
 )
 from ..grid.evaluate import Cell
@@ -115,6 +116,33 @@ def verdicts(found: Sequence[Verdicts]) -> Table:
     """A row a cell: how its winning answers were graded."""
     header = ["decomposer", "solver", "vote", "right", "wrong", "unreadable", "timed out"]
     return header, [[*each.cell, *map(str, each[1:])] for each in found]
+
+
+def unknown(found: Sequence[Unknown]) -> Table:
+    """A row a cell and test with requests that failed for good: what its accuracy may be on all questions."""
+    header = [
+        "decomposer",
+        "solver",
+        "vote",
+        "test",
+        "n",
+        "unknown",
+        "on the known ones",
+        "on all, at least",
+        "at most",
+    ]
+    return header, [
+        [
+            *each.cell,
+            each.test,
+            str(each.questions),
+            str(each.failed),
+            percent(each.known),
+            f"{100 * each.low:.1f}",
+            f"{100 * each.high:.1f}",
+        ]
+        for each in found
+    ]
 
 
 def lenient(found: Sequence[Lenient]) -> Table:

@@ -55,6 +55,8 @@ class OpenAIBatchEngine:
         self._attempts = attempts
         self._retries: Counter[str] = Counter()
         self._submitted = 0
+        self._allowed = 0
+        """Samples whose requests may yet be refused for good."""
 
     def identity(self, adapter: Path | None) -> Identity:
         return self._engine.identity(adapter)
@@ -70,6 +72,7 @@ class OpenAIBatchEngine:
     ) -> Iterator[Finished]:
         """Yield what each batch brought. Raises ModelError when requests keep failing."""
         wanted = {draw.key: draw for draw in draws if draw.key in missing}
+        self._allowed = self._spec.limits.allowed_failures(len(draws))
         failures: Counter[str] = Counter()
         with self._client() as client:
             while wanted:
@@ -156,28 +159,37 @@ class OpenAIBatchEngine:
         status = ended.status if ended else "gone"
         lines = self._output(client, ended, batch) if ended else []
         draws = store.batch_draws(batch) | {k: wanted[k] for k in batch.attempts.keys() & wanted.keys()}
-        got, charges = self._read(lines, batch, draws)
+        got, charges, refused = self._read(lines, batch, draws)
         for key in batch.attempts.keys() - charges.keys():  # nothing says that the server did not work on it
             charges[key] = free(self._spec) if ended and _never_began(ended) else Charge(None)
         store.close_batch(batch, list(got.values()), charges, f"batch {status}")
-        self._judge(status, [key for key in batch.attempts if key not in got], wanted, failures)
-        return [(draw, sample) for key, (draw, sample) in got.items() if key in wanted]
+        given_up = [key for key in wanted if key in refused and key not in got][: self._allowed]
+        self._allowed -= len(given_up)
+        lost = [key for key in batch.attempts if key not in got and key not in given_up]
+        self._judge(status, lost, wanted, failures)
+        brought = [(draw, sample) for key, (draw, sample) in got.items() if key in wanted]
+        return brought + [(wanted[key], Completion.failed()) for key in given_up]
 
     def _read(
         self, lines: Sequence[Row], batch: Batch, draws: Mapping[str, SampleRequest]
-    ) -> tuple[dict[str, tuple[SampleRequest, Completion]], dict[str, Charge]]:
-        """The samples in a batch's output and what its lines cost, by key. Lines of others' keys are passed over."""
+    ) -> tuple[dict[str, tuple[SampleRequest, Completion]], dict[str, Charge], set[str]]:
+        """The samples in a batch's output and what its lines cost, by key, and the keys of requests that were refused
+        for good. Lines of others' keys are passed over."""
         got: dict[str, tuple[SampleRequest, Completion]] = {}
         charges: dict[str, list[Charge]] = {}
+        refused: set[str] = set()
         for line in lines:
             key = str(line.get("custom_id"))
             if key not in batch.attempts:
                 continue
-            sample, charge = read_line(line, draws.get(key) or SampleRequest(Request(()), 0, key), self._spec)
-            charges.setdefault(key, []).append(charge)
+            found = read_line(line, draws.get(key) or SampleRequest(Request(()), 0, key), self._spec)
+            sample = found.sample
+            charges.setdefault(key, []).append(found.charge)
+            if found.is_refused:
+                refused.add(key)
             if sample and key in draws:
                 got.setdefault(key, (draws[key], sample))
-        return got, {key: together(each) for key, each in charges.items()}
+        return got, {key: together(each) for key, each in charges.items()}, refused
 
     def _wait(self, client: openai.OpenAI, number: str, batch: Batch) -> types.Batch | None:
         """The batch when it has ended; None when the server has forgotten it."""

@@ -22,6 +22,8 @@ class BatchLine(NamedTuple):
     sample: Completion | None
     """None where none can be read."""
     charge: Charge
+    is_refused: bool = False
+    """Whether the request can never succeed."""
 
 
 def rows(text: str) -> Iterator[Row]:
@@ -56,8 +58,10 @@ def read_line(line: Row, draw: SampleRequest, spec: ApiSpec) -> BatchLine:
         except CallError as error:
             return BatchLine(None, Charge(None, spec.worst([draw], error.stated)))
         return BatchLine(reply.completions[0], _charge(reply, draw, spec))
-    if isinstance(status, int) and refusal(status, _code(response.get("body")), "", {}).billed == "no":
-        return BatchLine(None, free(spec))
+    if isinstance(status, int):
+        refused = refusal(status, _code(response.get("body")), _message(response.get("body")), {})
+        if refused.billed == "no":
+            return BatchLine(None, free(spec), refused.of_request)
     return BatchLine(None, Charge(None, spec.worst([draw], stated(json.dumps(line)))))
 
 
@@ -87,6 +91,14 @@ def _content(body: object) -> str:
 
 def _code(body: object) -> str | None:
     """The code of an error, where there is one."""
+    return _of_error(body, "code")
+
+
+def _message(body: object) -> str:
+    return _of_error(body, "message") or ""
+
+
+def _of_error(body: object, name: str) -> str | None:
     error = body.get("error") if isinstance(body, dict) else None
-    code = error.get("code") if isinstance(error, dict) else None
-    return code if isinstance(code, str) else None
+    value = error.get(name) if isinstance(error, dict) else None
+    return value if isinstance(value, str) else None

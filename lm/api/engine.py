@@ -57,7 +57,7 @@ class OpenAIEngine:
         dispatcher = Dispatcher(self.spec, self._traffic, store, arrived)
         # A thread of its own, since the caller's may run an event loop already (a notebook's does).
         thread = threading.Thread(
-            target=dispatcher.run, args=(wanted,), name=f"requests to {self.spec.model}", daemon=True
+            target=dispatcher.run, args=(wanted, len(draws)), name=f"requests to {self.spec.model}", daemon=True
         )
         thread.start()
         try:

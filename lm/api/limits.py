@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from pydantic import Field
 
 from ...core.settings import OPERATIONAL, Settings
@@ -20,5 +22,12 @@ class Limits(Settings):
     """Seconds for one attempt, to the last byte of its answer."""
     attempts: int = Field(default=6, gt=0, json_schema_extra=OPERATIONAL)
     """How often a failed request is sent before the run stops."""
+    max_failures: float = Field(default=0.01, ge=0, lt=1, json_schema_extra=OPERATIONAL)
+    """The share of a stage's samples whose requests may be refused for good (a prompt over the context, a filter): they
+    are unknown, left out and counted. One of several is always allowed, unless this is 0; with more the run stops."""
     timeouts: int = Field(default=2, gt=0, json_schema_extra=OPERATIONAL)
     """How often a request that timed out is sent: each time it may have been billed."""
+
+    def allowed_failures(self, samples: int) -> int:
+        """Of so many samples that a stage asks for, whether or not some are there already; never all of them."""
+        return min(ceil(self.max_failures * samples), samples - 1)

@@ -41,8 +41,11 @@ class CallError(Exception):
         crowded: bool = False,
         stated: Usage | None = None,
         parameter: str | None = None,
+        of_request: bool = False,
     ) -> None:
         super().__init__(cause)
+        self.of_request = of_request
+        """Whether it is this request that can never succeed, and others may."""
         self.parameter = parameter
         """The field of the request that the server does not take; None where it names none."""
         self.billed = billed
@@ -77,10 +80,19 @@ def refusal(
         wait = asked_to_wait(headers)
         return CallError(f"status {status}", billed=billed, wait=wait, crowded=crowded, stated=stated)
     refused = unsupported(message, code, parameter) if status in _MALFORMED else None
-    return CallError(f"status {status}: {message}", billed=billed, again=False, stated=stated, parameter=refused)
+    return CallError(
+        f"status {status}: {message}",
+        billed=billed,
+        again=False,
+        stated=stated,
+        parameter=refused,
+        of_request=(status in _OF_REQUEST and refused is None) or code in _FILTERED,
+    )
 
 
 _MALFORMED = (400, 404, 422)
+_OF_REQUEST = (400, 413, 422)
+"""Statuses by which a server refuses one request: it is too long, or a filter refuses it."""
 _PARAMETERS = (
     *("temperature", "top_p", "seed", "stop", "logprobs", "max_completion_tokens", "max_tokens", "n"),
     *("reasoning_effort", "chat_template_kwargs", "thinking_token_budget", "enable_thinking", "reasoning", "thinking"),

@@ -10,7 +10,7 @@ from ...core.errors import ConfigError
 from ..types import Thinking
 
 ThinkingStyle = Literal[
-    "reasoning_effort", "chat_template_kwargs", "reasoning", "thinking", "enable_thinking", "gemini"
+    "reasoning_effort", "chat_template_kwargs", "reasoning", "thinking", "deepseek", "enable_thinking", "gemini"
 ]
 Fields = dict[str, Any]
 
@@ -23,7 +23,7 @@ HOSTS: Mapping[str, ThinkingStyle] = {
     "api.together.xyz": "reasoning_effort",
     "openrouter.ai": "reasoning",
     "api.anthropic.com": "thinking",
-    "api.deepseek.com": "thinking",
+    "api.deepseek.com": "deepseek",
     "api.z.ai": "thinking",
     "open.bigmodel.cn": "thinking",
     "api.moonshot.ai": "thinking",
@@ -34,9 +34,15 @@ HOSTS: Mapping[str, ThinkingStyle] = {
 """By the end of a server's name."""
 
 
+_OLLAMA = 11434
+"""The port that it listens on, unless it is told otherwise."""
+
+
 def style_of(url: str) -> ThinkingStyle:
     """How the server at a URL is told."""
     name = urlsplit(url).hostname or ""
+    if urlsplit(url).port == _OLLAMA:
+        return "reasoning_effort"
     found = next((style for end, style in HOSTS.items() if name == end or name.endswith(f".{end}")), None)
     return found or "chat_template_kwargs"
 
@@ -73,8 +79,14 @@ def _reasoning(thinking: Thinking) -> Fields:
     return {"reasoning": {"effort": thinking.effort} if thinking.effort else {"enabled": thinking.on}}
 
 
+def _deepseek(thinking: Thinking) -> Fields:
+    """DeepSeek: a switch, and a word beside it."""
+    effort = _effort(thinking) if thinking.on else {}
+    return {"thinking": {"type": "enabled" if thinking.on else "disabled"}, **effort}
+
+
 def _thinking(thinking: Thinking) -> Fields:
-    """Anthropic, DeepSeek, Z.ai, Moonshot."""
+    """Anthropic, Z.ai, Moonshot."""
     if thinking.effort:
         raise ConfigError("this server takes no effort: say thinking: on, off or {budget: N}")
     budget = {} if thinking.budget is None else {"budget_tokens": thinking.budget}
@@ -102,6 +114,7 @@ _STYLES: Mapping[ThinkingStyle, Callable[[Thinking], Fields]] = {
     "chat_template_kwargs": _template,
     "reasoning": _reasoning,
     "thinking": _thinking,
+    "deepseek": _deepseek,
     "enable_thinking": _enable,
     "gemini": _gemini,
 }

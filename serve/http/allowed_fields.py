@@ -117,6 +117,13 @@ def _format(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() <= {"type", "json_schema"} and value.get("type") in _FORMATS
 
 
+def _holds(fields: Mapping[str, Check]) -> Check:
+    """Whether an object holds these fields alone, each as it should be."""
+    return lambda value: (
+        isinstance(value, dict) and all(name in fields and fields[name](part) for name, part in _given(value))
+    )
+
+
 _FIELDS: dict[str, Check] = {
     "model": _text,
     "messages": _any,
@@ -135,6 +142,11 @@ _FIELDS: dict[str, Check] = {
     "user": _text,
     "safety_identifier": _text,
     "reasoning_effort": _text,
+    "reasoning": _holds({"effort": _text, "max_tokens": _number, "enabled": _switch, "exclude": _switch}),
+    "thinking": _holds({"type": _text, "budget_tokens": _number}),
+    "enable_thinking": _switch,
+    "thinking_budget": _number,
+    "thinking_token_budget": _number,
     "verbosity": _text,
     "service_tier": _among(*_TIERS),
     "response_format": _format,

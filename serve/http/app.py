@@ -279,7 +279,7 @@ class App:
         if price is None:
             message = "this key has a limit in dollars, and the price of the model is unknown"
             raise APIError(503, message, code="no_price")
-        return Budget(self._allowance, caller, price, upstream.context, chat)
+        return Budget(self._allowance, caller, price, upstream.context, chat, upstream.extra_body)
 
     def _log(self, visit: RequestContext, status: int) -> None:
         seconds = time.perf_counter() - visit.began

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import ceil
+from types import MappingProxyType
 from typing import Any
 
 from ...lm.cost.prices import Price
@@ -26,18 +28,30 @@ _FORMAT = 1024
 class Budget:
     """What one request has spent."""
 
-    def __init__(self, allowance: Quotas, caller: Caller, price: Price, context: int | None, chat: Chat) -> None:
-        """Hold back what the request may cost. Raises Refused when the key has less left."""
+    def __init__(
+        self,
+        allowance: Quotas,
+        caller: Caller,
+        price: Price,
+        context: int | None,
+        chat: Chat,
+        added: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Hold back what the request may cost. `added` is what the server adds to each call's body.
+
+        Raises Refused when the key has less left.
+        """
+        self._added = added
         self._allowance = allowance
         self._caller = caller
         self._price = price
         self._context = context
         self._calls: list[Call] = []
-        self._reservation = allowance.reserve(caller, self._dollars(expected(chat, context)))
+        self._reservation = allowance.reserve(caller, self._dollars(expected(chat, context, added)))
 
     def begin(self, body: Mapping[str, Any]) -> Call:
         """A call counts before it is sent. Raises Refused, and it does not count, when the key has less left."""
-        call = Call(self._dollars(most(body, self._context)))
+        call = Call(self._dollars(most({**body, **self._added}, self._context)))
         self._allowance.cover(self._caller, self._reservation, self._spent + call.dollars)
         self._calls.append(call)
         return call
@@ -69,12 +83,12 @@ class Budget:
             return float("inf")
 
 
-def expected(chat: Chat, context: int | None) -> Usage:
+def expected(chat: Chat, context: int | None, added: Mapping[str, Any] = MappingProxyType({})) -> Usage:
     """The tokens of all calls of a request, at most, as far as that can be known before the first."""
     steps = chat.wishes.limit if chat.wishes.mode == "interactive" else 0
     prompts = steps + chat.wishes.samples  # of a server that knows no n each sample is asked for by itself
     samples = steps + max(chat.wishes.samples, chat.n)
-    one = most({**chat.body, "n": 1}, context)
+    one = most({**chat.body, **added, "n": 1}, context)
     return Usage(prompts * (one.prompt_tokens - _FORMAT + _ADDED), samples * one.completion_tokens)
 
 
@@ -87,4 +101,15 @@ def most(body: Mapping[str, Any], context: int | None) -> Usage:
     room = context or 0
     prompt = len(json.dumps(body)) + _FORMAT + (0 if is_text(body["messages"]) else room)
     limits = [body[name] for name in ("max_tokens", "max_completion_tokens") if body.get(name) is not None]
-    return Usage(prompt, (body.get("n") or 1) * max(limits, default=room))
+    return Usage(prompt, (body.get("n") or 1) * (max(limits, default=room) + _reasoning(body)))
+
+
+def _reasoning(body: Mapping[str, Any]) -> int:
+    """Tokens of reasoning that a request allows on top of its limit, by whichever name."""
+    nested = [(part, name) for key, name in _NESTED_BUDGETS if isinstance(part := body.get(key), Mapping)]
+    said = [*(body.get(name) for name in _BUDGETS), *(part.get(name) for part, name in nested)]
+    return max((ceil(n) for n in said if isinstance(n, int | float) and not isinstance(n, bool)), default=0)
+
+
+_BUDGETS = ("thinking_budget", "thinking_token_budget")
+_NESTED_BUDGETS = (("thinking", "budget_tokens"), ("reasoning", "max_tokens"))

@@ -100,7 +100,7 @@ def _read_student(folder: Path) -> object:
     facts = student.read(folder / "solver")
     assert facts is not None
     student.check(folder / "solver", facts, "hash")
-    said = {name: facts[name] for name in (*StudentCard.__dataclass_fields__, "format", "date", "trained")}
+    said = {name: facts.get(name) for name in (*StudentCard.__dataclass_fields__, "format", "date", "trained")}
     return said, _contents(folder / "solver")
 
 

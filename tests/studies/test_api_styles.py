@@ -30,8 +30,10 @@ from divcon.solve.prompted import PromptedSolver
 from ..fakes.api_styles import KEY, STYLES, THOUGHT, Server, serving
 
 QUESTIONS = [{"id": str(i), "question": f"There are {i} pears and {i} go. How many?", "answer": "0"} for i in range(3)]
-COMPARED = ("decomposer", "solver", "vote", "id", "subquestions", "decomposition", "decomposition_kind")
-COMPARED += ("solutions", "answers", "classes", "verdicts", "credit")
+COMPARED = (
+    *("decomposer", "solver", "vote", "id", "subquestions", "decomposition", "decomposition_kind"),
+    *("solutions", "answers", "classes", "verdicts", "credit"),
+)
 THINKING = [name for name, style in STYLES.items() if style.thinks]
 
 
@@ -103,8 +105,8 @@ def test_traces_and_what_students_are_taught_hold_no_thought_unless_it_is_kept(t
         solver = PromptedSolver(model, load("solve"), load("cot"), load("direct"), Sampling())
         for keep in ("drop", "keep"):
             taught = [
-                *for_decomposer(traces, decomposer, "all", keep),  # type: ignore[arg-type]
-                *for_solver(traces, solver, "all", "sub-answers", None, keep),  # type: ignore[arg-type]
+                *for_decomposer(traces, decomposer, "all", keep),
+                *for_solver(traces, solver, "all", "sub-answers", None, keep),
             ]
             assert all(("trap" in example.reply) is (keep == "keep") for example in taught)
             assert not any("trap" in message.content for example in taught for message in example.messages)

@@ -211,9 +211,11 @@ function browser(place, index) {
   function costs(decompose, solve, rank, vote) {
     const phases = [["decompose", decompose], [vote === "greedy" ? "solve" : `solve \u00d7 ${vote.split("@")[1]}`, solve]];
     if (rank.some((part) => part)) phases.push(["rank", rank]);
-    const sum = [0, 1, 2, 3, 4].map((i) => (phases.some(([, cost]) => cost[i] === null) ? null : phases.reduce((all, [, cost]) => all + cost[i], 0)));
-    const rows = [...phases, ["together", sum]].map(([name, cost]) => [name, ...cost.map(number)]);
-    return el("section", { class: "costs" }, el("h5", {}, "Cost of this question"), table(["phase", "tokens in", "out", "FLOPs", "seconds", "dollars"], rows));
+    const size = Math.max(...phases.map(([, cost]) => cost.length)); // the sixth where a phase reasoned
+    const full = phases.map(([name, cost]) => [name, Array.from({ length: size }, (_, i) => (i < cost.length ? cost[i] : 0))]);
+    const sum = Array.from({ length: size }, (_, i) => (full.some(([, cost]) => cost[i] === null) ? null : full.reduce((all, [, cost]) => all + cost[i], 0)));
+    const rows = [...full, ["together", sum]].map(([name, cost]) => [name, ...cost.map(number)]);
+    return el("section", { class: "costs" }, el("h5", {}, "Cost of this question"), table(["phase", "tokens in", "out", "FLOPs", "seconds", "dollars", ...(size > 5 ? ["of out, reasoning"] : [])], rows));
   }
 
   function swap() {

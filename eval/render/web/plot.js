@@ -8,20 +8,21 @@ const SHAPES = [
   "M0 5.5L5.5 -4.5H-5.5Z", "M-2 -5H2V-2H5V2H2V5H-2V2H-5V-2H-2Z",
 ];
 const AXES = {
-  flops: "FLOPs a question", tokens: "tokens a question", seconds: "seconds a question", dollars: "US dollars a question",
+  flops: "FLOPs a question", tokens: "tokens a question", reasoning: "reasoning tokens a question", seconds: "seconds a question", dollars: "US dollars a question",
 };
 const KINDS = ["decomposer", "solver", "vote"];
 
 const colour = (n) => COLOURS[n % COLOURS.length];
 
 function plot(place, data) {
+  const costs = Object.keys(AXES).filter((kind) => kind in data.points[0]); // nobody reasons in most runs
   const names = KINDS.map((_, i) => [...new Set(data.cells.map((cell) => cell[i]))]);
   const usual = [names[0], names[1], data.votes];
   const canvas = el("div", { class: "canvas" });
   const card = el("div", { class: "card", hidden: true });
   const drawing = svg("svg", { role: "group", "aria-label": "Accuracy against cost, a point a cell; arrow keys go from point to point" });
   const missing = el("p", { class: "note", id: "undrawn" });
-  const axis = choice("cost", Object.entries(AXES), (value) => address.set({ axis: value === data.axis ? null : value }));
+  const axis = choice("cost", costs.map((kind) => [kind, AXES[kind]]), (value) => address.set({ axis: value === data.axis ? null : value }));
   const test = choice("test", data.tests.map((name, i) => [String(i), name]), (value) => address.set({ plotted: value === "0" ? null : data.tests[value] }));
   const logarithmic = el("input", { type: "checkbox", onchange: () => { address.set({ scale: logarithmic.checked ? null : "linear" }); draw(); } });
   const boxes = KINDS.map((kind, i) => filters(kind, i));
@@ -52,7 +53,7 @@ function plot(place, data) {
   const chosen = (i) => new Set(boxes[i].inputs.filter((input) => input.checked).map((input) => input.value));
 
   function restore() {
-    axis.select.value = Object.hasOwn(AXES, address.get("axis")) ? address.get("axis") : data.axis;
+    axis.select.value = costs.includes(address.get("axis")) ? address.get("axis") : data.axis;
     test.select.value = String(Math.max(0, data.tests.indexOf(address.get("plotted"))));
     logarithmic.checked = address.get("scale") !== "linear";
     boxes.forEach(({ inputs }, i) => {
@@ -106,7 +107,7 @@ function plot(place, data) {
 
   const said = (p) => [
     labelled(data.cells[p.cell]), `${percent(p.accuracy)} of ${p.n.toLocaleString("en")} questions`,
-    ...Object.keys(AXES).map((kind) => `${AXES[kind].replace(" a question", "")}: ${number(p[kind])}`),
+    ...costs.map((kind) => `${AXES[kind].replace(" a question", "")}: ${number(p[kind])}`),
   ];
 
   function reveal(point) {

@@ -91,7 +91,7 @@ def test_the_cheapest_way_lies_on_the_front(given: list[tuple[float, float]], ac
 
 
 def line(decomposer: str, flops: float | None, value: float) -> CellSummary:
-    nothing, solve = PhaseMean(0, 0, 0, 0), PhaseMean(1, 1, flops, None)
+    nothing, solve = PhaseMean(0, 0, 0, 0, 0), PhaseMean(1, 0, 1, flops, None)
     return CellSummary(
         Cell(decomposer, "llm", "greedy"),
         "t",

@@ -149,8 +149,8 @@ def test_samples_of_one_prompt_are_asked_for_together_and_share_its_price() -> N
 def test_a_server_that_does_not_know_n_is_asked_for_the_rest() -> None:
     with serving(lambda body, number: (200, reply())) as (upstream, url), Store() as store:
         ((*samples,),) = Model("api", OpenAIEngine(ApiSpec("m", base_url=url)), store)(asked(n=3))
-        assert store.ledger.outcomes() == {"stored": 3, "fewer choices than asked": 3}
-    assert len(samples) == 3 and [body.get("n", 1) for body in upstream.bodies] == [3, 2, 1]
+        assert store.ledger.outcomes() == {"stored": 3, "fewer choices than asked": 2}
+    assert len(samples) == 3 and [body.get("n", 1) for body in upstream.bodies] == [3, 1, 1]
 
 
 def test_a_reply_without_usage_is_kept_and_its_price_is_unknown() -> None:
@@ -233,7 +233,7 @@ def test_what_was_in_flight_when_another_call_failed_is_kept() -> None:
     def answer(body: dict[str, Any], number: int) -> tuple[int, Any]:
         if body["messages"][0]["content"] == "Question 0?":
             time.sleep(0.1)
-            return 400, {"error": {"message": "no"}}
+            return 403, {"error": {"message": "no"}}
         time.sleep(0.3)
         return 200, reply()
 

@@ -12,7 +12,7 @@ from divcon.lm.local.weights import load_tokenizer, model_directory
 from divcon.lm.reasoning import split
 from divcon.lm.types import Message, Request, SampleRequest, Sampling, Thinking
 
-WORDS = "many pears of Mia pears of Mia many".split()
+WORDS = ["pears", "of", "Mia", "pears", "of", "Mia", "pears", "of"]
 PROMPT = 4
 """Tokens before what is written."""
 
@@ -46,7 +46,7 @@ def tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def test_a_block_that_the_prompt_opened_is_closed_after_its_budget(tokenizer: PreTrainedTokenizerBase) -> None:
-    wanted = tokens(tokenizer, " ".join(WORDS))
+    wanted = tokens(tokenizer, f" {' '.join(WORDS)}")
     text = written(tokenizer, "<think>", Thinking(True, budget=3), wanted)
     found = split(text)
     assert found.reasoning is not None and len(tokens(tokenizer, found.reasoning)) == 3
@@ -60,7 +60,7 @@ def test_a_block_that_the_model_opened_itself_is_closed_too(tokenizer: PreTraine
 
 
 def test_what_ends_within_its_budget_is_left_alone(tokenizer: PreTrainedTokenizerBase) -> None:
-    wanted = tokens(tokenizer, f"many pears </think> {' '.join(WORDS)}")
+    wanted = tokens(tokenizer, f" pears of </think> {' '.join(WORDS)}")
     for thinking in (Thinking(True, budget=5), Thinking(True), None):
         text = written(tokenizer, "<think>", thinking, wanted)
         assert text == "<think>" + StreamDecoder(tokenizer, []).raw(wanted)

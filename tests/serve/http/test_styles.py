@@ -44,4 +44,4 @@ def test_a_client_gets_the_reply_and_the_reasoning_apart(style: str) -> None:
     else:
         assert heard == message.content
     if style in MARKED:
-        assert thought == THOUGHT == message.model_extra["reasoning_content"]  # type: ignore[index]
+        assert thought == THOUGHT == message.model_extra["reasoning_content"]
