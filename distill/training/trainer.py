@@ -7,6 +7,7 @@ and a training that was interrupted goes on from its last checkpoint with the sa
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
 from math import ceil
 from pathlib import Path
@@ -33,6 +34,7 @@ from trl import SFTConfig, SFTTrainer
 from ...core import checksums
 from ...core.errors import ConfigError
 from ...lm.cost.flops import ModelSize
+from ...lm.local.adapters import mixture_targets, unfit_layers
 from ...lm.local.chat_template import check_end, check_known, encode, encode_reply
 from ...lm.local.weights import device_name, load_model, load_tokenizer
 from ...lm.model import ProgressCallback, silent
@@ -241,19 +243,24 @@ def adapted(model: PreTrainedModel, tuning: Lora, task: str | None = None) -> Pe
     for target in [] if isinstance(tuning.targets, str) else tuning.targets:
         if not any(f".{name}".endswith(f".{target}") for name, _ in model.named_modules()):
             raise ConfigError(f"no adapter fits on the base: it has no layer {target!r}")
+    if tuning.targets == "all-linear" and (names := mixture_targets(model)):
+        tuning = tuning.model_copy(update={"targets": tuple(names)})
     try:
-        return get_peft_model(model, lora_config(tuning, task))
+        with warnings.catch_warnings():  # where its pattern for experts meets a model without them
+            warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
+            return get_peft_model(model, lora_config(tuning, task, unfit_layers(model)))
     except ValueError as error:
         raise ConfigError(f"no adapter fits on the base: {' '.join(str(error).split())[:200]}") from error
 
 
-def lora_config(tuning: Lora, task: str | None = "CAUSAL_LM") -> LoraConfig:
-    """The recipe's adapter, as PEFT describes it."""
+def lora_config(tuning: Lora, task: str | None = "CAUSAL_LM", unfit: str | None = None) -> LoraConfig:
+    """The recipe's adapter, as PEFT describes it, and on no `unfit` layer."""
     return LoraConfig(
         r=tuning.rank,
         lora_alpha=tuning.alpha,
         lora_dropout=tuning.dropout,
         target_modules=tuning.targets if isinstance(tuning.targets, str) else list(tuning.targets),
+        exclude_modules=unfit,
         task_type=task,
     )
 

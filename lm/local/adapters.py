@@ -1,10 +1,13 @@
-"""LoRA adapters from their directories, onto a model that is loaded."""
+"""LoRA adapters from their directories, onto a model that is loaded; and the layers that none belongs on."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .footprint import is_off_text
 from .model_dir import adapter_weights
 from .untrusted import check_adapter, loading, read_config
 
@@ -33,3 +36,54 @@ def load_adapter(model: Any, directory: Path, name: str, *, trainable: bool = Fa
             return PeftModel.from_pretrained(model, str(directory), adapter_name=name, is_trainable=trainable)
         model.load_adapter(str(directory), adapter_name=name, is_trainable=trainable)
     return model
+
+
+def unfit_layers(model: Any) -> str | None:
+    """The linear layers that no adapter belongs on, as a pattern of whole names; None where all of them will do.
+
+    Text does not pass the towers of other modalities. An adapter on a router of experts changes who answers, and no
+    server takes one. A state-space layer hands its output projection's weight to a kernel, past any adapter.
+    """
+    patterns = sorted({re.sub(r"(?<=\\\.)\d+(?=\\\.)", r"\\d+", re.escape(name)) for name in _unfit(model)})
+    return "|".join(patterns) or None
+
+
+def mixture_targets(model: Any) -> list[str]:
+    """What stands for all linear layers of a mixture of experts; empty for other models.
+
+    PEFT puts an adapter on a mixture's router too, which is a parameter and not among the layers that it can exclude.
+    """
+    from torch import nn
+
+    experts = [m.experts for _, m in model.named_modules() if isinstance(getattr(m, "experts", None), nn.Module)]
+    if not experts:
+        return []
+    unfit = set(_unfit(model))
+    linear = {name for name, m in model.named_modules() if isinstance(m, nn.Linear) and name not in unfit}
+    names = {name.rpartition(".")[2] for name in linear if name != "lm_head"}
+    fused = any(hasattr(one, "gate_up_proj") for one in experts)
+    return sorted(names | ({"gate_proj", "up_proj", "down_proj"} if fused else set()))
+
+
+def _unfit(model: Any) -> Iterator[str]:
+    modules = dict(model.named_modules())
+    for name, module in modules.items():
+        if not hasattr(module, "weight"):
+            continue
+        above = [part for part in _above(name) if part in modules]
+        is_router = _ROUTER.search(name) and any(hasattr(modules[part], "experts") for part in above)
+        is_router = is_router or (_ROUTER.search(name) and any("moe" in part.lower() for part in above))
+        is_scan = name.endswith((".out_proj", ".conv1d")) and any(
+            "mamba" in f"{part} {type(modules[part]).__name__}".lower() for part in above
+        )
+        if is_off_text(name) or is_router or is_scan:
+            yield name
+
+
+_ROUTER = re.compile(r"(?:^|\.)(?:router|gate|shared_expert_gate)(?:\.|$)")
+
+
+def _above(name: str) -> list[str]:
+    """The names of the modules that a module lies in."""
+    parts = name.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts))]

@@ -52,7 +52,7 @@ def footprint_of(directory: Path) -> ModelSize:
         name: n
         for file in weight_files(directory)
         for name, n in tensor_sizes(file).items()
-        if not _ELSEWHERE.search(name) and not _is_beyond(name, layers)
+        if not is_off_text(name) and not _is_beyond(name, layers)
     }
     tied = config.get("tie_word_embeddings", False) or not any(map(_HEAD.search, tensors))
     if tied:
@@ -62,6 +62,11 @@ def footprint_of(directory: Path) -> ModelSize:
     active = sum(round(n * share) if _EXPERT.search(name) else n for name, n in tensors.items())
     attending = {found["layer"] for name in tensors if (found := _KEYS.search(name))}
     return ModelSize(active - looked_up, len(attending) or layers, _width(config, path))
+
+
+def is_off_text(name: str) -> bool:
+    """Whether a layer or tensor of this name is one that text does not pass."""
+    return _ELSEWHERE.search(name) is not None
 
 
 def text_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,15 +112,31 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     A published generation config may hold a repetition penalty or a top-k; samples are drawn from the model alone.
     Raises ConfigError when the weights cannot be read.
     """
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, GenerationConfig
 
     place = resolved_device(device)
-    model = _loaded(AutoModelForCausalLM, directory, resolved(dtype, place))
+    kind = AutoModelForImageTextToText if _is_wrapped_alone(directory) else AutoModelForCausalLM
+    model = _loaded(kind, directory, resolved(dtype, place))
     published = model.generation_config
     model.generation_config = GenerationConfig(
         bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
     )
     return moved(model, place)
+
+
+def _is_wrapped_alone(directory: Path) -> bool:
+    """Whether a model's language model is to be had with its towers alone (Mistral 3, LLaVA)."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    )
+
+    with loading("the model", directory):
+        check_model(directory)
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    kind = config.model_type
+    return kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 
 def load_reader(directory: Path) -> PreTrainedModel:
