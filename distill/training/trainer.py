@@ -7,7 +7,6 @@ and a training that was interrupted goes on from its last checkpoint with the sa
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
 from math import ceil
 from pathlib import Path
@@ -34,7 +33,7 @@ from trl import SFTConfig, SFTTrainer
 from ...core import checksums
 from ...core.errors import ConfigError
 from ...lm.cost.flops import ModelSize
-from ...lm.local.adapters import mixture_targets, unfit_layers
+from ...lm.local.adapters import mixture_targets, patterns_unmatched, unfit_layers
 from ...lm.local.chat_template import check_end, check_known, encode, encode_reply
 from ...lm.local.weights import device_name, load_model, load_tokenizer
 from ...lm.model import ProgressCallback, silent
@@ -246,8 +245,7 @@ def adapted(model: PreTrainedModel, tuning: Lora, task: str | None = None) -> Pe
     if tuning.targets == "all-linear" and (names := mixture_targets(model)):
         tuning = tuning.model_copy(update={"targets": tuple(names)})
     try:
-        with warnings.catch_warnings():  # where its pattern for experts meets a model without them
-            warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
+        with patterns_unmatched():
             return get_peft_model(model, lora_config(tuning, task, unfit_layers(model)))
     except ValueError as error:
         raise ConfigError(f"no adapter fits on the base: {' '.join(str(error).split())[:200]}") from error
@@ -441,9 +439,16 @@ class ObjectiveTrainer(PlannedTrainer, SFTTrainer):  # type: ignore[misc]  # TRL
             labels=inputs["labels"],
             fused_lm_head=True,
             use_cache=False,
+            **_without_router_loss(model),
         )
         scored = ScoredReplies(outputs.log_probs, outputs.label_mask, inputs["right"], inputs["unit"])
         return scored, self._objective.loss(scored)
+
+
+def _without_router_loss(model: PreTrainedModel) -> dict[str, bool]:
+    """What balances the routers of a mixture is no part of any loss of ours; TRL would ask every one for it."""
+    config = getattr(model, "module", model).config  # of a model that several processes train
+    return {"output_router_logits": False} if getattr(config.get_text_config(), "output_router_logits", False) else {}
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +33,19 @@ def load_adapter(model: Any, directory: Path, name: str, *, trainable: bool = Fa
     from peft import PeftModel
 
     adapter_config(directory)
-    with loading("the adapter", directory):
+    with loading("the adapter", directory), patterns_unmatched():
         if not isinstance(model, PeftModel):
             return PeftModel.from_pretrained(model, str(directory), adapter_name=name, is_trainable=trainable)
         model.load_adapter(str(directory), adapter_name=name, is_trainable=trainable)
     return model
+
+
+@contextmanager
+def patterns_unmatched() -> Iterator[None]:
+    """Hears nothing of PEFT's patterns for fused experts, which match no layer by the name that it looks for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
+        yield
 
 
 def unfit_layers(model: Any) -> str | None:

@@ -117,6 +117,8 @@ def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
     place = resolved_device(device)
     kind = AutoModelForImageTextToText if _is_wrapped_alone(directory) else AutoModelForCausalLM
     model = _loaded(kind, directory, resolved(dtype, place))
+    if not hasattr(model, model.base_model_prefix) and hasattr(model, "model"):
+        model.base_model_prefix = "model"  # Llama 4's class names a part that only the wrapped model has
     published = model.generation_config
     model.generation_config = GenerationConfig(
         bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
