@@ -55,6 +55,7 @@ from ..tasks.question import Question
 from . import prompting
 from .progress import Progress
 from .progress import Stage as ProgressStage
+from .prompt_lengths import check_contexts
 
 
 class StudyContext:
@@ -318,6 +319,7 @@ class StudyContext:
         for name in self.study.grid.solvers:
             grid_spec.check_format(name, self.stages_taught(name), self.study.grid.decomposers)
         self.with_gold  # noqa: B018  # refused now, and not after the training
+        check_contexts(self.study, self.train_questions, self.tests, llm_is_given=self.llm_engine is not None)
 
     @cached_property
     def with_gold(self) -> frozenset[str]:

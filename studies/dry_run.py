@@ -26,6 +26,7 @@ from ..lm.types import Message, Usage
 from ..tasks.question import Question
 from . import prompting
 from .pilot import Lengths
+from .prompt_lengths import check_contexts
 
 _SUBQUESTION = "x" * 60
 """About as long as a sub-question that is yet to be written."""
@@ -108,6 +109,7 @@ def plan(
 
     Raises ConfigError where the tests cannot be asked what the grid asks.
     """
+    check_contexts(study, train, tests)
     planner = _Planner(study, tests, measured or {})
     stages: list[PlannedStage] = []
     collect, grid = study.collect, study.grid

@@ -1,0 +1,112 @@
+"""Whether every prompt fits into the context of the model that is to read it, before any is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..core.errors import ConfigError
+from ..eval import grid_spec
+from ..eval.config import Study
+from ..lm.engines.scripted import Scripted
+from ..lm.local.chat_template import encode
+from ..lm.local.model_dir import ModelDirectory
+from ..lm.model import Model
+from ..lm.settings import LocalSettings
+from ..lm.store.store import Store
+from ..lm.types import Request
+from ..tasks.question import Question
+from . import prompting
+
+_JOINS = 8
+"""Tokens more than a question has alone, at most, where it meets its prompt."""
+_NOTHING = Question("", "", "")
+
+
+class _Asked(NamedTuple):
+    """What a model is asked of every question."""
+
+    what: str
+    """In the sentence that refuses it."""
+    setting: str
+    """The limit of what is written after the prompt."""
+    request: Callable[[Question], Request]
+
+
+class _Long(NamedTuple):
+    tokens: int
+    place: str
+
+
+def check_contexts(
+    study: Study, train: Sequence[Question], tests: Mapping[str, Sequence[Question]], *, llm_is_given: bool = False
+) -> None:
+    """Raise ConfigError, which names the longest, where prompts and their completions do not fit a model here.
+
+    Sub-questions are not known yet: a solver's prompt counts without any. `llm_is_given` says that another engine
+    answers in the LLM's place.
+    """
+    asked = {"training": train, **tests}
+    for name, settings in _models(study):
+        if isinstance(settings, LocalSettings) and _is_here(settings.path) and not (name == "llm" and llm_is_given):
+            _check(study, name, settings, asked)
+
+
+def _models(study: Study) -> Iterator[tuple[str, object]]:
+    yield "llm", study.llm
+    yield "student", study.student
+    yield from study.models.items()
+
+
+def _is_here(path: str) -> bool:
+    """Whether a model lies on this machine; none is downloaded for this."""
+    return path.startswith("miniature/") or Path(path).is_dir()
+
+
+def _check(study: Study, name: str, settings: LocalSettings, asked: Mapping[str, Sequence[Question]]) -> None:
+    local = ModelDirectory(settings.path, getattr(settings, "context", None))
+    if local.context is None:
+        return
+    for each in _requests(study, settings):
+        long = sorted(_too_long(each, local, asked), reverse=True)
+        if long:
+            limit = each.request(_NOTHING).sampling.max_tokens
+            raise ConfigError(
+                f"{len(long)} of {sum(map(len, asked.values()))} questions do not fit into the context of {name} "
+                f"({local.context} tokens): {_named(long)} to be {each.what}, with {limit} more for what is written; "
+                f"lower {each.setting}, take a model with a longer context, or leave these questions out"
+            )
+
+
+def _requests(study: Study, settings: LocalSettings) -> Iterator[_Asked]:
+    with Store() as closed:  # nobody is asked
+        model = Model("nobody", Scripted(), closed, thinking=settings.thinking)
+    decomposer, solver = prompting.decomposer(study, model), prompting.solver(study, model)
+    if any(grid_spec.model_name(each) for each in study.grid.decomposers):
+        yield _Asked("decomposed", "decompose.max_tokens", lambda q: _told(model, decomposer.request(q)))
+    yield _Asked("solved", "solve.max_tokens", lambda q: _told(model, solver.request(q, (), "solve")))
+
+
+def _told(model: Model, request: Request) -> Request:
+    return request.thought_about(model.thinking) if model.thinking else request
+
+
+def _too_long(each: _Asked, local: ModelDirectory, asked: Mapping[str, Sequence[Question]]) -> Iterator[_Long]:
+    assert local.context is not None
+    plain = each.request(_NOTHING)
+    room = local.context - plain.sampling.max_tokens
+    prompt = len(encode(local.tokenizer, plain.messages, plain.thinking))
+    for test, questions in asked.items():
+        for question in questions:
+            if prompt + len(question.prompt.encode(errors="replace")) + _JOINS <= room:
+                continue  # no tokenizer makes more tokens of a text than it has bytes
+            request = each.request(question)
+            tokens = len(encode(local.tokenizer, request.messages, request.thinking))
+            if tokens > room:
+                yield _Long(tokens, f"{question.id} of {test}")
+
+
+def _named(long: Sequence[_Long], most: int = 3) -> str:
+    named = ", ".join(f"{each.place} takes {each.tokens} tokens" for each in long[:most])
+    return f"{named} and {len(long) - most} others fewer" if len(long) > most else named
