@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         stats_of_traces,
         status,
         study,
+        try_prompts,
     )
     from .serve.client.plug import plug
     from .serve.client.wrap import wrap
@@ -74,6 +75,7 @@ __all__ = [
     "stats_of_traces",
     "status",
     "study",
+    "try_prompts",
     "wrap",
 ]
 

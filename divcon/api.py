@@ -45,6 +45,8 @@ from .studies.learning_curve import train_curve
 from .studies.pilot import lengths
 from .studies.run import Run
 from .studies.status import RunCost, Status
+from .studies.try_prompts import Trials
+from .studies.try_prompts import try_prompts as tried
 from .tasks import sources
 from .tasks.question import GraderName, Question
 
@@ -146,6 +148,15 @@ def learning_curve(
     """Distil every track at every budget and seed of `curve`, and ask all students; the path of the table."""
     with _open(config, overrides, limit, run) as opened:
         return train_curve(opened)
+
+
+def try_prompts(config: AnyConfig, *, n: int = 60, overrides: Sequence[str] = (), run: AnyPath | None = None) -> Trials:
+    """Prompts tried with a study's LLM on `n` validation questions: as many for a single stage as for two.
+
+    What is bought stays in `run` (default: the study's own directory, with `-prompts` behind its name).
+    """
+    with _open(config, overrides, None, run, behind="-prompts") as opened:
+        return tried(opened, n)
 
 
 def list_methods() -> str:
@@ -380,9 +391,26 @@ class SolvedQuestion:
     solution: Solution
 
     def __str__(self) -> str:
+        return self.shown()
+
+    def shown(self, *, reasoning: bool = False) -> str:
+        """As text; what the models thought before they replied is folded unless it is wanted."""
         made, answer = self.decomposition, self.solution.answer or "unreadable"
         asked = made.text if made.kind == "unreadable" else made.listing
-        return f"Sub-questions\n{asked}\n\nSolution\n{self.solution.text}\n\nAnswer\n{answer}"
+        parts = [
+            *_thought(made.reasoning, whole=reasoning),
+            f"Sub-questions\n{asked}",
+            *_thought(self.solution.reasoning, whole=reasoning),
+            f"Solution\n{self.solution.text}",
+            f"Answer\n{answer}",
+        ]
+        return "\n\n".join(parts)
+
+
+def _thought(reasoning: str | None, *, whole: bool) -> list[str]:
+    if reasoning is None:
+        return []
+    return [f"Reasoning\n{reasoning}" if whole else f"(reasoning of {len(reasoning):,} characters: --reasoning)"]
 
 
 @dataclass(frozen=True)
@@ -422,9 +450,12 @@ def _shown(question: Question) -> str:
     return "\n".join(lines)
 
 
-def _open(config: AnyConfig, overrides: Sequence[str], limit: int | None, run: AnyPath | None) -> Run:
-    """A run cut short has a directory of its own, so that it never stands in the way of the whole one."""
+def _open(config: AnyConfig, overrides: Sequence[str], limit: int | None, run: AnyPath | None, behind: str = "") -> Run:
+    """A run cut short has a directory of its own, so that it never stands in the way of the whole one.
+
+    `behind` follows the study's name in the directory's.
+    """
     study = load(config, overrides).limited(limit)
     if run is None and isinstance(config, Mapping):
         raise ConfigError("settings that come from no file have no name: give run, the directory of the run")
-    return Run(study, Path(run) if run else RUNS / (find(config).stem + (f"-limit{limit}" if limit else "")))
+    return Run(study, Path(run) if run else RUNS / (find(config).stem + behind + (f"-limit{limit}" if limit else "")))

@@ -203,6 +203,31 @@ def curve(config: str, overrides: tuple[str, ...], limit: int | None, run: Path 
     echo(api.learning_curve(config, overrides=overrides, limit=limit, run=run))
 
 
+@main.group()
+def prompts() -> None:
+    """Look at the prompts that a study can use, and try them before anything is taught."""
+
+
+@prompts.command("list")
+def list_prompts() -> None:
+    """Every shipped prompt, by its name in a config."""
+    from .prompts import names
+
+    echo("\n".join(names()))
+
+
+@prompts.command("try")
+@click.argument("config")
+@click.option("--n", type=click.IntRange(min=1), default=60, show_default=True, help="Validation questions.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: llm.concurrency=8.")
+@click.option("--run", type=click.Path(path_type=Path), help="Run directory [default: runs/NAME-prompts].")
+def try_prompts(config: str, n: int, overrides: tuple[str, ...], run: Path | None) -> None:
+    """Measure prompts of a single stage and of two, equally many of each, on questions that no test uses."""
+    from . import api
+
+    echo(api.try_prompts(config, n=n, overrides=overrides, run=run))
+
+
 @main.command("eval")
 @_study_options
 def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
@@ -317,11 +342,12 @@ def cost(run: Path) -> None:
     help="Who writes sub-questions [default: distilled; none before a single-stage student].",
 )
 @click.option("--solver", type=click.Choice(["llm", "distilled", "distilled-single"]), default="llm", show_default=True)
-def ask(question: str, run: Path, decomposer: str | None, solver: str) -> None:
+@click.option("--reasoning", is_flag=True, help="Show what the models thought before they replied.")
+def ask(question: str, run: Path, decomposer: str | None, solver: str, reasoning: bool) -> None:
     """Answer one question with one composition of a run, and show its sub-questions and steps."""
     from . import api
 
-    echo(api.ask(question, run=run, decomposer=decomposer, solver=solver))
+    echo(api.ask(question, run=run, decomposer=decomposer, solver=solver).shown(reasoning=reasoning))
 
 
 @main.command()

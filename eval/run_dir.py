@@ -76,6 +76,7 @@ class RunDirectory:
     provenance = Artifact("provenance.json")
     sample_counts = Artifact("requests.json")
     reconstruction = Artifact("reconstruction.parquet")
+    prompts_tried = Artifact("prompts.md")
     evaluated = Artifact("evaluated.json")
     """The record of the results: what they were made from, and hashes of what was written."""
     reported = Artifact("report.json")

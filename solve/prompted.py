@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -44,13 +45,20 @@ class PromptedSolver:
         """What the model is sent; also what a student is trained on. Without a stage, sub-questions decide it."""
         stage = stage or ("solve" if subquestions else "single_stage")
         prompt = {"solve": self.prompt, "single_stage": self.single_stage, "direct": self.direct}[stage]
-        shown = [(_ask(prompt, e, e.subquestions), Message("assistant", _reply(e, stage))) for e in self.examples]
+        shown = [
+            (_ask(prompt, e, e.subquestions), Message("assistant", _reply(e, stage, prompt))) for e in self.examples
+        ]
         messages = (*(turn for pair in shown for turn in pair), _ask(prompt, question, subquestions))
         return Request(messages, self.sampling, self.samples, prompt.sha256, self.logprobs)
 
 
-def _reply(example: Question, stage: Stage) -> str:
-    return f"The answer is: {example.answer}" if stage == "direct" else example.solution
+def _reply(example: Question, stage: Stage, prompt: Prompt) -> str:
+    """An example's solution, its answer stated as the prompt wants it stated."""
+    reply = f"The answer is: {example.answer}" if stage == "direct" else example.solution
+    return _MARKED.sub(lambda found: f"\\boxed{{{found[1]}}}", reply) if "\\boxed" in prompt.text else reply
+
+
+_MARKED = re.compile(r"The answer is: (.*)\Z")
 
 
 def read_solution(completion: Completion, question: Question) -> Solution:

@@ -20,6 +20,7 @@ from ..distill.ranker.held_out import held_out
 from ..distill.traces import trace
 from ..eval import freshness, grid_spec
 from ..eval.analysis import reconstruction
+from ..eval.analysis.declined import warnings
 from ..eval.config import flat, is_operational
 from ..eval.grid import results, sample_counts
 from ..eval.grid.evaluate import (
@@ -79,6 +80,9 @@ class Run(StudyContext):
         self._write_data()
         provenance.write(self._provenance(), self.directory)
         results.write(rows, self.files.results, shared)
+        for warning in warnings(results.read(self.files.results)):
+            self.progress.say(f"warning: {warning}")
+            self.progress.event("warning", text=warning)
         if reader:
             with self.progress.stage(f"read: {reader.path}", begin=partial(self.remember, "read")) as advance:
                 kept = results.read(self.files.results)

@@ -36,7 +36,8 @@ def config(tmp_path: Path) -> Path:
         f"train: {{source: jsonl, path: {questions}}}\n"
         f"tests: {{mine: {{source: jsonl, path: {questions}}}}}\n"
         "llm: {engine: transformers, path: miniature/llm}\n"
-        "student: {engine: transformers, path: miniature/base}\n",
+        "student: {engine: transformers, path: miniature/base}\n"
+        "solve: {max_tokens: 256}\n",
         encoding="utf-8",
     )
     return path

@@ -13,6 +13,7 @@ from ...core.files import refilling
 from ...distill import student
 from .. import freshness
 from ..analysis.conclusion import Evidence, conclusions
+from ..analysis.declined import warnings
 from ..analysis.summary import (
     CellSummary,
     ReferenceComparison,
@@ -109,6 +110,7 @@ class _Made:
     def notes(self) -> list[str]:
         """What stands below the main table."""
         return [
+            *warnings(self.rows),
             sample_counts.described(RunDirectory(self.run).sample_counts),
             _footnote(self.run),
             tables.marks(self.squares),
@@ -198,6 +200,7 @@ def _page(made: _Made, drawn: page.Figures) -> str:
         ),
         "<h2>Every decomposer before every solver</h2>",
         *drawn("heat_map", _HEAT),
+        *(f"<p class=note>{html.escape(warning)}</p>" for warning in warnings(made.rows)),
         *_unknown(made),
         *_changes(made),
         "<h2>Test by test</h2>",

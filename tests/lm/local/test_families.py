@@ -29,7 +29,7 @@ QUICK = ("Llama 3", "Qwen 3.5", "Qwen 3, mixture", "Nemotron-H", "Mistral 3")
 TOKENS = 48
 MESSAGES = (Message("user", "How many pears are there?"),)
 EXAMPLES = [Example(MESSAGES, f"There are {n} pears.") for n in range(4)]
-BRIEF = {"max_train_tokens": 300, "batch_size": 2, "checkpoints": 1}
+BRIEF: dict[str, Any] = {"max_train_tokens": 300, "batch_size": 2, "checkpoints": 1}
 
 
 @pytest.fixture(scope="module", params=[n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in FAMILIES])

@@ -1,0 +1,186 @@
+"""Prompts tried on validation questions, as many for a single stage as for two, before anything is taught.
+
+The questions are of the training source, behind those that the study learns from, so that no test decides a prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..core.errors import ConfigError
+from ..core.files import replacing
+from ..decompose.decomposition import Decomposition, none
+from ..eval.render import escape
+from ..eval.render.table import markdown, percent
+from ..eval.stats.intervals import Estimate, accuracy
+from ..lm.types import Completion
+from ..prompts import load
+from ..solve.grading.grade import grade
+from ..solve.prompted import PromptedSolver, read_solution
+from ..tasks import sources
+from ..tasks.question import Question
+from . import prompting
+
+if TYPE_CHECKING:
+    from .run import Run
+
+Way = Literal["single stage", "two stages"]
+SINGLE_STAGE = ("cot", "cot-full", "cot-boxed", "cot-full-boxed")
+TWO_STAGES = (
+    *(("decompose", "solve"), ("decompose-always", "solve")),
+    *(("decompose", "solve-full"), ("decompose-always", "solve-full")),
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One choice of prompts, and what it came to."""
+
+    way: Way
+    prompts: tuple[str, ...]
+    examples: str | None
+    questions: int
+    declined: int
+    """Questions that the model said to need no sub-question."""
+    unreadable: int
+    """Decompositions that could not be read."""
+    cut: int
+    """Completions that ended at their limit."""
+    accuracy: Estimate
+    tokens: float
+    """A question, prompts and completions of both phases."""
+
+    @property
+    def settings(self) -> str:
+        """What a config takes."""
+        names = ("single_stage",) if self.way == "single stage" else ("decompose", "solve")
+        named = [*zip(names, self.prompts, strict=True), *([("examples", self.examples)] if self.examples else [])]
+        return "prompts: {" + ", ".join(f"{name}: {value}" for name, value in named) + "}"
+
+
+@dataclass(frozen=True)
+class Trials:
+    """All of them, on the same questions."""
+
+    trials: tuple[Trial, ...]
+
+    @property
+    def best(self) -> dict[Way, Trial]:
+        """The most accurate of each way; of equals the one with fewer tokens."""
+        ways = dict.fromkeys(trial.way for trial in self.trials)
+        return {
+            way: max((t for t in self.trials if t.way == way), key=lambda t: (t.accuracy.value, -t.tokens))
+            for way in ways
+        }
+
+    def __str__(self) -> str:
+        header = ["way", "prompts", "examples", "n", "declined", "unreadable", "cut off", "accuracy (%)", "tokens"]
+        best = self.best
+        rows = [
+            [
+                trial.way,
+                ", ".join(trial.prompts),
+                trial.examples or "none",
+                str(trial.questions),
+                *(f"{100 * part / trial.questions:.0f} %" for part in (trial.declined, trial.unreadable, trial.cut)),
+                percent(trial.accuracy) + " (best)" * (trial is best[trial.way]),
+                f"{trial.tokens:,.0f}",
+            ]
+            for trial in self.trials
+        ]
+        chosen = "\n".join(f"{way}: `{trial.settings}`" for way, trial in best.items())
+        note = (
+            "Greedy, on validation questions; shares are of questions. The best of several is flattered by the choice: "
+            "what a prompt is worth is for the tests to say."
+        )
+        return f"{markdown((header, rows))}\n{escape.markdown(note)}\n\n{chosen}"
+
+
+def try_prompts(run: Run, n: int) -> Trials:
+    """Every trial with the study's LLM on `n` questions; also in `prompts.md` of the run."""
+    questions = _validation(run, n)
+    shown = [None, *([example] if (example := _examples(run)) else [])]
+    trials = [_single(run, name, examples, questions) for examples in shown for name in SINGLE_STAGE]
+    trials += [_two(run, *names, examples, questions) for examples in shown for names in TWO_STAGES]
+    found = Trials(tuple(trials))
+    with replacing(run.files.prompts_tried) as (part,):
+        part.write_text(f"{found}\n", encoding="utf-8")
+    return found
+
+
+def _validation(run: Run, n: int) -> list[Question]:
+    """Questions of the training source behind those that are learned from; those themselves where it has no others."""
+    source = run.study.train
+    if source.source == "traces":
+        raise ConfigError("prompts are tried on questions of the training source, and there are traces alone")
+    learned = {question.id for question in run.train_questions}
+    whole = sources.load(source.model_copy(update={"max_questions": None}))
+    others = [question for question in whole if question.id not in learned]
+    chosen = (others if len(others) >= n else whole)[:n]
+    if len(chosen) < n:
+        raise ConfigError(f"the training source has {len(whole)} questions, and --n asks for {n}")
+    return chosen
+
+
+def _examples(run: Run) -> str | None:
+    """The worked examples of the study, or those that are shipped for its data set."""
+    named = run.study.prompts.examples or run.study.train.source
+    from .. import prompts
+
+    return named if prompts.examples(named).is_file() else None
+
+
+def _single(run: Run, name: str, examples: str | None, questions: Sequence[Question]) -> Trial:
+    solver = _solver(run, examples, single_stage=name)
+    return _trial(run, "single stage", (name,), examples, questions, none(questions), [], solver)
+
+
+def _two(run: Run, decompose: str, solve: str, examples: str | None, questions: Sequence[Question]) -> Trial:
+    study = run.study.model_copy(
+        update={"prompts": run.study.prompts.model_copy(update={"decompose": decompose, "examples": examples})}
+    )
+    decomposer = prompting.decomposer(study, run.llm)
+    with run.stage(f"try: {decompose}, {examples or 'no examples'}", run.llm) as stage:
+        replies = [made for (made,) in run.llm([decomposer.request(q) for q in questions], stage)]
+    read = [decomposer.read(made) for made in replies]
+    solver = _solver(run, examples, solve=solve)
+    return _trial(run, "two stages", (decompose, solve), examples, questions, read, replies, solver)
+
+
+def _solver(run: Run, examples: str | None, **named: str) -> PromptedSolver:
+    changed = run.study.prompts.model_copy(update={**named, "examples": examples})
+    for name in named.values():
+        load(name)  # raises for one that is not there
+    return prompting.solver(run.study.model_copy(update={"prompts": changed}), run.llm)
+
+
+def _trial(
+    run: Run,
+    way: Way,
+    prompts: tuple[str, ...],
+    examples: str | None,
+    questions: Sequence[Question],
+    made: Sequence[Decomposition],
+    asked: Sequence[Completion],
+    solver: PromptedSolver,
+) -> Trial:
+    requests = [solver.request(q, d.subquestions, d.stage) for q, d in zip(questions, made, strict=True)]
+    with run.stage(f"try: {prompts[-1]}, {examples or 'no examples'}", run.llm) as stage:
+        replies = [reply for (reply,) in run.llm(requests, stage)]
+    solutions = [read_solution(reply, question) for reply, question in zip(replies, questions, strict=True)]
+    verdicts = grade((solution.answer, question) for solution, question in zip(solutions, questions, strict=True))
+    usages = [completion.usage for completion in (*asked, *replies)]
+    families = [question.cluster or question.id for question in questions]
+    return Trial(
+        way,
+        prompts,
+        examples,
+        len(questions),
+        sum(one.kind == "not needed" for one in made),
+        sum(one.kind == "unreadable" for one in made),
+        sum(completion.finish == "length" for completion in (*asked, *replies)),
+        accuracy([float(verdict == "right") for verdict in verdicts], families),
+        sum(usage.prompt_tokens + usage.completion_tokens for usage in usages) / len(questions),
+    )

@@ -1,0 +1,114 @@
+"""Prompts tried on questions that neither teach nor test; and decomposers that mostly decline are said to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import divcon
+from divcon.core.errors import ConfigError
+from divcon.eval.analysis.declined import declined, warnings
+from divcon.eval.grid import results
+from divcon.lm import Model, Sampling, Store
+from divcon.lm.engines.scripted import Scripted
+from divcon.prompts import load
+from divcon.solve.prompted import PromptedSolver
+from divcon.studies.try_prompts import SINGLE_STAGE, TWO_STAGES
+from divcon.tasks import Question
+
+from ..lm.api.test_engine import reply, serving
+from ..paths import ROOT
+
+FROZEN = ROOT / "tests" / "frozen" / "miniature" / "results.parquet"
+QUESTIONS = [{"id": str(i), "question": f"Pear {i}: how many?", "answer": "18"} for i in range(12)]
+
+
+def config(folder: Path, url: str, **more: Any) -> Path:
+    questions, tests = folder / "questions.jsonl", folder / "tests.jsonl"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS), encoding="utf-8")
+    tests.write_text(json.dumps({"id": "t", "question": "A test?", "answer": "1"}) + "\n", encoding="utf-8")
+    settings = {
+        "train": {"source": "jsonl", "path": str(questions), "max_questions": 4},
+        "tests": {"t": {"source": "jsonl", "path": str(tests)}},
+        "llm": {"engine": "openai", "model": "m", "base_url": url},
+        "student": {"engine": "transformers", "path": "miniature/base"},
+        **more,
+    }
+    path = folder / "study.yaml"
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    return path
+
+
+def answer(body: dict[str, Any], number: int) -> tuple[int, Any]:
+    """Declines wherever it may; answers well only where it is to write everything down."""
+    text = body["messages"][-1]["content"]
+    if "Do not answer them" in text:
+        return 200, reply("No decomposition." if "No decomposition" in text else "1. How many pears?")
+    right = "write down every step" in text or "think each through in full" in text
+    stated = r"\boxed{18}" if r"\boxed" in text else "The answer is: 18"
+    return 200, reply(stated if right else "The answer is: 1")
+
+
+def test_as_many_prompts_are_tried_for_one_stage_as_for_two() -> None:
+    assert len(SINGLE_STAGE) == len(TWO_STAGES)
+    for name in (*SINGLE_STAGE, *(name for pair in TWO_STAGES for name in pair)):
+        assert load(name).text
+
+
+def test_trials_are_measured_on_questions_that_teach_nothing(tmp_path: Path) -> None:
+    with serving(answer) as (upstream, url):
+        found = divcon.try_prompts(config(tmp_path, url), n=6, run=tmp_path / "run")
+        asked = len(upstream.bodies)
+        again = divcon.try_prompts(config(tmp_path, url), n=6, run=tmp_path / "run")
+        assert len(upstream.bodies) == asked  # all of it is kept
+    texts = " ".join(body["messages"][-1]["content"] for body in upstream.bodies)
+    assert all((f"Pear {i}:" in texts) is (4 <= i < 10) for i in range(12)) and "A test?" not in texts
+    assert str(found) == str(again)
+    assert len(found.trials) == 8
+    by_prompts = {trial.prompts: trial for trial in found.trials}
+    assert by_prompts["decompose", "solve"].declined == 6 and by_prompts["decompose-always", "solve"].declined == 0
+    assert by_prompts["decompose-always", "solve-full"].accuracy.value == 1.0
+    assert by_prompts[("cot-full-boxed",)].accuracy.value == 1.0 and by_prompts[("cot",)].accuracy.value == 0.0
+    assert found.best["two stages"].settings == "prompts: {decompose: decompose-always, solve: solve-full}"
+    assert "100 %" in str(found) and "(best)" in str(found)
+    assert (tmp_path / "run" / "prompts.md").read_text(encoding="utf-8") == f"{found}\n"
+
+
+def test_more_questions_than_there_are_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the training source has 12 questions, and --n asks for 13"):
+        divcon.try_prompts(config(tmp_path, "http://127.0.0.1:9/v1"), n=13, run=tmp_path / "run")
+
+
+def test_worked_examples_state_their_answers_as_the_prompt_wants_them() -> None:
+    example = Question("e", "How many?", "75", solution="60 + 15 = 75\nThe answer is: 75", subquestions=("Why?",))
+    with Store() as store:
+        model = Model("m", Scripted(), store)
+        for name, ending in (("cot", "The answer is: 75"), ("cot-boxed", r"\boxed{75}")):
+            solver = PromptedSolver(model, load("solve"), load(name), load("direct"), Sampling(), examples=(example,))
+            assert solver.request(Question("q", "And now?", ""), ()).messages[1].content == f"60 + 15 = 75\n{ending}"
+
+
+def rows(kinds: dict[str, int]) -> list[dict[str, Any]]:
+    blank = results.read(FROZEN)[0] | {"decomposer": "llm", "test": "t"}
+    every = [kind for kind, count in kinds.items() for _ in range(count)]
+    return [blank | {"id": str(i), "decomposition_kind": kind} for i, kind in enumerate(every)]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "warned"),
+    [
+        ({"asked": 5, "not needed": 5}, []),
+        ({"asked": 4, "not needed": 6}, ["declined 6 of 10"]),
+        ({"asked": 8, "unreadable": 2}, []),
+        ({"asked": 7, "unreadable": 3}, ["3 of 10 decompositions could not be read"]),
+        ({"not needed": 6, "unreadable": 4}, ["declined 6 of 10", "4 of 10 decompositions could not be read"]),
+        ({"not tried": 10}, []),
+    ],
+)
+def test_a_decomposer_that_mostly_does_not_decompose_is_warned_of(kinds: dict[str, int], warned: list[str]) -> None:
+    found = warnings(rows(kinds))
+    assert len(found) == len(warned) and all(part in one for part, one in zip(warned, found, strict=True))
+    assert declined(rows(kinds)) == [] or declined(rows(kinds))[0].asked == 10
