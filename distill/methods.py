@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, set_seed
 
 from ..core.errors import ConfigError
 from ..lm.cost.flops import total
-from ..lm.local import nat
+from ..lm.local import nat, probe
 from ..lm.local.adapters import load_adapter
 from ..lm.local.model_dir import NEGATIVE, POSITIVE
 from ..lm.local.nat_config import NatConfig, NatVariant
@@ -164,7 +164,7 @@ class Distillation:
         seed = self._seed + _SECOND
 
         def train(scratch: Path) -> Taught:
-            base = load_model(self._base, "float32", self._device)
+            base = self._base_model()
             model = load_adapter(base, negative, NEGATIVE)
             set_seed(seed)
             model.add_adapter(POSITIVE, lora_config(self.nat_lora))
@@ -252,6 +252,8 @@ class Distillation:
         trained = self._stages.finish(last, out)
         if is_first():
             self._tokenizer.save_pretrained(out)
+            if (out / "adapter_config.json").is_file():
+                probe.write(out, load_model(self._base, "float32", self._device))
         return replace(trained, seconds=trained.seconds + self._asking)
 
     @cached_property
@@ -299,18 +301,23 @@ class Distillation:
         told |= {"wrong": self._wrong, "thinking": self._thinking}
         return fit(model, self._tokenizer, units, recipe, **{"seed": self._seed, **told, **options})
 
+    def _base_model(self) -> PreTrainedModel:
+        """The base to train on."""
+        bits = self.recipe.tuning.base_bits if isinstance(self.recipe.tuning, Lora) else None
+        return load_model(self._base, "float32", self._device, bits)
+
     def _student(self, start: Path | None, recipe: Training) -> PreTrainedModel | PeftModel:
         """A new student, or the one in `start`, ready to be trained on."""
         if start is None:
-            return tunable(load_model(self._base, "float32", self._device), recipe, self._seed)
+            return tunable(self._base_model(), recipe, self._seed)
         if not isinstance(recipe.tuning, Lora):
             return load_model(start, "float32", self._device)
-        base = load_model(self._base, "float32", self._device)
+        base = self._base_model()
         return load_adapter(base, start, STUDENT, trainable=True)
 
     def _student_with_teacher(self, teacher: Path) -> PeftModel:
         """A new student's adapter beside a NAT model's two, on one base."""
-        base = load_model(self._base, "float32", self._device)
+        base = self._base_model()
         model = load_adapter(base, teacher / NEGATIVE, NEGATIVE)
         load_adapter(model, teacher / POSITIVE, POSITIVE)
         nat.load_units(model, teacher)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ..core.settings import Settings
 from ..lm.local.nat_config import NatVariant
@@ -26,6 +26,14 @@ class Lora(Settings):
     """On the input of the update, while training."""
     targets: str | tuple[str, ...] = "all-linear"
     """Names of the linear layers that get an adapter, as PEFT takes them."""
+    base_bits: Literal[4] | None = None
+    """4 holds the frozen base in 4 bits while an adapter learns (QLoRA, Dettmers et al., 2023), by bitsandbytes: a
+    quarter of the memory. The student is asked on the base as it is."""
+
+    @model_serializer(mode="wrap")
+    def _as_before_where_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Hashes of adapters on a base as it is do not name the setting."""
+        return {name: value for name, value in dump(self).items() if name != "base_bits" or value is not None}
 
 
 class NatSettings(NatVariant):

@@ -26,8 +26,9 @@ from .recipes import RankerRecipe
 FORMAT = "divcon-student/2"
 Role = Literal["decomposer", "solver"]
 TaughtRole = Literal["decomposer", "solver", "single", "ranker"]
-_FACTS = "divcon.json"
-_CARD = "README.md"
+FACTS = "divcon.json"
+"""For divcon: all that the card says, and hashes of the student's files."""
+CARD = "README.md"
 """For people, who may write into it."""
 
 
@@ -102,13 +103,13 @@ def build(directory: Path, lesson: StudentCard, teach: Callable[[Path], Training
         **lesson.facts(),
         "trained": asdict(trained),
         "environment": asdict(environment.current()),
-        "files": {name: value for name, value in checksums.hashes(part).items() if name != _CARD},
+        "files": {name: value for name, value in checksums.hashes(part).items() if name != CARD},
     }
     facts = checksums.sealed(facts)
-    (part / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    (part / _CARD).write_text(_card(facts), encoding="utf-8")
+    (part / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    (part / CARD).write_text(_card(facts), encoding="utf-8")
     for file in part.rglob("*.safetensors"):  # written so that its owner alone may read it
-        shutil.copymode(part / _CARD, file)
+        shutil.copymode(part / CARD, file)
     shutil.rmtree(directory, ignore_errors=True)
     part.rename(directory)
     return facts
@@ -119,7 +120,7 @@ def read(directory: Path) -> dict[str, Any] | None:
 
     Raises ConfigError when its card is damaged.
     """
-    path, remedy = directory / _FACTS, f"remove {directory} to train again"
+    path, remedy = directory / FACTS, f"remove {directory} to train again"
     facts: dict[str, Any] | None = documents.read_optional(dict[str, Any], path, remedy, finite=False)
     if facts is None:
         return None
@@ -143,7 +144,7 @@ def read(directory: Path) -> dict[str, Any] | None:
 
 def rankers_recipe(facts: dict[str, Any], directory: Path) -> RankerRecipe:
     """What a ranker was made by, as its card has it. Raises ConfigError when this divcon does not know such rankers."""
-    recipe: RankerRecipe = documents.checked(RankerRecipe, facts["recipe"], f"{directory / _FACTS}: recipe")
+    recipe: RankerRecipe = documents.checked(RankerRecipe, facts["recipe"], f"{directory / FACTS}: recipe")
     return recipe
 
 

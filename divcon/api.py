@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import prompts
 from .core.errors import ConfigError
 from .core.write_failures import new_folder
 from .decompose.controls import WITHOUT_MODEL
 from .decompose.decomposition import Decomposition
+from .distill.export import FORMS, Exported
+from .distill.export import export as exported
 from .distill.method_catalogue import explain
 from .distill.traces import importers
 from .distill.traces import trace as traces
@@ -159,6 +162,11 @@ def try_prompts(config: AnyConfig, *, n: int = 60, overrides: Sequence[str] = ()
         return tried(opened, n)
 
 
+def list_prompts() -> str:
+    """Every shipped prompt, by its name in a config."""
+    return "\n".join(prompts.names())
+
+
 def list_methods() -> str:
     """Every method in a line."""
     return explain()
@@ -237,13 +245,30 @@ def cost(run: AnyPath) -> RunCost:
     return statuses.cost(Path(run))
 
 
+def export(student: AnyPath, form: str, *, out: AnyPath | None = None, base: str | None = None) -> Exported:
+    """Write a student as other programs load it: `merged`, `vllm` or `gguf`; what was written, and how it is served.
+
+    `base` is where its base lies now, if not where its card says. Raises ConfigError for what is no student, and where
+    `out` is in the way.
+    """
+    if form not in FORMS:
+        raise ConfigError(f"no form {form!r}; there are {', '.join(FORMS)}")
+    return exported(Path(student), form, Path(out) if out else None, base)
+
+
 def ask(
-    question: str, *, run: AnyPath = RUNS / "miniature", decomposer: str | None = None, solver: str = "llm"
+    question: str,
+    *,
+    run: AnyPath = RUNS / "miniature",
+    decomposer: str | None = None,
+    solver: str = "llm",
+    reasoning: bool = False,
 ) -> SolvedQuestion:
     """One question through one composition of a run.
 
-    `decomposer` is the distilled one unless another is given, and nobody before a single-stage student. Raises
-    ConfigError for a student that was taught to be asked otherwise.
+    `decomposer` is the distilled one unless another is given, and nobody before a single-stage student. What the models
+    thought before they replied is folded in the answer's text unless `reasoning`. Raises ConfigError for a student that
+    was taught to be asked otherwise.
     """
     if not question.strip():
         raise ConfigError("the question is empty")
@@ -261,7 +286,7 @@ def ask(
         (made,) = makes([asked])
         solves = opened.solver(opened.model(solver, "solver"))
         ((solution,),) = solves([asked], [made])
-        return SolvedQuestion(made, solution)
+        return SolvedQuestion(made, solution, reasoning)
 
 
 def add_key(
@@ -389,18 +414,15 @@ class SolvedQuestion:
 
     decomposition: Decomposition
     solution: Solution
+    shows_reasoning: bool = False
 
     def __str__(self) -> str:
-        return self.shown()
-
-    def shown(self, *, reasoning: bool = False) -> str:
-        """As text; what the models thought before they replied is folded unless it is wanted."""
         made, answer = self.decomposition, self.solution.answer or "unreadable"
         asked = made.text if made.kind == "unreadable" else made.listing
         parts = [
-            *_thought(made.reasoning, whole=reasoning),
+            *_thought(made.reasoning, whole=self.shows_reasoning),
             f"Sub-questions\n{asked}",
-            *_thought(self.solution.reasoning, whole=reasoning),
+            *_thought(self.solution.reasoning, whole=self.shows_reasoning),
             f"Solution\n{self.solution.text}",
             f"Answer\n{answer}",
         ]

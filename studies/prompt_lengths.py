@@ -13,7 +13,7 @@ from ..lm.engines.scripted import Scripted
 from ..lm.local.chat_template import encode
 from ..lm.local.model_dir import ModelDirectory
 from ..lm.model import Model
-from ..lm.settings import LocalSettings
+from ..lm.settings import LocalSettings, VLLMSettings
 from ..lm.store.store import Store
 from ..lm.types import Request
 from ..tasks.question import Question
@@ -42,7 +42,7 @@ class _Long(NamedTuple):
 def check_contexts(
     study: Study, train: Sequence[Question], tests: Mapping[str, Sequence[Question]], *, llm_is_given: bool = False
 ) -> None:
-    """Raise ConfigError, which names the longest, where prompts and their completions do not fit a model here.
+    """Raise ConfigError, which names the longest, where prompts do not fit a model here.
 
     Sub-questions are not known yet: a solver's prompt counts without any. `llm_is_given` says that another engine
     answers in the LLM's place.
@@ -69,13 +69,12 @@ def _check(study: Study, name: str, settings: LocalSettings, asked: Mapping[str,
     if local.context is None:
         return
     for each in _requests(study, settings):
-        long = sorted(_too_long(each, local, asked), reverse=True)
+        long = sorted(_too_long(each, local, settings, asked), reverse=True)
         if long:
-            limit = each.request(_NOTHING).sampling.max_tokens
             raise ConfigError(
                 f"{len(long)} of {sum(map(len, asked.values()))} questions do not fit into the context of {name} "
-                f"({local.context} tokens): {_named(long)} to be {each.what}, with {limit} more for what is written; "
-                f"lower {each.setting}, take a model with a longer context, or leave these questions out"
+                f"({local.context} tokens): {_named(long)} to be {each.what}{_and_more(each, settings)}take a model "
+                "with a longer context, or leave these questions out"
             )
 
 
@@ -92,10 +91,22 @@ def _told(model: Model, request: Request) -> Request:
     return request.thought_about(model.thinking) if model.thinking else request
 
 
-def _too_long(each: _Asked, local: ModelDirectory, asked: Mapping[str, Sequence[Question]]) -> Iterator[_Long]:
+def _written(each: _Asked, settings: LocalSettings) -> int:
+    """Tokens that must be free behind a prompt: vLLM wants its limit kept, transformers ends at the context."""
+    return each.request(_NOTHING).sampling.max_tokens if isinstance(settings, VLLMSettings) else 1
+
+
+def _and_more(each: _Asked, settings: LocalSettings) -> str:
+    more = _written(each, settings)
+    return f", with {more} more for what is written; lower {each.setting}, " if more > 1 else "; "
+
+
+def _too_long(
+    each: _Asked, local: ModelDirectory, settings: LocalSettings, asked: Mapping[str, Sequence[Question]]
+) -> Iterator[_Long]:
     assert local.context is not None
     plain = each.request(_NOTHING)
-    room = local.context - plain.sampling.max_tokens
+    room = local.context - _written(each, settings)
     prompt = len(encode(local.tokenizer, plain.messages, plain.thinking))
     for test, questions in asked.items():
         for question in questions:

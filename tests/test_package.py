@@ -17,7 +17,8 @@ import divcon
 
 from .paths import ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["tool"]
 SETUPTOOLS = PROJECT["setuptools"]
 FOLDERS = sorted(path.name for path in (ROOT / "divcon").iterdir() if path.is_symlink())
 CONTRACTS = {contract["name"]: contract for contract in PROJECT["importlinter"]["contracts"]}
@@ -28,6 +29,15 @@ def test_every_folder_of_code_is_a_listed_package() -> None:
     listed = {Path(folder) for package, folder in SETUPTOOLS["package-dir"].items() if package != "divcon"}
     assert folders == listed
     assert set(SETUPTOOLS["packages"]) == SETUPTOOLS["package-dir"].keys()
+
+
+def test_every_requirement_has_bounds_on_both_sides() -> None:
+    """Without a lower one, a resolver falls back to a version of years ago."""
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    wanted = [*PYPROJECT["project"]["dependencies"], *(each for extra in extras.values() for each in extra)]
+    assert [each for each in wanted if ">=" not in each or "<" not in each] == []
+    assert {"vllm", "qlora", "tensorboard", "trackio", "wandb"} <= extras.keys()
+    assert not any(each.startswith("litellm") for each in wanted)
 
 
 def test_every_link_points_home() -> None:

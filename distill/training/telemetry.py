@@ -105,7 +105,7 @@ def check_trackers(names: Sequence[str]) -> None:
     """Raises ConfigError for a tracker that is not installed."""
     for name in names:
         if find_spec(name) is None:
-            raise ConfigError(f"report_to: {name} is not installed; pip install {name}")
+            raise ConfigError(f"report_to: {name} is not installed; pip install 'divcon[{name}]'")
 
 
 def end_run(names: Sequence[str]) -> None:

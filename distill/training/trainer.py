@@ -82,7 +82,8 @@ def train(
     example is short enough, when the base has no such layers, and when the loss is not a number.
     """
     tokenizer = load_tokenizer(base)
-    model = tunable(load_model(base, "float32", device), recipe, seed)
+    bits = recipe.tuning.base_bits if isinstance(recipe.tuning, Lora) else None
+    model = tunable(load_model(base, "float32", device, bits), recipe, seed)
     units = [(example,) for example in examples]
     fitted = fit(model, tokenizer, units, recipe, seed=seed, scratch=scratch, advance=advance)
     model.save_pretrained(out)

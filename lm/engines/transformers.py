@@ -186,6 +186,7 @@ class Transformers:
         from ..local.sampling import SeededSampler, StreamingCriteria, ThinkingBudgets
 
         draws = [row.draw for row in batch]
+        limits = [self._limit(row) for row in batch]
         device = self._base.device
         width = max(len(row.prompt) for row in batch)
         pad = self._pad
@@ -193,7 +194,7 @@ class Transformers:
         budgets = ThinkingBudgets(draws, openings, self._reader, self.local.tokenizer, width)
         choose = SeededSampler(draws, device, budgets)
         streaming = StreamingCriteria(draws, on_text, self._reader, width, device)
-        criteria = self._criteria(draws, width, device) + ([] if on_text is silent else [streaming])
+        criteria = self._criteria(draws, limits, width, device) + ([] if on_text is silent else [streaming])
         library = f"{self.local.directory} cannot be asked without a library that is not installed"
         with torch.inference_mode(), needed(library):
             out = (self._peft or self._base).generate(
@@ -201,14 +202,14 @@ class Transformers:
                 attention_mask=torch.tensor(
                     [[0] * (width - len(r.prompt)) + [1] * len(r.prompt) for r in batch], device=device
                 ),
-                max_new_tokens=max(draw.request.sampling.max_tokens for draw in draws),
+                max_new_tokens=max(limits),
                 use_cache=True,
                 eos_token_id=self.local.stop_tokens,
                 pad_token_id=pad,
                 logits_processor=[choose],
                 stopping_criteria=criteria or None,
             )
-        rows = out[:, width:].tolist()
+        rows = [row[:limit] for row, limit in zip(out[:, width:].tolist(), limits, strict=True)]
         made = [
             self._completion(of, row[: streaming.left.get(i)])
             for i, (of, row) in enumerate(zip(batch, rows, strict=True))
@@ -219,12 +220,18 @@ class Transformers:
                 on_text(draws[i], self._reader.read(row, draws[i].request.sampling).text)
         return choose.scored(made) if choose.keeps else made
 
-    def _criteria(self, draws: Sequence[SampleRequest], width: int, device: torch.device) -> list[StoppingCriteria]:
+    def _limit(self, row: _Prompted) -> int:
+        """Tokens that may be written: what was asked for, and no more than the context has room for."""
+        limit = row.draw.request.sampling.max_tokens
+        return limit if self.local.context is None else max(1, min(limit, self.local.context - len(row.prompt)))
+
+    def _criteria(
+        self, draws: Sequence[SampleRequest], limits: Sequence[int], width: int, device: torch.device
+    ) -> list[StoppingCriteria]:
         """What ends a row besides a token that ends a turn."""
         from ..local.sampling import RowLimits, StopStrings
 
-        samplings = [draw.request.sampling for draw in draws]
-        limits, stops = [s.max_tokens for s in samplings], [s.stop for s in samplings]
+        stops = [draw.request.sampling.stop for draw in draws]
         criteria: list[StoppingCriteria] = []
         if any(stops):
             criteria.append(StopStrings(self.local.tokenizer, stops, width))

@@ -10,9 +10,9 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,9 +23,11 @@ from ..cost.flops import ModelSize
 from ..engine import EngineStatus, Finished, Identity
 from ..local.adapters import adapter_config
 from ..local.chat_template import encode, opening_mark
+from ..local.footprint import has_scans, text_config
 from ..local.model_dir import ModelDirectory, is_nat
+from ..local.probe import check_served
 from ..local.streaming import StreamDecoder
-from ..local.untrusted import check_model
+from ..local.untrusted import check_model, read_config
 from ..local.weights import Dtype, resolved
 from ..store.store import Store
 from ..types import Completion, Message, SampleRequest, Thinking, Usage
@@ -80,6 +82,7 @@ class VLLM:
         self._slots = adapters
         self._rank = rank
         self._adapters: dict[Path, LoRARequest] = {}
+        self._numbers = count(1)
         self._running = 0
 
     def identity(self, adapter: Path | None) -> Identity:
@@ -116,11 +119,14 @@ class VLLM:
         from vllm import LLM
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        adapters: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if self._slots:
             # One more than there are adapters: with all places taken, a row of the bare base gets an adapter's.
-            adapters = {"enable_lora": True, "max_loras": self._slots + 1, "max_lora_rank": lora_rank(self._rank)}
+            options = {"enable_lora": True, "max_loras": self._slots + 1, "max_lora_rank": lora_rank(self._rank)}
         check_model(self.local.directory)
+        config = read_config(self.local.directory / "config.json")
+        if "text_config" in config:
+            options["language_model_only"] = True  # nobody sends a picture, and the towers take memory
         try:
             return LLM(
                 str(self.local.directory),
@@ -133,13 +139,14 @@ class VLLM:
                 kv_cache_memory_bytes=int(self._cache * 2**30),
                 gpu_memory_utilization=_SHARE_OF_A_GPU,
                 block_size=_BLOCK,
-                enable_prefix_caching=True,
-                # On a processor, vLLM fails where a prompt is read in parts and its sample has a seed.
+                # On a processor, vLLM fails where a prompt is read in parts and its sample has a seed. It keeps what
+                # layers that scan have read for parts alone.
+                enable_prefix_caching=device != "cpu" or not has_scans(text_config(config)),
                 enable_chunked_prefill=device != "cpu",
                 use_tqdm_on_load=False,
                 disable_log_stats=True,
                 seed=0,
-                **adapters,
+                **options,
             )
         except Exception as error:  # what vLLM raises over a model has no class in common
             raise ConfigError(
@@ -154,11 +161,30 @@ class VLLM:
             rank = servable(adapter).get("r", 0)
             if rank > self._rank:
                 raise ConfigError(f"the adapter in {adapter} has rank {rank}, and vLLM was opened for {self._rank}")
-            number = len(self._adapters) + 1
-            if number > self._slots:
+            if len(self._adapters) == self._slots:
                 raise ConfigError(f"vLLM was opened for {self._slots} adapters, and {adapter} is one more")
-            self._adapters[adapter] = LoRARequest(f"adapter{number}", number, str(adapter.resolve()))
+            number = next(self._numbers)  # vLLM never reads a second adapter under the number of one that failed
+            request = LoRARequest(f"adapter{number}", number, str(adapter.resolve()))
+            check_served(adapter, self.local.tokenizer, partial(self._logprobs, request), "vLLM")
+            self._adapters[adapter] = request
         return self._adapters[adapter]
+
+    def _logprobs(self, lora: LoRARequest, tokens: Sequence[int], adapted: bool) -> list[float]:
+        """Of each token of a prompt but the first, by the base or with an adapter."""
+        from vllm import SamplingParams
+
+        engine, name = self.engine.llm_engine, f"{lora.lora_name}-{adapted}"
+        how = SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=0)
+        finished: list[RequestOutput] = []
+        try:
+            engine.add_request(name, {"prompt_token_ids": list(tokens)}, how, lora_request=lora if adapted else None)
+            while not finished:
+                finished = [output for output in engine.step() if output.finished]
+        except Exception as error:  # what vLLM raises over an adapter has no class in common
+            engine.abort_request([name])
+            raise ConfigError(f"vLLM cannot load the adapter in {lora.lora_path}: {_sentence(error)}") from error
+        scores = finished[0].prompt_logprobs[1:]
+        return [float(of[token].logprob) for token, of in zip(tokens[1:], scores, strict=True)]
 
 
 _Asked = tuple[tuple[Message, ...], Thinking | None]
@@ -210,7 +236,7 @@ class _Asking:
             started = time.perf_counter()
             try:
                 outputs = self._engine.step()
-            except (OSError, ValueError, SafetensorError) as error:  # an adapter is read when it is first used
+            except (OSError, ValueError, AssertionError, SafetensorError) as error:  # what it cannot do, it asserts
                 raise ConfigError(f"vLLM failed{self._with()}: {_sentence(error)}") from error
             except RuntimeError as error:
                 raise ModelError(f"vLLM failed{self._with()}: {_sentence(error)}") from error

@@ -22,6 +22,7 @@ from ..cost.flops import ModelSize
 from ..engine import EngineStatus, Finished, Identity
 from ..local.chat_template import without_control_tokens
 from ..local.model_dir import ModelDirectory
+from ..local.probe import check_served
 from ..store.store import Store
 from ..types import SampleRequest
 from .vllm import lora_rank, servable
@@ -52,6 +53,8 @@ class VLLMServer:
         self._api_key_env = api_key_env
         self._limits = limits
         self._engines: dict[str, OpenAIEngine] = {}
+        self._checked: set[Path] = set()
+        """Adapters that the server was seen to serve."""
 
     def identity(self, adapter: Path | None) -> Identity:
         if adapter:
@@ -85,7 +88,28 @@ class VLLMServer:
                 self._redacted(f"{self._url} serves {served.root} under the name {served.name}, and not {directory}")
                 + f"; {self._start(adapter)}"
             )
+        if adapter is not None and adapter not in self._checked:
+            score = partial(self._logprobs, self._name(None), served.name)
+            check_served(adapter, self._local.tokenizer, score, self._url)
+            self._checked.add(adapter)
         return served.name
+
+    def _logprobs(self, base: str, adapter: str, tokens: Sequence[int], adapted: bool) -> list[float]:
+        """Of each token of a prompt but the first, by the served base or adapter."""
+        import openai
+
+        from ..api.clients import opened
+
+        body = {"model": adapter if adapted else base, "prompt": list(tokens), "max_tokens": 1, "prompt_logprobs": 0}
+        try:
+            with opened(key(self._api_key_env), self._url, max_retries=2, timeout=_PATIENCE) as client:
+                content = client.post("/completions", body=body, cast_to=str)
+            scores = json.loads(content)["choices"][0]["prompt_logprobs"][1:]
+            return [float(of[str(token)]["logprob"]) for token, of in zip(tokens[1:], scores, strict=True)]
+        except openai.OpenAIError as error:
+            raise ModelError(self._redacted(f"{self._url} does not score a prompt ({type(error).__name__})")) from error
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"{self._url} does not score prompts as vLLM does; look at `served`") from error
 
     def _redacted(self, text: str) -> str:
         """A server's words without the key, should it repeat it."""

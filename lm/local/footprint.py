@@ -8,7 +8,7 @@ layer or of linear attention multiplies nothing by a weight, and is not counted.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ _ELSEWHERE = re.compile(
 )
 """Parts of a model that text does not pass: towers, what leads from them, heads for several tokens at once."""
 _LOOKED_UP = re.compile(
-    r"(?:embed_tokens|embed_tokens_per_layer|wte|wpe|embed_in|tok_embeddings)\.weight$|backbone\.embeddings\.weight$"
+    r"(?:embed_tokens|embed_tokens_per_layer|wte|wpe|embed_in|tok_embeddings)\.weight$|(?:backbone|model)\.embeddings\.weight$"
 )
 _HEAD = re.compile(r"(?:^|\.)(?:lm_head|embed_out)\.weight$")
 _EXPERT = re.compile(r"(?:^|\.)experts(?:\.|$)|block_sparse_moe\.(?:input_linear|output_linear)\.")
@@ -46,22 +46,38 @@ _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 def footprint_of(directory: Path) -> ModelSize:
     """The footprint of a model directory, read from its config and the headers of its safetensors files."""
     path = directory / "config.json"
-    config = text_config(read_config(path))
-    layers = count(config, "num_hidden_layers", path)
-    tensors = {
-        name: n
-        for file in weight_files(directory)
-        for name, n in tensor_sizes(file).items()
-        if not is_off_text(name) and not _is_beyond(name, layers)
-    }
-    tied = config.get("tie_word_embeddings", False) or not any(map(_HEAD.search, tensors))
-    if tied:
-        tensors = {name: n for name, n in tensors.items() if not _HEAD.search(name)}
-    looked_up = sum(n for name, n in tensors.items() if _LOOKED_UP.search(name) and not (tied and _is_head(name)))
-    share = _share_of_experts(config, path)
-    active = sum(round(n * share) if _EXPERT.search(name) else n for name, n in tensors.items())
-    attending = {found["layer"] for name in tensors if (found := _KEYS.search(name))}
-    return ModelSize(active - looked_up, len(attending) or layers, _width(config, path))
+    tensors = {name: n for file in weight_files(directory) for name, n in tensor_sizes(file).items()}
+    return TextWeights(tensors, read_config(path), path).size(tensors)
+
+
+class TextWeights:
+    """How often each weight of a model multiplies a token of text."""
+
+    def __init__(self, names: Iterable[str], config: Mapping[str, Any], path: Path) -> None:
+        """`names` are of all its weights, `path` is named where the config is wrong."""
+        self._config = text_config(config)
+        self._path = path
+        self._layers = count(self._config, "num_hidden_layers", path)
+        own = [name for name in names if not self._is_elsewhere(name)]
+        self._tied = self._config.get("tie_word_embeddings", False) or not any(map(_HEAD.search, own))
+        self._share = _share_of_experts(self._config, path)
+        self._attending = {found["layer"] for name in own if (found := _KEYS.search(name))}
+
+    def times(self, name: str) -> float:
+        """Less than once for an expert: the share of them that a token is sent to."""
+        if self._is_elsewhere(name) or (self._tied and _HEAD.search(name)):
+            return 0.0
+        if _LOOKED_UP.search(name) and not (self._tied and _is_head(name)):
+            return 0.0
+        return self._share if _EXPERT.search(name) else 1.0
+
+    def size(self, tensors: Mapping[str, int]) -> ModelSize:
+        """What the weights come to; numbers of values, by name."""
+        multiplied = sum(round(n * self.times(name)) for name, n in tensors.items())
+        return ModelSize(multiplied, len(self._attending) or self._layers, _width(self._config, self._path))
+
+    def _is_elsewhere(self, name: str) -> bool:
+        return is_off_text(name) or _is_beyond(name, self._layers)
 
 
 def is_off_text(name: str) -> bool:
@@ -73,6 +89,16 @@ def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A model's config, with what it says of its text at the top."""
     inner = next((config[name] for name in _INNER if isinstance(config.get(name), Mapping)), None)
     return dict(config) if inner is None else text_config({**config, **dict.fromkeys(_INNER), **inner})
+
+
+def has_scans(config: Mapping[str, Any]) -> bool:
+    """Whether some layers scan a text (linear attention, state spaces, convolutions) in place of attention."""
+    kinds = config.get("layer_types") or config.get("layers_block_type") or ()
+    of_layers = {str(kind) for kind in kinds} if isinstance(kinds, list) else set()
+    return bool(of_layers & _SCANS) or any(name.startswith("mamba_") for name in config)
+
+
+_SCANS = {"linear_attention", "mamba", "conv", "recurrent"}
 
 
 def _is_head(name: str) -> bool:
@@ -103,7 +129,21 @@ def _width(config: Mapping[str, Any], path: Path) -> int:
     kinds = config.get("layer_types")
     if (wide := count(config, "global_head_dim", path)) and isinstance(kinds, list) and kinds:
         size += round((wide - size) * kinds.count("full_attention") / len(kinds))
-    return heads * size
+    return _mean_width(config, heads, size, path)
+
+
+def _mean_width(config: Mapping[str, Any], heads: int, size: int, path: Path) -> int:
+    """Heads x head size over all layers, some of which may have their own (`per_layer_config`, as saved again)."""
+    own = config.get("per_layer_config")
+    layers = count(config, "num_hidden_layers", path)
+    if not isinstance(own, Mapping) or not layers:
+        return heads * size
+    changed = [layer for layer in own.values() if isinstance(layer, Mapping)]
+    wide = sum(
+        (count(layer, "num_attention_heads", path) or heads) * (count(layer, "head_dim", path) or size)
+        for layer in changed
+    )
+    return round((wide + (layers - len(changed)) * heads * size) / layers)
 
 
 def adapter_parameters(directory: Path) -> int:

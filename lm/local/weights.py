@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -106,24 +107,42 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(directory: Path, dtype: Dtype, device: str) -> PreTrainedModel:
+def load_model(directory: Path, dtype: Dtype, device: str, bits: Literal[4] | None = None) -> PreTrainedModel:
     """The causal language model in a directory, with no generation defaults of its own beyond its stop tokens.
 
-    A published generation config may hold a repetition penalty or a top-k; samples are drawn from the model alone.
-    Raises ConfigError when the weights cannot be read.
+    A published generation config may hold a repetition penalty or a top-k; samples are drawn from the model alone. With
+    4 `bits` its linear layers are packed, to train adapters on. Raises ConfigError when the weights cannot be read, and
+    when there is nothing that packs them.
     """
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, GenerationConfig
 
     place = resolved_device(device)
     kind = AutoModelForImageTextToText if _is_wrapped_alone(directory) else AutoModelForCausalLM
-    model = _loaded(kind, directory, resolved(dtype, place))
+    packed = _in_four_bits(place) if bits else {}
+    model = _loaded(kind, directory, resolved(dtype, place), **packed)
     if not hasattr(model, model.base_model_prefix) and hasattr(model, "model"):
         model.base_model_prefix = "model"  # Llama 4's class names a part that only the wrapped model has
     published = model.generation_config
     model.generation_config = GenerationConfig(
         bos_token_id=published.bos_token_id, eos_token_id=published.eos_token_id, pad_token_id=published.pad_token_id
     )
-    return moved(model, place)
+    return model if bits else moved(model, place)
+
+
+def _in_four_bits(place: str) -> dict[str, Any]:
+    """How transformers packs a model while it loads it: QLoRA's 4-bit NormalFloat with double quantization."""
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError("a base in 4 bits needs bitsandbytes, which is not installed: pip install 'divcon[qlora]'")
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32 if place == "cpu" else torch.bfloat16,
+    )
+    return {"quantization_config": config, "device_map": {"": place}}
 
 
 def _is_wrapped_alone(directory: Path) -> bool:
@@ -148,7 +167,7 @@ def load_reader(directory: Path) -> PreTrainedModel:
     return _loaded(AutoModel, directory, "float32")
 
 
-def _loaded(kind: Any, directory: Path, dtype: str) -> PreTrainedModel:
+def _loaded(kind: Any, directory: Path, dtype: str, **options: Any) -> PreTrainedModel:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the run shows its own
@@ -156,7 +175,7 @@ def _loaded(kind: Any, directory: Path, dtype: str) -> PreTrainedModel:
     with loading("the model", directory):
         check_model(directory)
         return kind.from_pretrained(
-            directory, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            directory, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False, **options
         )
 
 

@@ -277,7 +277,7 @@ def test_a_tracker_is_told_what_the_log_is_told(tmp_path: Path, monkeypatch: pyt
 
 def test_a_tracker_that_is_not_installed_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telemetry, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match="report_to: wandb is not installed; pip install wandb"):
+    with pytest.raises(ConfigError, match=r"report_to: wandb is not installed; pip install 'divcon\[wandb\]'"):
         telemetry.check_trackers(["wandb"])
 
 

@@ -30,14 +30,14 @@ _COMMON = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-_HEAD = {"head_dim": 16}
+_HEAD = {"head_dim": 32}
 _EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 32}
 _ROUTED = {**_EXPERTS, "n_routed_experts": 8, "n_shared_experts": 1, "first_k_dense_replace": 1}
 _LINEAR = {
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
-    "linear_key_head_dim": 16,
-    "linear_value_head_dim": 16,
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
     "layer_types": ["linear_attention"] * 3 + ["full_attention"],
 }
 _TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -111,7 +111,7 @@ FAMILIES: Mapping[str, Family] = {
                 sliding_window=64,
                 hidden_size_per_layer_input=0,
                 vocab_size_per_layer_input=VOCABULARY,
-                global_head_dim=32,
+                global_head_dim=64,
                 num_global_key_value_heads=2,
             ),
             _TOWER,

@@ -27,17 +27,26 @@ def overrides(tmp_path: Path) -> list[str]:
 
 
 REFUSAL = (
-    r"2 of 1202 questions do not fit into the context of llm \(512 tokens\): longer of boxes takes \d+ tokens, "
-    r"long of boxes takes \d+ tokens to be decomposed, with 96 more for what is written; lower decompose.max_tokens, "
+    r"2 of 1203 questions do not fit into the context of llm \(512 tokens\): longer of boxes takes \d+ tokens, "
+    r"long of boxes takes \d+ tokens to be decomposed"
 )
 
 
 def test_a_run_and_a_dry_run_refuse_what_would_not_fit(tmp_path: Path, overrides: list[str]) -> None:
-    with pytest.raises(ConfigError, match=REFUSAL.replace("1202", "1203")):
+    with pytest.raises(ConfigError, match=REFUSAL + "; take a model with a longer context"):
         divcon.plan("miniature", overrides=overrides)
-    with pytest.raises(ConfigError, match=REFUSAL.replace("1202", "1203")):
+    with pytest.raises(ConfigError, match=REFUSAL):
         divcon.collect("miniature", overrides=overrides, run=tmp_path / "run")
     assert not RunDirectory(tmp_path / "run").traces.exists()
+
+
+def test_vllm_wants_room_for_all_that_may_be_written(overrides: list[str]) -> None:
+    vllm = ["llm={engine: vllm, path: miniature/llm}"]
+    room = ", with 96 more for what is written; lower decompose.max_tokens, take a model"
+    with pytest.raises(ConfigError, match=REFUSAL + room):
+        divcon.plan("miniature", overrides=[*overrides, *vllm])
+    with pytest.raises(ConfigError, match=r"with 500 more for what is written; lower solve\.max_tokens"):
+        divcon.plan("miniature", overrides=[*vllm, "solve.max_tokens=500"])
 
 
 def test_room_for_reasoning_counts_too(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from divcon.lm.local.weights import load_model, load_tokenizer, model_directory,
 from divcon.lm.types import SampleRequest
 from divcon.tasks import miniature
 
+from ...fakes.families import make
+
 pytestmark = pytest.mark.model
 
 QUESTIONS = [question.text for question in miniature.questions("train", 12)]
@@ -112,6 +114,15 @@ def test_a_length_limit_is_reported(store: Store) -> None:
     model = Model("llm", Transformers("miniature/llm", dtype="float32"), store)
     ((completion, _),) = model([replace(requests()[0], sampling=Sampling(max_tokens=3))])
     assert completion.finish == "length" and completion.usage.completion_tokens == 3
+
+
+def test_what_is_written_ends_at_the_models_context(store: Store, tmp_path: Path) -> None:
+    directory = make("Llama 3", tmp_path / "model")  # random weights, which end no turn
+    engine = Transformers(str(directory), dtype="float32")
+    short, long = (Request((Message("user", text),), Sampling(max_tokens=700)) for text in ("Why?", "Why not? " * 30))
+    for (made,) in Model("m", engine, store)([short, long]):
+        assert made.finish == "length"
+        assert made.usage.prompt_tokens + made.usage.completion_tokens == engine.local.context == 512
 
 
 def test_a_stop_string_ends_a_completion(store: Store) -> None:

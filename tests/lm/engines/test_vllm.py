@@ -33,6 +33,7 @@ from divcon.lm.api.limits import Limits
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.engines.vllm import VLLM
 from divcon.lm.engines.vllm_server import VLLMServer
+from divcon.lm.local import probe
 from divcon.lm.local.chat_template import encode
 from divcon.lm.local.weights import load_model, load_tokenizer, model_directory
 from divcon.lm.model import silent
@@ -43,6 +44,8 @@ from divcon.serve.pipeline.types import DecomposeRequest
 from divcon.solve.policy import NextQuestion
 from divcon.studies.run import Run
 from divcon.tasks import miniature
+
+from ...paths import ROOT
 
 pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
 pytestmark = [
@@ -83,6 +86,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     taught = [Example((Message("user", text),), "The answer is 7.") for text in QUESTIONS]
     recipe = Training(tuning=Lora(rank=8, alpha=16), learning_rate=1e-2, epochs=4, batch_size=4)
     train(taught, BASE, directory / "solver", recipe, seed=0, scratch=directory / "scratch", advance=silent)
+    probe.write(directory / "solver", load_model(BASE, "float32", "cpu"))
     return directory / "decomposer", directory / "solver"
 
 
@@ -221,12 +225,23 @@ def test_a_broken_adapter_is_named_and_vllm_goes_on(engine: VLLM, adapters: tupl
     weights.write_bytes(weights.read_bytes()[:-100])
     with Store() as store:
         engine._slots += 1
-        with pytest.raises(ConfigError, match=r"vLLM failed with the adapter in .*torn"):
+        with pytest.raises(ConfigError, match=r"vLLM cannot load the adapter in .*torn"):
             Model("m", engine, store, adapter=torn)(requests())
         engine._slots -= 1
-        del engine._adapters[torn]
         assert store.unsettled() == 0
     assert texts(engine, requests(), adapters[1]) == texts(PLAIN, requests(), adapters[1])
+
+
+def test_an_adapter_that_vllm_would_leave_out_is_refused_and_its_export_is_served(tmp_path: Path) -> None:
+    """Qwen 3.5: the published class holds towers, and the language model's own class has other names for its layers."""
+    stub = ROOT / "tests" / "fakes" / "torchvision_stub"
+    paths = os.pathsep.join([str(ROOT), str(stub), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "tests.fakes.wrapped_in_vllm", "Qwen 3.5", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths})
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["base"] == said["exported"] == "served"
+    assert "vLLM does not serve the adapter in" in said["student"] and "--vllm" in said["student"]
 
 
 def test_a_store_that_fails_leaves_nothing_in_vllm(engine: VLLM, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,12 @@
-"""Today's families of models in small: each is loaded, counted, trained, kept, asked and served."""
+"""Today's families of models in small: each is loaded, counted, trained, kept, asked and served.
+
+What a test records goes into docs/reference/models.md (`bench/models.py`).
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +16,18 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
+from divcon.core.errors import ConfigError
 from divcon.distill.data.examples import Example
 from divcon.distill.recipes import DecomposerRecipe, Full, Lora
-from divcon.distill.training.trainer import train
+from divcon.distill.training.flops import work
+from divcon.distill.training.trainer import encode_example, train, tunable
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local.adapters import unfit_layers
+from divcon.lm.local.chat_template import encode
 from divcon.lm.local.footprint import footprint_of
-from divcon.lm.local.weights import load_model
+from divcon.lm.local.weights import load_model, load_tokenizer
+from divcon.lm.types import Thinking
 from divcon.serve.backends.local import LocalModel
 
 from ...fakes.families import FAMILIES, make
@@ -29,6 +37,12 @@ QUICK = ("Llama 3", "Qwen 3.5", "Qwen 3, mixture", "Nemotron-H", "Mistral 3")
 TOKENS = 48
 MESSAGES = (Message("user", "How many pears are there?"),)
 EXAMPLES = [Example(MESSAGES, f"There are {n} pears.") for n in range(4)]
+THINKING = {
+    "off": Thinking(False),
+    "on": Thinking(True),
+    "budget": Thinking(True, budget=9),
+    "effort": Thinking(True, effort="low"),
+}
 BRIEF: dict[str, Any] = {"max_train_tokens": 300, "batch_size": 2, "checkpoints": 1}
 
 
@@ -59,7 +73,28 @@ def next_token(model: PreTrainedModel) -> int:
     return int(counter.get_total_flops())
 
 
-def test_its_size_is_what_a_token_of_text_passes(family: tuple[str, Path]) -> None:
+def test_a_student_is_trained_in_the_context_in_which_it_is_asked(
+    family: tuple[str, Path], record_property: Callable[[str, object], None]
+) -> None:
+    _, directory = family
+    tokenizer = load_tokenizer(directory)
+    followed = []
+    for name, thinking in THINKING.items():
+        try:
+            context = encode(tokenizer, MESSAGES, thinking)
+        except ConfigError as error:
+            assert "`thinking`" in str(error) or "say on, off or a budget" in str(error)
+            continue
+        followed.append(name)
+        assert encode_example(tokenizer, EXAMPLES[0], thinking)["input_ids"][: len(context)] == context
+    plain = encode(tokenizer, MESSAGES)
+    assert encode_example(tokenizer, EXAMPLES[0])["input_ids"][: len(plain)] == plain
+    record_property("thinking", ", ".join(followed) or "none of its own")
+
+
+def test_its_size_is_what_a_token_of_text_passes(
+    family: tuple[str, Path], record_property: Callable[[str, object], None]
+) -> None:
     """Torch counts the full square of attention, of which half is needed. A scan is counted token by token."""
     name, directory = family
     model, size = load_model(directory, "float32", "cpu"), footprint_of(directory)
@@ -71,10 +106,21 @@ def test_its_size_is_what_a_token_of_text_passes(family: tuple[str, Path]) -> No
     if FAMILIES[name].scans:
         ours = 2 * size.parameters + 4 * size.layers * size.width * TOKENS
     assert size.layers > 0 and size.width > 0
+    record_property("flops", f"{ours / counted:.3f}")
     if FAMILIES[name].dense:
         assert ours < counted
     else:
         assert ours == pytest.approx(counted, rel=0.05 if FAMILIES[name].scans else 0.02)
+
+
+def test_a_pass_in_training_is_as_much_work_as_one_in_use(family: tuple[str, Path]) -> None:
+    _, directory = family
+    model, size = load_model(directory, "float32", "cpu"), footprint_of(directory)
+    assert work(model).footprint.parameters == pytest.approx(size.parameters, rel=1e-3)  # files hold buffers too
+    assert (work(model).footprint.layers, work(model).footprint.width) == (size.layers, size.width)
+    adapted = work(tunable(model, DecomposerRecipe(tuning=Lora(rank=4)), 0))
+    assert 0 < adapted.trained < size.parameters
+    assert adapted.footprint.parameters == pytest.approx(size.parameters + adapted.trained, rel=1e-3)
 
 
 def test_an_adapter_learns_on_it_and_is_asked(family: tuple[str, Path], tmp_path: Path) -> None:

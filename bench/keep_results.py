@@ -1,0 +1,35 @@
+"""Keeps of runs of one study what a table over seeds needs, so that seeds may be run on other days and machines.
+
+    python -m bench.keep_results FOLDER RUN [RUN ...]
+    divcon seeds FOLDER/* --out OUT
+
+FOLDER/RUN's name gets the run's settings, where it was made, and its results without the texts: no model, no weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from divcon.eval.grid import results
+from divcon.eval.run_dir import RunDirectory
+
+TEXTS = ("question", "gold", "subquestions", "decomposition", "decomposition_reasoning", "solutions", "reasoning")
+TEXTS += ("logprobs", "certainties", "scores")
+"""Columns that no table over seeds reads."""
+
+
+def keep(folder: Path, runs: Sequence[Path]) -> None:
+    """Copy what is needed; a run that FOLDER has already is replaced."""
+    for run in runs:
+        there, here = RunDirectory(run), RunDirectory(folder / run.name)
+        here.path.mkdir(parents=True, exist_ok=True)
+        for name in ("config", "environments", "devices", "provenance"):
+            shutil.copy(getattr(there, name), getattr(here, name))
+        results.save([row | dict.fromkeys(TEXTS) for row in results.read(there.results)], here.results)
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]), [Path(run) for run in sys.argv[2:]])
