@@ -15,9 +15,11 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+from divcon.lm.local import environment
 from tests.fakes.families import FAMILIES
 
 TESTS = "tests/lm/local/test_families.py"
@@ -83,14 +85,16 @@ def main() -> None:
         ]
         subprocess.run(command, check=False, stdout=sys.stderr)
         found = outcomes(report)
-    print(PAGE.format(table="\n".join(table(found)), versions=", ".join(f"{name} {version(name)}" for name in _WITH)))
+    versions = ", ".join(f"{name} {version(name)}" for name in _WITH)
+    made = f"{date.today().isoformat()}, {environment.current().processor}"
+    print(PAGE.format(table="\n".join(table(found)), versions=versions, made=made))
 
 
 PAGE = """# Families of models
 
 Each family in small: its real class, a config in its published form with small sizes, random weights. So a cell says
 that the mechanics hold, not what such a model knows. `python -m bench.models > docs/reference/models.md` makes this
-page from the tests, with {versions}.
+page from the tests, with {versions} (seed 0, {made}).
 
 {table}
 

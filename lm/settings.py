@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from ..core.settings import OPERATIONAL, Settings
 from .api.limits import Limits
@@ -123,6 +123,15 @@ class VLLMSettings(LocalSettings):
     adapter is asked for by the name of its directory, `decomposer` or `solver`."""
     api_key_env: str = Field(default="VLLM_API_KEY", pattern=VARIABLE, json_schema_extra=OPERATIONAL)
     """The name of the environment variable that holds that server's key, if it wants one."""
+
+    @model_validator(mode="after")
+    def _keeps_to_budgets(self) -> Self:
+        if self.thinking and self.thinking.budget is not None and self.served is None:
+            raise ValueError(
+                "vLLM in this process keeps to no budget of reasoning: say thinking: on, take engine: transformers, or "
+                "ask a `vllm serve --reasoning-parser ...` (served)"
+            )
+        return self
 
     def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
         """A model of one's own spends no dollars, so that no `budget` binds it. `adapters` is how many it will have."""

@@ -44,6 +44,10 @@ def test_a_config_survives_being_written_out(tmp_path: Path) -> None:
         ("llm.engine=vlm", "llm: Input tag 'vlm'"),
         ("grid.solvers=[lmm]", "no solver 'lmm'; there are base, distilled"),
         ("llm.thinking=5", "llm.thinking: thinking is off, on, {budget: N} (tokens) or {effort: minimal, low, medium"),
+        (
+            "llm={engine: vllm, path: miniature/llm, thinking: {budget: 9}}",
+            "llm: vLLM in this process keeps to no budget of reasoning: say thinking: on, take engine: transformers",
+        ),
         ("llm.thinking={budget: 0}", "llm.thinking: a budget of 0 tokens: to reason not at all, say thinking: off"),
         ("llm={engine: openai, model: m, extra_body: {n: 2}}", "llm.extra_body: n is decided on by the engine"),
         ("llm={engine: openai, model: m, drop: [model]}", "llm.drop.0: Input should be 'temperature'"),
