@@ -221,9 +221,12 @@ class Transformers:
         return choose.scored(made) if choose.keeps else made
 
     def _limit(self, row: _Prompted) -> int:
-        """Tokens that may be written: what was asked for, and no more than the context has room for."""
+        """Tokens that may be written: what was asked for, and no more than the context has places for.
+
+        The last token is written and not read.
+        """
         limit = row.draw.request.sampling.max_tokens
-        return limit if self.local.context is None else max(1, min(limit, self.local.context - len(row.prompt)))
+        return limit if self.local.context is None else max(1, min(limit, self.local.context + 1 - len(row.prompt)))
 
     def _criteria(
         self, draws: Sequence[SampleRequest], limits: Sequence[int], width: int, device: torch.device

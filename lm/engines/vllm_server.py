@@ -23,6 +23,7 @@ from ..engine import EngineStatus, Finished, Identity
 from ..local.chat_template import without_control_tokens
 from ..local.model_dir import ModelDirectory
 from ..local.probe import check_served
+from ..local.streaming import special_marks
 from ..store.store import Store
 from ..types import SampleRequest
 from .vllm import lora_rank, servable
@@ -147,6 +148,11 @@ class VLLMServer:
             raise ModelError(f"{self._url} does not say what it serves ({type(error).__name__})") from error
         return _models(content, self._url)
 
+    @property
+    def _shown(self) -> dict[str, bool]:
+        """Else a server without a parser of reasoning leaves out marks that are special tokens, not what they mark."""
+        return {"skip_special_tokens": False} if special_marks(self._local.tokenizer) else {}
+
     def _engine(self, name: str) -> OpenAIEngine:
         if name not in self._engines:
             self._engines[name] = OpenAIEngine(
@@ -156,7 +162,7 @@ class VLLMServer:
                     api_key_env=self._api_key_env,
                     limits=self._limits,
                     clean=partial(without_control_tokens, self._local.tokenizer),
-                    extra={"stop_token_ids": self._local.stop_tokens, **_PLAIN},
+                    extra={"stop_token_ids": self._local.stop_tokens, **_PLAIN, **self._shown},
                 )
             )
         return self._engines[name]

@@ -35,11 +35,9 @@ class StreamDecoder:
         self._tokenizer = tokenizer
         self._ends = frozenset(stop_tokens)
         self._rewrites = _rewrites(tokenizer)
-        special = set(control_tokens(tokenizer))
-        marks = [m for m in MARKS if m in special and (HEADED in special or m not in CHANNELLED)]
-        self._kept = {i: mark for mark in marks for i in _ids(tokenizer, [mark]) - self._ends}
-        """Special tokens that mark reasoning, which are not left out of the text."""
-        self._unseen = _ids(tokenizer, special) - self._kept.keys()
+        self._kept = {i: mark for mark in special_marks(tokenizer) for i in _ids(tokenizer, [mark]) - self._ends}
+        """They are not left out of the text."""
+        self._unseen = _ids(tokenizer, control_tokens(tokenizer)) - self._kept.keys()
         self._bytes = _ids(tokenizer, (f"<0x{byte:02X}>" for byte in range(256)))
         """Tokens that stand for a byte in a vocabulary of pieces (SentencePiece's byte fallback)."""
 
@@ -92,6 +90,12 @@ class StreamDecoder:
             else:
                 run.append(token)
         return "".join([*pieces, self._text(run)])
+
+
+def special_marks(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Special tokens that mark reasoning."""
+    special = set(control_tokens(tokenizer))
+    return [mark for mark in MARKS if mark in special and (HEADED in special or mark not in CHANNELLED)]
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> frozenset[int]:
