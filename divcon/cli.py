@@ -352,15 +352,15 @@ def ask(question: str, run: Path, decomposer: str | None, solver: str, reasoning
 
 @main.command()
 @click.argument("student", type=click.Path(path_type=Path))
-@click.option("--merged", "form", flag_value="merged", help="A whole model: the adapter merged into its base.")
+@click.option(
+    "--merged", "form", flag_value="merged", default=True, help="A whole model, the adapter in its base [default]."
+)
 @click.option("--vllm", "form", flag_value="vllm", help="An adapter as vLLM names its layers.")
 @click.option("--gguf", "form", flag_value="gguf", help="A file for llama.cpp, by its converter.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to [default: STUDENT-FORM].")
 @click.option("--base", metavar="DIR", help="Where the base lies now, if not where the student's card says.")
-def export(student: Path, form: str | None, out: Path | None, base: str | None) -> None:
+def export(student: Path, form: str, out: Path | None, base: str | None) -> None:
     """Write a distilled student as other programs load it, and say how it is served."""
-    if form is None:
-        raise click.UsageError("say in which form: --merged, --vllm or --gguf")
     from . import api
 
     echo(api.export(student, form, out=out, base=base))

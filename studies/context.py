@@ -319,7 +319,8 @@ class StudyContext:
         for name in self.study.grid.solvers:
             grid_spec.check_format(name, self.stages_taught(name), self.study.grid.decomposers)
         self.with_gold  # noqa: B018  # refused now, and not after the training
-        check_contexts(self.study, self.train_questions, self.tests, llm_is_given=self.llm_engine is not None)
+        if not self.files.results.exists():  # what was asked once did fit, and needs no tokenizer now
+            check_contexts(self.study, self.train_questions, self.tests, llm_is_given=self.llm_engine is not None)
 
     @cached_property
     def with_gold(self) -> frozenset[str]:

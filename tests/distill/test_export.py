@@ -119,8 +119,10 @@ def test_what_has_no_other_form_is_refused(student: Path, tmp_path: Path) -> Non
     (nat / "nat_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError, match="is a NAT student"):
         divcon.export(nat, "merged")
-    outcome = CliRunner().invoke(main, ["export", str(student)])
-    assert outcome.exit_code == 2 and "--merged, --vllm or --gguf" in outcome.stderr
+    outcome = CliRunner().invoke(main, ["export", str(tmp_path)])
+    assert outcome.exit_code == 2 and "has no divcon.json" in outcome.stderr
+    outcome = CliRunner().invoke(main, ["export", str(student), "--out", str(tmp_path / "by-default")])
+    assert outcome.exit_code == 0 and (tmp_path / "by-default" / "model.safetensors").is_file()
 
 
 # -- the probe ---------------------------------------------------------------------------------------------------------
