@@ -228,7 +228,6 @@ CHOOSING: dict[str, Any] = {
     "plugins": [{"id": "web"}],
     "provider": {"order": ["dear"]},
     "best_of": 20,
-    "thinking": {"type": "enabled", "budget_tokens": 10**6},
     "use_beam_search": True,
     "service_tier": "priority",
     "route": "fallback",
@@ -238,7 +237,6 @@ CHOOSING: dict[str, Any] = {
     "modalities": ["text", "audio"],
     "audio": {"voice": "alloy", "format": "wav"},
     "prediction": {"type": "content", "content": "long"},
-    "reasoning": {"effort": "high"},
     "extra_body": {"models": ["dear"]},
     "guided_json": {"type": "object"},
     "min_tokens": 10**6,
@@ -426,7 +424,7 @@ bodies = st.fixed_dictionaries(
         "logit_bias": st.dictionaries(words, st.integers(-100, 100), max_size=3),
         "temperature": st.floats(0, 2),
         "divcon": st.fixed_dictionaries({}, optional={"k": st.integers(1, 4), "mode": st.just("off")}),
-        **{name: st.just(value) for name, value in CHOOSING.items() if name in ("models", "best_of", "thinking")},
+        **{name: st.just(value) for name, value in CHOOSING.items() if name in ("models", "best_of")},
     },
 )
 replies = st.sampled_from(
@@ -451,7 +449,7 @@ def test_a_key_is_booked_at_least_what_an_upstream_bills_for_all_that_it_gets(
     following = iter(made * 99)
     booked = shop.cost(lambda asked: next(following)(asked), text="", **body)
     assert booked >= shop.upstream.bill() - 1e-9
-    assert not any({"models", "best_of", "thinking"} & request.body.keys() for request in shop.upstream.requests)
+    assert not any({"models", "best_of"} & request.body.keys() for request in shop.upstream.requests)
 
 
 # -- the same without sockets, for every way to an answer --
