@@ -208,7 +208,9 @@ _HEADER = re.compile(
     r"(?:<\|start\|>\w*\s*|<\|channel\|>[^<]*(?:<\|constrain\|>[^<]*)?|(?:\A|(?<=\|>assistant))\s*to=\w*\s*)+\Z"
 )
 """The beginning of a message in a channel, whose text is to come."""
-_LITERALS = [mark.lower() for mark in (*MARKS, *(closing for _, closing in _PHRASES), "assistantfinal")]
+_LITERALS = [mark.lower() for mark in MARKS]
+_WORDS = [*(closing.lower() for _, closing in _PHRASES), "assistantfinal"]
+"""They end reasoning in a text alone that begins as such texts do: else most words' ends would be unsure."""
 
 
 _LONGEST = 50
@@ -219,7 +221,9 @@ _SUFFIXED = re.compile(r"</?think:[^\s<>]{0,40}\Z")
 def _unsure(text: str) -> int:
     """Characters at a text's end that may be the beginning of a mark, and the blanks before them."""
     tail = text[-_LONGEST:].lower()
-    held = next((n for n in range(len(tail), 0, -1) if any(mark.startswith(tail[-n:]) for mark in _LITERALS)), 0)
+    begun = text.lstrip().startswith((*_STARTS, _ANALYSIS, "commentary"))
+    marks = [*_LITERALS, *_WORDS] if begun else _LITERALS
+    held = next((n for n in range(len(tail), 0, -1) if any(mark.startswith(tail[-n:]) for mark in marks)), 0)
     if suffixed := _SUFFIXED.search(tail):
         held = max(held, len(tail) - suffixed.start())
     kept = text[: len(text) - held]
