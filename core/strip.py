@@ -49,3 +49,11 @@ class Without:
                 if found:
                     del kept[places[-len(found[0])] :], matched[-len(found[0]) :], places[-len(found[0]) :]
         return "".join(kept)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def strip_surrogates(text: str) -> str:
+    """A text without halves of characters, which no tokenizer takes."""
+    return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)

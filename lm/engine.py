@@ -63,8 +63,8 @@ class Engine(Protocol):
 
 
 StreamCallback = Callable[[SampleRequest, str], bool]
-"""Told a draw and its text so far, in the generating thread: reasoning and reply, which `lm.reasoning.so_far` tells
-apart. The text never gets shorter.
+"""Told a draw and its text so far, reasoning and reply (`lm.reasoning` splits them), in the generating thread. The text
+never gets shorter.
 False when nobody listens to that draw any more."""
 
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from ...core.errors import ConfigError
 from ...decompose.decomposition import Stage, listing, parse
 from ...decompose.prompted import PromptedDecomposer
-from ...lm.reasoning import joined
+from ...lm.reasoning import render
 from ...lm.types import Message
 from ...solve.grading.extract import splice
 from ...solve.grading.grade import GRADERS
@@ -86,7 +86,7 @@ def taught_decomposition(trace: Trace, reasoning: Reasoning) -> str:
 
 def with_reasoning(thought: str | None, reply: str, reasoning: Reasoning) -> str:
     """A reply as it is taught: behind what the teacher thought before it, or alone."""
-    return joined(thought, reply) if reasoning == "keep" else reply
+    return render(thought, reply) if reasoning == "keep" else reply
 
 
 def decompositions(traces: Sequence[Trace], limit: int, data: DecomposerData) -> list[Trace]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
-from ..types import Completion, Usage
+from ...core.strip import strip_surrogates
+from ..reasoning_tags import REASONING_FIELDS
+from ..types import FAILED, Completion, Usage
 from .retry import CallError
 
-_HALF = re.compile("[\ud800-\udfff]")
 _ABSURD = 10**9
 _UNPAYABLE = 1e15
 """Tokens above which a statement is noise, and no bound of a bill."""
@@ -62,7 +63,7 @@ def read(content: str | bytes, asked: int, prompt: int, max_tokens: int, seconds
     logprobs = [_logprobs(choice) for choice in choices]
     count = max(asked, len(found or []))
     said = usage(body.get("usage"), max_tokens * count, prompt)
-    if said and _is_too_few(said.completion_tokens, sum(len(message.text) for message in messages)):
+    if said and _is_too_few(said.completion_tokens, sum(len(message.written) for message in messages)):
         said = None
     shares = _shares(texts, logprobs, said.completion_tokens) if said else [len(text) // 4 + 1 for text in texts]
     whole = said or Usage(prompt)
@@ -78,7 +79,7 @@ def read(content: str | bytes, asked: int, prompt: int, max_tokens: int, seconds
         _billed(samples, whole),
         said is not None,
         None if said else stated(content),
-        max_tokens * (count - asked) + sum(_overlong(message.text, max_tokens) for message in messages),
+        max_tokens * (count - asked) + sum(_overlong(message.written, max_tokens) for message in messages),
     )
 
 
@@ -99,18 +100,31 @@ class _Message:
 
 
 def _message(choice: Any) -> _Message | None:
-    """The message of a choice; None where there is none, and the server may have one another time."""
-    message = choice.get("message") if isinstance(choice, dict) else None
+    """The message of a choice; None where there is none, and the server may have one another time.
+
+    A choice that says why it ended is complete, also without a text.
+    """
+    if not isinstance(choice, dict):
+        return None
+    finish = _finish(choice.get("finish_reason"))
+    message = choice.get("message")
+    if message is None and finish in (_FILTERED, "length"):
+        message = {}
     if not isinstance(message, dict) or not isinstance(message.get("content"), str | list | None):
         return None
-    if not (_SAID & message.keys() or choice.get("finish_reason") == _FILTERED):
+    if not (_SAID & message.keys() or finish):
         return None
     text, thought = text_and_reasoning(message)
-    finish = choice.get("finish_reason")
-    finish = _FINISHES.get(finish, finish) if isinstance(finish, str) and finish else "stop"
     if not text and is_refusal(message):
         finish = REFUSED
-    return _Message(choice, text, thought, finish)
+    return _Message(choice, text, thought, finish or "stop")
+
+
+def _finish(found: Any) -> str:
+    """Why a completion ended, in the words of the OpenAI API; empty where nobody says."""
+    if not isinstance(found, str):
+        return ""
+    return "error" if found == FAILED else _FINISHES.get(found, found)
 
 
 def text_and_reasoning(message: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -119,16 +133,18 @@ def text_and_reasoning(message: Mapping[str, Any]) -> tuple[str, str | None]:
     Marks within the text are for `lm.reasoning` to read. A refusal is no text: nobody is to read an answer in it.
     """
     content = message.get("content")
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    text = (
-        content
-        if isinstance(content, str)
-        else "".join(_texts(p) for p in parts if p.get("type", "text") in _TEXT_PARTS)
-    )
-    thoughts = [message[name] for name in _REASONING if isinstance(message.get(name), str)][:1]
-    thoughts += [_texts(part) for part in parts if part.get("type") in _REASONING_PARTS]
-    thought = "\n".join(filter(None, (_whole(thought).strip() for thought in thoughts)))
-    return _whole(text), thought or None
+    parts = content if isinstance(content, list) else [content]
+    text = "".join(_texts(part) for part in parts if not is_reasoning(part))
+    sent = (value for name in REASONING_FIELDS if isinstance(value := message.get(name), str))
+    thoughts = [next((value for value in sent if value.strip()), "")]
+    thoughts += [_texts(part) for part in parts if is_reasoning(part)]
+    thought = "\n".join(filter(None, (strip_surrogates(thought).strip() for thought in thoughts)))
+    return strip_surrogates(text), thought or None
+
+
+def is_reasoning(part: Any) -> bool:
+    """Whether a part of a message's content is reasoning."""
+    return isinstance(part, dict) and part.get("type") in _REASONING_PARTS
 
 
 def is_refusal(message: Mapping[str, Any]) -> bool:
@@ -143,23 +159,20 @@ REFUSED = "refusal"
 """Why a completion ended that says nothing because the model refuses."""
 _FINISHES = {"max_tokens": "length", "MAX_TOKENS": "length", "model_length": "length", "STOP": "stop", "eos": "stop"}
 """What servers call the ends of completions otherwise than the OpenAI API does."""
-_REASONING = ("reasoning_content", "reasoning", "thinking")
-_SAID = frozenset({"content", "refusal", "tool_calls", *_REASONING})
+_SAID = frozenset({"content", "refusal", "tool_calls", *REASONING_FIELDS})
 _TEXT_PARTS = ("text", "output_text")
 _REASONING_PARTS = ("thinking", "reasoning")
 
 
-def _texts(part: Mapping[str, Any]) -> str:
-    """The text of a part: Mistral's thinking holds parts of its own."""
-    found = next((part[name] for name in ("text", "thinking", "reasoning") if part.get(name)), "")
-    if isinstance(found, list):
-        return "".join(_texts(inner) for inner in found if isinstance(inner, dict))
-    return found if isinstance(found, str) else ""
-
-
-def _whole(text: str) -> str:
-    """A text of whole characters."""
-    return _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
+def _texts(part: Any) -> str:
+    """The text of a part, whose reasoning may have parts of its own (Mistral). Empty for a picture, or a refusal."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, list):
+        return "".join(map(_texts, part))
+    if not isinstance(part, dict) or part.get("type", "text") not in (*_TEXT_PARTS, *_REASONING_PARTS):
+        return ""
+    return _texts(next((part[name] for name in ("text", "thinking", "reasoning") if part.get(name)), ""))
 
 
 def usage(found: Any, most: int = _ABSURD, prompt: int | None = None) -> Usage | None:
@@ -175,9 +188,10 @@ def usage(found: Any, most: int = _ABSURD, prompt: int | None = None) -> Usage |
     total = _optional(found, "total_tokens")
     if sent is None or written is None or cached is None or thought is None or total is None:
         return None
-    if thought and total == sent + written + thought:
-        written += thought  # of a server that counts reasoning beside the completion, and bills both
-    if cached > sent or thought > written or total > sent + written:
+    if total > sent + written:  # of a server that counts reasoning beside the completion, and bills both
+        thought = max(thought, total - sent - written)
+        written = total - sent
+    if cached > sent or thought > written:
         return None
     if written - thought > 2 * most + 1024 or thought > _LONGEST_THOUGHT:
         return None

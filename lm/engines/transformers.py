@@ -19,7 +19,7 @@ from ..cost.flops import ModelSize
 from ..engine import EngineStatus, Finished, Identity, StreamCallback, silent
 from ..local import environment
 from ..local.adapters import load_adapter
-from ..local.chat_template import check_known, encode, opening_mark
+from ..local.chat_template import check_known, encode, opening_tag
 from ..local.model_dir import NEGATIVE, POSITIVE, ModelDirectory, is_nat
 from ..local.streaming import ABORTED, StreamDecoder
 from ..local.untrusted import needed
@@ -126,7 +126,7 @@ class Transformers:
         tokenizer = self.local.tokenizer
         asked = {(draw.request.messages, draw.request.thinking) for draw in draws}
         prompts = {each: encode(tokenizer, *each) for each in asked}
-        openings = {thinking: opening_mark(tokenizer, thinking) for _, thinking in asked}
+        openings = {thinking: opening_tag(tokenizer, thinking) for _, thinking in asked}
         check_known(tokenizer, prompts.values(), self._base)
         rows = [
             _Prompted(draw, prompts[draw.request.messages, draw.request.thinking], openings[draw.request.thinking])

@@ -22,7 +22,7 @@ from ...core.errors import ConfigError, ModelError
 from ..cost.flops import ModelSize
 from ..engine import EngineStatus, Finished, Identity
 from ..local.adapters import adapter_config
-from ..local.chat_template import encode, opening_mark
+from ..local.chat_template import encode, opening_tag
 from ..local.footprint import has_scans, text_config
 from ..local.model_dir import ModelDirectory, is_nat
 from ..local.probe import check_served
@@ -290,7 +290,7 @@ class _Asking:
         if row.draw.request.logprobs:
             chosen = zip(best.token_ids, best.logprobs, strict=True)
             logprobs = tuple(float(scores[token].logprob) for token, scores in chosen)
-        text = opening_mark(self._local.tokenizer, row.draw.request.thinking) + self._text(best, row.draw)
+        text = opening_tag(self._local.tokenizer, row.draw.request.thinking) + self._text(best, row.draw)
         return row, self._local.completion(text, best.finish_reason or "stop", usage, logprobs)
 
     def _text(self, made: CompletionOutput, draw: SampleRequest) -> str:

@@ -23,7 +23,7 @@ from ..engine import EngineStatus, Finished, Identity
 from ..local.chat_template import without_control_tokens
 from ..local.model_dir import ModelDirectory
 from ..local.probe import check_served
-from ..local.streaming import special_marks
+from ..local.streaming import special_reasoning_tokens
 from ..store.store import Store
 from ..types import SampleRequest
 from .vllm import lora_rank, servable
@@ -151,7 +151,7 @@ class VLLMServer:
     @property
     def _shown(self) -> dict[str, bool]:
         """Else a server without a parser of reasoning leaves out marks that are special tokens, not what they mark."""
-        return {"skip_special_tokens": False} if special_marks(self._local.tokenizer) else {}
+        return {"skip_special_tokens": False} if special_reasoning_tokens(self._local.tokenizer) else {}
 
     def _engine(self, name: str) -> OpenAIEngine:
         if name not in self._engines:

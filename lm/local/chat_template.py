@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ConfigError
 from ...core.strip import Without
-from ..reasoning import OPEN, split
+from ..reasoning import split
 from ..types import Message, Thinking
 from .template import ChatTemplate
 
@@ -46,11 +46,10 @@ def encode_reply(tokenizer: PreTrainedTokenizerBase, text: str, thinking: Thinki
     return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
 
-def opening_mark(tokenizer: PreTrainedTokenizerBase, thinking: Thinking | None = None) -> str:
-    """What a prompt has opened, in `lm.reasoning`'s marks: to be put before what is generated. Empty where nothing."""
-    if not tokenizer.chat_template:
-        return ""
-    return OPEN if template_of(tokenizer).closing(thinking) is not None else ""
+def opening_tag(tokenizer: PreTrainedTokenizerBase, thinking: Thinking | None = None) -> str:
+    """The tag of the block that a prompt has opened, to be put before what is generated; empty where there is none."""
+    tags = template_of(tokenizer).open_block(thinking) if tokenizer.chat_template else None
+    return tags[0] if tags else ""
 
 
 def check_end(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -100,7 +99,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     A tokenizer's own `eos_token` is not always it; without a template it has to do.
     """
     if tokenizer.chat_template:
-        behind = tokenizer(template_of(tokenizer).behind_a_reply, add_special_tokens=False)["input_ids"]
+        behind = tokenizer(template_of(tokenizer).assistant_suffix, add_special_tokens=False)["input_ids"]
         if behind and tokenizer.convert_ids_to_tokens(behind[0]) in control_tokens(tokenizer):
             return int(behind[0])
     return None if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)

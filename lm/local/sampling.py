@@ -12,12 +12,16 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
 from ..engine import StreamCallback
-from ..reasoning import closing_of
+from ..reasoning import closing_tag_of
 from ..types import Completion, SampleRequest
 from .streaming import StreamDecoder
 
 _SHARE = 1 / 20
 """Of the time of generating, what listeners may take at most; while they have taken more, they hear nothing new."""
+
+
+_EVERY = 16
+"""Tokens after which a row that has spent its budget is looked at again: reasoning may begin late, or a second time."""
 
 
 class ThinkingBudgets:
@@ -37,7 +41,6 @@ class ThinkingBudgets:
             for i, draw in enumerate(draws)
             if draw.request.thinking and (budget := draw.request.thinking.budget) is not None
         }
-        self._draws = draws
         self._openings = openings
         self._reader = reader
         self._tokenizer = tokenizer
@@ -48,12 +51,12 @@ class ThinkingBudgets:
     def __bool__(self) -> bool:
         return bool(self._budgets)
 
-    def kept_to(self, token: torch.Tensor, step: int, input_ids: torch.Tensor) -> torch.Tensor:
+    def enforce(self, token: torch.Tensor, step: int, input_ids: torch.Tensor) -> torch.Tensor:
         """The step's tokens (batch), those of rows that are being closed replaced."""
         for i, budget in self._budgets.items():
-            if step == budget:
+            if step >= budget and (step - budget) % _EVERY == 0 and not self._closing.get(i):
                 text = self._reader.raw(input_ids[i, self._prompt :].tolist())
-                if (closing := closing_of(self._openings[i] + text)) is not None:
+                if (closing := closing_tag_of(self._openings[i] + text)) is not None:
                     self._closing[i] = self._tokenizer(closing, add_special_tokens=False)["input_ids"]
             if self._closing.get(i):
                 token = token.clone()
@@ -91,7 +94,7 @@ class SeededSampler(LogitsProcessor):  # type: ignore[misc]  # transformers leav
         if self._sampled.any():
             token = torch.where(self._sampled, self._sample(scores), token)
         if self._budgets:
-            token = self._budgets.kept_to(token, self._step, input_ids)
+            token = self._budgets.enforce(token, self._step, input_ids)
         if self.keeps:
             logprobs = scores.float().log_softmax(-1)
             self._logprobs.append(logprobs.gather(-1, token[:, None])[:, 0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..reasoning import CHANNELLED, HEADED, MARKS
+from ..reasoning_tags import HARMONY_MESSAGE, HARMONY_TOKENS, REASONING_TOKENS
 from ..types import Sampling
 from .chat_template import control_tokens
 
@@ -35,7 +35,9 @@ class StreamDecoder:
         self._tokenizer = tokenizer
         self._ends = frozenset(stop_tokens)
         self._rewrites = _rewrites(tokenizer)
-        self._kept = {i: mark for mark in special_marks(tokenizer) for i in _ids(tokenizer, [mark]) - self._ends}
+        self._kept = {
+            i: mark for mark in special_reasoning_tokens(tokenizer) for i in _ids(tokenizer, [mark]) - self._ends
+        }
         """They are not left out of the text."""
         self._unseen = _ids(tokenizer, control_tokens(tokenizer)) - self._kept.keys()
         self._bytes = _ids(tokenizer, (f"<0x{byte:02X}>" for byte in range(256)))
@@ -92,10 +94,14 @@ class StreamDecoder:
         return "".join([*pieces, self._text(run)])
 
 
-def special_marks(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def special_reasoning_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Special tokens that mark reasoning."""
     special = set(control_tokens(tokenizer))
-    return [mark for mark in MARKS if mark in special and (HEADED in special or mark not in CHANNELLED)]
+    return [
+        token
+        for token in REASONING_TOKENS
+        if token in special and (HARMONY_MESSAGE in special or token not in HARMONY_TOKENS)
+    ]
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, tokens: Iterable[str]) -> frozenset[int]:

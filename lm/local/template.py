@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ConfigError
-from ..reasoning import Split, joined, opened_by
+from ..reasoning import Split, open_block, render
+from ..reasoning_tags import REASONING_FIELDS
 from ..types import Message, Thinking
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ _SYSTEM, _ASKED, _AGAIN, _REPLIED, _THOUGHT = "(the system)", "(first)", "(secon
 _TODAY = datetime(2026, 1, 1)
 """What templates that write a date are told: tomorrow's prompt has to be today's."""
 _SWITCHES = ("enable_thinking", "thinking")
-_FIELDS = ("reasoning_content", "reasoning", "thinking")
-"""What templates call the reasoning of an assistant's turn."""
 
 
 def _on_a_fixed_day(form: str) -> str:
@@ -39,7 +38,7 @@ class ChatTemplate:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
         self.text = tokenizer.chat_template
-        self._closings: dict[Thinking | None, str | None] = {}
+        self._open_blocks: dict[Thinking | None, tuple[str, str] | None] = {}
 
     def prompt(self, messages: Sequence[Message], thinking: Thinking | None = None) -> str:
         """A conversation up to where the reply begins. Raises ConfigError where a turn would be lost."""
@@ -55,21 +54,20 @@ class ChatTemplate:
 
     def reply(self, said: Split, thinking: Thinking | None = None) -> str:
         """A reply as it stands behind a prompt, without the token that ends it."""
-        closing = self.closing(thinking)
-        if closing is not None:
-            return f"{said.reasoning or ''}\n{closing}\n\n{said.reply}"
+        if (tags := self.open_block(thinking)) is not None:
+            return f"{said.reasoning or ''}\n{tags[1]}\n\n{said.reply}"
         if (header := self._header(said.reasoning is not None, thinking)) is not None:
             return header.replace(_THOUGHT, said.reasoning or "") + said.reply
-        return joined(said.reasoning, said.reply)
+        return render(said.reasoning, said.reply)
 
-    def closing(self, thinking: Thinking | None) -> str | None:
-        """What closes the block of reasoning in which every prompt ends; None where it ends in none."""
-        if thinking not in self._closings:
-            self._closings[thinking] = opened_by(self.prompt([Message("user", _ASKED)], thinking))
-        return self._closings[thinking]
+    def open_block(self, thinking: Thinking | None) -> tuple[str, str] | None:
+        """The tags of the block of reasoning in which every prompt ends; None where it ends in none."""
+        if thinking not in self._open_blocks:
+            self._open_blocks[thinking] = open_block(self.prompt([Message("user", _ASKED)], thinking))
+        return self._open_blocks[thinking]
 
     @cached_property
-    def behind_a_reply(self) -> str:
+    def assistant_suffix(self) -> str:
         """What is written behind an assistant's turn at the end of a conversation."""
         written = self._write([self._turn("user", _ASKED), self._turn("assistant", _REPLIED)], prompt=False)
         return written.rpartition(_REPLIED)[2] if _REPLIED in written else ""
@@ -82,7 +80,7 @@ class ChatTemplate:
         asked = [self._turn("user", _ASKED)]
         options, behind = self._switched(thinking)
         prompt = self._write(asked, **options) + behind
-        answered = self._turn("assistant", _REPLIED) | (dict.fromkeys(_FIELDS, _THOUGHT) if thought else {})
+        answered = self._turn("assistant", _REPLIED) | (dict.fromkeys(REASONING_FIELDS, _THOUGHT) if thought else {})
         written = self._write([*asked, answered], prompt=False, **options)
         if not written.startswith(prompt) or _REPLIED not in written:
             return None
@@ -93,8 +91,8 @@ class ChatTemplate:
 
     def _turns(self, messages: Sequence[Message]) -> list[Turn]:
         """Messages in the shape that the template takes."""
-        if not self.takes_system:
-            messages = without_system(messages)
+        if not self.supports_system_role:
+            messages = merge_system_into_user(messages)
         if not self._takes_repeats:
             messages = _alternating(messages)
         return [self._turn(message.role, message.content) for message in messages]
@@ -117,7 +115,7 @@ class ChatTemplate:
         raise refusal or ConfigError(f"the chat template of {self._name} does not show what the user says")
 
     @cached_property
-    def takes_system(self) -> bool:
+    def supports_system_role(self) -> bool:
         """Whether it shows what a system turn says: some refuse one, and some leave it out in silence."""
         return self._shows(("system", _SYSTEM), ("user", _ASKED))
 
@@ -141,24 +139,26 @@ class ChatTemplate:
         """
         if thinking is None:
             return {}, ""
-        options: dict[str, Any] = {name: thinking.on for name in _SWITCHES if self._heeds(name, True, False)}
-        takes_effort = self._heeds("reasoning_effort", "low", "high")
+        options: dict[str, Any] = {
+            name: thinking.on for name in _SWITCHES if self._option_changes_output(name, True, False)
+        }
+        takes_effort = self._option_changes_output("reasoning_effort", "low", "high")
         if thinking.effort:
             if not takes_effort:
                 raise ConfigError(f"the chat template of {self._name} takes no effort: say on, off or a budget")
             return {**options, "reasoning_effort": thinking.effort}, ""
         if options:
             return options, ""
-        closing = opened_by(self._write([self._turn("user", _ASKED)]))
+        tags = open_block(self._write([self._turn("user", _ASKED)]))
         if thinking.on:
-            if closing is None and not takes_effort and self._header(thought=False, thinking=None) is None:
+            if tags is None and not takes_effort and self._header(thought=False, thinking=None) is None:
                 raise ConfigError(f"the chat template of {self._name} has no switch for thinking: leave `thinking` out")
             return {}, ""
-        if closing is not None:
-            return {}, f"\n{closing}\n\n"
+        if tags is not None:
+            return {}, f"\n{tags[1]}\n\n"
         return {}, self._header(thought=False, thinking=None) or ""
 
-    def _heeds(self, name: str, one: object, other: object) -> bool:
+    def _option_changes_output(self, name: str, one: object, other: object) -> bool:
         """Whether an option changes what is written."""
         asked = [self._turn("user", _ASKED)]
         try:
@@ -186,7 +186,7 @@ class ChatTemplate:
             raise ConfigError(f"the chat template of {self._name} cannot be used: {text}") from error
 
 
-def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
+def merge_system_into_user(messages: Sequence[Message]) -> tuple[Message, ...]:
     """A conversation whose users say what its system turns did, each at the head of the turn that follows it."""
     turns: list[Message] = []
     waiting: list[str] = []

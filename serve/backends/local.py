@@ -16,7 +16,7 @@ from ...lm.engine import Engine, StreamCallback, StreamingEngine
 from ...lm.local.chat_template import encode
 from ...lm.local.model_dir import LocalEngine, ModelDirectory
 from ...lm.local.streaming import ABORTED
-from ...lm.reasoning import Split, longer, so_far
+from ...lm.reasoning import Split, StreamSplitter
 from ...lm.store.store import Store
 from ...lm.types import Completion, Message, SampleRequest, Sampling, Thinking, Usage, shared_prompt, with_suffix
 from ..pipeline.errors import APIError
@@ -192,9 +192,11 @@ class _Streaming(_Listener):
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._texts = [""] * n
+        self._lengths = [0] * n
+        """By sample, the characters of its text that were split."""
+        self._splitters = [StreamSplitter() for _ in range(n)]
+        self._sent = [_Sent([], []) for _ in range(n)]
         self.over = False
-        self._told = [Split("", "")] * n
-        """By sample, what was given out of it."""
 
     def on_text(self, draw: SampleRequest, text: str) -> bool:
         if text != self._texts[draw.index] and not self.gone:
@@ -214,18 +216,33 @@ class _Streaming(_Listener):
         """Wait for something new, or for the end; what is new, by sample."""
         await self._news.wait()
         self._news.clear()
-        pieces = [(i, self._new(i, so_far(text))) for i, text in enumerate(self._texts)]
+        pieces = [(i, self._new(i, text)) for i, text in enumerate(self._texts)]
         return [(i, piece) for i, piece in pieces if piece.reply or piece.reasoning]
 
     def rest(self, i: int, made: Completion) -> Split:
         """What was not given out of a sample that is complete."""
-        return self._new(i, Split(made.reasoning, made.text))
+        sent = self._sent[i]
+        return Split(_rest("".join(sent.reasoning), made.reasoning or ""), _rest("".join(sent.reply), made.text))
 
-    def _new(self, i: int, now: Split) -> Split:
-        thought, reply = self._told[i]
-        more, further = longer(thought or "", now.reasoning or ""), longer(reply, now.reply)
-        self._told[i] = Split(more, further)
-        return Split(more.removeprefix(thought or ""), further.removeprefix(reply))
+    def _new(self, i: int, text: str) -> Split:
+        """What the text so far of a sample adds to both parts."""
+        piece = self._splitters[i].feed(text[self._lengths[i] :])
+        self._lengths[i] = len(text)
+        self._sent[i].reasoning.append(piece.reasoning or "")
+        self._sent[i].reply.append(piece.reply)
+        return piece
+
+
+class _Sent(NamedTuple):
+    """What was given out of a sample."""
+
+    reasoning: list[str]
+    reply: list[str]
+
+
+def _rest(sent: str, whole: str) -> str:
+    """What is left to be given out of a text; nothing is, where it ends before what was given."""
+    return "" if sent.startswith(whole) else whole.removeprefix(sent)
 
 
 def _length(local: ModelDirectory, asked: LocalRequest) -> int:

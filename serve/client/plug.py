@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,6 +135,7 @@ class DecomposedLLM:
             with client.chat.completions.create(**last.body, **_USAGE) as chunks:
                 for chunk in chunks:
                     yield from heard.pieces(chunk.to_dict(warnings=False))
+                yield from heard.end()
             last = ended(steps, heard.reply)
         answer = self._read(last, trail)
         yield from heard.rest(answer)
@@ -180,6 +181,8 @@ class DecomposedLLM:
                 async for chunk in chunks:
                     for piece in heard.pieces(chunk.to_dict(warnings=False)):
                         yield piece
+                for piece in heard.end():
+                    yield piece
             last = ended(steps, heard.reply)
         answer = self._read(last, trail)
         for piece in heard.rest(answer):
@@ -267,9 +270,16 @@ class _Heard:
     def pieces(self, chunk: Reply) -> Iterator[str]:
         """The text in a chunk, if it has any."""
         self._usage = chunk.get("usage") or self._usage
-        self._text += "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
-        for choice in self._separate(chunk)["choices"]:
-            if piece := choice["delta"].get("content"):
+        yield from self._texts(self._separate(chunk)["choices"])
+
+    def end(self) -> Iterator[str]:
+        """What was held back of a stream that is over."""
+        yield from self._texts(self._separate.rest())
+
+    def _texts(self, choices: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+        for choice in choices:
+            if isinstance(piece := choice["delta"].get("content"), str) and piece:
+                self._text += piece
                 yield piece
 
     def rest(self, answer: Answer) -> Iterator[str]:

@@ -85,6 +85,10 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _switch(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -142,11 +146,11 @@ _FIELDS: dict[str, Check] = {
     "user": _text,
     "safety_identifier": _text,
     "reasoning_effort": _text,
-    "reasoning": _holds({"effort": _text, "max_tokens": _number, "enabled": _switch, "exclude": _switch}),
-    "thinking": _holds({"type": _text, "budget_tokens": _number}),
+    "reasoning": _holds({"effort": _text, "max_tokens": _count, "enabled": _switch, "exclude": _switch}),
+    "thinking": _holds({"type": _text, "budget_tokens": _count}),
     "enable_thinking": _switch,
-    "thinking_budget": _number,
-    "thinking_token_budget": _number,
+    "thinking_budget": _count,
+    "thinking_token_budget": _count,
     "verbosity": _text,
     "service_tier": _among(*_TIERS),
     "response_format": _format,

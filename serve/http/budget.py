@@ -14,7 +14,7 @@ from typing import Any
 
 from ...lm.cost.prices import Price
 from ...lm.types import Usage
-from ..pipeline.request import Chat, is_text
+from ..pipeline.request import NESTED_REASONING_BUDGETS, REASONING_BUDGETS, Chat, is_text
 from ..pipeline.types import Call
 from .keys import Caller
 from .quotas import Quotas
@@ -106,10 +106,6 @@ def most(body: Mapping[str, Any], context: int | None) -> Usage:
 
 def _reasoning(body: Mapping[str, Any]) -> int:
     """Tokens of reasoning that a request allows on top of its limit, by whichever name."""
-    nested = [(part, name) for key, name in _NESTED_BUDGETS if isinstance(part := body.get(key), Mapping)]
-    said = [*(body.get(name) for name in _BUDGETS), *(part.get(name) for part, name in nested)]
-    return max((ceil(n) for n in said if isinstance(n, int | float) and not isinstance(n, bool)), default=0)
-
-
-_BUDGETS = ("thinking_budget", "thinking_token_budget")
-_NESTED_BUDGETS = (("thinking", "budget_tokens"), ("reasoning", "max_tokens"))
+    nested = [(part, name) for key, name in NESTED_REASONING_BUDGETS if isinstance(part := body.get(key), Mapping)]
+    said = [*(body.get(name) for name in REASONING_BUDGETS), *(part.get(name) for part, name in nested)]
+    return max((ceil(n) for n in said if isinstance(n, int | float) and n > 0), default=0)

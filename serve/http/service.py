@@ -190,6 +190,7 @@ class Service:
     async def _streamed(self, step: Ask, steps: Steps, trail: RequestTrace) -> AsyncGenerator[Reply, None]:
         """The last step's chunks as they come; the chain is told what they took."""
         used: Any = None
+        last: Reply = {}
         try:
             separate = response.Separator()
             with _timed(trail, "solve"), self._queued(step, trail):
@@ -199,7 +200,10 @@ class Service:
                         trail.streamed += written(chunk)
                         used = chunk.get("usage") or used
                         if chunk["choices"]:
-                            yield separate({key: value for key, value in chunk.items() if key != "usage"})
+                            last = {key: value for key, value in chunk.items() if key != "usage"}
+                            yield separate(last)
+                    if rest := separate.rest():
+                        yield {**last, "choices": rest}
         except APIError as refused:
             failed(steps, refused)
         ended(steps, {"choices": [], "usage": used})

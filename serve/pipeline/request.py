@@ -16,6 +16,9 @@ from .errors import APIError
 EXTENSION = "divcon"
 """The field of a body, and the prefix of headers (`X-Divcon-`), that speak to this server."""
 _TOKEN_KEYS = ("max_tokens", "max_completion_tokens")
+REASONING_BUDGETS = ("thinking_budget", "thinking_token_budget")
+NESTED_REASONING_BUDGETS = (("thinking", "budget_tokens"), ("reasoning", "max_tokens"))
+"""Fields that allow so many tokens of reasoning on top of a completion's limit."""
 _MOST = 2**64 - 1
 """No whole number in a request is further from 0: JSON of other programs holds none."""
 _WHOLE = {
@@ -163,14 +166,30 @@ def _messages(found: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _tokens(found: Mapping[str, Any], settings: ServeSettings) -> dict[str, int]:
-    """The limit of a completion, under the name that the client or else the upstream has for it."""
+def _tokens(found: Mapping[str, Any], settings: ServeSettings) -> dict[str, Any]:
+    """The limit of a completion, under the name that the client or else the upstream has for it, and those of reasoning
+    that are above it, lowered to it."""
     most = settings.limits.max_tokens
     given = {key: found[key] for key in _TOKEN_KEYS if found.get(key) is not None}
     if most is None:
         return given
     name = settings.upstream.limit if settings.upstream else "max_tokens"
-    return {key: min(value, most) for key, value in given.items()} or {name: most}
+    limits = {key: min(value, most) for key, value in given.items()} or {name: most}
+    return {**limits, **_reasoning_budgets(found, most)}
+
+
+def _reasoning_budgets(found: Mapping[str, Any], most: int) -> dict[str, Any]:
+    flat = {name: most for name in REASONING_BUDGETS if _is_above(found.get(name), most)}
+    nested = {
+        key: {**part, name: most}
+        for key, name in NESTED_REASONING_BUDGETS
+        if isinstance(part := found.get(key), dict) and _is_above(part.get(name), most)
+    }
+    return {**flat, **nested}
+
+
+def _is_above(value: Any, most: int) -> bool:
+    return isinstance(value, int | float) and value > most
 
 
 def _refuse_other_numbers(found: Mapping[str, Any]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ...core import strict_json
-from ...lm.api.response import text_and_reasoning, usage
+from ...lm.api.response import is_reasoning, text_and_reasoning, usage
 from ...lm.api.retry import asked_to_wait
-from ...lm.reasoning import StreamSplitter, split
+from ...lm.reasoning import Split, StreamSplitter, split
 from ...lm.types import Usage
 from .errors import NO_QUOTA, APIError
 
@@ -82,8 +82,6 @@ def consumed(reply: Mapping[str, Any]) -> Usage | None:
     """The tokens of a call, and its seconds where they are on this machine; None where nobody says, or says what
     cannot be."""
     stated = reply.get("usage")
-    if isinstance(stated, Mapping):  # some totals count what the model thought, and their parts do not
-        stated = {name: value for name, value in stated.items() if name != "total_tokens"}
     found = usage(stated)
     seconds = stated.get("seconds") if found and stated else None
     return replace(found, seconds=float(seconds)) if found and isinstance(seconds, int | float) else found
@@ -102,11 +100,21 @@ def separated(reply: Reply) -> Reply:
 
 
 def _separated(message: dict[str, Any]) -> dict[str, Any]:
+    message = _without_reasoning_parts(message)
     content = message.get("content")
     if not isinstance(content, str) or (found := split(content)).reasoning is None:
         return message
     _, sent = text_and_reasoning(message)
     return {**message, "content": found.reply, "reasoning_content": "\n".join(filter(None, (sent, found.reasoning)))}
+
+
+def _without_reasoning_parts(message: dict[str, Any]) -> dict[str, Any]:
+    """A message, or what a chunk adds to one, whose content is a text where it was a list of parts with reasoning."""
+    content = message.get("content")
+    if not isinstance(content, list) or not any(is_reasoning(part) for part in content):
+        return message
+    text, reasoning = text_and_reasoning(message)
+    return {**message, "content": text, **({"reasoning_content": reasoning} if reasoning else {})}
 
 
 class Separator:
@@ -116,20 +124,36 @@ class Separator:
         self._splitters: dict[int, StreamSplitter] = {}
 
     def __call__(self, chunk: Reply) -> Reply:
-        """A chunk with what is sure now of its choices; nothing is held back of a choice that has ended."""
+        """A chunk with what is certain now of its choices; nothing is held back of a choice that has ended."""
         return {**chunk, "choices": [self._choice(choice) for choice in chunk["choices"]]}
 
+    def rest(self) -> list[dict[str, Any]]:
+        """What was held back of choices that never ended, as choices of one more chunk."""
+        added = {index: splitter.feed("", last=True) for index, splitter in self._splitters.items()}
+        self._splitters = {}
+        return [
+            {"index": index, "delta": _delta(piece), "finish_reason": None}
+            for index, piece in added.items()
+            if piece.reply or piece.reasoning
+        ]
+
     def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
-        delta, is_last = choice["delta"], bool(choice.get("finish_reason"))
+        delta, is_last = _without_reasoning_parts(choice["delta"]), bool(choice.get("finish_reason"))
         content, index = delta.get("content"), choice.get("index", 0)
         if not isinstance(content, str) and not (is_last and index in self._splitters):
-            return choice
+            return {**choice, "delta": delta}
         splitter = self._splitters.setdefault(index, StreamSplitter())
         added = splitter.feed(content if isinstance(content, str) else "", last=is_last)
+        if is_last:
+            del self._splitters[index]
         changed = {**delta, "content": added.reply} if isinstance(content, str) or added.reply else {**delta}
         if added.reasoning:
             changed["reasoning_content"] = (delta.get("reasoning_content") or "") + added.reasoning
         return {**choice, "delta": changed}
+
+
+def _delta(piece: Split) -> dict[str, Any]:
+    return {"content": piece.reply, **({"reasoning_content": piece.reasoning} if piece.reasoning else {})}
 
 
 def as_chunks(reply: Mapping[str, Any]) -> Iterable[Reply]:

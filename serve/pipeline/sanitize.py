@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from ...core.strip import strip_surrogates
 from ...decompose.control_tokens import UNSEEN
 from ...decompose.decomposition import harmless
 from ..settings import MOST
@@ -21,7 +22,6 @@ TOGETHER = 1500
 """Characters of all of them."""
 _ROUNDS = 20
 """One step of cleaning can bring out what another drops. A text in which that goes on is not somebody's question."""
-_HALF = re.compile("[\ud800-\udfff]")
 _UNSEEN = re.compile(f"[{UNSEEN}\u180b-\u180f\ufe00-\ufe0f\U000e0000-\U000e0fff]")
 """Fillers and selectors that no screen shows though Unicode does not call them control or format characters."""
 _LETTERS = str.maketrans("0123456789abcdef", "bcdfghjklmnpqrst")
@@ -69,11 +69,6 @@ def _plain(text: str, clean: Callable[[str], str], mark: str) -> str:
         if text == before:
             return text if any(map(str.isalnum, text)) else ""
     return ""
-
-
-def strip_surrogates(text: str) -> str:
-    """A text without halves of characters, which no tokenizer takes."""
-    return _HALF.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _line(text: str) -> str:

@@ -58,8 +58,15 @@ class Billing:
 
 def billed(request: Request) -> float:
     limits = [request.body.get(name) or 0 for name in ("max_tokens", "max_completion_tokens")]
-    completion = max(limits) * (request.body.get("n") or 1)
+    completion = (max(limits) + reasoning(request.body)) * (request.body.get("n") or 1)
     return (len(request.content) * PROMPT + completion * COMPLETION) / 1e6
+
+
+def reasoning(body: dict[str, Any]) -> float:
+    """Tokens of reasoning that a request allows beside its limit: the largest budget that it names."""
+    said = [body.get("thinking_budget"), body.get("thinking_token_budget")]
+    said += [(body.get("thinking") or {}).get("budget_tokens"), (body.get("reasoning") or {}).get("max_tokens")]
+    return max(0, *(n or 0 for n in said))
 
 
 def completion(body: dict[str, Any], usage: Any, *, choices: int | None = None, text: str = TEXT) -> Answer:

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
+import time
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divcon.lm.reasoning import Split, StreamSplitter, closing_of, joined, opened_by, so_far, split
+from divcon.lm.reasoning import Split, StreamSplitter, closing_tag_of, open_block, render, split
 from divcon.lm.types import Completion, Usage
 
 HARMONY = "<|channel|>analysis<|message|>We add.<|end|><|start|>assistant<|channel|>final<|message|>Four."
+ORDINARY = [
+    "Put it between `<think>` and `</think>`, as Qwen does.",
+    "`</think>` closes it.",
+    "It ends with `</think>`; \n",
+    "```\n<think>We add.</think>\n```\nshows it.",
+    "~~~ text\n</think>\n~~~\nshows it.",
+    "Write the opening tag <think> first.",
+    "Use <think> and, later on, <thinking>.",
+    "Here is my thought process: two and two. The answer is 4.",
+    "analysis of the sum: 4",
+    "analysis",
+    "commentary on it",
+    "to=nobody",
+    "gpt-oss writes `<|channel|>final<|message|>` first.",
+    "The token <|start|> begins a turn, and <|channel|> follows.",
+    "a </thi",
+    "[THINK",
+]
 TEXTS = [
     ("The answer is 4.", None, "The answer is 4."),
     ("", None, ""),
@@ -54,7 +75,6 @@ TEXTS = [
     ("[THINK]We add, then", "We add, then", ""),
     ("<|channel|>analysis<|message|>We add, then", "We add, then", ""),
     ("analysisWe add, then", "We add, then", ""),
-    ("Here is my thought process:\nWe add, then", "We add, then", ""),
     # several blocks, blocks in between, marks of others within
     ("<think>One.</think>Two. <think>Three.</think>Four.", "One.\nThree.", "Two. Four."),
     ("Sure. <think>We add.</think>Four.", "We add.", "Sure. Four."),
@@ -62,6 +82,15 @@ TEXTS = [
     ("<think>Is <think> a mark?</think>Four.", "Is <think> a mark?", "Four."),
     ("<think>We add.</think>Four.</think>", "We add.", "Four."),
     ("<think></think>Four.", None, "Four."),
+    ("<think>a ``` b `</think>Four.", "a ``` b `", "Four."),
+    ("Here is my thought process:\nWe add.\nHere's my response:\nFour.", "We add.", "Four."),  # mixed spelling
+    ("<think>We add.</think><answer>Four.</answer> Or <answer>five.", "We add.", "Four.</answer> Or <answer>five."),
+    (f"Sure.{HARMONY}", "We add.", "Sure.Four."),
+    ("analysisthe sum.assistantfinalFour.", "the sum.", "Four."),
+    ("commentary to=functions.add json{}assistantfinalFour.", "to=functions.add json{}", "Four."),
+    ("<|channel|>analysis", None, ""),  # cut off within a header
+    # tags in ordinary replies
+    *((text, None, text) for text in ORDINARY),
 ]
 
 
@@ -77,10 +106,16 @@ def test_a_text_without_marks_is_all_reply_and_stays_as_it_is(text: str) -> None
 
 
 @given(st.text(), st.text())
-def test_what_is_joined_is_split_again(reasoning: str, reply: str) -> None:
+def test_what_is_rendered_is_split_again(reasoning: str, reply: str) -> None:
     if any(sign in reasoning + reply for sign in "<[\u25c1"):
         return
-    assert split(joined(reasoning, reply)) == (reasoning.strip() or None, reply.strip())
+    assert split(render(reasoning, reply)) == (reasoning.strip() or None, reply.strip())
+
+
+def _is_lone(text: str) -> bool:
+    """Whether the first tag closes a block that the text has not opened."""
+    first = re.search(r"</think[^>]*>|\[/THINK\]|<think[^>]*>|\[THINK\]|<\|message\|>", text)
+    return first is not None and "/" in first[0]
 
 
 def pieces(text: str, rng: random.Random) -> list[str]:
@@ -88,7 +123,7 @@ def pieces(text: str, rng: random.Random) -> list[str]:
     return [text[start:end] for start, end in itertools.pairwise(cuts)]
 
 
-LONE = [text for text, reasoning, _ in TEXTS if reasoning and "</think>" in text and "<think" not in text.lower()]
+LONE = [text for text, reasoning, _ in TEXTS if reasoning and _is_lone(text)]
 LONG = [
     f"<think>{'step x < 5. ' * 900}</think>{'reply y < 3. ' * 900}",
     "plain a < b. " * 900,
@@ -97,37 +132,88 @@ LONG = [
 ]
 
 
-@pytest.mark.parametrize("text", [*(text for text, *_ in TEXTS if "/THINK]Four" not in text or text[0] == "["), *LONG])
+def streamed(parts: Iterable[str]) -> tuple[str, str]:
+    """What a stream gives in all."""
+    splitter, reasoning, reply = StreamSplitter(), "", ""
+    for piece in [*parts, None]:
+        added = splitter.feed(piece or "", last=piece is None)
+        reasoning, reply = reasoning + (added.reasoning or ""), reply + added.reply
+    return reasoning, reply
+
+
+@pytest.mark.parametrize("text", [text for text, *_ in TEXTS if text not in LONE] + LONG)
 @pytest.mark.parametrize("seed", range(5))
-def test_a_stream_brings_both_parts_whatever_its_pieces(text: str, seed: int) -> None:
-    if text in LONE:
-        return  # below
-    splitter, thought, reply = StreamSplitter(), "", ""
-    for piece in [*pieces(text, random.Random(seed)), ""]:
-        added = splitter.feed(piece, last=not piece)
-        thought, reply = thought + (added.reasoning or ""), reply + added.reply
+def test_a_stream_gives_both_parts_whatever_its_pieces(text: str, seed: int) -> None:
     whole = split(text)
-    assert (thought, reply.strip()) == (whole.reasoning or "", whole.reply.strip())
+    assert streamed(pieces(text, random.Random(seed))) == (whole.reasoning or "", whole.reply)
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        *(
+            "<think>",
+            "</think>",
+            "<think:x>",
+            "</think:x>",
+            "[THINK]",
+            "<answer>",
+            "</answer>",
+            "<",
+            "`",
+            "```\n",
+            "\n",
+        ),
+        *("<|start|>assistant", "<|channel|>final", "<|message|>", "<|end|>", "to=user", "analysis", "assistantfinal"),
+        *(" ", "four"),
+    ]
+)
+
+
+@given(st.lists(FRAGMENTS, max_size=12), st.randoms(use_true_random=False))
+def test_a_stream_agrees_with_the_whole_text_unless_a_lone_closing_tag_came_late(
+    parts: list[str], rng: random.Random
+) -> None:
+    text = "".join(parts)
+    whole, found = split(text), streamed(pieces(text, rng))
+    if "</think" not in text:
+        assert found == (whole.reasoning or "", whole.reply)
+    assert found == streamed([text])  # in any case, its pieces do not matter
 
 
 def test_nothing_of_a_block_is_ever_given_as_reply_in_a_stream() -> None:
-    for text, reasoning, _ in TEXTS:
-        if not reasoning or text in LONE or not text.startswith(("<", "[", "analysisW", "Here", " to", "\u25c1")):
-            continue
+    texts = [text for text, reasoning, _ in TEXTS if reasoning and "We add" in reasoning and text not in LONE]
+    assert len(texts) > 25
+    for text in texts:
         for end in range(len(text)):
-            assert "We add" not in so_far(text[:end]).reply, text[:end]
+            assert "We add" not in StreamSplitter().feed(text[:end]).reply, text[:end]
 
 
-def test_a_lone_closing_mark_in_a_stream_comes_too_late_and_begins_the_reply() -> None:
+@pytest.mark.parametrize(
+    "piece",
+    ["<|channel|>a", "<|start|>", "<think>", "</think>", "`", "\n", " ", "<|channel|>final<|message|>a", "to=", "<"],
+)
+def test_any_text_is_split_in_time_that_grows_with_its_length(piece: str) -> None:
+    """CPU time, for 16 times the text at most 40 times as much."""
+
+    def seconds(n: int) -> float:
+        begun = time.process_time()
+        split(piece * n)
+        streamed([piece] * n)
+        return time.process_time() - begun
+
+    assert seconds(16_000) < 40 * max(seconds(1_000), 0.01)
+
+
+def test_a_lone_closing_tag_in_a_stream_comes_too_late_and_is_left_out() -> None:
     splitter = StreamSplitter()
-    assert splitter.feed("We add.\n") == ("", "We add.\n")
-    assert splitter.feed("</think>\n\nFour.", last=True) == ("We add.", "Four.")
+    assert splitter.feed("We add.\n") == (None, "We add.")
+    assert splitter.feed("</think>\n\nFour.", last=True) == (None, "\n\n\nFour.")
 
 
-def test_a_prompt_that_ends_in_a_block_says_what_closes_it() -> None:
-    assert opened_by("<|im_start|>assistant\n<think>\n") == "</think>"
-    assert opened_by("<seed:think>") == "</seed:think>"
-    assert opened_by("<|im_start|>assistant\n<think>\n\n</think>\n\n") is None
+def test_a_prompt_that_ends_in_a_block_names_its_tags() -> None:
+    assert open_block("<|im_start|>assistant\n<think>\n") == ("<think>", "</think>")
+    assert open_block("<seed:think>") == ("<seed:think>", "</seed:think>")
+    assert open_block("<|im_start|>assistant\n<think>\n\n</think>\n\n") is None
 
 
 @pytest.mark.parametrize(
@@ -142,7 +228,7 @@ def test_a_prompt_that_ends_in_a_block_says_what_closes_it() -> None:
     ],
 )
 def test_what_closes_a_block_that_is_open(text: str, closing: str | None) -> None:
-    assert closing_of(text) == closing
+    assert closing_tag_of(text) == closing
     if closing:
         assert split(f"{text}{closing}Four.") == Split("We add" if "add" in text else "We", "Four.")
 

@@ -119,7 +119,7 @@ def _model(run: Path) -> object:
 
 def _tokenizer(run: Path) -> object:
     local = ModelDirectory(str(run / "model"))
-    return local.tokenizer, local.stop_tokens, template_of(local.tokenizer).takes_system
+    return local.tokenizer, local.stop_tokens, template_of(local.tokenizer).supports_system_role
 
 
 def _checkpoint(run: Path) -> object:

@@ -307,7 +307,8 @@ BODY = {"prompt_tokens": 100, "completion_tokens": 20}
             Usage(100, 920, reasoning_tokens=900),
         ),
         ({"completion_tokens_details": {"reasoning_tokens": 900}}, None),
-        ({"total_tokens": 1_020}, None),
+        ({"total_tokens": 1_020}, Usage(100, 920, reasoning_tokens=900)),  # reasoning that only the total counts
+        ({"total_tokens": 10**7}, None),
         ({"total_tokens": -1}, None),
         ({"completion_tokens": 9_000}, None),
         ({"prompt_tokens": 0}, None),

@@ -35,7 +35,7 @@ def written(tokenizer: PreTrainedTokenizerBase, opening: str, thinking: Thinking
     budgets = ThinkingBudgets(draws, [opening, ""], reader, tokenizer, PROMPT)
     ids = torch.zeros((2, PROMPT), dtype=torch.long)
     for step, token in enumerate(wanted):
-        chosen = budgets.kept_to(torch.tensor([token, token]), step, ids)
+        chosen = budgets.enforce(torch.tensor([token, token]), step, ids)
         assert int(chosen[1]) == token
         ids = torch.cat([ids, chosen[:, None]], dim=1)
     return opening + reader.raw(ids[0, PROMPT:].tolist())

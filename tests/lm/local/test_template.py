@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from divcon.core.errors import ConfigError
 from divcon.distill.data.examples import Example
 from divcon.distill.training.trainer import encode_example
-from divcon.lm.local.chat_template import encode, encode_reply, end_of_turn, opening_mark, template_of
+from divcon.lm.local.chat_template import encode, encode_reply, end_of_turn, opening_tag, template_of
 from divcon.lm.local.weights import load_tokenizer, model_directory
 from divcon.lm.reasoning import split
 from divcon.lm.types import Effort, Message, Thinking
@@ -76,7 +76,7 @@ def test_a_student_is_trained_in_the_context_in_which_it_is_asked(
         assert row["labels"][: len(asked)] == [-100] * len(asked) and -100 not in row["labels"][len(asked) :]
         assert row["input_ids"][-1] == shipped.eos_token_id
         template = template_of(shipped)
-        written = opening_mark(shipped, thinking) + template.reply(split(text), thinking)
+        written = opening_tag(shipped, thinking) + template.reply(split(text), thinking)
         assert split(written) == split(text)
 
 

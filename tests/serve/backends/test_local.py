@@ -22,7 +22,7 @@ from divcon.lm.engine import StreamCallback, silent
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local.chat_template import encode, template_of
 from divcon.lm.local.streaming import ABORTED
-from divcon.lm.local.template import without_system
+from divcon.lm.local.template import merge_system_into_user
 from divcon.lm.local.weights import load_tokenizer, model_directory
 from divcon.lm.types import SampleRequest
 from divcon.serve.backends.local import LocalModel
@@ -512,7 +512,7 @@ def with_template(directory: Path, template: str) -> Transformers:
 @pytest.mark.parametrize(("template", "takes"), [(REFUSES, False), (FORGETS, False), (TELLS, True)])
 def test_a_template_without_a_system_turn_has_the_user_say_it(tmp_path: Path, template: str, takes: bool) -> None:
     engine = with_template(tmp_path / "model", template)
-    assert template_of(engine.local.tokenizer).takes_system is takes
+    assert template_of(engine.local.tokenizer).supports_system_role is takes
 
     async def scene() -> None:
         system, (user,) = {"role": "system", "content": "Answer in one word."}, body()["messages"]
@@ -539,20 +539,20 @@ def test_what_a_template_refuses_is_said_in_its_words(tmp_path: Path) -> None:
 
 def test_the_miniatures_template_has_the_system_speak_as_a_user() -> None:
     tokenizer = load_tokenizer(model_directory("miniature/llm"))
-    assert template_of(tokenizer).takes_system
+    assert template_of(tokenizer).supports_system_role
     spoken = encode(tokenizer, (Message("system", "How many?"), Message("user", "Why?")))
     assert spoken == encode(tokenizer, (Message("user", "How many?"), Message("user", "Why?")))
 
 
 def test_every_system_turn_goes_to_the_user_turn_behind_it() -> None:
     system, user, assistant = (Message(role, role[0]) for role in ("system", "user", "assistant"))
-    assert without_system((system, system, user, assistant, system, user, system)) == (
+    assert merge_system_into_user((system, system, user, assistant, system, user, system)) == (
         Message("user", "s\n\ns\n\nu"),
         assistant,
         Message("user", "s\n\nu"),
         Message("user", "s"),
     )
-    assert without_system((user, assistant)) == (user, assistant)
+    assert merge_system_into_user((user, assistant)) == (user, assistant)
 
 
 def test_a_student_is_asked_with_the_sentence_that_it_was_taught_with() -> None:

@@ -24,7 +24,7 @@ from divcon.serve.http.keys import Caller
 from divcon.serve.http.quotas import Quotas
 from divcon.serve.pipeline.errors import APIError
 from divcon.serve.pipeline.pipeline import Ask, RequestTrace, Step, chain, run
-from divcon.serve.pipeline.request import read
+from divcon.serve.pipeline.request import NESTED_REASONING_BUDGETS, REASONING_BUDGETS, read
 
 from ...fakes.billing import COMPLETION, PRICE, PROMPT, Answer, Billing, billing, completion, cut, failure
 from ...fakes.serving import Reply, Served, eventually, request, serving
@@ -388,6 +388,7 @@ values = st.recursive(
 )
 schemas = st.dictionaries(words, values, max_size=4)
 parts = st.sampled_from(PARTS) | st.builds(lambda text: {"type": "text", "text": text}, words)
+budgets = st.integers(-9000, 9000) | st.none() | st.booleans() | st.floats(-1, 1e6)
 contents = words | st.none() | st.lists(parts, max_size=3)
 turns = st.fixed_dictionaries(
     {"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": contents},
@@ -423,6 +424,8 @@ bodies = st.fixed_dictionaries(
         "user": words,
         "logit_bias": st.dictionaries(words, st.integers(-100, 100), max_size=3),
         "temperature": st.floats(0, 2),
+        **dict.fromkeys(REASONING_BUDGETS, budgets),
+        **{key: st.fixed_dictionaries({name: budgets}) for key, name in NESTED_REASONING_BUDGETS},
         "divcon": st.fixed_dictionaries({}, optional={"k": st.integers(1, 4), "mode": st.just("off")}),
         **{name: st.just(value) for name, value in CHOOSING.items() if name in ("models", "best_of")},
     },

@@ -32,6 +32,18 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
     assert refused.value.status == 400
 
 
+def test_a_budget_of_reasoning_is_lowered_to_the_limit_of_a_completion() -> None:
+    body = {
+        "messages": [{"role": "user", "content": "?"}],
+        "thinking_budget": 10**6,
+        "thinking": {"type": "enabled", "budget_tokens": 10**6},
+    }
+    made = read({**body, "reasoning": {"max_tokens": 5}, "thinking_token_budget": -1}, {}, settings())
+    most = settings().limits.max_tokens
+    assert (made.body["thinking_budget"], made.body["thinking"]) == (most, {"type": "enabled", "budget_tokens": most})
+    assert (made.body["reasoning"], made.body["thinking_token_budget"]) == ({"max_tokens": 5}, -1)
+
+
 def test_a_whole_pair_of_surrogates_is_a_character() -> None:
     assert parse(b'{"a": "\\ud83c\\udf50"}') == {"a": "🍐"}
 
@@ -213,3 +225,32 @@ def test_a_whole_reply_becomes_a_stream() -> None:
     assert first["choices"][0]["delta"]["content"] == "hi"
     assert first["choices"][0]["delta"]["tool_calls"][0]["index"] == 0
     assert last["choices"][0]["finish_reason"] == "stop"
+
+
+def chunk_of(content: Any, finish: str | None = None) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": finish}]}
+
+
+def test_a_stream_that_never_says_that_it_ends_loses_nothing_of_its_text() -> None:
+    separate = response.Separator()
+    sent = [separate(chunk_of(piece))["choices"] for piece in ("<think>add</think>", "4 <", "th")] + [separate.rest()]
+    deltas = [choice["delta"] for choices in sent for choice in choices]
+    assert "".join(delta["content"] for delta in deltas) == "4 <th"
+    assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "add"
+    assert separate.rest() == []
+
+
+@pytest.mark.parametrize("finish", [None, "stop"])
+def test_reasoning_in_parts_of_a_content_is_sent_in_its_own_field(finish: str | None) -> None:
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "add"}]}, {"type": "text", "text": "4"}]
+    ((choice,),) = [response.Separator()(chunk_of(parts, finish))["choices"]]
+    assert choice["delta"] == {"content": "4", "reasoning_content": "add"}
+    whole = response.separated({"choices": [{"message": {"content": parts}}]})
+    assert whole["choices"][0]["message"] == {"content": "4", "reasoning_content": "add"}
+
+
+def test_parts_without_reasoning_pass_as_they_are() -> None:
+    parts = [{"type": "text", "text": "4"}]
+    assert (
+        response.separated({"choices": [{"message": {"content": parts}}]})["choices"][0]["message"]["content"] == parts
+    )
