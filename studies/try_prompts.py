@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING, Literal
 
 from ..core.errors import ConfigError
@@ -20,6 +21,7 @@ from ..prompts import load
 from ..solve.grading.grade import grade
 from ..solve.prompted import PromptedSolver, read_solution
 from ..tasks import sources
+from ..tasks.contamination import overlaps
 from ..tasks.question import Question
 from . import prompting
 
@@ -42,6 +44,9 @@ class Trial:
     prompts: tuple[str, ...]
     examples: str | None
     questions: int
+    """Those that were answered, right or wrong: the others are `unknown`."""
+    unknown: int
+    """Questions whose requests failed for good."""
     declined: int
     """Questions that the model said to need no sub-question."""
     unreadable: int
@@ -50,7 +55,7 @@ class Trial:
     """Completions that ended at their limit."""
     accuracy: Estimate
     tokens: float
-    """A question, prompts and completions of both phases."""
+    """Per question, prompts and completions of both phases."""
 
     @property
     def settings(self) -> str:
@@ -65,6 +70,8 @@ class Trials:
     """All of them, on the same questions."""
 
     trials: tuple[Trial, ...]
+    are_of_training: bool = False
+    """Whether the study learns from these questions, because the training source has no others."""
 
     @property
     def best(self) -> dict[Way, Trial]:
@@ -77,6 +84,8 @@ class Trials:
 
     def __str__(self) -> str:
         header = ["way", "prompts", "examples", "n", "declined", "unreadable", "cut off", "accuracy (%)", "tokens"]
+        has_unknown = any(trial.unknown for trial in self.trials)
+        header += ["unknown"] * has_unknown
         best = self.best
         rows = [
             [
@@ -84,44 +93,64 @@ class Trials:
                 ", ".join(trial.prompts),
                 trial.examples or "none",
                 str(trial.questions),
-                *(f"{100 * part / trial.questions:.0f} %" for part in (trial.declined, trial.unreadable, trial.cut)),
+                *(_share(part, trial.questions) for part in (trial.declined, trial.unreadable, trial.cut)),
                 percent(trial.accuracy) + " (best)" * (trial is best[trial.way]),
                 f"{trial.tokens:,.0f}",
+                *([str(trial.unknown)] * has_unknown),
             ]
             for trial in self.trials
         ]
         chosen = "\n".join(f"{way}: `{trial.settings}`" for way, trial in best.items())
+        data = "questions that the study learns from (the training source has no others)"
         note = (
-            "Greedy, on validation questions; shares are of questions. The best of several is flattered by the choice: "
-            "what a prompt is worth is for the tests to say."
+            f"Greedy decoding, on {data if self.are_of_training else 'validation questions'}. Shares are of questions. "
+            "The best of several trials is overestimated: measure the chosen prompts on the tests."
         )
         return f"{markdown((header, rows))}\n{escape.markdown(note)}\n\n{chosen}"
 
 
+def _share(part: int, questions: int) -> str:
+    return f"{100 * part / questions:.0f} %" if questions else "unknown"
+
+
 def try_prompts(run: Run, n: int) -> Trials:
     """Every trial with the study's LLM on `n` questions; also in `prompts.md` of the run."""
-    questions = _validation(run, n)
+    questions, are_of_training = _validation(run, n)
     shown = [None, *([example] if (example := _examples(run)) else [])]
     trials = [_single(run, name, examples, questions) for examples in shown for name in SINGLE_STAGE]
     trials += [_two(run, *names, examples, questions) for examples in shown for names in TWO_STAGES]
-    found = Trials(tuple(trials))
+    found = Trials(tuple(trials), are_of_training)
     with replacing(run.files.prompts_tried) as (part,):
         part.write_text(f"{found}\n", encoding="utf-8")
     return found
 
 
-def _validation(run: Run, n: int) -> list[Question]:
-    """Questions of the training source behind those that are learned from; those themselves where it has no others."""
+def _validation(run: Run, n: int) -> tuple[list[Question], bool]:
+    """Questions of the training source behind those that are learned from, and False; where it has too few others,
+    those that are learned from, and True. None of them is a test question, or a spelling of one."""
     source = run.study.train
     if source.source == "traces":
         raise ConfigError("prompts are tried on questions of the training source, and there are traces alone")
-    learned = {question.id for question in run.train_questions}
-    whole = sources.load(source.model_copy(update={"max_questions": None}))
-    others = [question for question in whole if question.id not in learned]
-    chosen = (others if len(others) >= n else whole)[:n]
-    if len(chosen) < n:
-        raise ConfigError(f"the training source has {len(whole)} questions, and --n asks for {n}")
-    return chosen
+    tests = [question for questions in run.tests.values() for question in questions]
+    learned = source.max_questions
+    wanted = None if learned is None else learned + 2 * n + len(tests)
+    loaded = sources.load(source.model_copy(update={"max_questions": wanted}))
+    train = loaded[:learned]
+    others = _without(loaded[len(train) :], [*train, *tests])
+    if len(others) >= n:
+        return others[:n], False
+    train = _without(train, tests)
+    if len(train) < n:
+        raise ConfigError(
+            f"the training source has {max(len(train), len(others))} questions to try prompts on, and --n asks for {n}"
+        )
+    return train[:n], True
+
+
+def _without(questions: Sequence[Question], seen: Sequence[Question]) -> list[Question]:
+    """Questions that are none of those seen, nor another spelling of one."""
+    found = zip(questions, overlaps(seen, questions), strict=True)
+    return [question for question, overlap in found if overlap not in ("exact", "normalised")]
 
 
 def _examples(run: Run) -> str | None:
@@ -166,21 +195,26 @@ def _trial(
     asked: Sequence[Completion],
     solver: PromptedSolver,
 ) -> Trial:
-    requests = [solver.request(q, d.subquestions, d.stage) for q, d in zip(questions, made, strict=True)]
+    known = [(q, d) for q, d in zip(questions, made, strict=True) if d.kind != "failed"]
+    requests = [solver.request(question, d.subquestions, d.stage) for question, d in known]
     with run.stage(f"try: {prompts[-1]}, {examples or 'no examples'}", run.llm) as stage:
         replies = [reply for (reply,) in run.llm(requests, stage)]
-    solutions = [read_solution(reply, question) for reply, question in zip(replies, questions, strict=True)]
-    verdicts = grade((solution.answer, question) for solution, question in zip(solutions, questions, strict=True))
-    usages = [completion.usage for completion in (*asked, *replies)]
-    families = [question.cluster or question.id for question in questions]
+    answered = [(question, reply) for (question, _), reply in zip(known, replies, strict=True) if not reply.has_failed]
+    verdicts = grade((read_solution(reply, question).answer, question) for question, reply in answered)
+    completions = [*asked, *replies]
+    tokens = sum(one.usage.prompt_tokens + one.usage.completion_tokens for one in completions)
     return Trial(
         way,
         prompts,
         examples,
-        len(questions),
-        sum(one.kind == "not needed" for one in made),
-        sum(one.kind == "unreadable" for one in made),
-        sum(completion.finish == "length" for completion in (*asked, *replies)),
-        accuracy([float(verdict == "right") for verdict in verdicts], families),
-        sum(usage.prompt_tokens + usage.completion_tokens for usage in usages) / len(questions),
+        questions=len(answered),
+        unknown=len(questions) - len(answered),
+        declined=sum(one.kind == "not needed" for one in made),
+        unreadable=sum(one.kind == "unreadable" for one in made),
+        cut=sum(completion.finish == "length" for completion in completions),
+        accuracy=accuracy(
+            [float(verdict == "right") for verdict in verdicts],
+            [question.cluster or question.id for question, _ in answered],
+        ),
+        tokens=tokens / len(answered) if answered else nan,
     )

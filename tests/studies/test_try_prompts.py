@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from divcon.lm import Model, Sampling, Store
 from divcon.lm.engines.scripted import Scripted
 from divcon.prompts import load
 from divcon.solve.prompted import PromptedSolver
-from divcon.studies.try_prompts import SINGLE_STAGE, TWO_STAGES
+from divcon.studies.try_prompts import SINGLE_STAGE, TWO_STAGES, _validation
 from divcon.tasks import Question
+from divcon.tasks.sources import MiniatureSource
 
 from ..lm.api.test_engine import reply, serving
 from ..paths import ROOT
@@ -78,8 +80,49 @@ def test_trials_are_measured_on_questions_that_teach_nothing(tmp_path: Path) -> 
 
 
 def test_more_questions_than_there_are_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the training source has 12 questions, and --n asks for 13"):
+    with pytest.raises(ConfigError, match="the training source has 8 questions to try prompts on, and --n asks for 13"):
         divcon.try_prompts(config(tmp_path, "http://127.0.0.1:9/v1"), n=13, run=tmp_path / "run")
+
+
+def test_no_question_of_a_test_is_tried_however_it_is_spelled(tmp_path: Path) -> None:
+    path = config(tmp_path, "")
+    (tmp_path / "tests.jsonl").write_text(
+        json.dumps(QUESTIONS[5] | {"question": "pear 5, HOW many?"}), encoding="utf-8"
+    )
+    with serving(answer) as (upstream, url):
+        divcon.try_prompts(path, n=6, run=tmp_path / "run", overrides=[f"llm.base_url={url}"])
+    texts = " ".join(body["messages"][-1]["content"] for body in upstream.bodies)
+    assert [i for i in range(12) if f"Pear {i}:" in texts] == [4, 6, 7, 8, 9, 10]
+
+
+def test_questions_that_are_learned_from_are_said_to_be_where_there_are_no_others(tmp_path: Path) -> None:
+    with serving(answer) as (_, url):
+        path = config(tmp_path, url, train={"source": "jsonl", "path": str(tmp_path / "questions.jsonl")})
+        found = divcon.try_prompts(path, n=6, run=tmp_path / "run")
+    assert found.are_of_training and "questions that the study learns from" in str(found)
+
+
+def test_a_source_without_end_is_read_as_far_as_it_is_needed() -> None:
+    source = MiniatureSource(source="miniature", split="train", max_questions=30)
+    run = SimpleNamespace(study=SimpleNamespace(train=source), tests={})
+    chosen, are_of_training = _validation(run, 20)  # type: ignore[arg-type]
+    assert len(chosen) == 20 and not are_of_training
+    assert not {question.prompt for question in chosen} & {question.prompt for question in source.load()}
+
+
+def test_requests_that_fail_for_good_are_unknown_and_not_wrong(tmp_path: Path) -> None:
+    def refusing(body: dict[str, Any], number: int) -> tuple[int, Any]:
+        text = body["messages"][-1]["content"]
+        return (400, {"error": {"message": "too long"}}) if "Pear 5:" in text else answer(body, number)
+
+    with serving(refusing) as (upstream, url):
+        path = config(tmp_path, url)
+        found = divcon.try_prompts(path, n=6, run=tmp_path / "run", overrides=["llm.max_failures=0.2"])
+    assert all((trial.questions, trial.unknown) == (5, 1) for trial in found.trials)
+    assert {trial.accuracy.value for trial in found.trials if trial.prompts == ("cot-full",)} == {1.0}
+    assert "unknown" in str(found)
+    solved = [body for body in upstream.bodies if "Pear 5:" in body["messages"][-1]["content"]]
+    assert len(solved) == len(SINGLE_STAGE) + len(TWO_STAGES)  # no solver is asked to follow a plan that failed
 
 
 def test_worked_examples_state_their_answers_as_the_prompt_wants_them() -> None:
