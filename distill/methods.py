@@ -253,7 +253,7 @@ class Distillation:
         if is_first():
             self._tokenizer.save_pretrained(out)
             if (out / "adapter_config.json").is_file():
-                probe.write(out, load_model(self._base, "float32", self._device))
+                probe.write(out, self._base_model())
         return replace(trained, seconds=trained.seconds + self._asking)
 
     @cached_property

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from ..core.settings import OPERATIONAL, Settings
 from .api.limits import Limits
 from .api.options import ApiOptions, TokensKey
+from .api.thinking import ThinkingStyle
 from .cost.prices import AnyPrice, MachinePrice, Price, batched, listed
 from .engine import Engine
 from .local.weights import Dtype
@@ -168,6 +169,8 @@ class OpenAISettings(Limits, ApiOptions, Thinks):
     asked for the rest."""
     tokens_key: TokensKey = "max_tokens"
     """What the server calls the limit of a completion; models that reason want the second."""
+    thinking_style: ThinkingStyle | None = None
+    """How `thinking` is said to the server; None chooses by its host, and for unknown ones `chat_template_kwargs`."""
     batch_api: bool = Field(default=False, json_schema_extra=OPERATIONAL)
     """Ask by the Batch API: half of `price`, answered within a day. A run that is stopped finds its batches again."""
     poll: float = Field(default=30.0, gt=0, json_schema_extra=OPERATIONAL)
@@ -202,6 +205,7 @@ class OpenAISettings(Limits, ApiOptions, Thinks):
                 together=self.together,
                 tokens_key=self.tokens_key,
                 options=self,
+                thinking_style=self.thinking_style,
             ),
             parameters=self.parameters,
         )

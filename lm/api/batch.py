@@ -25,6 +25,7 @@ from ..store.store import Store
 from ..types import Completion, Request, SampleRequest
 from .batch_lines import free, read_line, readable_lines, rows, together
 from .engine import OpenAIEngine
+from .limits import PermanentFailures
 
 if TYPE_CHECKING:
     import openai
@@ -55,8 +56,6 @@ class OpenAIBatchEngine:
         self._attempts = attempts
         self._retries: Counter[str] = Counter()
         self._submitted = 0
-        self._allowed = 0
-        """Samples whose requests may yet be refused for good."""
 
     def identity(self, adapter: Path | None) -> Identity:
         return self._engine.identity(adapter)
@@ -72,14 +71,14 @@ class OpenAIBatchEngine:
     ) -> Iterator[Finished]:
         """Yield what each batch brought. Raises ModelError when requests keep failing."""
         wanted = {draw.key: draw for draw in draws if draw.key in missing}
-        self._allowed = self._spec.limits.allowed_failures(len(draws))
+        permanent = PermanentFailures(self._spec.limits, draws)
         failures: Counter[str] = Counter()
         with self._client() as client:
             while wanted:
                 for batch in store.batches(self._spec.name):
                     if batch.number is None and is_at_work_elsewhere(batch.owner) and not _is_stale(batch):
                         continue  # just being submitted
-                    finished = self._collect(client, store, batch, wanted, failures)
+                    finished = self._collect(client, store, batch, wanted, failures, permanent)
                     for draw, _ in finished:
                         wanted.pop(draw.key, None)
                     yield finished
@@ -147,6 +146,7 @@ class OpenAIBatchEngine:
         batch: Batch,
         wanted: dict[str, SampleRequest],
         failures: Counter[str],
+        permanent: PermanentFailures,
     ) -> Finished:
         """Wait for a batch to end, keep all that it brought and settle its attempts; the wanted samples in it."""
         number = batch.number or self._find(client, batch.token)
@@ -163,8 +163,8 @@ class OpenAIBatchEngine:
         for key in batch.attempts.keys() - charges.keys():  # nothing says that the server did not work on it
             charges[key] = free(self._spec) if ended and _never_began(ended) else Charge(None)
         store.close_batch(batch, list(got.values()), charges, f"batch {status}")
-        given_up = [key for key in wanted if key in refused and key not in got][: self._allowed]
-        self._allowed -= len(given_up)
+        failed = (key for key in wanted if key in refused and key not in got)
+        given_up = [key for key in failed if permanent.allow(wanted[key].request)]
         lost = [key for key in batch.attempts if key not in got and key not in given_up]
         self._judge(status, lost, wanted, failures)
         brought = [(draw, sample) for key, (draw, sample) in got.items() if key in wanted]

@@ -58,11 +58,11 @@ def read_line(line: Row, draw: SampleRequest, spec: ApiSpec) -> BatchLine:
         except CallError as error:
             return BatchLine(None, Charge(None, spec.worst([draw], error.stated)))
         return BatchLine(reply.completions[0], _charge(reply, draw, spec))
-    if isinstance(status, int):
-        refused = refusal(status, _code(response.get("body")), _message(response.get("body")), {})
-        if refused.billed == "no":
-            return BatchLine(None, free(spec), refused.of_request)
-    return BatchLine(None, Charge(None, spec.worst([draw], stated(json.dumps(line)))))
+    worst = Charge(None, spec.worst([draw], stated(json.dumps(line))))
+    if not str(status).isdecimal():
+        return BatchLine(None, worst)
+    refused = refusal(int(str(status)), _code(response.get("body")), _message(response.get("body")), {})
+    return BatchLine(None, free(spec) if refused.billed == "no" else worst, refused.of_request)
 
 
 def free(spec: ApiSpec) -> Charge:

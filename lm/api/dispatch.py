@@ -19,6 +19,7 @@ from ..engine import Finished
 from ..store.ledger import Lease, Reserved
 from ..store.store import Store
 from ..types import Completion, Request, SampleRequest
+from .limits import PermanentFailures
 from .rate_limit import AdaptiveConcurrency, RateLimiter
 from .response import Reply, read, stated
 from .retry import CallError, pause, refusal, remedy
@@ -56,7 +57,9 @@ class Dispatcher:
         traffic: Traffic,
         store: Store,
         arrived: queue.SimpleQueue[Finished | BaseException | None],
+        draws: Sequence[SampleRequest],
     ) -> None:
+        """`draws` are all samples of the stage, also those that are stored already."""
         self._spec = spec
         self._traffic = traffic
         self._limits = spec.limits
@@ -64,18 +67,12 @@ class Dispatcher:
         self._arrived = arrived
         self._stopped = threading.Event()
         self._failure: DivconError | None = None
-        self._refused = 0
-        self._allowed = 0
-        """Samples whose requests may be refused for good."""
+        self._failed = PermanentFailures(spec.limits, draws)
         self._singly = False
         """Whether the server is known to give one sample a call."""
 
-    def run(self, wanted: Sequence[SampleRequest], samples: int) -> None:
-        """Buy, and say when it is over: with the failure that ended it, or None.
-
-        `samples` is how many the stage asks for, those among them that are there already.
-        """
-        self._allowed = self._limits.allowed_failures(samples)
+    def run(self, wanted: Sequence[SampleRequest]) -> None:
+        """Buy, and say when it is over: with the failure that ended it, or None."""
         try:
             asyncio.run(self._run(wanted))
         except BaseExceptionGroup as errors:  # it belongs to the thread that waits for it
@@ -136,8 +133,7 @@ class Dispatcher:
                 if error.parameter == "n" and together > 1:  # it is asked for them one by one
                     self._singly = True
                     continue
-                if error.of_request and self._refused + together <= self._allowed:
-                    self._refused += together
+                if error.of_request and self._failed.allow(draws[0].request):
                     self._traffic.retries[_REFUSED] += together
                     self._arrived.put([(draw, Completion.failed()) for draw in draws[:together]])
                     draws = draws[together:]
@@ -154,8 +150,8 @@ class Dispatcher:
         name = f"{self._spec.model} at {_without_credentials(self._spec.base_url)}"
         if not error.again:
             advice = f"; {remedy(error.parameter, self._spec.options.extra_body)}" if error.parameter else ""
-            if error.of_request and self._refused:
-                advice = f"; {self._refused + 1} requests were, more than max_failures allows"
+            if error.of_request:
+                advice = f"; {len(self._failed) + 1} requests failed permanently, more than max_failures allows"
             raise ConfigError(f"{name} refused the request: {self._spec.scrubbed(str(error))}{advice}")
         if failures.total() >= self._limits.attempts or failures[_TIMED_OUT] >= self._limits.timeouts:
             raise ModelError(
@@ -247,7 +243,7 @@ class Dispatcher:
 
 
 _TIMED_OUT = "timed out"
-_REFUSED = "refused for good"
+_REFUSED = "permanently refused"
 
 
 def _calls(draws: Sequence[SampleRequest], *, together: bool) -> Iterator[list[SampleRequest]]:

@@ -54,10 +54,10 @@ class OpenAIEngine:
                 "bought twice; go on with batch_api: true until they have come"
             )
         arrived: queue.SimpleQueue[Finished | BaseException | None] = queue.SimpleQueue()
-        dispatcher = Dispatcher(self.spec, self._traffic, store, arrived)
+        dispatcher = Dispatcher(self.spec, self._traffic, store, arrived, draws)
         # A thread of its own, since the caller's may run an event loop already (a notebook's does).
         thread = threading.Thread(
-            target=dispatcher.run, args=(wanted, len(draws)), name=f"requests to {self.spec.model}", daemon=True
+            target=dispatcher.run, args=(wanted,), name=f"requests to {self.spec.model}", daemon=True
         )
         thread.start()
         try:

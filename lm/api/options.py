@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from ...core.settings import OPERATIONAL, Settings
-from .thinking import ThinkingStyle
 
 Droppable = Literal["temperature", "top_p", "seed", "stop", "logprobs"]
 TokensKey = Literal["max_tokens", "max_completion_tokens"]
@@ -29,8 +28,6 @@ class ApiOptions(Settings):
     """Headers that are sent with every request. They are written into the run: no key belongs here."""
     api_version: str | None = Field(default=None, json_schema_extra=OPERATIONAL)
     """Azure's `api-version`, in the query of every request. The key is then sent as `api-key`."""
-    thinking_style: ThinkingStyle | None = None
-    """How `thinking` is said to the server; None chooses by its host, and for unknown ones `chat_template_kwargs`."""
 
     @field_validator("extra_body")
     @classmethod

@@ -99,9 +99,16 @@ _PARAMETERS = (
 )
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|does not accept|not (?:allowed|permitted)|unrecogni[sz]ed|unknown|unexpected|"
-    r"extra (?:inputs|fields)|deprecated|must be (?:1|exactly 1|equal to 1)|only (?:the )?default|invalid value",
+    r"extra (?:inputs|fields)|deprecated|must be (?:(?:at most|exactly|equal to|less than or equal to) )?1\b|only one|"
+    r"only (?:the )?default|invalid value|multiple (?:completions|choices)",
     re.IGNORECASE,
 )
+_NAMED = (
+    r"['\"`]{name}['\"`]|(?:parameters?|arguments?|fields?|options?)[:\s]+{name}\b|"
+    r"(?<![\w.]){name}(?![\w.])[:\s]*(?:[<>=!]|is\b|are\b|does\b|must\b|should\b|extra\b|only\b|not\b|un|deprecated)"
+)
+"""A field in a server's words, and not the same word in a sentence about something else."""
+_ONE_CHOICE = re.compile(r"only one (?:completion )?choice|multiple (?:completions|choices)", re.IGNORECASE)
 
 
 def unsupported(message: str, code: str | None, parameter: str | None) -> str | None:
@@ -110,8 +117,10 @@ def unsupported(message: str, code: str | None, parameter: str | None) -> str | 
         return None
     if parameter in _PARAMETERS:
         return parameter
-    named = (name for name in _PARAMETERS if re.search(rf"(?<![\w.]){name}(?![\w.])", message))
-    return next((name for name in named if len(name) > 1 or re.search(rf"['\"`]{name}['\"`]", message)), None)
+    if _ONE_CHOICE.search(message):
+        return "n"
+    named = ((re.search(_NAMED.format(name=name), message, re.IGNORECASE), name) for name in _PARAMETERS)
+    return min(((found.start(), name) for found, name in named if found), default=(0, None))[1]
 
 
 def remedy(parameter: str, extra: Collection[str] = ()) -> str:
@@ -123,7 +132,7 @@ def remedy(parameter: str, extra: Collection[str] = ()) -> str:
         return f"set tokens_key: {other}"
     if parameter in ("temperature", "top_p", "seed", "stop", "logprobs"):
         return f"set drop: [{parameter}]"
-    return "leave out thinking, or say it to this server in another thinking_style"
+    return "leave out thinking, or choose another thinking_style"
 
 
 def asked_to_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

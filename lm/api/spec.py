@@ -17,7 +17,7 @@ from ..store.ledger import this_process
 from ..types import SampleRequest, Thinking, Usage
 from .limits import Limits
 from .options import FIXED, ApiOptions, TokensKey
-from .thinking import Fields, fields, style_of
+from .thinking import Fields, ThinkingStyle, fields, style_of
 from .token_estimate import at_most
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class ApiSpec:
     """Sent with every request, for engines that want it."""
     options: ApiOptions = field(default_factory=ApiOptions)
     """What this server wants otherwise."""
+    thinking_style: ThinkingStyle | None = None
+    """How `thinking` is said to it; None chooses by its host."""
     owner: str = field(default_factory=this_process)
     """Who reserves what is bought."""
 
@@ -108,18 +110,21 @@ class ApiSpec:
             "model": self.model,
             "messages": [{"role": m.role, "content": self.clean(m.content)} for m in request.messages],
             **{name: value for name, value in parameters.items() if name not in self.options.drop},
-            **self._thinking(request.thinking),
-            **self.options.extra_body,
+            **_merged(self._thinking(request.thinking), self.options.extra_body),
             **self.extra,
         }
 
     def _thinking(self, thinking: Thinking | None) -> Fields:
-        return fields(thinking, self.options.thinking_style or style_of(self.base_url)) if thinking else {}
+        return fields(thinking, self.thinking_style or style_of(self.base_url)) if thinking else {}
 
     @property
     def revision(self) -> str:
         """What tells its answers from those of the same model asked otherwise; empty where it is asked as usual."""
-        changes = {"drop": sorted(self.options.drop), "extra_body": self.options.extra_body}
+        changes = {
+            "drop": sorted(self.options.drop),
+            "extra_body": self.options.extra_body,
+            "thinking_style": self.thinking_style,
+        }
         said = {name: value for name, value in changes.items() if value}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12] if said else ""
 
@@ -141,6 +146,12 @@ class ApiSpec:
             return 0.0
         reserved = sum(quote.dollars for draw in draws if (quote := self.quote([draw])))
         return max(reserved + self.price.at_most(Usage(0, beyond)), self.price.at_most(stated or Usage()))
+
+
+def _merged(said: Fields, extra: Mapping[str, Any]) -> Fields:
+    """Two sets of fields; objects that both have hold what each of them says, and elsewhere `extra` wins."""
+    both = {name: {**said[name], **extra[name]} for name in said.keys() & extra.keys() if isinstance(said[name], dict)}
+    return {**said, **extra, **both}
 
 
 def host(url: str) -> str:

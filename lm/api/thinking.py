@@ -10,7 +10,14 @@ from ...core.errors import ConfigError
 from ..types import Thinking
 
 ThinkingStyle = Literal[
-    "reasoning_effort", "chat_template_kwargs", "reasoning", "thinking", "deepseek", "enable_thinking", "gemini"
+    "reasoning_effort",
+    "chat_template_kwargs",
+    "reasoning",
+    "thinking",
+    "anthropic",
+    "deepseek",
+    "enable_thinking",
+    "gemini",
 ]
 Fields = dict[str, Any]
 
@@ -22,7 +29,7 @@ HOSTS: Mapping[str, ThinkingStyle] = {
     "api.groq.com": "reasoning_effort",
     "api.together.xyz": "reasoning_effort",
     "openrouter.ai": "reasoning",
-    "api.anthropic.com": "thinking",
+    "api.anthropic.com": "anthropic",
     "api.deepseek.com": "deepseek",
     "api.z.ai": "thinking",
     "open.bigmodel.cn": "thinking",
@@ -40,8 +47,9 @@ _OLLAMA = 11434
 
 def style_of(url: str) -> ThinkingStyle:
     """How the server at a URL is told."""
-    name = urlsplit(url).hostname or ""
-    if urlsplit(url).port == _OLLAMA:
+    parts = urlsplit(url)
+    name = parts.hostname or ""
+    if parts.netloc.endswith(f":{_OLLAMA}"):
         return "reasoning_effort"
     found = next((style for end, style in HOSTS.items() if name == end or name.endswith(f".{end}")), None)
     return found or "chat_template_kwargs"
@@ -86,19 +94,29 @@ def _deepseek(thinking: Thinking) -> Fields:
 
 
 def _thinking(thinking: Thinking) -> Fields:
-    """Anthropic, Z.ai, Moonshot."""
-    if thinking.effort:
-        raise ConfigError("this server takes no effort: say thinking: on, off or {budget: N}")
+    """Z.ai, Moonshot."""
+    _refuse_effort(thinking)
     budget = {} if thinking.budget is None else {"budget_tokens": thinking.budget}
     return {"thinking": {"type": "enabled" if thinking.on else "disabled", **budget}}
 
 
+def _anthropic(thinking: Thinking) -> Fields:
+    """Anthropic, which does not think without a budget."""
+    if thinking.on and thinking.budget is None and not thinking.effort:
+        raise ConfigError("this server does not think without a budget: say thinking: {budget: 4096}, say, or off")
+    return _thinking(thinking)
+
+
 def _enable(thinking: Thinking) -> Fields:
     """Alibaba's DashScope, SiliconFlow."""
-    if thinking.effort:
-        raise ConfigError("this server takes no effort: say thinking: on, off or {budget: N}")
+    _refuse_effort(thinking)
     budget = {} if thinking.budget is None else {"thinking_budget": thinking.budget}
     return {"enable_thinking": thinking.on, **budget}
+
+
+def _refuse_effort(thinking: Thinking) -> None:
+    if thinking.effort:
+        raise ConfigError("this server takes no effort: say thinking: on, off or {budget: N}")
 
 
 def _gemini(thinking: Thinking) -> Fields:
@@ -114,6 +132,7 @@ _STYLES: Mapping[ThinkingStyle, Callable[[Thinking], Fields]] = {
     "chat_template_kwargs": _template,
     "reasoning": _reasoning,
     "thinking": _thinking,
+    "anthropic": _anthropic,
     "deepseek": _deepseek,
     "enable_thinking": _enable,
     "gemini": _gemini,

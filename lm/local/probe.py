@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from math import dist, hypot
+from math import dist, hypot, isfinite, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from ...core import documents
 from ...core.errors import ConfigError
@@ -32,7 +32,7 @@ _TEXT = (
 _NOISE = 0.02
 """Nats a token that two implementations may part by in bfloat16; a smaller change shows nothing."""
 _NEAR = 0.5
-"""How far what is served may be from what was measured, as a share of that change's length."""
+"""How far what is served may be from what was measured, as a share of that change's length; noise comes on top."""
 
 Logprobs = Callable[[Sequence[int], bool], Sequence[float]]
 """Of each token but the first, given those before it, in nats; with the adapter or without."""
@@ -40,17 +40,21 @@ Logprobs = Callable[[Sequence[int], bool], Sequence[float]]
 
 class _Probe(documents.Shape):
     tokens: list[int] = Field(min_length=2)
-    change: list[float]
+    change: list[FiniteFloat]
     """The adapter's log-probability of each token but the first, less the base's."""
 
 
 def write(adapter: Path, base: PreTrainedModel) -> None:
-    """Measure an adapter on its base, and keep the change beside its weights. The base gets the adapter on it."""
+    """Measure an adapter on its base, and keep the change beside its weights. The base gets the adapter on it.
+
+    Nothing is kept of an adapter that makes no numbers: a training that diverged.
+    """
     tokens = _tokens(load_tokenizer(adapter))
     before = logprobs(base, tokens)
     after = logprobs(load_adapter(base, adapter, "probe").eval(), tokens)
     change = [round(a - b, 4) for a, b in zip(after, before, strict=True)]
-    atomic_write(adapter / FILE, json.dumps({"tokens": tokens, "change": change}) + "\n")
+    if all(map(isfinite, change)):
+        atomic_write(adapter / FILE, json.dumps({"tokens": tokens, "change": change}) + "\n")
 
 
 def logprobs(model: Any, tokens: Sequence[int]) -> list[float]:
@@ -71,8 +75,11 @@ def check_served(adapter: Path, tokenizer: PreTrainedTokenizerBase, served: Logp
     probe = _read(adapter)
     tokens = probe.tokens if probe else _tokens(tokenizer)
     change = [a - b for a, b in zip(served(tokens, True), served(tokens, False), strict=True)]
-    if probe and max(map(abs, probe.change)) > _NOISE:
-        is_served = dist(change, probe.change) < _NEAR * hypot(*probe.change)
+    noise = _NOISE * sqrt(len(change))
+    if not all(map(isfinite, change)):
+        is_served = False
+    elif probe and hypot(*probe.change) > 3 * noise:
+        is_served = dist(change, probe.change) < _NEAR * hypot(*probe.change) + noise
     else:
         is_served = any(change) or not _has_learned(adapter)
     if not is_served:

@@ -10,7 +10,7 @@ from divcon.core.errors import ConfigError
 from divcon.lm import Message, Request, SampleRequest
 from divcon.lm.api.options import ApiOptions
 from divcon.lm.api.spec import ApiSpec
-from divcon.lm.api.thinking import style_of
+from divcon.lm.api.thinking import ThinkingStyle, style_of
 from divcon.lm.cost.prices import Price
 from divcon.lm.types import Thinking
 
@@ -21,7 +21,9 @@ def body(url: str, thinking: Thinking | None, **options: Any) -> dict[str, Any]:
     request = Request((Message("user", "How many?"),), thinking=None)
     if thinking:
         request = request.thought_about(thinking)
-    return ApiSpec("m", base_url=url, options=ApiOptions(**options)).body([SampleRequest(request, 0, "0" * 64)])
+    style = options.pop("thinking_style", None)
+    spec = ApiSpec("m", base_url=url, options=ApiOptions(**options), thinking_style=style)
+    return spec.body([SampleRequest(request, 0, "0" * 64)])
 
 
 @pytest.mark.parametrize(
@@ -41,14 +43,22 @@ def body(url: str, thinking: Thinking | None, **options: Any) -> dict[str, Any]:
         ("http://127.0.0.1:8000/v1", OFF, {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}),
     ],
 )
-def test_each_server_is_told_in_its_own_words(url: str, thinking: Thinking, fields: dict[str, Any]) -> None:
+def test_thinking_is_sent_in_the_fields_of_each_server(url: str, thinking: Thinking, fields: dict[str, Any]) -> None:
     found = body(url, thinking)
     assert {name: found[name] for name in fields} == fields
-    assert set(found) - set(fields) == set(body(url, None))  # and nobody is told anything who need not be
+    assert set(found) - set(fields) == set(body(url, None))  # and nothing else is sent
 
 
-@pytest.mark.parametrize(("url", "thinking"), [("https://api.openai.com/v1", BUDGET), ("https://api.z.ai/v1", LOW)])
-def test_what_cannot_be_said_is_refused_with_what_can(url: str, thinking: Thinking) -> None:
+@pytest.mark.parametrize(
+    ("url", "thinking"),
+    [
+        ("https://api.openai.com/v1", BUDGET),
+        ("https://api.z.ai/v1", LOW),
+        ("https://api.anthropic.com/v1", ON),  # does not think without a budget
+        ("https://api.anthropic.com/v1", LOW),
+    ],
+)
+def test_thinking_that_a_server_does_not_take_is_refused_with_what_it_takes(url: str, thinking: Thinking) -> None:
     with pytest.raises(ConfigError, match="say thinking: "):
         body(url, thinking)
 
@@ -56,12 +66,18 @@ def test_what_cannot_be_said_is_refused_with_what_can(url: str, thinking: Thinki
 def test_a_host_that_only_ends_alike_is_another() -> None:
     assert style_of("https://notopenrouter.ai/v1") == "chat_template_kwargs"
     assert style_of("https://eu.openrouter.ai/v1") == "reasoning"
+    assert style_of("http://[::1]:port/v1") == "chat_template_kwargs"
 
 
 def test_a_style_can_be_chosen_and_parameters_dropped_and_added() -> None:
     found = body("http://127.0.0.1:9/v1", OFF, thinking_style="reasoning_effort", drop=("temperature",))
     assert found["reasoning_effort"] == "none" and "temperature" not in found and "top_p" in found
     assert body("http://127.0.0.1:9/v1", None, extra_body={"top_k": 3})["top_k"] == 3
+
+
+def test_fields_of_ones_own_are_merged_with_those_of_thinking() -> None:
+    found = body("http://127.0.0.1:9/v1", OFF, extra_body={"chat_template_kwargs": {"tools": 1, "thinking": None}})
+    assert found["chat_template_kwargs"] == {"enable_thinking": False, "thinking": None, "tools": 1}
 
 
 def test_a_budget_of_reasoning_is_reserved_with_the_reply() -> None:
@@ -74,8 +90,9 @@ def test_a_budget_of_reasoning_is_reserved_with_the_reply() -> None:
 
 
 def test_what_is_asked_otherwise_has_another_name_and_as_usual_the_old_one() -> None:
-    def revision(**options: Any) -> str:
-        return ApiSpec("m", base_url="http://127.0.0.1:9/v1", options=ApiOptions(**options)).revision
+    def revision(style: ThinkingStyle | None = None, **options: Any) -> str:
+        spec = ApiSpec("m", base_url="http://127.0.0.1:9/v1", options=ApiOptions(**options), thinking_style=style)
+        return spec.revision
 
     assert revision() == revision(extra_headers={"x-a": "b"}, api_version="2025") == ""
-    assert len({revision(), revision(drop=("seed",)), revision(extra_body={"top_k": 3})}) == 3
+    assert len({revision(), revision("deepseek"), revision(drop=("seed",)), revision(extra_body={"top_k": 3})}) == 4
