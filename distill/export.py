@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -47,12 +48,12 @@ def export(directory: Path, form: str, out: Path | None = None, base: str | None
     `base` is where its base lies now, if not where its card says. Raises ConfigError for what is no student, for a
     student that has no such form, and where something is in the way.
     """
+    directory = directory.resolve()
     facts = _facts(directory)
     base_directory = model_directory(base or facts["base"])
     student.check(directory, facts, weights_hash(base_directory))
     out = out or directory.with_name(f"{directory.name}-{form}" + (".gguf" if form == "gguf" else ""))
-    if out.exists():
-        raise ConfigError(f"{out} is in the way: move it, or give another --out")
+    _check_free(out, directory)
     part = out.with_name(f".{out.name}.part")
     _remove(part)
     try:
@@ -60,7 +61,18 @@ def export(directory: Path, form: str, out: Path | None = None, base: str | None
         part.rename(out)
     finally:
         _remove(part)
-    return Exported(out, written.format(out=out, base=base_directory, name=directory.name))
+    named = {"out": out, "base": base_directory, "name": directory.name}
+    return Exported(out, written.format(**{name: shlex.quote(str(value)) for name, value in named.items()}))
+
+
+def _check_free(out: Path, directory: Path) -> None:
+    """Raise ConfigError where nothing can be written, or something else would change."""
+    if out.exists() or out.is_symlink():
+        raise ConfigError(f"{out} is in the way: move it, or give another --out")
+    if out.resolve().is_relative_to(directory):
+        raise ConfigError(f"{out} lies within the student that is exported; give another --out")
+    if not out.parent.is_dir():
+        raise ConfigError(f"there is no directory {out.parent} to write {out.name} to")
 
 
 def _facts(directory: Path) -> dict[str, Any]:
@@ -89,12 +101,13 @@ def _merged(directory: Path, base: Path, out: Path) -> str:
 
 
 def _dtype(base: Path) -> torch.dtype:
-    """What the base's weights are kept in: 32 bits or 16."""
+    """What the base's weights are kept in, as its config says; 32 bits where it does not."""
     import torch
 
     config = read_config(base / "config.json")
-    named = config.get("dtype") or config.get("torch_dtype")
-    return torch.float32 if named in (None, "float32") else torch.bfloat16
+    parts = (config, config.get("text_config") or {})
+    named = next((part[key] for part in parts for key in ("dtype", "torch_dtype") if part.get(key)), None)
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(str(named), torch.float32)
 
 
 def _for_vllm(directory: Path, base: Path, out: Path) -> str:
@@ -106,7 +119,7 @@ def _for_vllm(directory: Path, base: Path, out: Path) -> str:
         raise ConfigError(f"vLLM serves no adapter on fused experts, as {directory} is; export it --merged")
     shutil.copytree(directory, out, ignore=shutil.ignore_patterns(*_NOT_WEIGHTS[:-1], "adapter_model.safetensors"))
     _write(_named_as_published(_read(directory), base), out)
-    rank = lora_rank(int(config.get("r", 8)))
+    rank = lora_rank(max(int(config.get("r", 8)), *map(int, (config.get("rank_pattern") or {}).values()), 0))
     return f"vllm serve {{base}} --enable-lora --max-loras 2 --max-lora-rank {rank} --lora-modules {{name}}={{out}}"
 
 

@@ -27,8 +27,8 @@ class Lora(Settings):
     targets: str | tuple[str, ...] = "all-linear"
     """Names of the linear layers that get an adapter, as PEFT takes them."""
     base_bits: Literal[4] | None = None
-    """4 holds the frozen base in 4 bits while an adapter learns (QLoRA, Dettmers et al., 2023), by bitsandbytes: a
-    quarter of the memory. The student is asked on the base as it is."""
+    """4 holds the frozen base in 4 bits while an adapter learns (QLoRA, Dettmers et al., 2023), by
+    bitsandbytes. The student is asked on the base as it is."""
 
     @model_serializer(mode="wrap")
     def _as_before_where_unset(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         values = get_args(field.annotation)
         return f"`{values[0]}`" if len(values) == 1 and isinstance(values[0], str) else "required"
-    return "see below" if isinstance(field.default, BaseModel) else f"`{field.default}`"
+    default = field.get_default(call_default_factory=True)
+    return "see below" if isinstance(default, BaseModel) else f"`{default}`"
 
 
 def _one_line(text: str | None) -> str:

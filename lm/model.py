@@ -91,7 +91,7 @@ class Model:
         if self.suffix:
             requests = [replace(r, messages=with_suffix(r.messages, self.suffix)) for r in requests]
         if self.thinking:
-            requests = [r.thought_about(self.thinking) for r in requests]
+            requests = [r.with_thinking(self.thinking) for r in requests]
         return [[SampleRequest(r, i, _key(identity, r, i, self.seed)) for i in range(r.n)] for r in requests]
 
 

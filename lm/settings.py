@@ -48,18 +48,16 @@ def _thinking(said: object) -> object:
             return {"on": False}
         case True | "on":
             return {"on": True}
-        case {"budget": budget, **rest} if not rest:
+        case {"budget": int() as budget, **rest} if not rest and not isinstance(budget, bool):
             return {"on": True, "budget": budget}
-        case {"effort": effort, **rest} if not rest:
+        case {"effort": str() as effort, **rest} if not rest:
             return {"on": True, "effort": effort}
-        case Thinking():
-            return said
-        case {"on": bool(), **rest} if rest.keys() <= {"budget", "effort"}:
+        case Thinking() | {"on": True, "budget": _, "effort": _} | {"on": False, "budget": None, "effort": None}:
             return said
     raise ValueError("thinking is off, on, {budget: N} (tokens) or {effort: minimal, low, medium or high}")
 
 
-class Thinks(Settings):
+class ThinkingSettings(Settings):
     """What models that reason before they reply are told of it."""
 
     thinking: Annotated[Thinking, BeforeValidator(_thinking)] | None = None
@@ -74,7 +72,7 @@ class Thinks(Settings):
         return thinking
 
 
-class LocalSettings(Thinks):
+class LocalSettings(ThinkingSettings):
     """A model whose weights are on this machine."""
 
     path: str
@@ -154,7 +152,7 @@ class VLLMSettings(LocalSettings):
         )
 
 
-class OpenAISettings(Limits, ApiOptions, Thinks):
+class OpenAISettings(Limits, ApiOptions, ThinkingSettings):
     """A model behind an OpenAI-compatible server."""
 
     engine: Literal["openai"]

@@ -70,7 +70,7 @@ class Request:
     thinking: Thinking | None = None
     """None leaves it to the model."""
 
-    def thought_about(self, thinking: Thinking) -> Request:
+    def with_thinking(self, thinking: Thinking) -> Request:
         """The same, with reasoning before the reply as is said; a budget of reasoning adds to the limit of tokens."""
         limit = self.sampling.max_tokens + (thinking.budget or 0)
         return replace(self, thinking=thinking, sampling=replace(self.sampling, max_tokens=limit))

@@ -88,7 +88,7 @@ def _requests(study: Study, settings: LocalSettings) -> Iterator[_Asked]:
 
 
 def _told(model: Model, request: Request) -> Request:
-    return request.thought_about(model.thinking) if model.thinking else request
+    return request.with_thinking(model.thinking) if model.thinking else request
 
 
 def _written(each: _Asked, settings: LocalSettings) -> int:

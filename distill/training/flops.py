@@ -30,7 +30,7 @@ def work(model: Any, *adapters: str) -> TrainingWork:
     weights = {name: p for name, p in model.named_parameters() if not _is_idle(name, active)}
     plain = {name: _in_base(name) for name in weights}
     text = TextWeights([plain[name] for name in weights if not _is_added(name)], model.config.to_dict(), Path("config"))
-    times = {name: text.times(plain[name]) * (1 + _is_down(name)) for name in weights}
+    times = {name: text.active_fraction(plain[name]) * (1 + _is_down(name)) for name in weights}
     base = text.size({plain[name]: values(p) for name, p in weights.items() if not _is_added(name)})
     added = sum(times[name] * values(p) for name, p in weights.items() if _is_added(name))
     trained = sum(times[name] * values(p) for name, p in weights.items() if p.requires_grad)

@@ -33,7 +33,7 @@ from trl import SFTConfig, SFTTrainer
 from ...core import checksums
 from ...core.errors import ConfigError
 from ...lm.cost.flops import ModelSize
-from ...lm.local.adapters import mixture_targets, patterns_unmatched, unfit_layers
+from ...lm.local.adapters import ignore_peft_pattern_warnings, lora_excluded_modules, moe_target_modules
 from ...lm.local.chat_template import check_end, check_known, encode, encode_reply
 from ...lm.local.weights import device_name, load_model, load_tokenizer
 from ...lm.model import ProgressCallback, silent
@@ -243,11 +243,11 @@ def adapted(model: PreTrainedModel, tuning: Lora, task: str | None = None) -> Pe
     for target in [] if isinstance(tuning.targets, str) else tuning.targets:
         if not any(f".{name}".endswith(f".{target}") for name, _ in model.named_modules()):
             raise ConfigError(f"no adapter fits on the base: it has no layer {target!r}")
-    if tuning.targets == "all-linear" and (names := mixture_targets(model)):
+    if tuning.targets == "all-linear" and (names := moe_target_modules(model)):
         tuning = tuning.model_copy(update={"targets": tuple(names)})
     try:
-        with patterns_unmatched():
-            return get_peft_model(model, lora_config(tuning, task, unfit_layers(model)))
+        with ignore_peft_pattern_warnings():
+            return get_peft_model(model, lora_config(tuning, task, lora_excluded_modules(model)))
     except ValueError as error:
         raise ConfigError(f"no adapter fits on the base: {' '.join(str(error).split())[:200]}") from error
 
@@ -440,13 +440,13 @@ class ObjectiveTrainer(PlannedTrainer, SFTTrainer):  # type: ignore[misc]  # TRL
             labels=inputs["labels"],
             fused_lm_head=True,
             use_cache=False,
-            **_without_router_loss(model),
+            **_router_loss_disabled(model),
         )
         scored = ScoredReplies(outputs.log_probs, outputs.label_mask, inputs["right"], inputs["unit"])
         return scored, self._objective.loss(scored)
 
 
-def _without_router_loss(model: PreTrainedModel) -> dict[str, bool]:
+def _router_loss_disabled(model: PreTrainedModel) -> dict[str, bool]:
     """What balances the routers of a mixture is no part of any loss of ours; TRL would ask every one for it."""
     config = getattr(model, "module", model).config  # of a model that several processes train
     return {"output_router_logits": False} if getattr(config.get_text_config(), "output_router_logits", False) else {}

@@ -23,7 +23,7 @@ from ..cost.flops import ModelSize
 from ..engine import EngineStatus, Finished, Identity
 from ..local.adapters import adapter_config
 from ..local.chat_template import encode, opening_tag
-from ..local.footprint import has_scans, text_config
+from ..local.footprint import has_recurrent_layers, text_config
 from ..local.model_dir import ModelDirectory, is_nat
 from ..local.probe import check_served
 from ..local.streaming import StreamDecoder
@@ -141,7 +141,7 @@ class VLLM:
                 block_size=_BLOCK,
                 # On a processor, vLLM fails where a prompt is read in parts and its sample has a seed. It keeps what
                 # layers that scan have read for parts alone.
-                enable_prefix_caching=device != "cpu" or not has_scans(text_config(config)),
+                enable_prefix_caching=device != "cpu" or not has_recurrent_layers(text_config(config)),
                 enable_chunked_prefill=device != "cpu",
                 use_tqdm_on_load=False,
                 disable_log_stats=True,

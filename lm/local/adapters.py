@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .footprint import is_off_text
+from .footprint import is_non_text_module
 from .model_dir import adapter_weights
 from .untrusted import check_adapter, loading, read_config
 
@@ -33,7 +33,7 @@ def load_adapter(model: Any, directory: Path, name: str, *, trainable: bool = Fa
     from peft import PeftModel
 
     adapter_config(directory)
-    with loading("the adapter", directory), patterns_unmatched():
+    with loading("the adapter", directory), ignore_peft_pattern_warnings():
         if not isinstance(model, PeftModel):
             return PeftModel.from_pretrained(model, str(directory), adapter_name=name, is_trainable=trainable)
         model.load_adapter(str(directory), adapter_name=name, is_trainable=trainable)
@@ -41,24 +41,24 @@ def load_adapter(model: Any, directory: Path, name: str, *, trainable: bool = Fa
 
 
 @contextmanager
-def patterns_unmatched() -> Iterator[None]:
+def ignore_peft_pattern_warnings() -> Iterator[None]:
     """Hears nothing of PEFT's patterns for fused experts, which match no layer by the name that it looks for."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
         yield
 
 
-def unfit_layers(model: Any) -> str | None:
+def lora_excluded_modules(model: Any) -> str | None:
     """The linear layers that no adapter belongs on, as a pattern of whole names; None where all of them will do.
 
     Text does not pass the towers of other modalities. An adapter on a router of experts changes who answers, and no
     server takes one. A state-space layer hands its output projection's weight to a kernel, past any adapter.
     """
-    patterns = sorted({re.sub(r"(?<=\\\.)\d+(?=\\\.)", r"\\d+", re.escape(name)) for name in _unfit(model)})
+    patterns = sorted({re.sub(r"(?<=\\\.)\d+(?=\\\.)", r"\\d+", re.escape(name)) for name in _excluded(model)})
     return "|".join(patterns) or None
 
 
-def mixture_targets(model: Any) -> list[str]:
+def moe_target_modules(model: Any) -> list[str]:
     """What stands for all linear layers of a mixture of experts; empty for other models.
 
     PEFT puts an adapter on a mixture's router too, which is a parameter and not among the layers that it can exclude.
@@ -68,14 +68,14 @@ def mixture_targets(model: Any) -> list[str]:
     experts = [m.experts for _, m in model.named_modules() if isinstance(getattr(m, "experts", None), nn.Module)]
     if not experts:
         return []
-    unfit = set(_unfit(model))
+    unfit = set(_excluded(model))
     linear = {name for name, m in model.named_modules() if isinstance(m, nn.Linear) and name not in unfit}
     names = {name.rpartition(".")[2] for name in linear if name != "lm_head"}
     fused = any(hasattr(one, "gate_up_proj") for one in experts)
     return sorted(names | ({"gate_proj", "up_proj", "down_proj"} if fused else set()))
 
 
-def _unfit(model: Any) -> Iterator[str]:
+def _excluded(model: Any) -> Iterator[str]:
     modules = dict(model.named_modules())
     for name, module in modules.items():
         if not hasattr(module, "weight"):
@@ -86,7 +86,7 @@ def _unfit(model: Any) -> Iterator[str]:
         is_scan = name.endswith((".out_proj", ".conv1d")) and any(
             "mamba" in f"{part} {type(modules[part]).__name__}".lower() for part in above
         )
-        if is_off_text(name) or is_router or is_scan:
+        if is_non_text_module(name) or is_router or is_scan:
             yield name
 
 

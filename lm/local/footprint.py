@@ -63,7 +63,7 @@ class TextWeights:
         self._share = _share_of_experts(self._config, path)
         self._attending = {found["layer"] for name in own if (found := _KEYS.search(name))}
 
-    def times(self, name: str) -> float:
+    def active_fraction(self, name: str) -> float:
         """Less than once for an expert: the share of them that a token is sent to."""
         if self._is_elsewhere(name) or (self._tied and _HEAD.search(name)):
             return 0.0
@@ -73,25 +73,39 @@ class TextWeights:
 
     def size(self, tensors: Mapping[str, int]) -> ModelSize:
         """What the weights come to; numbers of values, by name."""
-        multiplied = sum(round(n * self.times(name)) for name, n in tensors.items())
+        multiplied = sum(round(n * self.active_fraction(name)) for name, n in tensors.items())
         return ModelSize(multiplied, len(self._attending) or self._layers, _width(self._config, self._path))
 
     def _is_elsewhere(self, name: str) -> bool:
-        return is_off_text(name) or _is_beyond(name, self._layers)
+        return is_non_text_module(name) or _is_beyond(name, self._layers)
 
 
-def is_off_text(name: str) -> bool:
+def is_non_text_module(name: str) -> bool:
     """Whether a layer or tensor of this name is one that text does not pass."""
     return _ELSEWHERE.search(name) is not None
 
 
 def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's config, with what it says of its text at the top."""
+    """A model's config, with what it says of its text at the top, under the names that most families use."""
     inner = next((config[name] for name in _INNER if isinstance(config.get(name), Mapping)), None)
-    return dict(config) if inner is None else text_config({**config, **dict.fromkeys(_INNER), **inner})
+    if inner is not None:
+        return text_config({**config, **dict.fromkeys(_INNER), **inner})
+    usual = {usual: config[name] for name, usual in _USUAL.items() if name in config and usual not in config}
+    return {**config, **usual}
 
 
-def has_scans(config: Mapping[str, Any]) -> bool:
+_USUAL = {
+    "n_embd": "hidden_size",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",  # GPT-2, GPT-J, BLOOM
+    "d_model": "hidden_size",
+    "n_layers": "num_hidden_layers",
+    "n_heads": "num_attention_heads",  # MPT
+}
+"""What some families call the sizes of their layers."""
+
+
+def has_recurrent_layers(config: Mapping[str, Any]) -> bool:
     """Whether some layers scan a text (linear attention, state spaces, convolutions) in place of attention."""
     kinds = config.get("layer_types") or config.get("layers_block_type") or ()
     of_layers = {str(kind) for kind in kinds} if isinstance(kinds, list) else set()

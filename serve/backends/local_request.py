@@ -41,7 +41,7 @@ class LocalRequest(NamedTuple):
         so that equal requests at once are two."""
         request = Request(self.messages, self.sampling, self.n, logprobs=self.logprobs)
         if self.thinking:
-            request = request.thought_about(self.thinking)
+            request = request.with_thinking(self.thinking)
         return [SampleRequest(request, i, self._seed(i) + secrets.token_hex(24)) for i in range(self.n)]
 
     def _seed(self, index: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from transformers import AutoModelForCausalLM
 import divcon
 from divcon.cli import main
 from divcon.core.errors import ConfigError
-from divcon.distill.export import CONVERTER
+from divcon.distill.export import CONVERTER, _dtype
 from divcon.distill.recipes import DecomposerRecipe, Full
 from divcon.lm import Model, Request, Sampling, Store
 from divcon.lm.engines.transformers import Transformers
@@ -101,6 +102,39 @@ def test_gguf_is_written_by_llama_cpps_converter(
     converter(tmp_path / "good", 'test -f "$1/model.safetensors" && echo GGUF > "$3"', monkeypatch)
     assert divcon.export(student, "gguf", out=out).command == f"llama-server -m {out}"
     assert [path.name for path in tmp_path.iterdir() if "student" in path.name] == ["student.gguf"]
+
+
+def test_where_nothing_can_be_written_is_one_sentence_and_nothing_changes(student: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    before = sorted(student.iterdir())
+    for out, said in [
+        (tmp_path / "dangling", "is in the way"),
+        (tmp_path / "file" / "out", "there is no directory"),
+        (tmp_path / "no" / "such" / "out", "there is no directory"),
+        (student / "out", "lies within the student"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            divcon.export(student, "merged", out=out)
+    assert sorted(student.iterdir()) == before
+
+
+def test_a_student_is_found_by_any_path_and_the_command_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = taught(tmp_path / "a decomposer")
+    monkeypatch.chdir(student)
+    exported = divcon.export(Path(), "vllm")
+    assert exported.path == tmp_path / "a decomposer-vllm"
+    assert f"--lora-modules 'a decomposer'='{exported.path}'" in exported.command
+
+
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_whole_model_keeps_the_number_format_of_its_base(tmp_path: Path, key: str, dtype: str) -> None:
+    for config in ({key: dtype}, {"text_config": {key: dtype}}):
+        (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        assert _dtype(tmp_path) == getattr(torch, dtype)
 
 
 def test_what_has_no_other_form_is_refused(student: Path, tmp_path: Path) -> None:

@@ -63,8 +63,9 @@ class Family:
     config: Callable[[], PretrainedConfig]
     template: str | None = None
     """TRL's copy of its chat template."""
-    scans: bool = False
-    """Whether some layers scan: of a prompt torch counts their chunks, which the model's size does not say."""
+    has_recurrent_layers: bool = False
+    """Whether some layers are recurrent (state spaces, linear attention, convolutions): of a prompt torch counts their
+    chunks, which the model's size does not say."""
     dense: bool = False
     """Whether its class lets every expert read every token, which other implementations spare themselves."""
 
@@ -87,11 +88,11 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen 2.5": Family(lambda: _config("Qwen2Config"), "qwen2_5"),
     "Qwen 3": Family(lambda: _config("Qwen3Config", **_HEAD), "qwen3"),
     "Qwen 3, mixture": Family(lambda: _config("Qwen3MoeConfig", **_HEAD, **_EXPERTS, num_experts=8), "qwen3"),
-    "Qwen 3.5": Family(lambda: _qwen3_5(""), "qwen3_5_think", scans=True),
+    "Qwen 3.5": Family(lambda: _qwen3_5(""), "qwen3_5_think", has_recurrent_layers=True),
     "Qwen 3.5, mixture": Family(
         lambda: _qwen3_5("Moe", **_EXPERTS, num_experts=8, shared_expert_intermediate_size=32),
         "qwen3_5_think",
-        scans=True,
+        has_recurrent_layers=True,
     ),
     "Gemma 3": Family(
         lambda: _wrapped(
@@ -158,7 +159,7 @@ FAMILIES: Mapping[str, Family] = {
             layers_block_type=["mamba", "attention", "mamba", "mlp"],
         ),
         "nemotron_3_nano",
-        scans=True,
+        has_recurrent_layers=True,
     ),
     "Falcon-H1": Family(
         lambda: _config(
@@ -169,9 +170,11 @@ FAMILIES: Mapping[str, Family] = {
             mamba_d_state=16,
             mamba_n_groups=1,
         ),
-        scans=True,
+        has_recurrent_layers=True,
     ),
-    "LFM 2": Family(lambda: _config("Lfm2Config", layer_types=["conv", "full_attention"] * 2), "lfm2", scans=True),
+    "LFM 2": Family(
+        lambda: _config("Lfm2Config", layer_types=["conv", "full_attention"] * 2), "lfm2", has_recurrent_layers=True
+    ),
     "Granite 4": Family(
         lambda: _config(
             "GraniteMoeHybridConfig",
@@ -184,7 +187,7 @@ FAMILIES: Mapping[str, Family] = {
             mamba_d_state=16,
             mamba_n_groups=1,
         ),
-        scans=True,
+        has_recurrent_layers=True,
     ),
     "SmolLM 3": Family(lambda: _config("SmolLM3Config")),
     "Phi 3": Family(lambda: _config("Phi3Config"), "phi3"),

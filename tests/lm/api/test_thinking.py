@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from divcon.core.errors import ConfigError
 from divcon.lm import Message, Request, SampleRequest
@@ -12,6 +13,7 @@ from divcon.lm.api.options import ApiOptions
 from divcon.lm.api.spec import ApiSpec
 from divcon.lm.api.thinking import ThinkingStyle, style_of
 from divcon.lm.cost.prices import Price
+from divcon.lm.settings import OpenAISettings
 from divcon.lm.types import Thinking
 
 OFF, ON, LOW, BUDGET = Thinking(False), Thinking(True), Thinking(True, effort="low"), Thinking(True, budget=100)
@@ -20,7 +22,7 @@ OFF, ON, LOW, BUDGET = Thinking(False), Thinking(True), Thinking(True, effort="l
 def body(url: str, thinking: Thinking | None, **options: Any) -> dict[str, Any]:
     request = Request((Message("user", "How many?"),), thinking=None)
     if thinking:
-        request = request.thought_about(thinking)
+        request = request.with_thinking(thinking)
     style = options.pop("thinking_style", None)
     spec = ApiSpec("m", base_url=url, options=ApiOptions(**options), thinking_style=style)
     return spec.body([SampleRequest(request, 0, "0" * 64)])
@@ -84,7 +86,7 @@ def test_a_budget_of_reasoning_is_reserved_with_the_reply() -> None:
     price = Price(prompt=1.0, completion=10.0)
     plain = Request((Message("user", "How many?"),))
     spec = ApiSpec("m", base_url="http://127.0.0.1:9/v1", price=price)
-    quotes = [spec.quote([SampleRequest(one, 0, "0" * 64)]) for one in (plain, plain.thought_about(BUDGET))]
+    quotes = [spec.quote([SampleRequest(one, 0, "0" * 64)]) for one in (plain, plain.with_thinking(BUDGET))]
     assert quotes[0] and quotes[1]
     assert quotes[1].dollars - quotes[0].dollars == pytest.approx(100 * 10.0 / 1e6)
 
@@ -96,3 +98,38 @@ def test_what_is_asked_otherwise_has_another_name_and_as_usual_the_old_one() -> 
 
     assert revision() == revision(extra_headers={"x-a": "b"}, api_version="2025") == ""
     assert len({revision(), revision("deepseek"), revision(drop=("seed",)), revision(extra_body={"top_k": 3})}) == 4
+
+
+@pytest.mark.parametrize(
+    ("said", "thinking"),
+    [
+        ("off", OFF),
+        (False, OFF),
+        ("on", ON),
+        (True, ON),
+        ({"budget": 100}, BUDGET),
+        ({"effort": "low"}, LOW),
+        (None, None),
+    ],
+    ids=str,
+)
+def test_a_setting_of_thinking_is_read_and_written_and_read_again(said: Any, thinking: Thinking | None) -> None:
+    made = OpenAISettings(engine="openai", model="m", thinking=said)
+    assert made.thinking == thinking
+    assert OpenAISettings.model_validate(made.model_dump()).thinking == thinking
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *({"budget": value} for value in (True, None, 0, -5, 1.5, "many")),
+        *({"effort": value} for value in (None, "much", 3)),
+        {"budget": 5, "effort": "low"},
+        {"on": False, "budget": 5, "effort": None},
+        *({}, [], "maybe", 1, {"tokens": 5}),
+    ],
+    ids=str,
+)
+def test_what_is_no_setting_of_thinking_is_refused(said: Any) -> None:
+    with pytest.raises(ValidationError, match="thinking"):
+        OpenAISettings(engine="openai", model="m", thinking=said)
