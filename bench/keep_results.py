@@ -16,10 +16,6 @@ from pathlib import Path
 from divcon.eval.grid import results
 from divcon.eval.run_dir import RunDirectory
 
-TEXTS = ("question", "gold", "subquestions", "decomposition", "decomposition_reasoning", "solutions", "reasoning")
-TEXTS += ("logprobs", "certainties", "scores")
-"""Columns that no table over seeds reads."""
-
 
 def keep(folder: Path, runs: Sequence[Path]) -> None:
     """Copy what is needed; a run that FOLDER has already is replaced."""
@@ -28,7 +24,7 @@ def keep(folder: Path, runs: Sequence[Path]) -> None:
         here.path.mkdir(parents=True, exist_ok=True)
         for name in ("config", "environments", "devices", "provenance"):
             shutil.copy(getattr(there, name), getattr(here, name))
-        results.save([row | dict.fromkeys(TEXTS) for row in results.read(there.results)], here.results)
+        results.save([row | dict.fromkeys(results.TEXT_COLUMNS) for row in results.read(there.results)], here.results)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from ..lm.types import Thinking, with_suffix
 from .data.examples import Example
 from .data.groups import LabelledReply, TrainingData, TrainingGroup, make
 from .method_catalogue import METHODS, check_methods
-from .recipes import Lora, Training, wire
+from .recipes import Lora, Training, base_bits, wire
 from .student import TrainingReport
 from .training.distributed import is_first
 from .training.nce import STUDENT, Enhanced, Teacher, Weighting
@@ -303,8 +303,7 @@ class Distillation:
 
     def _base_model(self) -> PreTrainedModel:
         """The base to train on."""
-        bits = self.recipe.tuning.base_bits if isinstance(self.recipe.tuning, Lora) else None
-        return load_model(self._base, "float32", self._device, bits)
+        return load_model(self._base, "float32", self._device, base_bits(self.recipe.tuning))
 
     def _student(self, start: Path | None, recipe: Training) -> PreTrainedModel | PeftModel:
         """A new student, or the one in `start`, ready to be trained on."""

@@ -36,6 +36,11 @@ class Lora(Settings):
         return {name: value for name, value in dump(self).items() if name != "base_bits" or value is not None}
 
 
+def base_bits(tuning: Lora | Full) -> Literal[4] | None:
+    """Bits that a recipe holds the base's weights in; None leaves them as they are."""
+    return tuning.base_bits if isinstance(tuning, Lora) else None
+
+
 class NatSettings(NatVariant):
     """NAT's two adapters and the units between them; methods `nat`, `nce` and their controls."""
 

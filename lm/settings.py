@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
@@ -84,6 +85,11 @@ class LocalSettings(ThinkingSettings):
     price: OwnPrice | None = None
     """By tokens, by the machine's `second` or `exaflop`, or for a student `{like: llm}`. None is unknown, never zero:
     cells that use the model have no dollar figure."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the model lies on this machine, and need not be downloaded."""
+        return self.path.startswith("miniature/") or Path(self.path).is_dir()
 
     def rates(self) -> AnyPrice | None:
         """The price, where rates are given; one like another model's is not known from here."""

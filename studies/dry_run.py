@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from math import isfinite
-from pathlib import Path
 
 from ..eval import grid_spec
 from ..eval.config import Study
@@ -251,7 +250,7 @@ class _Planner:
 
 def _counter(settings: LocalSettings | OpenAISettings) -> Count:
     """A tokenizer where there is one on this machine; it is not downloaded for this."""
-    if isinstance(settings, LocalSettings) and (settings.path.startswith("miniature/") or Path(settings.path).is_dir()):
+    if isinstance(settings, LocalSettings) and settings.is_local:
         tokenizer = ModelDirectory(settings.path).tokenizer
         return lambda messages: len(encode(tokenizer, messages))
     return estimated

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from ..core.errors import ConfigError
@@ -49,7 +48,7 @@ def check_contexts(
     """
     asked = {"training": train, **tests}
     for name, settings in _models(study):
-        if isinstance(settings, LocalSettings) and _is_here(settings.path) and not (name == "llm" and llm_is_given):
+        if isinstance(settings, LocalSettings) and settings.is_local and not (name == "llm" and llm_is_given):
             _check(study, name, settings, asked)
 
 
@@ -57,11 +56,6 @@ def _models(study: Study) -> Iterator[tuple[str, object]]:
     yield "llm", study.llm
     yield "student", study.student
     yield from study.models.items()
-
-
-def _is_here(path: str) -> bool:
-    """Whether a model lies on this machine; none is downloaded for this."""
-    return path.startswith("miniature/") or Path(path).is_dir()
 
 
 def _check(study: Study, name: str, settings: LocalSettings, asked: Mapping[str, Sequence[Question]]) -> None:
@@ -83,11 +77,11 @@ def _requests(study: Study, settings: LocalSettings) -> Iterator[_Asked]:
         model = Model("nobody", Scripted(), closed, thinking=settings.thinking)
     decomposer, solver = prompting.decomposer(study, model), prompting.solver(study, model)
     if any(grid_spec.model_name(each) for each in study.grid.decomposers):
-        yield _Asked("decomposed", "decompose.max_tokens", lambda q: _told(model, decomposer.request(q)))
-    yield _Asked("solved", "solve.max_tokens", lambda q: _told(model, solver.request(q, (), "solve")))
+        yield _Asked("decomposed", "decompose.max_tokens", lambda q: _with_model_thinking(model, decomposer.request(q)))
+    yield _Asked("solved", "solve.max_tokens", lambda q: _with_model_thinking(model, solver.request(q, (), "solve")))
 
 
-def _told(model: Model, request: Request) -> Request:
+def _with_model_thinking(model: Model, request: Request) -> Request:
     return request.with_thinking(model.thinking) if model.thinking else request
 
 

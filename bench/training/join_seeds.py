@@ -28,8 +28,6 @@ from divcon.studies.compare_methods import describe
 Kind = Literal["methods", "curve"]
 LISTED = ("methods.seeds", "methods.names", "curve.seeds", "curve.tokens", "curve.tracks")
 """Settings that say which students there are, not what they are."""
-TEXTS = ("question", "gold", "subquestions", "decomposition", "solutions", "logprobs", "certainties", "scores")
-"""Columns that no table of trainings reads."""
 
 
 def join(kind: Kind, folder: Path, runs: Sequence[Path]) -> None:
@@ -47,7 +45,7 @@ def _add(kind: Kind, folder: Path, run: Path) -> None:
     else:
         folder.mkdir(parents=True)
         shutil.copy(there.config, here.config)
-    added = [row | dict.fromkeys(TEXTS) for row in results.read(_rows_of(kind, there))]
+    added = [row | dict.fromkeys(results.TEXT_COLUMNS) for row in results.read(_rows_of(kind, there))]
     names = {_student(row) for row in added}
     for name in sorted(names):
         card = _students_of(kind, here) / name / "divcon.json"

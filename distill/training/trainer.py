@@ -40,7 +40,7 @@ from ...lm.model import ProgressCallback, silent
 from ...lm.types import Thinking
 from ..data.examples import Example
 from ..data.groups import TrainingGroup
-from ..recipes import Lora, Training
+from ..recipes import Lora, Training, base_bits
 from ..student import TrainingReport
 from .batch_plan import TrainingBudget, plan
 from .checkpoints import WEIGHTS, last_checkpoint, loading, saving, seconds_before, write_seconds
@@ -82,8 +82,7 @@ def train(
     example is short enough, when the base has no such layers, and when the loss is not a number.
     """
     tokenizer = load_tokenizer(base)
-    bits = recipe.tuning.base_bits if isinstance(recipe.tuning, Lora) else None
-    model = tunable(load_model(base, "float32", device, bits), recipe, seed)
+    model = tunable(load_model(base, "float32", device, base_bits(recipe.tuning)), recipe, seed)
     units = [(example,) for example in examples]
     fitted = fit(model, tokenizer, units, recipe, seed=seed, scratch=scratch, advance=advance)
     model.save_pretrained(out)

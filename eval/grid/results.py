@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -67,6 +67,11 @@ SCHEMA = pa.schema(
 )
 """One row per cell and question. `cluster` is the question's family, or its own name. Null is unknown: an unread
 answer, an operation count or a price nobody can name."""
+TEXT_COLUMNS = (
+    *("question", "gold", "subquestions", "decomposition", "decomposition_reasoning", "solutions", "reasoning"),
+    *("logprobs", "certainties", "scores"),
+)
+"""Columns of texts and of their tokens, which no table over seeds or trainings reads."""
 
 
 _OPTIONAL = {"reasoning", "decomposition_reasoning"}
@@ -102,7 +107,12 @@ def read(path: Path, *, unknown: bool = False) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise ConfigError(f"no results in {path.parent}; run its study first") from None
     rows = [dict(zip(SCHEMA.names, row, strict=True)) for row in zip(*columns, strict=True)]
-    return [row for row in rows if unknown or row["credit"] is not None]
+    return rows if unknown else known(rows)
+
+
+def known(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows whose credit is known."""
+    return [row for row in rows if row["credit"] is not None]
 
 
 def _column(file: pq.ParquetFile, name: str) -> list[Any]:

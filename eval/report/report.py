@@ -53,9 +53,9 @@ def report(run: Path, axis: figures.AxisName | None = None) -> Path:
     report is then left as it was.
     """
     rows = results.read(RunDirectory(run).results, unknown=True)
-    if not any(row["credit"] is not None for row in rows):
+    if not results.known(rows):
         raise ConfigError(f"the results of {run} are empty")
-    if axis and not any(figures.AXES[axis].cost(line) is not None for line in lines(_known(rows))):
+    if axis and not any(figures.AXES[axis].cost(line) is not None for line in lines(results.known(rows))):
         remedy = "; give its models a price" if axis == "dollars" else ""
         raise ConfigError(f"{run} has no cell whose cost in {axis} is known: draw it against another --axis{remedy}")
     try:
@@ -97,7 +97,7 @@ class _Made:
 
     @classmethod
     def of(cls, run: Path, everything: list[dict[str, Any]], axis: figures.AxisName) -> _Made:
-        rows = _known(everything)
+        rows = results.known(everything)
         summary = lines(rows)
         squared = [
             square for vote in dict.fromkeys(line.cell.vote for line in summary) for square in squares(rows, vote)
@@ -151,10 +151,6 @@ def _tables(made: _Made, out: Path) -> None:
     latex = tables.for_print(made.lines, made.squares, " ".join(made.notes))
     (out / "table.tex").write_text(latex, encoding="utf-8")
     save(tables.records(made.lines, made.squares), out / "table.csv", out / "table.parquet")
-
-
-def _known(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row["credit"] is not None]
 
 
 def _remove_stale(out: Path, drawn: Sequence[str]) -> None:

@@ -130,7 +130,8 @@ def _finish(found: Any) -> str:
 def text_and_reasoning(message: Mapping[str, Any]) -> tuple[str, str | None]:
     """What a message says, and the reasoning that its server sent apart, in whichever field.
 
-    Marks within the text are for `lm.reasoning` to read. A refusal is no text: nobody is to read an answer in it.
+    It may also be what a chunk of a stream adds to a message: blanks are kept. Tags within the text are for
+    `lm.reasoning` to read. A refusal is no text: nobody is to read an answer in it.
     """
     content = message.get("content")
     parts = content if isinstance(content, list) else [content]
@@ -138,8 +139,8 @@ def text_and_reasoning(message: Mapping[str, Any]) -> tuple[str, str | None]:
     sent = (value for name in REASONING_FIELDS if isinstance(value := message.get(name), str))
     thoughts = [next((value for value in sent if value.strip()), "")]
     thoughts += [_texts(part) for part in parts if is_reasoning(part)]
-    thought = "\n".join(filter(None, (strip_surrogates(thought).strip() for thought in thoughts)))
-    return strip_surrogates(text), thought or None
+    thought = "\n".join(filter(None, thoughts))
+    return strip_surrogates(text), strip_surrogates(thought) or None
 
 
 def is_reasoning(part: Any) -> bool:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from ...core import config
 from ...core.errors import ConfigError
 from ...decompose.decomposition import Decomposer
+from ...lm.api.response import text_and_reasoning
 from ...lm.api.spec import key
 from ...lm.cost.prices import Price
 from ...solve.voting.election import Election, Sample
@@ -270,16 +271,17 @@ class _Heard:
     def pieces(self, chunk: Reply) -> Iterator[str]:
         """The text in a chunk, if it has any."""
         self._usage = chunk.get("usage") or self._usage
+        self._text += "".join(text_and_reasoning(choice["delta"])[0] for choice in chunk["choices"])
         yield from self._texts(self._separate(chunk)["choices"])
 
     def end(self) -> Iterator[str]:
         """What was held back of a stream that is over."""
         yield from self._texts(self._separate.rest())
 
-    def _texts(self, choices: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    @staticmethod
+    def _texts(choices: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         for choice in choices:
             if isinstance(piece := choice["delta"].get("content"), str) and piece:
-                self._text += piece
                 yield piece
 
     def rest(self, answer: Answer) -> Iterator[str]:

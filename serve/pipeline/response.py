@@ -100,18 +100,19 @@ def separated(reply: Reply) -> Reply:
 
 
 def _separated(message: dict[str, Any]) -> dict[str, Any]:
-    message = _without_reasoning_parts(message)
     content = message.get("content")
+    if isinstance(content, list) and any(map(is_reasoning, content)):
+        message = _with_one_text(message)
+        content = message["content"]
     if not isinstance(content, str) or (found := split(content)).reasoning is None:
         return message
-    _, sent = text_and_reasoning(message)
+    sent = (text_and_reasoning(message)[1] or "").strip()
     return {**message, "content": found.reply, "reasoning_content": "\n".join(filter(None, (sent, found.reasoning)))}
 
 
-def _without_reasoning_parts(message: dict[str, Any]) -> dict[str, Any]:
-    """A message, or what a chunk adds to one, whose content is a text where it was a list of parts with reasoning."""
-    content = message.get("content")
-    if not isinstance(content, list) or not any(is_reasoning(part) for part in content):
+def _with_one_text(message: dict[str, Any]) -> dict[str, Any]:
+    """A message, or what a chunk adds to one, whose content is a text where it was a list of parts."""
+    if not isinstance(message.get("content"), list):
         return message
     text, reasoning = text_and_reasoning(message)
     return {**message, "content": text, **({"reasoning_content": reasoning} if reasoning else {})}
@@ -138,7 +139,7 @@ class Separator:
         ]
 
     def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
-        delta, is_last = _without_reasoning_parts(choice["delta"]), bool(choice.get("finish_reason"))
+        delta, is_last = _with_one_text(choice["delta"]), bool(choice.get("finish_reason"))
         content, index = delta.get("content"), choice.get("index", 0)
         if not isinstance(content, str) and not (is_last and index in self._splitters):
             return {**choice, "delta": delta}

@@ -37,6 +37,8 @@ class Style:
     azure: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What a config says to ask it."""
+    thinking: tuple[str, ...] = ()
+    """The fields in which it is told how to think: required, and no other is taken."""
 
 
 _NO = "Unsupported parameter: '{}' is not supported with this model."
@@ -45,20 +47,57 @@ _RENAMED = "Unsupported parameter: 'max_tokens' is not supported with this model
 _O_SERIES = {"temperature": _ONLY, "top_p": _NO, "max_tokens": _RENAMED}
 _DROPPED: dict[str, Any] = {"drop": ["temperature", "top_p"], "tokens_key": "max_completion_tokens"}
 
+_KNOWN = {
+    *("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "n", "stop"),
+    *("stream", "stream_options", "logprobs"),
+}
+"""Fields that every server takes, unless it refuses them."""
+
+
+def _thinks(said: Any, style: str) -> dict[str, Any]:
+    return {"thinking": said, "thinking_style": style}
+
+
+_LOW = _thinks({"effort": "low"}, "reasoning_effort")
+_TEMPLATE: dict[str, Any] = {"settings": _thinks("on", "chat_template_kwargs"), "thinking": ("chat_template_kwargs",)}
+
 STYLES: Mapping[str, Style] = {
     "plain": Style(),
-    "openai-o": Style(_O_SERIES, hidden=True, settings=_DROPPED),
-    "azure": Style(_O_SERIES, hidden=True, azure=True, settings={**_DROPPED, "api_version": "2025-04-01-preview"}),
-    "anthropic": Style({"n": "n: must be 1: 'n' is not supported"}, hidden=True),
-    "gemini": Style({"logprobs": _NO}, thinks="thought"),
-    "openrouter": Style(thinks="reasoning"),
-    "deepseek": Style(thinks="reasoning_content"),
-    "vllm": Style(thinks="reasoning_content", settings={"thinking": "on"}),
-    "sglang": Style(thinks="closing"),
-    "ollama": Style(one=True, thinks="reasoning"),
-    "llama.cpp": Style(one=True, thinks="reasoning_content"),
+    "openai-o": Style(_O_SERIES, hidden=True, settings={**_DROPPED, **_LOW}, thinking=("reasoning_effort",)),
+    "azure": Style(
+        _O_SERIES,
+        hidden=True,
+        azure=True,
+        settings={**_DROPPED, **_LOW, "api_version": "2025-04-01-preview"},
+        thinking=("reasoning_effort",),
+    ),
+    "anthropic": Style(
+        {"n": "n: must be 1: 'n' is not supported"},
+        hidden=True,
+        settings=_thinks({"budget": 1024}, "anthropic"),
+        thinking=("thinking",),
+    ),
+    "gemini": Style(
+        {"logprobs": _NO}, thinks="thought", settings=_thinks({"budget": 64}, "gemini"), thinking=("extra_body",)
+    ),
+    "openrouter": Style(thinks="reasoning", settings=_thinks({"effort": "low"}, "reasoning"), thinking=("reasoning",)),
+    "deepseek": Style(thinks="reasoning_content", settings=_thinks("on", "deepseek"), thinking=("thinking",)),
+    "dashscope": Style(
+        thinks="reasoning_content",
+        settings=_thinks({"budget": 64}, "enable_thinking"),
+        thinking=("enable_thinking", "thinking_budget"),
+    ),
+    "z.ai": Style(thinks="reasoning_content", settings=_thinks("on", "thinking"), thinking=("thinking",)),
+    "vllm": Style(thinks="reasoning_content", **_TEMPLATE),
+    "sglang": Style(thinks="closing", **_TEMPLATE),
+    "ollama": Style(one=True, thinks="reasoning", settings=_LOW, thinking=("reasoning_effort",)),
+    "llama.cpp": Style(one=True, thinks="reasoning_content", **_TEMPLATE),
     "lm-studio": Style(one=True, thinks="marks"),
-    "gpt-oss": Style(thinks="harmony"),
+    "gpt-oss": Style(
+        thinks="harmony",
+        settings=_thinks({"effort": "low"}, "chat_template_kwargs"),
+        thinking=("chat_template_kwargs", "reasoning_effort"),
+    ),
     "mistral": Style(thinks="parts"),
 }
 
@@ -92,8 +131,11 @@ class Server:
                 self.refused.append(name)
                 told = {"message": words.format(name), "param": name, "code": "unsupported_parameter"}
                 return 400, {"error": told | {"type": "invalid_request_error"}}
+        if unknown := sorted(body.keys() - _KNOWN - set(self.style.thinking)):
+            self.refused.append(unknown[0])
+            return 400, {"error": {"message": f"Unrecognized request argument supplied: {unknown[0]}"}}
         self.bodies.append(body)
-        text = replied("\n".join(_said(message) for message in body["messages"]))
+        text = replied("\n".join(_content(message) for message in body["messages"]))
         n = 1 if self.style.one else body.get("n") or 1
         message = self._message(text)
         choices = [{"index": i, "finish_reason": "stop", "message": message} for i in range(n)]
@@ -126,14 +168,14 @@ class Server:
 
     def _usage(self, body: Mapping[str, Any], text: str, n: int) -> dict[str, Any]:
         thinks = bool(self.style.thinks or self.style.hidden)
-        sent = sum(len(_said(message)) for message in body["messages"]) // 4 + 4
+        sent = sum(len(_content(message)) for message in body["messages"]) // 4 + 4
         thought = n * (len(THOUGHT) // 4) if thinks else 0
         written = n * (len(text) // 4 + 1) + thought
         details = {"completion_tokens_details": {"reasoning_tokens": thought}} if thinks else {}
         return {"prompt_tokens": sent, "completion_tokens": written, "total_tokens": sent + written, **details}
 
 
-def _said(message: Mapping[str, Any]) -> str:
+def _content(message: Mapping[str, Any]) -> str:
     content = message["content"]
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
@@ -144,13 +186,21 @@ def chunks(reply: Mapping[str, Any], size: int = 7) -> Iterator[dict[str, Any]]:
     for choice in reply["choices"]:
         message, index = choice["message"], choice["index"]
         for name in ("reasoning_content", "reasoning", "content"):
-            text = message.get(name) or ""
-            if isinstance(text, list):
-                text = text[-1]["text"]
-            for piece in re.findall(rf"(?s).{{1,{size}}}", text):
+            for piece in _pieces(message.get(name) or "", size):
                 yield {**head, "choices": [{"index": index, "delta": {name: piece}, "finish_reason": None}]}
         yield {**head, "choices": [{"index": index, "delta": {}, "finish_reason": "stop"}]}
     yield {**head, "choices": [], "usage": reply["usage"]}
+
+
+def _pieces(content: Any, size: int) -> Iterator[Any]:
+    """Pieces of a text, or of a list of parts: each as one part."""
+    if isinstance(content, str):
+        yield from re.findall(rf"(?s).{{1,{size}}}", content)
+        return
+    for part in content:
+        key = part["type"]
+        for piece in re.findall(rf"(?s).{{1,{size}}}", _content({"content": part[key]})):
+            yield [{"type": key, key: piece if key == "text" else [{"type": "text", "text": piece}]}]
 
 
 @contextmanager

@@ -86,6 +86,7 @@ def test_a_study_comes_to_the_same_through_every_style(tmp_path: Path, style: st
     assert any(row["decomposition_kind"] == "asked" for row in rows)
     assert set(server.refused) <= {"n"}  # which is found out by itself, and once a stage
     assert "trap" not in json.dumps(server.bodies)  # nobody was shown a thought
+    assert all(set(server.style.thinking) <= body.keys() for body in server.bodies)
     thinks = bool(server.style.thinks)
     assert all((row["reasoning"] == [THOUGHT] * len(row["solutions"])) is thinks for row in rows)
     thought = sum(row["solve_reasoning_tokens"] + row["decompose_reasoning_tokens"] for row in rows)
@@ -149,5 +150,5 @@ def test_a_parameter_that_a_model_refuses_is_named_with_the_setting_that_drops_i
                 divcon.evaluate(config(tmp_path, server, **settings), run=tmp_path / str(len(settings["drop"])))
 
 
-def test_a_sub_question_in_a_thought_is_none() -> None:
+def test_the_reasoning_of_these_servers_would_be_read_as_sub_questions() -> None:
     assert parse(f"{THOUGHT}", 6)[0]  # it would be read, were it not cut off

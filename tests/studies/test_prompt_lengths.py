@@ -11,6 +11,8 @@ import divcon
 from divcon.core.errors import ConfigError
 from divcon.eval.run_dir import RunDirectory
 
+from ..fakes.families import make
+
 LONG = " ".join(f"Box {i} holds {i} pears." for i in range(120))
 QUESTIONS = [
     {"id": "short", "question": "A box holds 3 pears. How many pears are there?", "answer": "3"},
@@ -49,9 +51,14 @@ def test_vllm_wants_room_for_all_that_may_be_written(overrides: list[str]) -> No
         divcon.plan("miniature", overrides=[*vllm, "solve.max_tokens=500"])
 
 
+@pytest.mark.model
 def test_room_for_reasoning_counts_too(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"the chat template of .* has no switch for thinking"):
-        divcon.plan("miniature", overrides=["llm.thinking={budget: 400}"])
+    """Of a server that keeps to a budget: 400 tokens of reasoning and 96 of a reply leave 16 of 512 for the prompt."""
+    path = make("Qwen 3", tmp_path / "model")
+    served = f"llm={{engine: vllm, path: {path}, served: 'http://127.0.0.1:9/v1', thinking: {{budget: 400}}}}"
+    with pytest.raises(ConfigError, match=r"with 496 more for what is written; lower decompose\.max_tokens"):
+        divcon.plan("miniature", overrides=[served])
+    divcon.plan("miniature", overrides=[served.replace("400", "40")])
 
 
 def test_what_fits_is_planned_as_ever() -> None:

@@ -56,7 +56,7 @@ def test_what_is_no_reply_may_be_asked_for_again(choice: Any) -> None:
     [
         ({"content": "4", "reasoning_content": "add"}, "4", "add"),
         ({"content": "4", "reasoning_content": "", "reasoning": "add"}, "4", "add"),
-        ({"content": "4", "reasoning_content": None, "thinking": " add "}, "4", "add"),
+        ({"content": "4", "reasoning_content": None, "thinking": " add "}, "4", " add "),
         ({"content": ["2 + 2", " = 4"]}, "2 + 2 = 4", None),
         ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "add"}]}, "4"]}, "4", "add"),
         ({"content": [{"type": "text", "text": "4"}, {"type": "image_url", "image_url": {"url": "x"}}]}, "4", None),
