@@ -1,4 +1,4 @@
-"""Which families of models work with what, from the tests that try each of them in small.
+"""Which families of models work with which features, from tests of small copies.
 
     python -m bench.models > docs/reference/models.md
 
@@ -21,12 +21,13 @@ from pathlib import Path
 
 from divcon.lm.local import environment
 from tests.fakes.families import FAMILIES
+from tests.lm.local.test_families import TOKENS
 
 TESTS = "tests/lm/local/test_families.py"
 COLUMNS = {
-    "test_a_student_is_trained_in_the_context_in_which_it_is_asked": "`thinking` heeded",
+    "test_a_student_is_trained_in_the_context_in_which_it_is_asked": "`thinking`",
     "test_an_adapter_learns_on_it_and_is_asked": "LoRA",
-    "test_no_adapter_lies_where_none_belongs": "adapter only where text passes",
+    "test_no_adapter_lies_where_none_belongs": "LoRA placement",
     "test_all_of_it_learns_and_the_whole_model_loads_again": "full",
     "test_it_is_served_whole_and_as_a_stream": "generate, serve",
     "test_its_size_is_what_a_token_of_text_passes": "FLOPs / counter",
@@ -35,7 +36,7 @@ _WITH = ("transformers", "peft", "trl", "torch")
 
 
 def outcomes(report: Path) -> Mapping[str, Mapping[str, str]]:
-    """What each test said of each family: what it recorded, `works`, or the sentence of its failure."""
+    """The result of each test for each family: what it recorded, `works`, or the sentence of its failure."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for case in ElementTree.parse(report).iter("testcase"):
         named = re.fullmatch(r"(\w+)\[(.+)\]", case.attrib["name"])
@@ -87,27 +88,32 @@ def main() -> None:
         found = outcomes(report)
     versions = ", ".join(f"{name} {version(name)}" for name in _WITH)
     made = f"{date.today().isoformat()}, {environment.current().processor}"
-    print(PAGE.format(table="\n".join(table(found)), versions=versions, made=made))
+    print(PAGE.format(tokens=TOKENS, table="\n".join(table(found)), versions=versions, made=made))
 
 
 PAGE = """# Families of models
 
-Each family in small: its real class, a config in its published form with small sizes, random weights. So a cell says
-that the mechanics hold, not what such a model knows. `python -m bench.models > docs/reference/models.md` makes this
-page from the tests, with {versions} (seed 0, {made}).
+Each row is a family of models in small: its real class, a config in its published form with reduced sizes, and random
+weights. A cell therefore shows that the mechanics work, not how good the model is. `make -C bench models` generates
+this page from `tests/lm/local/test_families.py` ({versions}; seed 0; {made}).
 
 {table}
 
-* **`thinking` heeded**: the values of `thinking` that its template follows; another is refused in a sentence. A
-  template without a switch still works where `thinking` is not set, and reasoning is found in its replies by its marks.
-  In every case a student is trained in exactly the context in which it is asked.
-* **LoRA**: an adapter learns, is kept, is loaded and asked. **full**: all weights learn, and the model loads again.
-* **adapter only where text passes**: no adapter lies on a tower of pictures, on a router of experts, or on a layer that
-  a kernel reads past the adapter (`conv1d` and `out_proj` of state-space layers).
-* **generate, serve**: the endpoint answers whole and as a stream, and both say the same.
-* **FLOPs / counter**: FLOPs by divcon's size of the model (active experts, tied embeddings, no towers) over what
-  torch's counter saw, for a prompt of 48 tokens; for families that scan, for one token behind a prompt, because the
-  scan itself is in neither the size nor the papers' formula.
+* **`thinking`**: the values that have an effect on its chat template, or on what is written behind it. `off` is
+  always possible: where the template has no switch, nothing is changed, or an empty block of reasoning is closed.
+  Other values are refused with one sentence. Reasoning in replies is found by its tags in either case. The token ids
+  that a student is trained on were compared with those that the engine sends: they are the same for every value
+  listed.
+* **LoRA**: an adapter is trained, saved, loaded and asked. **full**: all weights are trained, and the saved model is
+  loaded and asked.
+* **LoRA placement**: no adapter on vision or audio towers, on routers of experts, or on `conv1d` and `out_proj` of
+  state-space layers, whose kernels ignore it. Attention and feed-forward layers get one, with one exception: PEFT has
+  no names for gpt-oss's fused experts, so that its adapters are on attention alone.
+* **generate, serve**: the endpoint answers in one piece and as a stream, and both give the same text.
+* **FLOPs / counter**: divcon's count over that of torch's FLOP counter, for a prompt of {tokens} tokens. Divcon
+  counts the active experts and tied embeddings once, and no towers. Torch counts the whole square of attention scores
+  of which a causal model needs half; the other half is added to divcon's count before they are compared. For families
+  with recurrent layers the ratio is of one token behind a prompt, since the recurrence itself is counted by neither.
 """
 
 

@@ -205,7 +205,7 @@ def curve(config: str, overrides: tuple[str, ...], limit: int | None, run: Path 
 
 @main.group()
 def prompts() -> None:
-    """Look at the prompts that a study can use, and try them before anything is taught."""
+    """List and measure the prompts that a study can use."""
 
 
 @prompts.command("list")
@@ -222,7 +222,7 @@ def list_prompts() -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: llm.concurrency=8.")
 @click.option("--run", type=click.Path(path_type=Path), help="Run directory [default: runs/NAME-prompts].")
 def try_prompts(config: str, n: int, overrides: tuple[str, ...], run: Path | None) -> None:
-    """Measure prompts of a single stage and of two, equally many of each, on questions that no test uses."""
+    """Compare four single-stage and four two-stage prompts on validation questions, with the study's LLM."""
     from . import api
 
     echo(api.try_prompts(config, n=n, overrides=overrides, run=run))
@@ -353,12 +353,16 @@ def ask(question: str, run: Path, decomposer: str | None, solver: str, reasoning
 @main.command()
 @click.argument("student", type=click.Path(path_type=Path))
 @click.option(
-    "--merged", "form", flag_value="merged", default=True, help="A whole model, the adapter in its base [default]."
+    "--merged",
+    "form",
+    flag_value="merged",
+    default=True,
+    help="A whole model: the adapter merged into its base [default].",
 )
-@click.option("--vllm", "form", flag_value="vllm", help="An adapter as vLLM names its layers.")
-@click.option("--gguf", "form", flag_value="gguf", help="A file for llama.cpp, by its converter.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where to [default: STUDENT-FORM].")
-@click.option("--base", metavar="DIR", help="Where the base lies now, if not where the student's card says.")
+@click.option("--vllm", "form", flag_value="vllm", help="A LoRA adapter with the layer names that vLLM knows.")
+@click.option("--gguf", "form", flag_value="gguf", help="A file for llama.cpp, made by its convert_hf_to_gguf.py.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write it [default: STUDENT-FORM].")
+@click.option("--base", metavar="DIR", help="Directory of the base, if it has moved since the student was made.")
 def export(student: Path, form: str, out: Path | None, base: str | None) -> None:
     """Write a distilled student as other programs load it, and say how it is served."""
     from . import api

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from ..core.settings import Settings
-from ..lm.api.options import ApiOptions
+from ..lm.api.options import ApiOptions, TokensKey
 from ..lm.cost.prices import MachinePrice, Price, listed
 from ..lm.settings import URL, VARIABLE, StudentSettings
 from ..tasks.question import GraderName
@@ -70,7 +70,7 @@ class UpstreamSettings(ApiOptions):
     tokenizer: Path | None = None
     """A directory with its tokenizer, if it is known: the control tokens on that list are dropped from decompositions
     too, besides those of the common chat formats."""
-    tokens_key: Literal["max_tokens", "max_completion_tokens"] | None = None
+    tokens_key: TokensKey | None = None
     """What the server calls the limit of a completion, for requests that set none; without it, as OpenAI's models want
     it at `api.openai.com` (`max_completion_tokens`; those that reason refuse the other), and else `max_tokens`."""
     timeout: float = Field(default=120.0, gt=0)

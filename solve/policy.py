@@ -105,7 +105,7 @@ class _Branch:
     """What the asker wrote, turn by turn."""
     kind: Kind = "not tried"
     failed: bool = False
-    """Whether a request on the way was refused for good."""
+    """Whether a request on the way failed permanently."""
 
 
 @dataclass

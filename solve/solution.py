@@ -28,7 +28,7 @@ class Solution:
     reasoning: str | None = None
     """What the model thought before; no answer is ever read from it. None where there was nothing."""
     failed: bool = False
-    """Whether its request was refused for good, so that nobody knows what the model would have said."""
+    """Whether its request failed permanently, so that nobody knows what the model would have said."""
 
     @classmethod
     def read(cls, text: str, usage: Usage, *, pattern: re.Pattern[str] | None = NUMBER, cut: bool = False) -> Solution:
@@ -41,7 +41,7 @@ class Solution:
 
 
 UNKNOWN = Solution("", None, Usage(), failed=True)
-"""Of a question that nobody could be asked, because a request before it failed for good."""
+"""Of a question that nobody could be asked, because a request before it failed permanently."""
 
 
 class Solver(Protocol):

@@ -46,7 +46,7 @@ class Trial:
     questions: int
     """Those that were answered, right or wrong: the others are `unknown`."""
     unknown: int
-    """Questions whose requests failed for good."""
+    """Questions whose requests failed permanently."""
     declined: int
     """Questions that the model said to need no sub-question."""
     unreadable: int

@@ -93,7 +93,7 @@ _KINDS: dict[Stage, Kind] = {"solve": "asked", "single_stage": "not tried", "dir
 
 
 def _labelled(made_of: Sequence[tuple[Question, int, Decomposition, Solution]]) -> list[Trace]:
-    """Traces with their verdicts; of a request that failed for good there is none."""
+    """Traces with their verdicts; of a request that failed permanently there is none."""
     made_of = [one for one in made_of if not one[3].failed]
     verdicts = grade((solution.answer, question) for question, _, _, solution in made_of)
     return [

@@ -1,4 +1,4 @@
-"""Decomposers that mostly do not decompose: nothing that is said of such a phase is said of decomposing."""
+"""Decomposers that mostly do not decompose: their cells measure the solver, not decomposition."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 from .summary import Rows
 
 MOST_DECLINED, MOST_UNREADABLE = 0.5, 0.2
-"""Shares of questions above which a decomposer is worth a warning."""
+"""Shares of questions above which a study warns of a decomposer."""
 
 
 class Declined(NamedTuple):
-    """What became of asking one decomposer for sub-questions."""
+    """How often one decomposer declined, or could not be parsed."""
 
     decomposer: str
     asked: int
@@ -22,17 +22,17 @@ class Declined(NamedTuple):
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader of the study has to know."""
+        """For the log and the report."""
         said = []
         if self.declined > MOST_DECLINED * self.asked:
             said.append(
-                f"The decomposer {self.decomposer} declined {self.declined} of {self.asked} questions: what is said of "
-                "it is rather said of the solver alone. Try another prompt (prompts.decompose), or examples."
+                f"The decomposer {self.decomposer} declined {self.declined} of {self.asked} questions, so its cells "
+                "mostly measure the solver alone. Try another prompt (prompts.decompose), or examples."
             )
         if self.unreadable > MOST_UNREADABLE * self.asked:
             said.append(
-                f"Of the decomposer {self.decomposer} {self.unreadable} of {self.asked} decompositions could not be "
-                "read, and the solver answered these questions alone."
+                f"{self.unreadable} of {self.asked} decompositions of {self.decomposer} could not be read; the solver "
+                "answered these questions without sub-questions."
             )
         return said
 

@@ -312,7 +312,7 @@ def verdicts(rows: Rows) -> list[Verdicts]:
 
 
 class Unknown(NamedTuple):
-    """Questions of a cell whose requests failed for good, and what its accuracy may be on all of them."""
+    """Questions of a cell whose requests failed permanently, and what its accuracy may be on all of them."""
 
     cell: Cell
     test: str
@@ -328,7 +328,7 @@ class Unknown(NamedTuple):
 
 
 def unknowns(rows: Rows) -> list[Unknown]:
-    """The cells and tests of results, those with unknown credit among them, in which a request failed for good."""
+    """The cells and tests of results, those with unknown credit among them, in which a request failed permanently."""
     found = []
     for cell, of_cell in by_cell(rows).items():
         for test in tests(rows):

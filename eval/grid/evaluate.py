@@ -145,7 +145,7 @@ class Row:
     answer: str | None
     """The answer that won the vote; None when no sample could be read."""
     verdict: Verdict | Literal["unknown"]
-    """Of the winning answer; unknown where a request that it needed failed for good."""
+    """Of the winning answer; unknown where a request that it needed failed permanently."""
     credit: float | None
     """What counts in the accuracy: 1, 0, or a share when right and wrong answers tie; None where it is unknown."""
     lenient: float | None

@@ -93,7 +93,7 @@ class _Made:
     """Of every vote."""
     swaps: list[Substitution]
     unknown: list[Unknown]
-    """Where requests failed for good; empty in most runs."""
+    """Where requests failed permanently; empty in most runs."""
 
     @classmethod
     def of(cls, run: Path, everything: list[dict[str, Any]], axis: figures.AxisName) -> _Made:
@@ -231,7 +231,7 @@ def _unknown(made: _Made) -> list[str]:
     if not made.unknown:
         return []
     return [
-        "<h2>Requests that failed for good</h2>",
+        "<h2>Requests that failed permanently</h2>",
         "<p>A model's server refused these and always would: a prompt over its context, a filter. Nobody knows what it "
         "would have said. All numbers of this page are of the other questions; the bounds are of all, if every unknown "
         "one were wrong, or right.</p>",

@@ -119,7 +119,7 @@ def verdicts(found: Sequence[Verdicts]) -> Table:
 
 
 def unknown(found: Sequence[Unknown]) -> Table:
-    """A row a cell and test with requests that failed for good: what its accuracy may be on all questions."""
+    """A row a cell and test with requests that failed permanently: what its accuracy may be on all questions."""
     header = [
         "decomposer",
         "solver",

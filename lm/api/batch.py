@@ -173,8 +173,8 @@ class OpenAIBatchEngine:
     def _read(
         self, lines: Sequence[Row], batch: Batch, draws: Mapping[str, SampleRequest]
     ) -> tuple[dict[str, tuple[SampleRequest, Completion]], dict[str, Charge], set[str]]:
-        """The samples in a batch's output and what its lines cost, by key, and the keys of requests that were refused
-        for good. Lines of others' keys are passed over."""
+        """The samples in a batch's output and what its lines cost, by key, and the keys of requests that failed
+        permanently. Lines of others' keys are passed over."""
         got: dict[str, tuple[SampleRequest, Completion]] = {}
         charges: dict[str, list[Charge]] = {}
         refused: set[str] = set()

@@ -103,7 +103,7 @@ class Dispatcher:
             await self._client.close()
 
     async def _work(self, waiting: Iterator[list[SampleRequest]], delay: float) -> None:
-        """Take one call after another until there are none, or something has failed for good."""
+        """Take one call after another until there are none, or something has failed permanently."""
         await asyncio.sleep(delay)
         for draws in waiting:
             if self._is_over():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
 from ...core.settings import OPERATIONAL, Settings
 
 Droppable = Literal["temperature", "top_p", "seed", "stop", "logprobs"]
+DROPPABLE: tuple[Droppable, ...] = get_args(Droppable)
 TokensKey = Literal["max_tokens", "max_completion_tokens"]
 FIXED = frozenset(
     {"model", "models", "messages", "n", "best_of", "max_tokens", "max_completion_tokens", "stream", "use_beam_search"}

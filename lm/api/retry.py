@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Literal
 
 from ..types import Usage
+from .options import DROPPABLE
 
 Billed = Literal["no", "perhaps"]
 
@@ -94,7 +95,7 @@ _MALFORMED = (400, 404, 422)
 _OF_REQUEST = (400, 413, 422)
 """Statuses by which a server refuses one request: it is too long, or a filter refuses it."""
 _PARAMETERS = (
-    *("temperature", "top_p", "seed", "stop", "logprobs", "max_completion_tokens", "max_tokens", "n"),
+    *(*DROPPABLE, "max_completion_tokens", "max_tokens", "n"),
     *("reasoning_effort", "chat_template_kwargs", "thinking_token_budget", "enable_thinking", "reasoning", "thinking"),
 )
 _UNSUPPORTED = re.compile(
@@ -130,7 +131,7 @@ def remedy(parameter: str, extra: Collection[str] = ()) -> str:
     if parameter in ("max_tokens", "max_completion_tokens"):
         other = "max_completion_tokens" if parameter == "max_tokens" else "max_tokens"
         return f"set tokens_key: {other}"
-    if parameter in ("temperature", "top_p", "seed", "stop", "logprobs"):
+    if parameter in DROPPABLE:
         return f"set drop: [{parameter}]"
     return "leave out thinking, or choose another thinking_style"
 

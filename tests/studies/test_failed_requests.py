@@ -74,7 +74,7 @@ def test_what_nobody_knows_is_counted_and_left_out(tmp_path: Path) -> None:
     table = (tmp_path / "run" / "report" / "table.md").read_text(encoding="utf-8")
     assert "| none | llm | greedy | pears | 40 | 1 | 100.0 [91.0, 100.0] | 97.5 | 100.0 |" in table
     page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
-    assert "Requests that failed for good" in page
+    assert "Requests that failed permanently" in page
 
 
 def test_a_later_run_asks_for_what_is_unknown_alone_and_comes_to_the_same(tmp_path: Path) -> None:
