@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from .cost.flops import ModelSize
-from .store.store import Store
+from .recorder import Finished, PurchaseRecorder
 from .types import Completion, SampleRequest
 
 
@@ -21,9 +21,6 @@ class Identity(NamedTuple):
     """Its name there."""
     revision: str
     """What tells two models of one name apart: a hash of the weights (and of the adapter), or empty for an API."""
-
-
-Finished = list[tuple[SampleRequest, Completion]]
 
 
 class EngineStatus(NamedTuple):
@@ -51,13 +48,19 @@ class Engine(Protocol):
         ...
 
     def generate(
-        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
+        self,
+        draws: Sequence[SampleRequest],
+        record: PurchaseRecorder,
+        adapter: Path | None = None,
+        *,
+        planned: Sequence[SampleRequest] = (),
     ) -> Iterator[Finished]:
-        """Generate, store and yield the draws whose keys are `missing`, group by group, in any order.
+        """Generate, record and yield samples, group by group, in any order.
 
-        `draws` is the full list, so that batches are planned alike whether or not a run was interrupted. Every attempt
-        is in the store before it is sent and every completion before it is yielded. Raises ModelError when a model
-        stays unreachable and ConfigError when a request can never succeed.
+        `planned` are all samples of the stage, of which `draws` are missing (the same, where it is empty), so that
+        batches are planned alike whether or not a run was interrupted. Every attempt is recorded before it is sent and
+        every completion before it is yielded. Raises ModelError when a model stays unreachable and ConfigError when a
+        request can never succeed.
         """
         ...
 

@@ -12,8 +12,7 @@ from typing import NamedTuple, Protocol
 from .cost.flops import ModelSize
 from .cost.prices import AnyPrice
 from .engine import Engine, EngineStatus
-from .store.ledger import Spend
-from .store.store import Store
+from .recorder import SampleStore, Spend
 from .types import Completion, Request, SampleRequest, Thinking, with_suffix
 
 
@@ -43,7 +42,7 @@ class Model:
 
     name: str
     engine: Engine
-    store: Store
+    store: SampleStore
     seed: int = 0
     adapter: Path | None = None
     """A PEFT adapter directory; None is the engine's own model."""
@@ -73,9 +72,9 @@ class Model:
         found = self.store.get([draw.key for draw in unique])
         advance(len(found), len(unique))
         if len(found) < len(unique):
-            missing = {draw.key for draw in unique} - found.keys()
+            missing = [draw for draw in unique if draw.key not in found]
             tokens = 0
-            for finished in self.engine.generate(unique, missing, self.store, self.adapter):
+            for finished in self.engine.generate(missing, self.store, self.adapter, planned=unique):
                 found.update((draw.key, completion) for draw, completion in finished)
                 tokens += sum(completion.usage.completion_tokens for _, completion in finished)
                 advance(len(found), len(unique), tokens)

@@ -12,8 +12,8 @@ from ..lm.engines.scripted import Scripted
 from ..lm.local.chat_template import encode
 from ..lm.local.model_dir import ModelDirectory
 from ..lm.model import Model
+from ..lm.recorder import NoRecord
 from ..lm.settings import LocalSettings, VLLMSettings
-from ..lm.store.store import Store
 from ..lm.types import Request
 from ..tasks.question import Question
 from . import prompting
@@ -73,8 +73,7 @@ def _check(study: Study, name: str, settings: LocalSettings, asked: Mapping[str,
 
 
 def _requests(study: Study, settings: LocalSettings) -> Iterator[_Asked]:
-    with Store() as closed:  # nobody is asked
-        model = Model("nobody", Scripted(), closed, thinking=settings.thinking)
+    model = Model("nobody", Scripted(), NoRecord(), thinking=settings.thinking)
     decomposer, solver = prompting.decomposer(study, model), prompting.solver(study, model)
     if any(grid_spec.model_name(each) for each in study.grid.decomposers):
         yield _Asked("decomposed", "decompose.max_tokens", lambda q: _with_model_thinking(model, decomposer.request(q)))

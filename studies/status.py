@@ -13,7 +13,8 @@ from ..core import documents
 from ..core.errors import ConfigError
 from ..core.jsonlines import readable
 from ..eval.run_dir import RunDirectory
-from ..lm.store.ledger import ModelSpend, Spend
+from ..lm.recorder import Spend
+from ..lm.store.ledger import ModelSpend
 from ..lm.store.store import Store
 
 

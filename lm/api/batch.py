@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from ...core.errors import ConfigError, ModelError
 from ...core.jsonlines import Row
 from ..cost.flops import ModelSize
-from ..engine import EngineStatus, Finished, Identity
-from ..store.ledger import Batch, Charge, Lease, is_at_work_elsewhere
-from ..store.store import Store
+from ..engine import EngineStatus, Identity
+from ..recorder import Batch, Charge, Finished, Lease, PurchaseRecorder, free
+from ..store.ledger import is_at_work_elsewhere
 from ..types import Completion, Request, SampleRequest
-from .batch_lines import free, read_line, readable_lines, rows, together
+from .batch_lines import read_line, readable_lines, rows, together
 from .engine import OpenAIEngine
 from .limits import PermanentFailures
 
@@ -67,23 +67,28 @@ class OpenAIBatchEngine:
         return EngineStatus(self._submitted, dict(self._retries))
 
     def generate(
-        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
+        self,
+        draws: Sequence[SampleRequest],
+        record: PurchaseRecorder,
+        adapter: Path | None = None,
+        *,
+        planned: Sequence[SampleRequest] = (),
     ) -> Iterator[Finished]:
         """Yield what each batch brought. Raises ModelError when requests keep failing."""
-        wanted = {draw.key: draw for draw in draws if draw.key in missing}
-        permanent = PermanentFailures(self._spec.limits, draws)
+        wanted = {draw.key: draw for draw in draws}
+        permanent = PermanentFailures(self._spec.limits, planned or draws)
         failures: Counter[str] = Counter()
         with self._client() as client:
             while wanted:
-                for batch in store.batches(self._spec.name):
+                for batch in record.batches(self._spec.name):
                     if batch.number is None and is_at_work_elsewhere(batch.owner) and not _is_stale(batch):
                         continue  # just being submitted
-                    finished = self._collect(client, store, batch, wanted, failures, permanent)
+                    finished = self._collect(client, record, batch, wanted, failures, permanent)
                     for draw, _ in finished:
                         wanted.pop(draw.key, None)
                     yield finished
                 if wanted:
-                    found = self._submit(client, store, list(wanted.values())[: self._size])
+                    found = self._submit(client, record, list(wanted.values())[: self._size])
                     for draw, _ in found:
                         wanted.pop(draw.key, None)
                     yield found
@@ -108,13 +113,12 @@ class OpenAIBatchEngine:
             text = self._spec.scrubbed(f"{self._spec.name} could not be reached: {error}")
             raise ModelError(f"{text}; the same command goes on") from None
 
-    def _submit(self, client: openai.OpenAI, store: Store, draws: list[SampleRequest]) -> Finished:
+    def _submit(self, client: openai.OpenAI, record: PurchaseRecorder, draws: list[SampleRequest]) -> Finished:
         """Submit a batch, and write down that it is; what another process has bought meanwhile."""
         token = secrets.token_hex(8)
         quote, budget = self._spec.quote(draws), self._spec.budget
-        reserved = store.reserve(draws, self._spec.name, Lease(token, _DAY), quote, budget, token)
-        ours = [draw for draw in draws if draw.key in reserved.attempts]
-        if ours:
+        reserved = record.reserve(draws, self._spec.name, Lease(token, _DAY), quote, budget, token)
+        if reserved.attempts:
             lines = [
                 {
                     "custom_id": draw.key,
@@ -122,7 +126,7 @@ class OpenAIBatchEngine:
                     "url": "/v1/chat/completions",
                     "body": self._spec.body([draw]),
                 }
-                for draw in ours
+                for draw, _ in reserved.attempts
             ]
             contents = "".join(json.dumps(line) + "\n" for line in lines).encode()
             file = client.files.create(file=("divcon.jsonl", contents), purpose="batch")
@@ -133,16 +137,15 @@ class OpenAIBatchEngine:
                 completion_window="24h",
                 metadata={_TOKEN: token},
             )
-            store.name_batch(token, self._number(batch))
+            record.name_batch(token, self._number(batch))
         elif not reserved.stored:
             time.sleep(self._poll)  # another process is buying all of it
-        found = store.get(reserved.stored)
-        return [(draw, found[draw.key]) for draw in draws if draw.key in found]
+        return reserved.stored
 
     def _collect(
         self,
         client: openai.OpenAI,
-        store: Store,
+        record: PurchaseRecorder,
         batch: Batch,
         wanted: dict[str, SampleRequest],
         failures: Counter[str],
@@ -151,18 +154,18 @@ class OpenAIBatchEngine:
         """Wait for a batch to end, keep all that it brought and settle its attempts; the wanted samples in it."""
         number = batch.number or self._find(client, batch.token)
         if number is None:
-            store.close_batch(batch, [], dict.fromkeys(batch.attempts, free(self._spec)), "never submitted")
+            record.close_batch(batch, [], dict.fromkeys(batch.attempts, free(self._spec.price)), "never submitted")
             return []
         self._submitted = len(batch.attempts)
         ended = self._wait(client, number, batch)
         self._submitted = 0
         status = ended.status if ended else "gone"
         lines = self._output(client, ended, batch) if ended else []
-        draws = store.batch_draws(batch) | {k: wanted[k] for k in batch.attempts.keys() & wanted.keys()}
+        draws = record.batch_draws(batch) | {k: wanted[k] for k in batch.attempts.keys() & wanted.keys()}
         got, charges, refused = self._read(lines, batch, draws)
         for key in batch.attempts.keys() - charges.keys():  # nothing says that the server did not work on it
-            charges[key] = free(self._spec) if ended and _never_began(ended) else Charge(None)
-        store.close_batch(batch, list(got.values()), charges, f"batch {status}")
+            charges[key] = free(self._spec.price) if ended and _never_began(ended) else Charge(None)
+        record.close_batch(batch, list(got.values()), charges, f"batch {status}")
         failed = (key for key in wanted if key in refused and key not in got)
         given_up = [key for key in failed if permanent.allow(wanted[key].request)]
         lost = [key for key in batch.attempts if key not in got and key not in given_up]

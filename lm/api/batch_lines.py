@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ...core.jsonlines import Row, readable
-from ..store.ledger import Charge
+from ..recorder import Charge, free
 from ..types import Completion, SampleRequest, Usage
 from .response import Reply, read, stated
 from .retry import CallError, refusal
@@ -62,12 +62,7 @@ def read_line(line: Row, draw: SampleRequest, spec: ApiSpec) -> BatchLine:
     if not str(status).isdecimal():
         return BatchLine(None, worst)
     refused = refusal(int(str(status)), _code(response.get("body")), _message(response.get("body")), {})
-    return BatchLine(None, free(spec) if refused.billed == "no" else worst, refused.of_request)
-
-
-def free(spec: ApiSpec) -> Charge:
-    """Of what was certainly not worked on."""
-    return Charge(None if spec.price is None else 0.0)
+    return BatchLine(None, free(spec.price) if refused.billed == "no" else worst, refused.of_request)
 
 
 def together(charges: Sequence[Charge]) -> Charge:

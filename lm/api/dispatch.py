@@ -15,9 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ...core.errors import ConfigError, DivconError, ModelError
-from ..engine import Finished
-from ..store.ledger import Lease, Reserved
-from ..store.store import Store
+from ..recorder import Attempt, Charge, Finished, Lease, PurchaseRecorder, Reservation, free
 from ..types import Completion, Request, SampleRequest
 from .limits import PermanentFailures
 from .rate_limit import AdaptiveConcurrency, RateLimiter
@@ -55,7 +53,7 @@ class Dispatcher:
         self,
         spec: ApiSpec,
         traffic: Traffic,
-        store: Store,
+        record: PurchaseRecorder,
         arrived: queue.SimpleQueue[Finished | BaseException | None],
         draws: Sequence[SampleRequest],
     ) -> None:
@@ -63,7 +61,7 @@ class Dispatcher:
         self._spec = spec
         self._traffic = traffic
         self._limits = spec.limits
-        self._store = store
+        self._record = record
         self._arrived = arrived
         self._stopped = threading.Event()
         self._failure: DivconError | None = None
@@ -166,55 +164,55 @@ class Dispatcher:
         await self._tokens(prompt + request.sampling.max_tokens * len(draws))
         reserved = self._reserve(draws)
         if reserved.stored:
-            found = self._store.get(reserved.stored)
-            self._arrived.put([(draw, found[draw.key]) for draw in draws if draw.key in found])
-        ours = [draw for draw in draws if draw.key in reserved.attempts]
-        left = await self._send(ours, reserved.attempts) if ours else []
-        others = [draw for draw in draws if draw.key in reserved.busy]
-        if others and not left:
+            self._arrived.put(reserved.stored)
+        left = await self._send(reserved.attempts) if reserved.attempts else []
+        if reserved.busy and not left:
             await self._sleep(_POLL)
-        return left + others
+        return left + reserved.busy
 
-    def _reserve(self, draws: list[SampleRequest]) -> Reserved:
+    def _reserve(self, draws: list[SampleRequest]) -> Reservation:
         lease = Lease(self._spec.owner, 2 * self._limits.timeout + _GRACE)  # to wait for a place, and for an answer
-        return self._store.reserve(draws, self._spec.name, lease, self._spec.quote(draws[:1]), self._spec.budget)
+        return self._record.reserve(draws, self._spec.name, lease, self._spec.quote(draws[:1]), self._spec.budget)
 
-    async def _send(self, draws: list[SampleRequest], attempts: dict[str, int]) -> list[SampleRequest]:
+    async def _send(self, attempts: list[Attempt]) -> list[SampleRequest]:
         """Send one call and settle its attempts; the draws that it brought no sample for."""
-        rows = [attempts[draw.key] for draw in draws]
         try:
             async with self._crowd.place():
                 self._traffic.at_once = self._crowd.running
                 if self._is_over():
-                    self._fail(draws, rows, CallError("not sent", billed="no"))
+                    self._fail(attempts, CallError("not sent", billed="no"))
                     return []
-                reply = await self._ask(draws)
+                reply = await self._ask([attempt.draw for attempt in attempts])
         except CallError as error:
-            self._fail(draws, rows, error)
+            self._fail(attempts, error)
             raise
         self._crowd.served()
-        return self._settle(draws, rows, reply)
+        return self._settle(attempts, reply)
 
-    def _fail(self, draws: list[SampleRequest], rows: list[int], error: CallError) -> None:
-        may_be_billed = error.billed != "no"
-        dollars = None if may_be_billed or self._spec.price is None else 0.0
-        worst = self._spec.worst(draws, error.stated) / len(rows) if may_be_billed else 0.0
-        cause = self._spec.scrubbed(str(error))
-        self._store.fail(rows, cause, [dollars] * len(rows), [draw.key for draw in draws], worst)
+    def _fail(self, attempts: list[Attempt], error: CallError) -> None:
+        charge = free(self._spec.price)
+        if error.billed != "no":
+            draws = [attempt.draw for attempt in attempts]
+            charge = Charge(None, self._spec.worst(draws, error.stated) / len(attempts))
+        self._record.fail(attempts, self._spec.scrubbed(str(error)), [charge] * len(attempts))
 
-    def _settle(self, draws: list[SampleRequest], rows: list[int], reply: Reply) -> list[SampleRequest]:
+    def _settle(self, attempts: list[Attempt], reply: Reply) -> list[SampleRequest]:
         """Keep what came. A usage that can be believed is of the whole call: what did not come adds nothing to it."""
-        got = list(zip(draws, reply.completions, strict=False))
-        price = self._spec.price if reply.is_known else None
-        worst = 0.0 if reply.is_known else self._spec.worst(draws, reply.stated, reply.beyond) / len(got)
-        self._store.settle(
-            rows[: len(got)], got, [price.dollars(usage) if price else None for usage in reply.billed], worst
-        )
-        self._arrived.put(got)
-        if left := draws[len(got) :]:
-            self._singly = self._singly or len(got) == 1  # of a server that does not know `n`
-            self._store.fail(rows[len(got) :], "fewer choices than asked", [0.0 if price else None] * len(left))
-        return left
+        made = list(zip(attempts, reply.completions, strict=False))
+        self._arrived.put(self._record.settle(made, self._charges(attempts, reply)))
+        if missing := attempts[len(made) :]:
+            self._singly = self._singly or len(made) == 1  # of a server that does not know `n`
+            charge = free(self._spec.price if reply.is_known else None)
+            self._record.fail(missing, "fewer choices than asked", [charge] * len(missing), release=False)
+        return [attempt.draw for attempt in missing]
+
+    def _charges(self, attempts: list[Attempt], reply: Reply) -> list[Charge]:
+        """What each sample that came has cost."""
+        price = self._spec.price
+        if reply.is_known:
+            return [Charge(price.dollars(usage) if price else None) for usage in reply.billed]
+        whole = self._spec.worst([attempt.draw for attempt in attempts], reply.stated, reply.beyond)
+        return [Charge(None, whole / len(reply.billed)) for _ in reply.billed]
 
     async def _ask(self, draws: list[SampleRequest]) -> Reply:
         import openai

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...core.errors import ConfigError
 from ..cost.flops import ModelSize
-from ..engine import EngineStatus, Finished, Identity
-from ..store.store import Store
+from ..engine import EngineStatus, Identity
+from ..recorder import Finished, PurchaseRecorder
 from ..types import SampleRequest
 from .dispatch import Dispatcher, Traffic
 from .spec import ApiSpec, host
@@ -43,21 +43,25 @@ class OpenAIEngine:
         return EngineStatus(self._traffic.at_once, dict(self._traffic.retries))
 
     def generate(
-        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
+        self,
+        draws: Sequence[SampleRequest],
+        record: PurchaseRecorder,
+        adapter: Path | None = None,
+        *,
+        planned: Sequence[SampleRequest] = (),
     ) -> Iterator[Finished]:
         """Yield completions when they arrive. After a failure nothing new is sent, but what is in flight is kept."""
-        wanted = [draw for draw in draws if draw.key in missing]
-        submitted = {key for batch in store.batches(self.spec.name) for key in batch.attempts}
-        if waiting := sum(draw.key in submitted for draw in wanted):
+        submitted = {key for batch in record.batches(self.spec.name) for key in batch.attempts}
+        if waiting := sum(draw.key in submitted for draw in draws):
             raise ConfigError(
                 f"{waiting:,} of these samples are in batches that were submitted to {self.spec.name}, and would be "
                 "bought twice; go on with batch_api: true until they have come"
             )
         arrived: queue.SimpleQueue[Finished | BaseException | None] = queue.SimpleQueue()
-        dispatcher = Dispatcher(self.spec, self._traffic, store, arrived, draws)
+        dispatcher = Dispatcher(self.spec, self._traffic, record, arrived, planned or draws)
         # A thread of its own, since the caller's may run an event loop already (a notebook's does).
         thread = threading.Thread(
-            target=dispatcher.run, args=(wanted,), name=f"requests to {self.spec.model}", daemon=True
+            target=dispatcher.run, args=(draws,), name=f"requests to {self.spec.model}", daemon=True
         )
         thread.start()
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..cost.flops import ModelSize
-from ..engine import EngineStatus, Finished, Identity
-from ..store.store import Store
+from ..engine import EngineStatus, Identity
+from ..recorder import Finished, Recorder
 from ..types import Completion, Message, SampleRequest, Usage
 
 Reply = Callable[[tuple[Message, ...], int], str]
@@ -34,16 +34,20 @@ class Scripted:
         return EngineStatus()
 
     def generate(
-        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
+        self,
+        draws: Sequence[SampleRequest],
+        record: Recorder,
+        adapter: Path | None = None,
+        *,
+        planned: Sequence[SampleRequest] = (),
     ) -> Iterator[Finished]:
         for draw in draws:
-            if draw.key not in missing:
-                continue
-            attempts = store.begin([draw])
-            messages = draw.request.messages
-            self.asked.append(messages)
-            text = self._answer(messages, draw.index) if self._answer else self._replies.pop(0)
-            words = sum(len(message.content.split()) for message in messages)
-            finished = [(draw, Completion.read(text, "stop", Usage(words, len(text.split()))))]
-            store.settle(attempts, finished)
-            yield finished
+            (attempt,) = record.begin([draw])
+            yield record.settle([(attempt, self._completion(draw))])
+
+    def _completion(self, draw: SampleRequest) -> Completion:
+        messages = draw.request.messages
+        self.asked.append(messages)
+        text = self._answer(messages, draw.index) if self._answer else self._replies.pop(0)
+        words = sum(len(message.content.split()) for message in messages)
+        return Completion.read(text, "stop", Usage(words, len(text.split())))

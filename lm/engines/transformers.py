@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cost.flops import ModelSize
-from ..engine import EngineStatus, Finished, Identity, StreamCallback, silent
+from ..engine import EngineStatus, Identity, StreamCallback, silent
 from ..local import environment
 from ..local.adapters import load_adapter
 from ..local.chat_template import check_known, encode, opening_tag
@@ -24,7 +24,7 @@ from ..local.model_dir import NEGATIVE, POSITIVE, ModelDirectory, is_nat
 from ..local.streaming import ABORTED, StreamDecoder
 from ..local.untrusted import needed
 from ..local.weights import Dtype, load_model
-from ..store.store import Store
+from ..recorder import Finished, Recorder
 from ..types import Completion, SampleRequest, Usage
 
 if TYPE_CHECKING:
@@ -89,18 +89,19 @@ class Transformers:
         return EngineStatus()
 
     def generate(
-        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
+        self,
+        draws: Sequence[SampleRequest],
+        record: Recorder,
+        adapter: Path | None = None,
+        *,
+        planned: Sequence[SampleRequest] = (),
     ) -> Iterator[Finished]:
         self._load()
-        for planned in self._batches(draws, _limits):
-            batch = [row for row in planned if row.draw.key in missing]
-            if not batch:
-                continue
-            attempts = store.begin([row.draw for row in batch])
-            completions = self._complete(batch, adapter)
-            finished = [(row.draw, completion) for row, completion in zip(batch, completions, strict=True)]
-            store.settle(attempts, finished)
-            yield finished
+        missing = {draw.key for draw in draws}
+        for rows in self._batches(planned or draws, _limits):
+            if batch := [row for row in rows if row.draw.key in missing]:
+                attempts = record.begin([row.draw for row in batch])
+                yield record.settle(list(zip(attempts, self._complete(batch, adapter), strict=True)))
 
     def stream(
         self, draws: Sequence[SampleRequest], adapter: Path | None, on_text: StreamCallback = silent

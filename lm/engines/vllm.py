@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from importlib.util import find_spec
 from itertools import count, islice
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from ...core.errors import ConfigError, ModelError
 from ..cost.flops import ModelSize
-from ..engine import EngineStatus, Finished, Identity
+from ..engine import EngineStatus, Identity
 from ..local.adapters import adapter_config
 from ..local.chat_template import encode, opening_tag
 from ..local.footprint import has_recurrent_layers, text_config
@@ -29,7 +29,7 @@ from ..local.probe import check_served
 from ..local.streaming import StreamDecoder
 from ..local.untrusted import check_model, read_config
 from ..local.weights import Dtype, resolved
-from ..store.store import Store
+from ..recorder import Attempt, Finished, Recorder
 from ..types import Completion, Message, SampleRequest, Thinking, Usage
 
 if TYPE_CHECKING:
@@ -97,11 +97,16 @@ class VLLM:
         return EngineStatus(self._running)
 
     def generate(
-        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
+        self,
+        draws: Sequence[SampleRequest],
+        record: Recorder,
+        adapter: Path | None = None,
+        *,
+        planned: Sequence[SampleRequest] = (),
     ) -> Iterator[Finished]:
         self.engine.reset_prefix_cache()  # what came before is no part of what these samples cost
         lora = self._lora(adapter) if adapter else None
-        asking = _Asking(self.engine, [draw for draw in draws if draw.key in missing], store, self.local, lora)
+        asking = _Asking(self.engine, draws, record, self.local, lora)
         try:
             while asking.fill(self._concurrency):
                 self._running = len(asking.running)
@@ -192,8 +197,7 @@ _Asked = tuple[tuple[Message, ...], Thinking | None]
 
 
 class _Row(NamedTuple):
-    draw: SampleRequest
-    attempt: int
+    attempt: Attempt
     started: float
     """What a sample that ran from the beginning would have had of the machine by then, in seconds."""
 
@@ -202,16 +206,21 @@ class _Asking:
     """One call of `generate`: what waits, what runs, and what is finished and not yet kept."""
 
     def __init__(
-        self, llm: LLM, wanted: Sequence[SampleRequest], store: Store, local: ModelDirectory, lora: LoRARequest | None
+        self,
+        llm: LLM,
+        wanted: Sequence[SampleRequest],
+        record: Recorder,
+        local: ModelDirectory,
+        lora: LoRARequest | None,
     ) -> None:
         self.running: dict[str, _Row] = {}
         self._engine = llm.llm_engine
         self._context: int = llm.llm_engine.model_config.max_model_len
-        self._store = store
+        self._record = record
         self._local = local
         self._lora = lora
         self._waiting = deque(wanted)
-        self._begun: deque[tuple[SampleRequest, int]] = deque()
+        self._begun: deque[Attempt] = deque()
         self._prompts: dict[_Asked, list[int]] = {}
         self._reader = StreamDecoder(local.tokenizer, local.stop_tokens)
         self._done: list[tuple[_Row, Completion]] = []
@@ -223,11 +232,10 @@ class _Asking:
         while len(self.running) < places and (self._begun or self._waiting):
             if not self._begun:
                 some = list(islice(self._waiting, _TOGETHER))
-                attempts = self._store.begin(some)
-                self._begun.extend(zip(some, attempts, strict=True))
+                self._begun.extend(self._record.begin(some))
                 for _ in some:
                     self._waiting.popleft()
-            self._start(*self._begun.popleft())
+            self._start(self._begun.popleft())
         return bool(self.running or self._done)
 
     def step(self) -> Finished:
@@ -253,28 +261,28 @@ class _Asking:
         if self.running:
             self._engine.abort_request(list(self.running))
         self._keep()
-        left = [*(row.attempt for row in self.running.values()), *(attempt for _, attempt in self._begun)]
-        self._store.fail(left, "given up")
+        self._record.fail([*(row.attempt for row in self.running.values()), *self._begun], "given up")
 
-    def _start(self, draw: SampleRequest, attempt: int) -> None:
+    def _start(self, attempt: Attempt) -> None:
+        draw = attempt.draw
         asked = (draw.request.messages, draw.request.thinking)
         if asked not in self._prompts:
             self._prompts[asked] = encode(self._local.tokenizer, *asked)
         prompt = self._prompts[asked]
         limit = draw.request.sampling.max_tokens
         if len(prompt) + limit > self._context:
-            self._store.fail([attempt], "not sent")
+            self._record.fail([attempt], "not sent")
             raise ConfigError(
                 f"a prompt of {len(prompt)} tokens and a completion of {limit} do not fit into the context of "
                 f"{self._context}; lower max_tokens, or raise `context` where the model allows it"
             )
-        self.running[draw.key] = _Row(draw, attempt, self._share)
+        self.running[draw.key] = _Row(attempt, self._share)
         try:
             sampling = _sampling(draw, self._local.stop_tokens)
             self._engine.add_request(draw.key, {"prompt_token_ids": prompt}, sampling, lora_request=self._lora)
         except Exception as error:  # vLLM's refusals have no class in common
             del self.running[draw.key]
-            self._store.fail([attempt], "refused")
+            self._record.fail([attempt], "refused")
             raise ConfigError(f"vLLM refused a request{self._with()}: {_sentence(error)}") from error
 
     def _finish(self, output: RequestOutput) -> tuple[_Row, Completion]:
@@ -287,10 +295,12 @@ class _Asking:
             seconds=self._share - row.started,
         )
         logprobs = None
-        if row.draw.request.logprobs:
+        if row.attempt.draw.request.logprobs:
             chosen = zip(best.token_ids, best.logprobs, strict=True)
             logprobs = tuple(float(scores[token].logprob) for token, scores in chosen)
-        text = opening_tag(self._local.tokenizer, row.draw.request.thinking) + self._text(best, row.draw)
+        text = opening_tag(self._local.tokenizer, row.attempt.draw.request.thinking) + self._text(
+            best, row.attempt.draw
+        )
         return row, self._local.completion(text, best.finish_reason or "stop", usage, logprobs)
 
     def _text(self, made: CompletionOutput, draw: SampleRequest) -> str:
@@ -300,8 +310,7 @@ class _Asking:
         return str(made.text)
 
     def _keep(self) -> Finished:
-        finished = [(row.draw, completion) for row, completion in self._done]
-        self._store.settle([row.attempt for row, _ in self._done], finished)
+        finished = self._record.settle([(row.attempt, completion) for row, completion in self._done])
         self._done = []
         self._kept = time.perf_counter()
         return finished

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +19,12 @@ from ..api.limits import Limits
 from ..api.retry import refusal
 from ..api.spec import ApiSpec, host, key, redact_key
 from ..cost.flops import ModelSize
-from ..engine import EngineStatus, Finished, Identity
+from ..engine import EngineStatus, Identity
 from ..local.chat_template import without_control_tokens
 from ..local.model_dir import ModelDirectory
 from ..local.probe import check_served
 from ..local.streaming import special_reasoning_tokens
-from ..store.store import Store
+from ..recorder import Finished, PurchaseRecorder
 from ..types import SampleRequest
 from .vllm import lora_rank, servable
 
@@ -71,9 +71,14 @@ class VLLMServer:
         return EngineStatus(sum(status.at_once for status in statuses), retries)
 
     def generate(
-        self, draws: Sequence[SampleRequest], missing: Set[str], store: Store, adapter: Path | None
+        self,
+        draws: Sequence[SampleRequest],
+        record: PurchaseRecorder,
+        adapter: Path | None = None,
+        *,
+        planned: Sequence[SampleRequest] = (),
     ) -> Iterator[Finished]:
-        yield from self._engine(self._name(adapter)).generate(draws, missing, store, None)
+        yield from self._engine(self._name(adapter)).generate(draws, record, planned=planned)
 
     def _name(self, adapter: Path | None) -> str:
         """What the server calls the base, or an adapter. Raises ConfigError when it serves another."""

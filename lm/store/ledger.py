@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from ...core.errors import ConfigError
 from ..cost.prices import Quote
+from ..recorder import Batch, Charge, Lease, Spend
 
 TABLES = """
 CREATE TABLE attempt (
@@ -56,51 +57,6 @@ class BudgetError(ConfigError):
     """The next request might pass the budget. Nothing was sent; a larger budget goes on from here."""
 
 
-class Lease(NamedTuple):
-    """The right to buy a sample, so that no two processes buy it."""
-
-    owner: str
-    seconds: float
-    """After which others may try, should the owner have died."""
-
-
-class Reserved(NamedTuple):
-    """What became of a wish to buy samples."""
-
-    attempts: dict[str, int]
-    """By key: the attempts that may be sent now."""
-    stored: list[str]
-    """Keys of samples that are here already; another process has bought them meanwhile."""
-    busy: list[str]
-    """Keys of samples that another process is buying."""
-
-
-class Batch(NamedTuple):
-    """Attempts that were submitted together, and have not come back."""
-
-    token: str
-    """Ours, by which the batch is found should its number be lost."""
-    number: str | None
-    """The server's."""
-    attempts: dict[str, int]
-    """By key."""
-    requests: dict[str, int]
-    """By key: the store's number of what was asked; empty in stores of before."""
-    started: float | None
-    """Unix time."""
-    owner: str | None
-    """The process that submits it."""
-
-
-class Charge(NamedTuple):
-    """What an attempt turned out to cost."""
-
-    dollars: float | None
-    """None where nobody knows."""
-    worst: float = 0.0
-    """What it may have cost where nobody knows, should that be more than was reserved."""
-
-
 def this_process() -> str:
     """A name for what holds a lease: one that others on this machine can see to be dead."""
     return f"{platform.node()}/{os.getpid()}/{secrets.token_hex(4)}"
@@ -125,21 +81,6 @@ def is_at_work_elsewhere(owner: str | None) -> bool:
     """Whether a name is that of another process, which may be alive."""
     mine = this_process().rpartition("/")[0]
     return owner is not None and owner.rpartition("/")[0] != mine and not _has_died(owner)
-
-
-class Spend(NamedTuple):
-    """Dollars so far."""
-
-    known: float
-    unknown: float
-    """Of attempts whose outcome is unknown or still to come, at their worst."""
-
-    @property
-    def most(self) -> float:
-        return self.known + self.unknown
-
-    def __str__(self) -> str:
-        return f"${self.known:.4f}" if not self.unknown else f"between ${self.known:.4f} and ${self.most:.4f}"
 
 
 class ModelSpend(NamedTuple):

@@ -18,9 +18,10 @@ from typing import NamedTuple, Self
 
 from ...core.errors import ConfigError
 from ..cost.prices import Quote
+from ..recorder import Attempt, Batch, Charge, Finished, Lease, Reservation, Spend
 from ..types import Completion, Message, Request, SampleRequest, Sampling, Usage
 from . import ledger
-from .ledger import Batch, Charge, Lease, Ledger, Reserved, Spend
+from .ledger import Ledger
 from .sqlite import write_ahead
 
 FORMAT = 6
@@ -221,10 +222,10 @@ class Store:
                 found[key] = make(text, finish, Usage(*usage), logprobs, self_certainty, reasoning)
         return found
 
-    def begin(self, draws: Sequence[SampleRequest], model: str = "") -> list[int]:
-        """Write down that these draws are about to be generated; the attempts' ids, in order."""
+    def begin(self, draws: Sequence[SampleRequest]) -> list[Attempt]:
+        """Record that these samples are about to be generated; one attempt each, in order."""
         with self._transaction():
-            return self.ledger.begin([draw.key for draw in draws], model, None)
+            return list(map(Attempt, draws, self.ledger.begin([draw.key for draw in draws], "", None)))
 
     def reserve(
         self,
@@ -234,25 +235,30 @@ class Store:
         quote: Quote | None = None,
         budget: float | None = None,
         token: str | None = None,
-    ) -> Reserved:
-        """Write down that these draws are about to be bought, but for those that somebody else has, or is buying.
+    ) -> Reservation:
+        """Record that these samples are about to be bought, but for those that another process has, or is buying.
 
         `quote` is what each may cost, `budget` what all attempts in the store may cost together. Raises BudgetError
         when that might be passed; nothing is written then. `token` says that they will be sent as a batch.
         """
-        keys = [draw.key for draw in draws]
+        by_key = {draw.key: draw for draw in draws}
         with self._transaction():
-            stored = [key for some in _portions(keys) for key, *_ in self._stored(some)]
-            wanted = list(dict.fromkeys(key for key in keys if key not in set(stored)))
-            busy = self.ledger.claim(wanted, lease)
-            free = [key for key in wanted if key not in set(busy)]
+            stored = {key for some in _portions(list(by_key)) for key, *_ in self._stored(some)}
+            busy = set(self.ledger.claim([key for key in by_key if key not in stored], lease))
+            free = [draw for key, draw in by_key.items() if key not in stored | busy]
             if quote and budget is not None and free:
                 self.ledger.afford(quote.dollars * len(free), budget)
-            attempts = dict(zip(free, self.ledger.begin(free, model, quote), strict=True))
+            numbers = self.ledger.begin([draw.key for draw in free], model, quote)
+            attempts = list(map(Attempt, free, numbers))
             if token and attempts:
-                requests = self._requests([draw for draw in draws if draw.key in attempts])
-                self.ledger.open_batch(token, model, attempts, requests)
-            return Reserved(attempts, stored, busy)
+                of_batch = {attempt.draw.key: attempt.number for attempt in attempts}
+                self.ledger.open_batch(token, model, of_batch, self._requests(free))
+        found = self.get(list(stored)) if stored else {}
+        return Reservation(
+            attempts,
+            [(by_key[key], made) for key, made in found.items()],
+            [by_key[key] for key in by_key if key in busy],
+        )
 
     def batches(self, model: str) -> list[Batch]:
         """The batches of a model that have not been collected."""
@@ -270,9 +276,7 @@ class Store:
         found = {number: _request(body) for number, body in rows}
         return {key: SampleRequest(found[number], 0, key) for key, number in batch.requests.items() if number in found}
 
-    def close_batch(
-        self, batch: Batch, got: Sequence[tuple[SampleRequest, Completion]], charges: Mapping[str, Charge], outcome: str
-    ) -> None:
+    def close_batch(self, batch: Batch, got: Finished, charges: Mapping[str, Charge], outcome: str) -> None:
         """Keep what a batch brought, close all its attempts and give up their leases, all or nothing.
 
         `charges` are by key, `outcome` is that of attempts that brought nothing. A batch that another process has
@@ -288,39 +292,28 @@ class Store:
                 self.ledger.close([batch.attempts[key] for key in keys], ended, [charges[key] for key in keys])
             self.ledger.release(list(batch.attempts))
 
-    def settle(
-        self,
-        attempts: Sequence[int],
-        finished: Sequence[tuple[SampleRequest, Completion]],
-        dollars: Sequence[float | None] | None = None,
-        worst: float = 0.0,
-    ) -> None:
-        """Keep what came back, close its attempts and give up its leases, all or nothing.
-
-        `dollars` is what each attempt cost; None where nobody knows, and then `worst` is what each may have cost,
-        should that be more than was reserved.
-        """
+    def settle(self, made: Sequence[tuple[Attempt, Completion]], charges: Sequence[Charge] | None = None) -> Finished:
+        """Keep what came back, close its attempts and give up its leases, all or nothing; an unknown charge is None."""
+        finished = [(attempt.draw, completion) for attempt, completion in made]
         with self._transaction():
             for draw, completion in finished:
                 self._keep(draw, completion)
-            self.ledger.close(attempts, "stored", _charges(attempts, dollars, worst))
+            self._close([attempt for attempt, _ in made], "stored", charges)
             self.ledger.release([draw.key for draw, _ in finished])
+        return finished
 
     def fail(
-        self,
-        attempts: Sequence[int],
-        outcome: str,
-        dollars: Sequence[float | None] | None = None,
-        keys: Sequence[str] = (),
-        worst: float = 0.0,
+        self, attempts: Sequence[Attempt], cause: str, charges: Sequence[Charge] | None = None, *, release: bool = True
     ) -> None:
-        """Close attempts that brought nothing, and say why; `keys` are given up for others to buy.
-
-        `dollars` and `worst` are as in `settle`.
-        """
+        """Close attempts that brought nothing, and say why; `release` gives the samples up for other processes."""
         with self._transaction():
-            self.ledger.close(attempts, outcome, _charges(attempts, dollars, worst))
-            self.ledger.release(keys)
+            self._close(attempts, cause, charges)
+            if release:
+                self.ledger.release([attempt.draw.key for attempt in attempts])
+
+    def _close(self, attempts: Sequence[Attempt], outcome: str, charges: Sequence[Charge] | None) -> None:
+        unknown = [Charge(None)] * len(attempts)
+        self.ledger.close([attempt.number for attempt in attempts], outcome, unknown if charges is None else charges)
 
     def unsettled(self) -> int:
         """How many attempts have an unknown outcome."""
@@ -436,10 +429,6 @@ class _Transaction:
 
 def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[start : start + _KEYS_A_QUERY] for start in range(0, len(keys), _KEYS_A_QUERY))
-
-
-def _charges(attempts: Sequence[int], dollars: Sequence[float | None] | None, worst: float) -> list[Charge]:
-    return [Charge(cost, worst if cost is None else 0.0) for cost in dollars or [None] * len(attempts)]
 
 
 def _body(request: Request) -> str:

@@ -13,7 +13,6 @@ from ...decompose.decomposition import Decomposition
 from ...lm.engine import Engine
 from ...lm.local.chat_template import encode
 from ...lm.local.model_dir import LocalEngine
-from ...lm.store.store import Store
 from ...lm.types import Completion, Request, Usage
 from ...solve.policy import NextQuestion
 from ...tasks.question import Question
@@ -38,17 +37,16 @@ class DecomposerService:
 
     def __call__(self, wanted: Sequence[DecomposeRequest]) -> list[DecomposeResult]:
         """The decompositions, in order. Nothing is kept."""
-        with Store() as scratch:
-            model = replace(self.asker.first.model, store=scratch)
-            askers = [replace(self.asker, first=replace(self.asker.first, model=model, limit=w.limit)) for w in wanted]
-            requests = [_request(*each) for each in zip(askers, wanted, strict=True)]
-            fits = [_fits(model.engine, request) for request in requests]
-            replies = iter(model([request for request, does in zip(requests, fits, strict=True) if does]))
-            read = [
-                _read(asker, each, next(replies)[0]) if does else _TOO_LONG
-                for asker, each, does in zip(askers, wanted, fits, strict=True)
-            ]
-            return [self._made(*each) for each in zip(wanted, read, strict=True)]
+        model = self.asker.first.model
+        askers = [replace(self.asker, first=replace(self.asker.first, limit=each.limit)) for each in wanted]
+        requests = [_request(*each) for each in zip(askers, wanted, strict=True)]
+        fits = [_fits(model.engine, request) for request in requests]
+        replies = iter(model([request for request, does in zip(requests, fits, strict=True) if does]))
+        read = [
+            _read(asker, each, next(replies)[0]) if does else _TOO_LONG
+            for asker, each, does in zip(askers, wanted, fits, strict=True)
+        ]
+        return [self._made(*each) for each in zip(wanted, read, strict=True)]
 
     def _made(self, wanted: DecomposeRequest, read: Decomposition) -> DecomposeResult:
         subquestions = sanitize(read.subquestions, most=wanted.limit, clean=self.clean)

@@ -15,8 +15,8 @@ from ...eval.run_dir import RunDirectory
 from ...lm.engine import Engine
 from ...lm.local.weights import model_directory, weights_hash
 from ...lm.model import Model
+from ...lm.recorder import NoRecord
 from ...lm.settings import StudentSettings, TransformersSettings
-from ...lm.store.store import Store
 from ...lm.types import Sampling, Thinking
 from ...prompts import Prompt
 from ...solve.policy import NextQuestion
@@ -41,8 +41,9 @@ class Opened:
     card: dict[str, Any] | None
     """What a student was taught; None for a whole model that is none of ours."""
 
-    def model(self, name: str, store: Store) -> Model:
-        return Model(name, self.engine, store, adapter=self.adapter, suffix=self.suffix, thinking=self.thinking)
+    def model(self, name: str) -> Model:
+        """The model as a value, which keeps nothing."""
+        return Model(name, self.engine, NoRecord(), adapter=self.adapter, suffix=self.suffix, thinking=self.thinking)
 
 
 def opened(path: str, role: student.Role, settings: StudentSettings | None, concurrency: int) -> Opened:
@@ -68,8 +69,7 @@ def asker(settings: DecomposerSettings, decomposer: Opened) -> NextQuestion:
     study = _study(settings.path)
     prompt = _prompt(settings, decomposer)
     tokens = settings.max_tokens or (study.decompose.max_tokens if study else _TOKENS)
-    with Store() as closed:  # each call brings a store of its own
-        model = decomposer.model("decomposer", closed)
+    model = decomposer.model("decomposer")
     first = PromptedDecomposer(model, prompt, settings.max_subquestions, Sampling(max_tokens=tokens))
     return NextQuestion(first, _load(settings.next or _next(prompt.name)))
 

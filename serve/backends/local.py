@@ -17,7 +17,7 @@ from ...lm.local.chat_template import encode
 from ...lm.local.model_dir import LocalEngine, ModelDirectory
 from ...lm.local.streaming import ABORTED
 from ...lm.reasoning import Split, StreamSplitter
-from ...lm.store.store import Store
+from ...lm.recorder import NoRecord
 from ...lm.types import Completion, Message, SampleRequest, Sampling, Thinking, Usage, shared_prompt, with_suffix
 from ..pipeline.errors import APIError
 from .batcher import Batcher, OnBatch, unmeasured
@@ -168,9 +168,8 @@ class LocalModel:
             return self._engine.stream(draws, self._adapter, lambda draw, text: listeners[draw.key](draw, text))
         wanted = [row.draw for row in rows if row.on_text(row.draw, "")]
         made = {draw.key: Completion("", ABORTED, Usage()) for draw in draws}
-        with Store() as scratch:
-            for finished in self._engine.generate(wanted, {draw.key for draw in wanted}, scratch, self._adapter):
-                made |= {draw.key: completion for draw, completion in finished}
+        for finished in self._engine.generate(wanted, NoRecord(), self._adapter):
+            made |= {draw.key: completion for draw, completion in finished}
         return [made[draw.key] for draw in draws]
 
 

@@ -30,6 +30,7 @@ from divcon.lm.api.engine import OpenAIEngine
 from divcon.lm.api.limits import Limits
 from divcon.lm.api.spec import ApiSpec
 from divcon.lm.cost.prices import Price, batched
+from divcon.lm.recorder import Finished
 
 with openai.OpenAI(api_key="none") as _client:
     http: Any = importlib.import_module(type(_client.base_url).__module__.partition(".")[0])
@@ -439,8 +440,9 @@ class MortalStore(Store):
     def reserve(self, *arguments: Any, **options: Any) -> Any:
         return self._between(super().reserve, *arguments, **options)
 
-    def settle(self, *arguments: Any, **options: Any) -> None:
-        self._between(super().settle, *arguments, **options)
+    def settle(self, *arguments: Any, **options: Any) -> Finished:
+        finished: Finished = self._between(super().settle, *arguments, **options)
+        return finished
 
     def fail(self, *arguments: Any, **options: Any) -> None:
         self._between(super().fail, *arguments, **options)

@@ -10,7 +10,7 @@ import pytest
 
 from divcon.lm.engine import EngineStatus
 from divcon.lm.model import ModelStatus
-from divcon.lm.store.ledger import Spend
+from divcon.lm.recorder import Spend
 from divcon.studies import progress
 from divcon.studies.progress import Progress
 

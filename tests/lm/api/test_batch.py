@@ -18,8 +18,9 @@ from divcon.lm.api.batch import OpenAIBatchEngine
 from divcon.lm.api.engine import OpenAIEngine
 from divcon.lm.api.spec import ApiSpec
 from divcon.lm.cost.prices import Price, Quote, batched
+from divcon.lm.recorder import Charge, Lease
 from divcon.lm.settings import OpenAISettings
-from divcon.lm.store.ledger import Charge, Lease, is_at_work_elsewhere
+from divcon.lm.store.ledger import is_at_work_elsewhere
 
 from ...fakes.histories import Ending, History, Provider, unconnected
 from ...fakes.upstream import COMPLETION_PRICE, PROMPT_PRICE, misbehaving

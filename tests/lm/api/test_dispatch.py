@@ -31,8 +31,9 @@ from divcon.lm.api.retry import CallError, asked_to_wait, pause, refusal
 from divcon.lm.api.spec import ApiSpec
 from divcon.lm.api.token_estimate import at_most
 from divcon.lm.cost.prices import Price, Quote, listed
+from divcon.lm.recorder import Charge, Lease, Spend
 from divcon.lm.settings import ModelSettings, OpenAISettings
-from divcon.lm.store.ledger import BudgetError, Lease, Spend
+from divcon.lm.store.ledger import BudgetError
 from divcon.lm.store.store import FORMAT
 from divcon.lm.types import Completion
 
@@ -180,12 +181,11 @@ def test_what_is_reserved_counts_until_it_is_settled() -> None:
     with Store() as store:
         draws = Model("m", Scripted("x"), store).draws([ASKED])[0]
         lease, quote = Lease("me", 60), Quote(0.4, "{}")
-        rows = store.reserve(draws[:2], "m", lease, quote, budget=1.0).attempts
+        first, second = store.reserve(draws[:2], "m", lease, quote, budget=1.0).attempts
         assert store.spend() == Spend(0.0, 0.8)
         with pytest.raises(BudgetError, match=r"between \$0.0000 and \$0.8000"):
             store.reserve(draws[2:], "m", lease, quote, budget=1.0)
-        first, second = rows.values()
-        store.settle([first], [(draws[0], Completion("x", "stop", Usage(1, 1)))], [0.1])
+        store.settle([(first, Completion("x", "stop", Usage(1, 1)))], [Charge(0.1)])
         store.fail([second], "timed out")
         assert store.spend() == Spend(0.1, 0.4)
         (account,) = store.ledger.accounts()
@@ -196,13 +196,14 @@ def test_a_sample_is_bought_by_one_process_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     with Store(path) as mine, Store(path) as theirs:
         draws = Model("m", Scripted("x"), mine).draws([ASKED])[0]
-        rows = mine.reserve(draws[:2], "m", Lease("me", 60)).attempts
+        first, second = mine.reserve(draws[:2], "m", Lease("me", 60)).attempts
         wanted = theirs.reserve(draws, "m", Lease("them", 60))
-        assert list(wanted.attempts) == [draws[2].key] and wanted.busy == [draw.key for draw in draws[:2]]
-        mine.settle([rows[draws[0].key]], [(draws[0], Completion("x", "stop", Usage(1, 1)))])
-        mine.fail([rows[draws[1].key]], "status 500", keys=[draws[1].key])
+        assert [attempt.draw for attempt in wanted.attempts] == draws[2:] and wanted.busy == draws[:2]
+        made = Completion("x", "stop", Usage(1, 1))
+        mine.settle([(first, made)])
+        mine.fail([second], "status 500")
         again = theirs.reserve(draws[:2], "m", Lease("them", 60))
-        assert again.stored == [draws[0].key] and list(again.attempts) == [draws[1].key]
+        assert again.stored == [(draws[0], made)] and [attempt.draw for attempt in again.attempts] == [draws[1]]
 
 
 def test_the_leases_of_a_process_that_died_are_free_at_once() -> None:
@@ -213,7 +214,7 @@ def test_the_leases_of_a_process_that_died_are_free_at_once() -> None:
         store.reserve(draws[:1], "m", Lease(f"{platform.node()}/{gone.pid}/x", 600))
         store.reserve(draws[1:2], "m", Lease(f"another machine/{gone.pid}/x", 600))
         store.reserve(draws[2:], "m", Lease(f"{platform.node()}/{os.getpid()}/x", 600))
-        assert store.reserve(draws, "m", Lease("me", 60)).busy == [draws[1].key, draws[2].key]
+        assert store.reserve(draws, "m", Lease("me", 60)).busy == draws[1:]
 
 
 def test_a_failure_elsewhere_ends_the_wait_for_what_another_process_buys(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_run_that_was_interrupted_draws_the_same_samples(store: Store) -> None
         expected = texts(Model("llm", engine, whole), requests(temperature=1.0))
     model = Model("llm", engine, store)
     draws = [draw for of_request in model.draws(requests(temperature=1.0)) for draw in of_request]
-    next(engine.generate(draws, {draw.key for draw in draws}, store, None))
+    next(engine.generate(draws, store))
     assert 0 < len(store) < len(draws)
     assert texts(model, requests(temperature=1.0)) == expected
 

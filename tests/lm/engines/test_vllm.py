@@ -167,7 +167,7 @@ def test_what_is_finished_is_kept_when_a_run_ends_early(engine: VLLM) -> None:
     with Store() as store:
         model = Model("m", engine, store)
         draws = [draw for of_one in model.draws(asked) for draw in of_one]
-        running = engine.generate(draws, {draw.key for draw in draws}, store, None)
+        running = engine.generate(draws, store)
         next(running)
         running.close()  # type: ignore[attr-defined]  # a generator
         assert 0 < len(store) < len(draws) and store.unsettled() == 0

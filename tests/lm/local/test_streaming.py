@@ -22,6 +22,7 @@ from divcon.lm import Completion, Message, Model, Request, Sampling, Store
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local.streaming import ABORTED, StreamDecoder
 from divcon.lm.local.weights import load_tokenizer, model_directory
+from divcon.lm.recorder import NoRecord
 from divcon.lm.types import SampleRequest
 from divcon.tasks import miniature
 
@@ -183,9 +184,8 @@ def draws(samplings: Sequence[Sampling] = LIMITS, **options: bool) -> list[Sampl
 
 
 def generated(engine: Transformers, wanted: Sequence[SampleRequest], adapter: Path | None = None) -> list[Completion]:
-    with Store() as store:
-        found = engine.generate(wanted, {draw.key for draw in wanted}, store, adapter)
-        by_key = {draw.key: completion for finished in found for draw, completion in finished}
+    found = engine.generate(wanted, NoRecord(), adapter)
+    by_key = {draw.key: completion for finished in found for draw, completion in finished}
     return [by_key[draw.key] for draw in wanted]
 
 

@@ -123,7 +123,8 @@ def test_what_goes_in_comes_out(text: str, logprobs: list[float] | None) -> None
     kept = Completion(text, "stop", Usage(3, 4, 1, 0.25), None if logprobs is None else tuple(logprobs))
     with Store() as store:
         ((draw, *_),) = Model("m", Scripted(), store).draws([ASKED])
-        store.settle(store.begin([draw]), [(draw, kept)])
+        (attempt,) = store.begin([draw])
+        assert store.settle([(attempt, kept)]) == [(draw, kept)]
         assert store.get([draw.key]) == {draw.key: kept}
 
 
