@@ -6,13 +6,13 @@ A solver that does as well with another question's sub-questions has no use for 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..core.errors import ConfigError
 from ..lm.types import Usage
 from ..tasks.question import Question
-from .decomposition import Decomposer, Decomposition, listing, none
+from .decomposition import Decomposition, listing
 
 Change = Callable[[Sequence[Decomposition]], list[Decomposition]]
 """From the decompositions of a test's questions to others, in the same order."""
@@ -31,10 +31,6 @@ def direct(questions: Sequence[Question]) -> list[Decomposition]:
 def empty(questions: Sequence[Question]) -> list[Decomposition]:
     """The prompt that asks for sub-answers, with no sub-question in it."""
     return [Decomposition((), "empty", "", Usage()) for _ in questions]
-
-
-WITHOUT_MODEL: Mapping[str, Decomposer] = {"none": none, "none-direct": direct, "empty": empty}
-"""Decomposers of a grid that ask no model and need no gold, by their names."""
 
 
 def shuffled(seed: int) -> Change:

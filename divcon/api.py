@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from . import prompts
 from .core.errors import ConfigError
 from .core.write_failures import new_folder
-from .decompose.controls import WITHOUT_MODEL
-from .decompose.decomposition import Decomposition
+from .decompose.decomposition import Decomposer, Decomposition
 from .distill.export import FORMS, Exported
 from .distill.export import export as exported
 from .distill.method_catalogue import explain
@@ -46,6 +45,7 @@ from .studies.dry_run import Plan
 from .studies.dry_run import plan as planned
 from .studies.learning_curve import train_curve
 from .studies.pilot import lengths
+from .studies.prompting import without_model
 from .studies.run import Run
 from .studies.status import RunCost, Status
 from .studies.try_prompts import Trials
@@ -275,16 +275,24 @@ def ask(
     asked = Question("asked", question, answer="")
     run = Path(run)
     with Run(RunDirectory(run).study, run) as opened:
-        taught = opened.stages_taught(solver)
+        grid_spec.check_solver(solver, opened.study.models)
+        answers = grid_spec.parse_solver(solver)
+        taught = opened.stages_taught(answers)
         is_alone = taught is not None and "solve" not in taught
-        usual = grid_spec.DECOMPOSER_OF[min(taught)] if taught and is_alone else "distilled"
-        decomposer = decomposer or usual
-        if taught is not None and grid_spec.stage(decomposer) not in taught:
+        usual = str(grid_spec.decomposer_of(min(taught))) if taught and is_alone else "distilled"
+        grid_spec.check_decomposer(decomposer or usual, opened.study.models)
+        asks = grid_spec.parse_decomposer(decomposer or usual)
+        if taught is not None and grid_spec.stage(asks) not in taught:
             other = f"--decomposer {usual}" if is_alone else "a decomposer"
-            raise ConfigError(f"{solver} was not taught to be asked behind {decomposer}: give {other}")
-        makes = WITHOUT_MODEL.get(decomposer) or opened.decomposer(opened.model(decomposer, "decomposer"))
+            raise ConfigError(f"{solver} was not taught to be asked behind {asks}: give {other}")
+        if isinstance(asks, grid_spec.UseModel | grid_spec.UseStudent):
+            makes: Decomposer = opened.decomposer(opened.model(asks))
+        elif isinstance(asks, grid_spec.NoDecomposition | grid_spec.EmptyDecomposition):
+            makes = without_model(asks)
+        else:
+            raise ConfigError(f"{asks} stands in a grid alone: give --decomposer none, llm, base or a student")
         (made,) = makes([asked])
-        solves = opened.solver(opened.model(solver, "solver"))
+        solves = opened.solver(opened.model(answers))
         ((solution,),) = solves([asked], [made])
         return SolvedQuestion(made, solution, reasoning)
 

@@ -32,8 +32,22 @@ from ..lm.settings import (
 )
 from ..solve.voting import rules, stopping
 from ..tasks.sources import AnySource, Source
-from . import grid_spec
-from .grid_spec import ALL
+from .grid_spec import (
+    ALL,
+    LLM,
+    DecomposerSpec,
+    SolverSpec,
+    Track,
+    UseStudent,
+    asks_one_by_one,
+    check_decomposer,
+    check_format,
+    check_model,
+    check_solver,
+    is_student,
+    parse_decomposer,
+    parse_solver,
+)
 
 _PLACES = {
     "decompose": ("question",),
@@ -106,7 +120,7 @@ class DistillSettings(Settings):
     ranker: RankerRecipe = RankerRecipe()
     """The model that says how likely a solution is right, for votes that weigh by it."""
 
-    def recipe(self, track: grid_spec.Track) -> Training:
+    def recipe(self, track: Track) -> Training:
         """The recipe of a track's student."""
         return {"decomposer": self.decomposer, "solver": self.solver, "single": self.single}[track]
 
@@ -147,14 +161,14 @@ class GridSettings(Settings):
             listed = getattr(self, key)
             if twice := [name for i, name in enumerate(listed) if name in listed[:i]]:
                 raise ValueError(f"{twice[0]} is listed twice in {key}")
-        if taught := [name for name in self.interactive if grid_spec.is_student(name)]:
+        if taught := [name for name in self.interactive if is_student(parse_solver(name))]:
             raise ValueError(
                 f"{taught[0]} was not taught to answer one sub-question at a time; leave it out of interactive"
             )
-        asking = [name for name in self.decomposers if grid_spec.interactive(name)]
-        if asking and not set(self.interactive) & set(self.solvers):
-            raise ValueError(f"nobody answers {asking[0]}: interactive names none of the solvers")
         try:
+            asking = [one for one in self.decomposer_specs if asks_one_by_one(one)]
+            if asking and not set(self.interactive) & set(self.solvers):
+                raise ValueError(f"nobody answers {asking[0]}: interactive names none of the solvers")
             for name in self.votes:
                 rules.score_of(name)
             for said in self.stops:
@@ -162,6 +176,14 @@ class GridSettings(Settings):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
+
+    @property
+    def decomposer_specs(self) -> list[DecomposerSpec]:
+        return list(map(parse_decomposer, self.decomposers))
+
+    @property
+    def solver_specs(self) -> list[SolverSpec]:
+        return list(map(parse_solver, self.solvers))
 
     def asks(self, *scores: rules.Score) -> bool:
         """Whether a vote weighs by one of these."""
@@ -199,7 +221,7 @@ class CurveSettings(Settings):
 
     tokens: tuple[int, ...] = ()
     """Training tokens; each is a training of its own, since the learning rate falls to the end of a budget."""
-    tracks: tuple[grid_spec.Track, ...] = ("decomposer", "solver", "single")
+    tracks: tuple[Track, ...] = ("decomposer", "solver", "single")
     """Decomposers are followed by the LLM, solvers follow it, single-stage students answer alone."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     """As in `methods.seeds`."""
@@ -254,13 +276,13 @@ class Study(Settings):
     curve: CurveSettings = CurveSettings()
     """Budgets that every track is trained at."""
 
-    def model(self, name: str) -> ModelSettings | StudentSettings:
+    def model(self, spec: SolverSpec) -> ModelSettings | StudentSettings:
         """How a model of the grid is reached: the LLM, one of `models`, or whatever stands on the student's base."""
-        return self.llm if name == "llm" else self.models.get(name, self.student)
+        return self.llm if spec == LLM else self.models.get(str(spec), self.student)
 
-    def stages_taught(self, solver: str) -> frozenset[Stage] | None:
+    def stages_taught(self, solver: SolverSpec) -> frozenset[Stage] | None:
         """The prompts that a solver has learned to be asked with, as far as the config says; None is any."""
-        return grid_spec.stages_taught(solver, self.distill.single.target)
+        return solver.stages_taught(self.distill.single.target) if isinstance(solver, UseStudent) else None
 
     @property
     def asks_logprobs(self) -> bool:
@@ -278,14 +300,14 @@ class Study(Settings):
             raise ValueError(f"a test cannot be called {ALL!r}: tables call all tests together so")
         try:
             for name in self.models:
-                grid_spec.check_model(name)
+                check_model(name)
             for name in self.grid.decomposers:
-                grid_spec.check_decomposer(name, self.models)
+                check_decomposer(name, self.models)
             for name in (*self.grid.solvers, *self.grid.interactive):
-                grid_spec.check_solver(name, self.models)
+                check_solver(name, self.models)
             if self.train.source != "traces":  # what imported traces teach is seen when they are read
-                for name in self.grid.solvers:
-                    grid_spec.check_format(name, self.stages_taught(name), self.grid.decomposers)
+                for solver in self.grid.solver_specs:
+                    check_format(solver, self.stages_taught(solver), self.grid.decomposer_specs)
         except ConfigError as error:
             raise ValueError(f"grid: {error}") from None
         return self
@@ -309,7 +331,7 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _certainty_is_offered(self) -> Self:
-        for solver in self.grid.solvers:
+        for solver in self.grid.solver_specs:
             engine = self.model(solver).engine
             if self.grid.asks("certainty") and engine != "transformers":
                 raise ValueError(
@@ -331,7 +353,7 @@ class Study(Settings):
     def _vllm_can_load_the_students(self) -> Self:
         if not isinstance(self.student, VLLMSettings):
             return self
-        for track in get_args(grid_spec.Track):
+        for track in get_args(Track):
             recipe, who = self.distill.recipe(track), "single-stage student" if track == "single" else track
             if any(METHODS[name].output == "nat" for name in METHODS.keys() & self._methods_of(track)):
                 raise ValueError(f"vLLM cannot serve a NAT student, which the {who} is to be; distil by nce instead")
@@ -343,11 +365,11 @@ class Study(Settings):
                 )
         return self
 
-    def _methods_of(self, track: grid_spec.Track) -> set[str]:
+    def _methods_of(self, track: Track) -> set[str]:
         """Every method that a student of a track is distilled by."""
         listed = {*(self.methods.names if track == self.methods.role else ())}
-        named = [n for n in self.grid.solvers if grid_spec.is_student(n) and grid_spec.track("solver", n) == track]
-        listed |= {method for n in named if (method := grid_spec.differs("solver", n).get("method"))}
+        of_track = [spec for spec in self.grid.solver_specs if isinstance(spec, UseStudent) and spec.track == track]
+        listed |= {method for spec in of_track if (method := spec.recipe_changes.get("method"))}
         return {self.distill.recipe(track).method, *listed}
 
     def limited(self, questions: int | None) -> Study:

@@ -1,13 +1,16 @@
-"""What the names of a grid stand for."""
+"""What stands in a grid: decomposers, solvers and votes as values, read from the names of a config and of results."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, NamedTuple, Self
 
 from ..core.errors import ConfigError
 from ..decompose.decomposition import Stage
+from ..solve.voting import rules
 
 ALL = "all questions"
 """The name of all tests taken together."""
@@ -40,15 +43,15 @@ SOLVERS: Mapping[str, str] = {
     "llm": "the LLM",
     "MODEL": "a model that the study lists under models",
 }
-_SINGLE = "distilled-single"
 _PLACEHOLDERS = frozenset({"truncated-N", "interactive-NAME", "MODEL"})
 _INTERACTIVE = "interactive-"
 _TRUNCATED = re.compile(r"truncated-([1-9]\d?)")
+_STUDENT = "distilled"
 _DECOMPOSER_RECIPES: Mapping[str, dict[str, Any]] = {
-    "distilled": {},
-    "distilled-all": {"data": "all"},
-    "distilled-rejection": {"data": "rejection_sampled"},
-    "distilled-reasoning": {"reasoning": "keep"},
+    "": {},
+    "all": {"data": "all"},
+    "rejection": {"data": "rejection_sampled"},
+    "reasoning": {"reasoning": "keep"},
 }
 _SOLVER_RECIPES: Mapping[str, dict[str, Any]] = {
     "": {},
@@ -60,118 +63,280 @@ Track = Literal["decomposer", "solver", "single"]
 """What a student is distilled from: decompositions, solutions that follow them, or single-stage solutions."""
 
 
+# -- decomposers and solvers ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NoDecomposition:
+    """The solver alone, in a single stage."""
+
+    stage: Stage = "single_stage"
+    """`direct` asks for the answer at once."""
+
+    def __str__(self) -> str:
+        return "none-direct" if self.stage == "direct" else "none"
+
+
+@dataclass(frozen=True)
+class EmptyDecomposition:
+    """Control: the two-stage prompt without a sub-question."""
+
+    def __str__(self) -> str:
+        return "empty"
+
+
+@dataclass(frozen=True)
+class GoldDecomposition:
+    """The data set's own sub-questions."""
+
+    def __str__(self) -> str:
+        return "gold"
+
+
+@dataclass(frozen=True)
+class UseModel:
+    """A model as it is: the LLM, the student's untrained base, or one of the study's `models`."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+LLM, BASE = UseModel("llm"), UseModel("base")
+
+
+@dataclass(frozen=True)
+class UseStudent:
+    """A distilled student."""
+
+    track: Track
+    variant: str = ""
+    """What it differs in from its track's recipe: for solvers a target or a method; empty where in nothing."""
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, [_STUDENT, "single" if self.track == "single" else "", self.variant]))
+
+    @property
+    def role(self) -> Role:
+        """The half that it takes."""
+        return "decomposer" if self.track == "decomposer" else "solver"
+
+    @property
+    def plain(self) -> UseStudent:
+        """The student that the track's recipe describes."""
+        return UseStudent(self.track)
+
+    @property
+    def recipe_changes(self) -> dict[str, Any]:
+        """What its recipe has of its own beside the study's recipe for the track."""
+        if self.track == "decomposer":
+            return _DECOMPOSER_RECIPES[self.variant]
+        return _SOLVER_RECIPES.get(self.variant, {"method": self.variant})
+
+    @property
+    def folder(self) -> str:
+        """Its directory's name in a run."""
+        return "-".join(filter(None, [self.track, self.variant]))
+
+    def stages_taught(self, single_target: str = "sub-answers") -> frozenset[Stage]:
+        """The prompts that a solver has learned to be asked with. It is not asked with others.
+
+        `single_target` is the target of the single-stage track's recipe.
+        """
+        if self.track != "single":
+            return frozenset({"solve"})
+        is_direct = self.recipe_changes.get("target", single_target) == "direct"
+        return frozenset({"direct" if is_direct else "single_stage"})
+
+
+@dataclass(frozen=True)
+class ShuffledDecomposition:
+    """Control: what the LLM asks about another question."""
+
+    def __str__(self) -> str:
+        return "shuffled"
+
+
+@dataclass(frozen=True)
+class TruncatedDecomposition:
+    """Control: the first of what the LLM asks."""
+
+    most: int
+    """Sub-questions that are kept."""
+
+    def __str__(self) -> str:
+        return f"truncated-{self.most}"
+
+
+Asking = GoldDecomposition | UseModel | UseStudent
+"""What can ask one sub-question at a time."""
+
+
+@dataclass(frozen=True)
+class InteractiveDecomposition:
+    """One sub-question at a time, each answered before the next is asked."""
+
+    asks: Asking
+
+    def __str__(self) -> str:
+        return f"{_INTERACTIVE}{self.asks}"
+
+
+Control = ShuffledDecomposition | TruncatedDecomposition
+"""A change of the LLM's decompositions."""
+DecomposerSpec = NoDecomposition | EmptyDecomposition | Control | Asking | InteractiveDecomposition
+SolverSpec = UseModel | UseStudent
+
+
+def asks_one_by_one(decomposer: DecomposerSpec) -> bool:
+    """Whether each sub-question is answered before the next is asked."""
+    return isinstance(decomposer, InteractiveDecomposition)
+
+
+def asking(decomposer: DecomposerSpec) -> DecomposerSpec:
+    """Who asks, all at once or one by one."""
+    return decomposer.asks if isinstance(decomposer, InteractiveDecomposition) else decomposer
+
+
+def model_asked(decomposer: DecomposerSpec) -> SolverSpec | None:
+    """The model that decomposes; None where no model does."""
+    if isinstance(decomposer, Control):
+        return LLM
+    asks = asking(decomposer)
+    return asks if isinstance(asks, UseModel | UseStudent) else None
+
+
+def is_student(spec: DecomposerSpec) -> bool:
+    """Whether a model is a distilled student, also one that asks one sub-question at a time."""
+    return isinstance(asking(spec), UseStudent)
+
+
+def is_of_use(decomposer: DecomposerSpec) -> bool:
+    """Whether a decomposer is no control: nobody is given gold sub-questions, and none would spoil their own."""
+    return isinstance(asking(decomposer), NoDecomposition | UseModel | UseStudent)
+
+
+def stage(decomposer: DecomposerSpec) -> Stage:
+    """The prompt that a solver is asked with behind a decomposer."""
+    return decomposer.stage if isinstance(decomposer, NoDecomposition) else "solve"
+
+
+def decomposer_of(stage: Stage) -> DecomposerSpec:
+    """A decomposer behind which a solver is asked with a prompt."""
+    return LLM if stage == "solve" else NoDecomposition(stage)
+
+
+@cache
+def parse_decomposer(name: str) -> DecomposerSpec:
+    """The decomposer of a name; one that is none of ours is a model's of the study."""
+    if name.startswith(_INTERACTIVE):
+        asks = parse_decomposer(name.removeprefix(_INTERACTIVE))
+        if not isinstance(asks, GoldDecomposition | UseModel | UseStudent):
+            raise ConfigError(f"{name!r} has nothing to ask one at a time; {asks} is a decomposer of its own")
+        return InteractiveDecomposition(asks)
+    if found := _TRUNCATED.fullmatch(name):
+        return TruncatedDecomposition(int(found[1]))
+    own: list[DecomposerSpec] = [NoDecomposition(), NoDecomposition("direct"), EmptyDecomposition()]
+    own += [GoldDecomposition(), ShuffledDecomposition()]
+    own += [UseStudent("decomposer", variant) for variant in _DECOMPOSER_RECIPES]
+    return next((spec for spec in own if str(spec) == name), UseModel(name))
+
+
+@cache
+def parse_solver(name: str) -> SolverSpec:
+    """The solver of a name; one that is none of ours is a model's of the study."""
+    found = re.fullmatch(rf"{_STUDENT}(?P<single>-single)?(?:-(?P<variant>[a-z0-9-]+))?", name)
+    return UseStudent("single" if found["single"] else "solver", found["variant"] or "") if found else UseModel(name)
+
+
 def check_decomposer(name: str, models: Collection[str] = ()) -> None:
     """Raises ConfigError for a name that stands for no decomposer; `models` are a study's own."""
-    asks = interactive(name)
-    if asks is not None and (control(asks) or asks in ("none", "none-direct", "empty")):
-        raise ConfigError(f"{name!r} has nothing to ask one at a time; {asks} is a decomposer of its own")
-    known = DECOMPOSERS.keys() - _PLACEHOLDERS | set(models)
-    if (asks or name) not in known and not _TRUNCATED.fullmatch(name):
+    asks = asking(parse_decomposer(name))
+    if isinstance(asks, UseModel) and asks not in (LLM, BASE) and asks.name not in models:
         raise ConfigError(f"no decomposer {name!r}; there are {', '.join([*DECOMPOSERS, *models])}")
 
 
 def check_solver(name: str, models: Collection[str] = ()) -> None:
     """Raises ConfigError for a name that cannot stand for a solver; which methods there are is found out later."""
-    if name not in ("base", "llm", "distilled", *models) and not re.fullmatch(r"distilled-[a-z0-9-]+", name):
+    spec = parse_solver(name)
+    if isinstance(spec, UseModel) and spec not in (LLM, BASE) and spec.name not in models:
         raise ConfigError(f"no solver {name!r}; there are {', '.join([*SOLVERS, *models])}")
 
 
 def check_model(name: str) -> None:
     """Raises ConfigError for a name that a study cannot give to a model, because it stands for something else."""
-    taken = name in {*DECOMPOSERS, *SOLVERS, "ranker", "all"} or control(name) or interactive(name) or is_student(name)
-    if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    taken = {*DECOMPOSERS, *SOLVERS, "ranker", "all"} - _PLACEHOLDERS
+    is_ours = name in taken or name.startswith((_INTERACTIVE, _STUDENT)) or _TRUNCATED.fullmatch(name)
+    if is_ours or name in _PLACEHOLDERS or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigError(f"a model cannot be called {name!r}; take a name of letters, digits, dots and hyphens")
 
 
-def interactive(name: str) -> str | None:
-    """Who asks one sub-question at a time under a decomposer's name; None where all are asked at once."""
-    return name.removeprefix(_INTERACTIVE) if name.startswith(_INTERACTIVE) else None
-
-
-class Control(NamedTuple):
-    """What is done to the LLM's decompositions."""
-
-    change: Literal["shuffled", "truncated"]
-    most: int = 0
-    """Sub-questions that are kept, of `truncated`."""
-
-
-def control(name: str) -> Control | None:
-    """The change that a decomposer's name asks for; None where it is no control of that kind."""
-    if found := _TRUNCATED.fullmatch(name):
-        return Control("truncated", int(found[1]))
-    return Control("shuffled") if name == "shuffled" else None
-
-
-def model_name(name: str) -> str | None:
-    """The model that decomposes for a name; None where nobody is asked."""
-    if control(name):
-        return "llm"
-    name = interactive(name) or name
-    return None if name in ("none", "none-direct", "gold", "empty") else name
-
-
-def is_of_use(decomposer: str) -> bool:
-    """Whether a decomposer is no control: nobody is given gold sub-questions, and none would spoil their own."""
-    asks = interactive(decomposer) or decomposer
-    return model_name(decomposer) == asks or asks in ("none", "none-direct")
-
-
-def track(role: Role, name: str) -> Track:
-    """The track of a student's name."""
-    is_single = name == _SINGLE or name.startswith(f"{_SINGLE}-")
-    return "single" if role == "solver" and is_single else role
-
-
-def differs(role: Role, name: str) -> dict[str, Any]:
-    """What the recipe of a student's name has of its own beside the study's recipe for the track."""
-    if role == "decomposer":
-        return _DECOMPOSER_RECIPES[name]
-    own = name.removeprefix(plain(role, name)).removeprefix("-")
-    return _SOLVER_RECIPES.get(own, {"method": own})
-
-
-def plain(role: Role, name: str) -> str:
-    """The name of the student that a track's recipe describes."""
-    return _SINGLE if track(role, name) == "single" else "distilled"
-
-
-def stage(decomposer: str) -> Stage:
-    """The prompt that a solver is asked with behind a decomposer."""
-    return {"none": "single_stage", "none-direct": "direct"}.get(decomposer, "solve")  # type: ignore[return-value]
-
-
-def stages_taught(solver: str, single_target: str = "sub-answers") -> frozenset[Stage] | None:
-    """The prompts that a solver of a name has learned to be asked with; None is any. It is not asked with others.
-
-    `single_target` is the target of the single-stage track's recipe.
-    """
-    if not is_student(solver):
-        return None
-    if track("solver", solver) != "single":
-        return frozenset({"solve"})
-    return frozenset(
-        {"direct" if differs("solver", solver).get("target", single_target) == "direct" else "single_stage"}
-    )
-
-
-DECOMPOSER_OF: Mapping[Stage, str] = {"single_stage": "none", "direct": "none-direct", "solve": "llm"}
-"""A decomposer behind which a solver is asked with a prompt."""
-
-
-def check_format(solver: str, taught: frozenset[Stage] | None, decomposers: Collection[str]) -> None:
+def check_format(solver: SolverSpec, taught: frozenset[Stage] | None, decomposers: Collection[DecomposerSpec]) -> None:
     """Raises ConfigError for a solver that no decomposer asks with a prompt that it was taught."""
-    asked = (name for name in decomposers if not interactive(name))  # which no student was taught
-    if taught is not None and not any(stage(name) in taught for name in asked):
-        needed = DECOMPOSER_OF[min(taught)]
+    asked = (one for one in decomposers if not asks_one_by_one(one))  # which no student was taught
+    if taught is not None and not any(stage(one) in taught for one in asked):
+        needed = decomposer_of(min(taught))
         raise ConfigError(f"no decomposer asks {solver} in the format that it was taught; add {needed} to decomposers")
 
 
-def is_student(name: str) -> bool:
-    """Whether a model of this name has to be distilled."""
-    return name.startswith("distilled")
+# -- votes and cells --------------------------------------------------------------------------------------------------
 
 
-def folder(role: Role, name: str) -> str:
-    """Where in a run directory a student lies."""
-    return track(role, name) + name.removeprefix(plain(role, name))
+@dataclass(frozen=True)
+class VoteSpec:
+    """How many solutions a question gets, and what makes one answer of them."""
+
+    rule: str | None = None
+    """A rule's name; None is greedy decoding."""
+    samples: int = 1
+
+    def __str__(self) -> str:
+        return "greedy" if self.rule is None else f"{self.rule}@{self.samples}"
+
+    @classmethod
+    def parse(cls, label: str) -> Self:
+        """The vote of a label, `greedy` or `RULE@k`. Raises ConfigError for another."""
+        rule, _, samples = label.partition("@")
+        if label == "greedy":
+            return cls()
+        if not samples.isdecimal():
+            raise ConfigError(f"no vote {label!r}: it is greedy, or RULE@k")
+        return cls(rule, int(samples))
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.rule is None
+
+    def weighs(self) -> rules.Rule:
+        """The rule itself. Raises ConfigError for a name that is none."""
+        return rules.named(self.rule or "count")
+
+
+GREEDY = VoteSpec()
+
+
+class Cell(NamedTuple):
+    """One combination that is evaluated."""
+
+    decomposer: DecomposerSpec
+    solver: SolverSpec
+    vote: VoteSpec
+
+    @classmethod
+    def parse(cls, decomposer: str, solver: str, vote: str) -> Self:
+        """The cell of the names that results are written with."""
+        return cls(parse_decomposer(decomposer), parse_solver(solver), VoteSpec.parse(vote))
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """What `parse` reads: for tables and files."""
+        return str(self.decomposer), str(self.solver), str(self.vote)
+
+    @property
+    def pair(self) -> str:
+        return f"{self.decomposer} \N{RIGHTWARDS ARROW} {self.solver}"
+
+    @property
+    def label(self) -> str:
+        return f"{self.pair}, {self.vote}"

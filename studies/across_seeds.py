@@ -13,8 +13,7 @@ from ..eval.analysis.conclusion import Evidence, conclusions
 from ..eval.analysis.summary import Rows, by_cell, paired_over_seeds, reference, tests
 from ..eval.config import decides_results, differences
 from ..eval.grid import results
-from ..eval.grid.evaluate import Cell
-from ..eval.grid_spec import ALL
+from ..eval.grid_spec import ALL, Cell
 from ..eval.render import escape
 from ..eval.render.table import INCOMPLETE, Table, latex, markdown, points, save
 from ..eval.run_dir import RunDirectory
@@ -67,7 +66,7 @@ class Seeds:
             star += "\N{DEGREE SIGN}" if star and beside and beside.over == "questions" else ""
             shown = [_spread(of_cell.get(test), n[test]) for test in asked]
             shown.append(points(beside.estimate) + star if beside else "reference" * (cell in self.references))
-            rows.append([*cell, *shown])
+            rows.append([*cell.names, *shown])
         return [*header, "beside the reference (points)"], rows
 
     def records(self) -> tuple[list[str], list[list[object]]]:
@@ -79,7 +78,7 @@ class Seeds:
             beside = self.beside.get(mean.cell) if mean.test == first else None
             tested = [*beside.estimate, beside.p, beside.over] if beside else [None] * 5
             own = [mean.questions, len(self.seeds), mean.accuracy, mean.lowest, mean.highest]
-            rows.append([*mean.cell, mean.test, *own, *tested])
+            rows.append([*mean.cell.names, mean.test, *own, *tested])
         return [*header, "beside", "beside_low", "beside_high", "p_holm", "over"], rows
 
     def note(self) -> str:

@@ -34,10 +34,11 @@ from ..distill.traces.collect import collect, collect_single
 from ..distill.traces.source import TracesSource
 from ..distill.traces.trace import Trace
 from ..distill.training.distributed import is_first
-from ..eval import devices, environments, grid_spec
+from ..eval import devices, environments
 from ..eval.analysis import reconstruction
 from ..eval.config import Study, differences, dump
 from ..eval.grid.gold_coverage import with_gold
+from ..eval.grid_spec import LLM, SolverSpec, UseModel, UseStudent, check_format
 from ..eval.run_dir import RunDirectory
 from ..lm.cost.prices import AnyPrice, prorated
 from ..lm.engine import Engine
@@ -207,7 +208,7 @@ class StudyContext:
     def keep_devices(self, *models: str) -> None:
         """Keep what these models ran on: their seconds are that device's."""
         given = {"llm"} if self.llm_engine else set()
-        ran = {name: None if name in given else self.study.model(name) for name in models}
+        ran = {name: None if name in given else self.study.model(UseModel(name)) for name in models}
         devices.remember(self.directory, ran)
 
     def reader(self) -> reconstruction.ReconstructionModel | None:
@@ -215,28 +216,26 @@ class StudyContext:
         path = self.study.grid.reader
         return reconstruction.ReconstructionModel.at(path, self.store, self.study.student.device) if path else None
 
-    def recipe(self, role: student.Role, name: str) -> Training:
+    def recipe(self, spec: UseStudent) -> Training:
         """What a student of the grid is distilled by."""
-        recipe = self.study.distill.recipe(grid_spec.track(role, name))
-        return type(recipe).model_validate(recipe.model_dump() | grid_spec.differs(role, name))
+        recipe = self.study.distill.recipe(spec.track)
+        return type(recipe).model_validate(recipe.model_dump() | spec.recipe_changes)
 
-    def folder(self, role: student.Role, name: str) -> Path:
-        """Where a student of the grid lies: a name that changes nothing in its track's recipe shares that student."""
-        plain = grid_spec.plain(role, name)
-        is_plain = self.recipe(role, name) == self.recipe(role, plain)
-        return self.directory / grid_spec.folder(role, plain if is_plain else name)
+    def folder(self, spec: UseStudent) -> Path:
+        """Where a student of the grid lies: one that changes nothing in its track's recipe shares that student."""
+        is_plain = self.recipe(spec) == self.recipe(spec.plain)
+        return self.directory / (spec.plain if is_plain else spec).folder
 
-    def students(self, role: student.Role) -> dict[Path, str]:
-        """The grid's students of a role: their folders, each with a name."""
-        of_role = self.study.grid.decomposers if role == "decomposer" else self.study.grid.solvers
-        return {self.folder(role, name): name for name in of_role if grid_spec.is_student(name)}
+    def students(self, role: student.Role) -> dict[Path, UseStudent]:
+        """The grid's students of a role, by their folders."""
+        grid = self.study.grid
+        of_role = grid.decomposer_specs if role == "decomposer" else grid.solver_specs
+        return {self.folder(spec): spec for spec in of_role if isinstance(spec, UseStudent)}
 
     def _methods_to_teach(self) -> list[str]:
         """The methods of the grid's solvers that are not there yet."""
         return [
-            self.recipe("solver", name).method
-            for folder, name in self.students("solver").items()
-            if student.read(folder) is None
+            self.recipe(spec).method for folder, spec in self.students("solver").items() if student.read(folder) is None
         ]
 
     @cached_property
@@ -282,13 +281,13 @@ class StudyContext:
         """The study's solving prompts in front of a model, greedy."""
         return prompting.solver(self.study, model)
 
-    def model(self, name: str, role: student.Role) -> Model:
-        """The model of a name (`eval/grid_spec.py`) in a role."""
-        if grid_spec.is_student(name):
-            return replace(self.distilled(self.folder(role, name)), name=name)
-        if name in self.study.models:
-            return self.own_models[name]
-        return self.llm if name == "llm" else replace(self.base, price=self.student_price)
+    def model(self, spec: SolverSpec) -> Model:
+        """A model of the grid."""
+        if isinstance(spec, UseStudent):
+            return replace(self.distilled(self.folder(spec)), name=str(spec))
+        if spec.name in self.study.models:
+            return self.own_models[spec.name]
+        return self.llm if spec == LLM else replace(self.base, price=self.student_price)
 
     @cached_property
     def own_models(self) -> dict[str, Model]:
@@ -305,7 +304,7 @@ class StudyContext:
             for name, settings in self.study.models.items()
         }
 
-    def stages_taught(self, solver: str) -> frozenset[Stage] | None:
+    def stages_taught(self, solver: SolverSpec) -> frozenset[Stage] | None:
         """The prompts that a solver has learned to be asked with; of imported traces most decide. None is any."""
         taught = self.study.stages_taught(solver)
         if taught != frozenset({"solve"}) or not self._imported:
@@ -316,15 +315,15 @@ class StudyContext:
     def check_tests(self) -> None:
         """Raise ConfigError for tests that cannot be asked what the grid asks."""
         self._refuse_overlap()
-        for name in self.study.grid.solvers:
-            grid_spec.check_format(name, self.stages_taught(name), self.study.grid.decomposers)
+        for solver in self.study.grid.solver_specs:
+            check_format(solver, self.stages_taught(solver), self.study.grid.decomposer_specs)
         self.with_gold  # noqa: B018  # refused now, and not after the training
         if not self.files.results.exists():  # what was asked once did fit, and needs no tokenizer now
             check_contexts(self.study, self.train_questions, self.tests, llm_is_given=self.llm_engine is not None)
 
     @cached_property
     def with_gold(self) -> frozenset[str]:
-        return with_gold(self.tests, self.study.grid.decomposers)
+        return with_gold(self.tests, self.study.grid.decomposer_specs)
 
     def _refuse_overlap(self) -> None:
         """Raise ConfigError when a test question is a training question, unless that is allowed."""

@@ -8,19 +8,31 @@ from functools import cache
 from itertools import product
 from math import isfinite
 
-from ..eval import grid_spec
 from ..eval.config import Study
-from ..eval.grid.evaluate import Cell
 from ..eval.grid.gold_coverage import with_gold
 from ..eval.grid.sample_counts import Naive, unshared
+from ..eval.grid_spec import (
+    GREEDY,
+    LLM,
+    Cell,
+    DecomposerSpec,
+    GoldDecomposition,
+    SolverSpec,
+    UseStudent,
+    VoteSpec,
+    asking,
+    asks_one_by_one,
+    model_asked,
+    stage,
+)
 from ..lm.api.token_estimate import estimated
 from ..lm.cost.prices import MachinePrice, Price
 from ..lm.engines.scripted import Scripted
 from ..lm.local.chat_template import encode
 from ..lm.local.model_dir import ModelDirectory
 from ..lm.model import Model
+from ..lm.recorder import NoRecord
 from ..lm.settings import LocalSettings, OpenAISettings
-from ..lm.store.store import Store
 from ..lm.types import Message, Usage
 from ..tasks.question import Question
 from . import prompting
@@ -41,7 +53,7 @@ class PlannedStage:
     """One stage of a study: who is asked, for how much."""
 
     name: str
-    model: str
+    model: SolverSpec
     requests: int
     """Prompts; samples that are asked for together share one."""
     samples: int
@@ -77,8 +89,8 @@ class Plan:
     """Whether a model is paid for by its machine, which is not planned."""
 
     def __str__(self) -> str:
-        wide, models = (max(len(getattr(stage, of)) for stage in self.stages) for of in ("name", "model"))
-        lines = [f"{stage.name:<{wide}}  {stage.model:<{models}}  {_line(stage)}" for stage in self.stages]
+        wide, models = (max(len(str(getattr(stage, of))) for stage in self.stages) for of in ("name", "model"))
+        lines = [f"{stage.name:<{wide}}  {stage.model!s:<{models}}  {_line(stage)}" for stage in self.stages]
         total = sum(stage.samples for stage in self.stages)
         grid = sum(stage.samples for stage in self.stages if not stage.name.startswith("collect: "))
         lines.append(f"{total:,} samples in all at most; a run asks for those that its store does not have")
@@ -114,16 +126,18 @@ def plan(
     collect, grid = study.collect, study.grid
     if study.train.source != "traces":
         each = collect.decompositions * collect.solutions
-        stages.append(planner.decomposing("collect: decompositions", "llm", train, collect.decompositions))
-        prompts = collect.decompositions if planner.shares("llm") else each
-        stages.append(planner.solving("collect: solutions", "llm", train, prompts, each, is_decomposed=True))
-        if any(grid_spec.track("solver", name) == "single" for name in grid.solvers):
-            prompts, name = (1 if planner.shares("llm") else each), "collect: single-stage solutions"
-            stages.append(planner.solving(name, "llm", train, prompts, each, is_decomposed=False))
+        stages.append(planner.decomposing("collect: decompositions", LLM, train, collect.decompositions))
+        prompts = collect.decompositions if planner.shares(LLM) else each
+        stages.append(planner.solving("collect: solutions", LLM, train, prompts, each, is_decomposed=True))
+        if any(isinstance(spec, UseStudent) and spec.track == "single" for spec in grid.solver_specs):
+            prompts, name = (1 if planner.shares(LLM) else each), "collect: single-stage solutions"
+            stages.append(planner.solving(name, LLM, train, prompts, each, is_decomposed=False))
     if grid.asks("rank") and (own := study.distill.ranker.student_samples):
         each, name = collect.decompositions * own, "collect: the student's own solutions"
-        stages.append(planner.solving(name, "distilled", train, collect.decompositions, each, is_decomposed=True))
-    decomposing = dict.fromkeys(by for name in grid.decomposers if (by := grid_spec.model_name(name)))
+        stages.append(
+            planner.solving(name, UseStudent("solver"), train, collect.decompositions, each, is_decomposed=True)
+        )
+    decomposing = dict.fromkeys(asked for spec in grid.decomposer_specs if (asked := model_asked(spec)))
     stages += [planner.decomposing(f"decompose: {by}", by, planner.every, 1) for by in decomposing]
     for by, solver in planner.pairs:
         stages += planner.cell(by, solver)
@@ -140,62 +154,61 @@ class _Planner:
     def __init__(self, study: Study, tests: Mapping[str, Sequence[Question]], measured: Mapping[str, Lengths]) -> None:
         self._study = study
         self.every = [question for asked in tests.values() for question in asked]
-        of_gold = with_gold(tests, study.grid.decomposers)
+        of_gold = with_gold(tests, study.grid.decomposer_specs)
         self._gold = [question for test in tests if test in of_gold for question in tests[test]]
         self.measured = {name: lengths for name, lengths in measured.items() if isfinite(lengths.error)}
         self._count = cache(lambda model: _counter(study.model(model)))
-        with Store() as closed:  # requests are made as the run makes them, and never sent
-            asker = Model("nobody", Scripted(), closed)
+        asker = Model("nobody", Scripted(), NoRecord())  # requests are made as the run makes them, and never sent
         self._decomposer, self._solver = prompting.decomposer(study, asker), prompting.solver(study, asker)
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[tuple[DecomposerSpec, SolverSpec]]:
         """Decomposers and solvers that are asked together, as far as the config says."""
         grid, of_traces = self._study.grid, self._study.train.source == "traces"
         return [
             (by, solver)
-            for solver in grid.solvers
-            for by in grid.decomposers
-            if of_traces or (taught := self._study.stages_taught(solver)) is None or grid_spec.stage(by) in taught
+            for solver in grid.solver_specs
+            for by in grid.decomposer_specs
+            if of_traces or (taught := self._study.stages_taught(solver)) is None or stage(by) in taught
         ]
 
-    def _price(self, model: str) -> Price | None:
+    def _price(self, model: SolverSpec) -> Price | None:
         rates = self._study.model(model).rates()
         return rates if isinstance(rates, Price) else None
 
-    def shares(self, model: str) -> bool:
+    def shares(self, model: SolverSpec) -> bool:
         """Whether samples of a prompt are asked for together."""
         settings = self._study.model(model)
         return not isinstance(settings, OpenAISettings) or (settings.together and not settings.batch_api)
 
     def decomposing(
-        self, name: str, model: str, questions: Sequence[Question], samples: float, times: float | None = None
+        self, name: str, model: SolverSpec, questions: Sequence[Question], samples: float, times: float | None = None
     ) -> PlannedStage:
         """A stage of so many decompositions a question, each prompt sent once where its samples share it."""
         prompts = [self._decomposer.request(question).messages for question in _some(questions)]
         times = times or (1 if self.shares(model) else samples)
         return self._stage(name, model, len(questions), prompts, times, samples, self._study.decompose.max_tokens)
 
-    def _questions_of(self, by: str) -> list[Question]:
+    def _questions_of(self, by: DecomposerSpec) -> list[Question]:
         """The questions that a decomposer is asked."""
-        return self._gold if (grid_spec.interactive(by) or by) == "gold" else self.every
+        return self._gold if isinstance(asking(by), GoldDecomposition) else self.every
 
-    def cell(self, by: str, solver: str) -> list[PlannedStage]:
+    def cell(self, by: DecomposerSpec, solver: SolverSpec) -> list[PlannedStage]:
         """What a decomposer and a solver take together, beyond the decompositions that others share."""
         grid, name, questions = self._study.grid, f"solve: {by} -> {solver}", self._questions_of(by)
         ways = 1 + grid.samples
-        if not grid_spec.interactive(by):
+        if not asks_one_by_one(by):
             times = 1 + (min(grid.samples, 1) if self.shares(solver) else grid.samples)
-            return [self.solving(name, solver, questions, times, ways, is_decomposed=not by.startswith("none"))]
-        if solver not in grid.interactive:
+            return [self.solving(name, solver, questions, times, ways, is_decomposed=stage(by) == "solve")]
+        if str(solver) not in grid.interactive:
             return []
         limit = self._study.decompose.max_subquestions
         answers = ways * self._calls(name, limit + 1)  # each sample may go a way of its own
         stages = [self.solving(name, solver, questions, answers, answers, is_decomposed=True)]
-        if asker := grid_spec.model_name(by):
-            asking = f"ask: {by} -> {solver}"
-            asks = ways * self._calls(asking, limit)
-            stages.insert(0, self.decomposing(asking, asker, questions, asks, asks))
+        if asker := model_asked(by):
+            name = f"ask: {by} -> {solver}"
+            asks = ways * self._calls(name, limit)
+            stages.insert(0, self.decomposing(name, asker, questions, asks, asks))
         return stages
 
     def _calls(self, stage: str, most: float) -> float:
@@ -205,13 +218,13 @@ class _Planner:
     def unshared(self) -> Naive:
         """Samples of a grid whose cells share nothing; of interactive ones at most."""
         grid, limit = self._study.grid, self._study.decompose.max_subquestions
-        votes = ["greedy", *(f"{vote}@{grid.samples}" for vote in dict.fromkeys(grid.votes) if grid.samples)]
+        votes = [GREEDY, *(VoteSpec(vote, grid.samples) for vote in dict.fromkeys(grid.votes) if grid.samples)]
         cells = []
         for (by, solver), vote in product(self.pairs, votes):
-            k, asks = (1 if vote == "greedy" else grid.samples), bool(grid_spec.model_name(by))
-            if not grid_spec.interactive(by):
+            k, asks = vote.samples, model_asked(by) is not None
+            if not asks_one_by_one(by):
                 each = int(asks), k
-            elif solver in grid.interactive:
+            elif str(solver) in grid.interactive:
                 each = k * limit * asks, k * (limit + 1)
             else:
                 continue
@@ -219,7 +232,14 @@ class _Planner:
         return unshared(cells)
 
     def solving(
-        self, name: str, model: str, questions: Sequence[Question], times: float, samples: float, *, is_decomposed: bool
+        self,
+        name: str,
+        model: SolverSpec,
+        questions: Sequence[Question],
+        times: float,
+        samples: float,
+        *,
+        is_decomposed: bool,
     ) -> PlannedStage:
         """A stage in which each prompt is sent so many `times`, for so many samples of each question in all."""
         made = [_SUBQUESTION] * self._study.decompose.max_subquestions if is_decomposed else []
@@ -232,7 +252,7 @@ class _Planner:
     def _stage(
         self,
         name: str,
-        model: str,
+        model: SolverSpec,
         questions: int,
         prompts: Sequence[Sequence[Message]],
         times: float,

@@ -10,7 +10,7 @@ from ..core.files import replacing
 from ..distill.recipes import Training
 from ..eval.analysis.learning_curve import learning_curves, student_name
 from ..eval.grid import results
-from ..eval.grid_spec import Track
+from ..eval.grid_spec import Track, UseStudent
 from ..eval.render.table import markdown
 from ..eval.report.learning_curve import curve_table, described
 from .distil import distil
@@ -33,7 +33,9 @@ def train_curve(run: Run) -> Path:
         called = student_name(track, tokens, seed)
         directory = run.files.curve / called
         distil(run, track, _recipe(run, track, tokens), directory, seed)
-        is_alone = track == "solver" and "solve" not in (run.stages_taught("distilled") or ())  # of imported traces
+        is_alone = track == "solver" and "solve" not in (
+            run.stages_taught(UseStudent("solver")) or ()
+        )  # of imported traces
         rows += ask_student(run, called, directory, track, "none" if is_alone else "llm")
     with replacing(run.files.curve_results) as (part,):
         results.write(rows, part, run.overlaps())

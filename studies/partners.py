@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..core.errors import ConfigError
-from ..decompose.controls import WITHOUT_MODEL
 from ..decompose.decomposition import Stage
 from ..eval.grid.evaluate import GridDecomposer, GridSolver, Row, compose
-from ..eval.grid_spec import DECOMPOSER_OF, Track
+from ..eval.grid_spec import GREEDY, LLM, NoDecomposition, Track, UseModel, UseStudent, decomposer_of
+from . import prompting
 
 if TYPE_CHECKING:
     from .run import Run
@@ -27,27 +27,22 @@ def ask_student(run: Run, name: str, directory: Path, track: Track, partner: Par
         raise ConfigError(f"{name} cannot be asked {how}: it was taught otherwise (set methods.partner)")
     # An engine of its own: the adapters of sixty students need not lie in memory together.
     model = replace(run.distilled(directory), engine=run.study.student.open(adapters=1))
-    decomposes, solves = (
-        (("llm", run.llm), (name, model)) if track != "decomposer" else ((name, model), ("llm", run.llm))
-    )
+    student, llm = (UseModel(name), model), (LLM, run.llm)
+    decomposes, solves = (student, llm) if track == "decomposer" else (llm, student)
     with run.stage(f"ask: {name}", model) as stage:
-        called, asking = decomposes
         if alone:
-            called = DECOMPOSER_OF[min(taught)]
-            decomposing = GridDecomposer("none", None, None, WITHOUT_MODEL[called])
+            decomposer = prompting.without_model(decomposer_of(min(taught)))
+            decomposing = GridDecomposer(NoDecomposition(), None, None, decomposer)
         else:
-            decomposer = replace(run.decomposer(asking), advance=stage)
-            decomposing = GridDecomposer(
-                called, asking.merged_footprint, asking.price, decomposer, as_run=asking.footprint
-            )
-        called, asking = solves
+            spec, asking = decomposes
+            watched = replace(run.decomposer(asking), advance=stage)
+            decomposing = GridDecomposer(spec, asking.merged_footprint, asking.price, watched, as_run=asking.footprint)
+        spec, asking = solves
         solver = replace(run.solver(asking), advance=stage)
-        solving = GridSolver(
-            called, asking.merged_footprint, asking.price, ("greedy",), solver, as_run=asking.footprint
-        )
+        solving = GridSolver(spec, asking.merged_footprint, asking.price, (GREEDY,), solver, as_run=asking.footprint)
         return compose(run.tests, [decomposing], [solving])
 
 
 def _stages(run: Run, track: Track) -> frozenset[Stage]:
     """The prompts that a track's solver was taught with."""
-    return run.stages_taught("distilled-single" if track == "single" else "distilled") or frozenset()
+    return run.stages_taught(UseStudent("single" if track == "single" else "solver")) or frozenset()

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from ..core.errors import ConfigError
 from ..distill.traces import trace as traces
-from ..eval import grid_spec
 from ..eval.config import Study, decides_results, differences
 from ..eval.grid import results
+from ..eval.grid_spec import VoteSpec, asks_one_by_one, parse_decomposer
 from ..eval.run_dir import RunDirectory
 
 
@@ -94,24 +94,28 @@ def _evaluated(path: Path, samples: int) -> Iterator[_Asked]:
     decomposed = set()
     for row in results.read(path):
         question, by, cell = f"{row['test']}: {row['id']}", row["decomposer"], f"{row['decomposer']} -> {row['solver']}"
-        stage = f"ask: {cell}" if grid_spec.interactive(by) else f"decompose: {by}"
+        stage = f"ask: {cell}" if _is_one_by_one(row) else f"decompose: {by}"
         if row["decompose_calls"] and (question, stage) not in decomposed:
             decomposed.add((question, stage))
             yield _each(stage, question, row, "decompose", 1.0)
-        weight = 1.0 if row["vote"] == "greedy" else float(samples)
+        weight = 1.0 if VoteSpec.parse(row["vote"]).is_greedy else float(samples)
         yield _each(f"solve: {cell}", question, row, "solve", weight)
 
 
 def _each(stage: str, question: str, row: Mapping[str, Any], phase: str, weight: float) -> _Asked:
     """A call of a phase, on average; what is asked turn by turn has a prompt for each."""
     calls = row[f"{phase}_calls"]
-    prompts = calls if grid_spec.interactive(row["decomposer"]) else 1
+    prompts = calls if _is_one_by_one(row) else 1
     prompt, completion = row[f"{phase}_prompt_tokens"] / prompts, row[f"{phase}_completion_tokens"] / calls
     return _Asked(stage, question, prompt, completion, weight, _turns(row, calls))
 
 
 def _turns(row: Mapping[str, Any], calls: int) -> float:
-    return calls / len(row["solutions"]) if grid_spec.interactive(row["decomposer"]) else 1.0
+    return calls / len(row["solutions"]) if _is_one_by_one(row) else 1.0
+
+
+def _is_one_by_one(row: Mapping[str, Any]) -> bool:
+    return asks_one_by_one(parse_decomposer(row["decomposer"]))
 
 
 def _lengths(asked: Iterable[_Asked]) -> Lengths:

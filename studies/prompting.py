@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from .. import prompts
 from ..core.errors import ConfigError
+from ..decompose.controls import direct, empty
+from ..decompose.decomposition import Decomposer, none
 from ..decompose.prompted import PromptedDecomposer
 from ..eval.config import Study
+from ..eval.grid_spec import DecomposerSpec, EmptyDecomposition, stage
 from ..lm.model import Model
 from ..lm.types import Sampling
 from ..solve.policy import InteractiveSolver, NextQuestion
@@ -23,6 +26,13 @@ def decomposer(study: Study, model: Model) -> PromptedDecomposer:
         sampling=Sampling(max_tokens=study.decompose.max_tokens),
         examples=examples(study),
     )
+
+
+def without_model(spec: DecomposerSpec) -> Decomposer:
+    """A decomposer that asks no model and needs no gold: no sub-questions, in one of three formats."""
+    if isinstance(spec, EmptyDecomposition):
+        return empty
+    return direct if stage(spec) == "direct" else none
 
 
 def solver(study: Study, model: Model) -> PromptedSolver:

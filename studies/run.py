@@ -11,14 +11,14 @@ from typing import Any
 
 from .. import prompts as templates
 from ..core.files import atomic_write
-from ..decompose.controls import WITHOUT_MODEL, gold, shuffled, truncated
+from ..decompose.controls import Change, gold, shuffled, truncated
 from ..decompose.decomposition import Decomposition
 from ..decompose.prompted import PromptedDecomposer
 from ..distill import student
 from ..distill.data.examples import decompositions, solutions
 from ..distill.ranker.held_out import held_out
 from ..distill.traces import trace
-from ..eval import freshness, grid_spec
+from ..eval import freshness
 from ..eval.analysis import reconstruction
 from ..eval.analysis.declined import warnings
 from ..eval.config import flat, is_operational
@@ -32,6 +32,23 @@ from ..eval.grid.evaluate import (
     InteractiveGridDecomposer,
     Row,
     compose,
+)
+from ..eval.grid_spec import (
+    GREEDY,
+    LLM,
+    Asking,
+    DecomposerSpec,
+    GoldDecomposition,
+    InteractiveDecomposition,
+    NoDecomposition,
+    ShuffledDecomposition,
+    SolverSpec,
+    TruncatedDecomposition,
+    UseModel,
+    UseStudent,
+    VoteSpec,
+    asks_one_by_one,
+    model_asked,
 )
 from ..lm.types import Sampling
 from ..solve.policy import Asker, InteractiveSolver, Transcript
@@ -104,10 +121,10 @@ class Run(StudyContext):
     def _distil_variants(self) -> None:
         roles: tuple[student.Role, ...] = ("decomposer", "solver")
         for role in roles:
-            for folder, name in self.students(role).items():
+            for folder, spec in self.students(role).items():
                 if folder in (self.files.decomposer, self.files.solver):
                     continue  # stages of their own
-                distil(self, grid_spec.track(role, name), self.recipe(role, name), folder, self.study.seed)
+                distil(self, spec.track, self.recipe(spec), folder, self.study.seed)
 
     def overlaps(self) -> results.Overlaps:
         """What each test question shares with the questions that each student has learned from."""
@@ -148,10 +165,13 @@ class Run(StudyContext):
 
     def _provenance(self) -> dict[str, Any]:
         """What the results were made with."""
-        asked = {*map(grid_spec.model_name, self.study.grid.decomposers), *self.study.grid.solvers} - {None}
-        models = {"llm": self.llm} if "llm" in asked else {}
-        models |= {name: model for name, model in self.own_models.items() if name in asked} if asked - {"llm"} else {}
-        if asked - {"llm", *self.study.models}:
+        grid = self.study.grid
+        asked = {*map(model_asked, grid.decomposer_specs), *grid.solver_specs} - {None}
+        own = {UseModel(name): name for name in self.study.models}
+        models = {"llm": self.llm} if LLM in asked else {}
+        if asked & own.keys():
+            models |= {name: self.own_models[name] for spec, name in own.items() if spec in asked}
+        if asked - {LLM, *own}:
             models["student"] = replace(self.base, price=self.student_price)
         return provenance.record(
             {name: templates.load(name).sha256 for name in self._prompts},
@@ -162,71 +182,76 @@ class Run(StudyContext):
     @property
     def _prompts(self) -> list[str]:
         """The templates that the grid is asked with."""
-        of, decomposers = self.study.prompts, self.study.grid.decomposers
-        used = [of.decompose, of.solve, of.single_stage] + [of.direct] * ("none-direct" in decomposers)
-        return used + [of.next, of.step, of.finish] * any(grid_spec.interactive(name) for name in decomposers)
+        of, decomposers = self.study.prompts, self.study.grid.decomposer_specs
+        used = [of.decompose, of.solve, of.single_stage] + [of.direct] * (NoDecomposition("direct") in decomposers)
+        return used + [of.next, of.step, of.finish] * any(map(asks_one_by_one, decomposers))
 
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)
 
     def _decomposings(self) -> list[AnyGridDecomposer]:
-        return [self._decomposing(name) for name in self.study.grid.decomposers]
+        return list(map(self._decomposing, self.study.grid.decomposer_specs))
 
-    def _decomposing(self, name: str) -> AnyGridDecomposer:
-        if asks := grid_spec.interactive(name):
-            return self._interactive(name, asks)
-        if name == "gold":
-            return GridDecomposer(name, None, None, gold, self.with_gold)
-        if name in WITHOUT_MODEL:
-            return GridDecomposer(name, None, None, WITHOUT_MODEL[name])
-        if control := grid_spec.control(name):
-            of = self._model_decomposer("llm")
-            change = shuffled(self.study.seed) if control.change == "shuffled" else truncated(control.most)
-            return ControlGridDecomposer(name, of.footprint, of.price, of, change, as_run=of.as_run)
-        return self._model_decomposer(name)
+    def _decomposing(self, spec: DecomposerSpec) -> AnyGridDecomposer:
+        match spec:
+            case InteractiveDecomposition(asks):
+                return self._interactive(spec, asks)
+            case GoldDecomposition():
+                return GridDecomposer(spec, None, None, gold, self.with_gold)
+            case ShuffledDecomposition():
+                return self._changed(spec, shuffled(self.study.seed))
+            case TruncatedDecomposition(most):
+                return self._changed(spec, truncated(most))
+            case UseModel() | UseStudent():
+                return self._model_decomposer(spec)
+        return GridDecomposer(spec, None, None, prompting.without_model(spec))
 
-    def _model_decomposer(self, name: str) -> GridDecomposer:
+    def _changed(self, spec: DecomposerSpec, change: Change) -> ControlGridDecomposer:
+        """A control: the LLM's decompositions, changed."""
+        of = self._model_decomposer(LLM)
+        return ControlGridDecomposer(spec, of.footprint, of.price, of, change, as_run=of.as_run)
+
+    def _model_decomposer(self, spec: SolverSpec) -> GridDecomposer:
         """A decomposer that is a model."""
-        model = self.model(name, "decomposer")
-        watched = _WatchedDecomposer(self.decomposer(model), partial(self.stage, f"decompose: {name}", model))
-        return GridDecomposer(name, model.merged_footprint, model.price, watched, as_run=model.footprint)
+        model = self.model(spec)
+        watched = _WatchedDecomposer(self.decomposer(model), partial(self.stage, f"decompose: {spec}", model))
+        return GridDecomposer(spec, model.merged_footprint, model.price, watched, as_run=model.footprint)
 
-    def _interactive(self, name: str, asks: str) -> InteractiveGridDecomposer:
+    def _interactive(self, spec: DecomposerSpec, asks: Asking) -> InteractiveGridDecomposer:
         """A decomposer that hears each answer before it asks on; gold sub-questions come one after the other."""
-        if asks == "gold":
-            return InteractiveGridDecomposer(name, None, None, GridDecomposer("gold", None, None, gold, self.with_gold))
-        model = self.model(asks, "decomposer")
-        return InteractiveGridDecomposer(
-            name, model.merged_footprint, model.price, prompting.asker(self.study, model), as_run=model.footprint
-        )
+        if isinstance(asks, GoldDecomposition):
+            return InteractiveGridDecomposer(spec, None, None, GridDecomposer(asks, None, None, gold, self.with_gold))
+        model = self.model(asks)
+        asker = prompting.asker(self.study, model)
+        return InteractiveGridDecomposer(spec, model.merged_footprint, model.price, asker, as_run=model.footprint)
 
     def _solvings(self) -> list[GridSolver]:
         grid = self.study.grid
         found = []
-        for name in grid.solvers:
-            model = self.model(name, "solver")
+        for spec in grid.solver_specs:
+            model = self.model(spec)
             greedy = self.solver(model)
             sampled = Sampling(grid.temperature, grid.top_p, self.study.solve.max_tokens)
             voting = replace(greedy, sampling=sampled, samples=grid.samples, logprobs=self.study.asks_logprobs)
-            labels = tuple(dict.fromkeys(f"{self._rule(name)}@{grid.samples}" for name in grid.votes))
-            for votes, solver in [(("greedy",), greedy), *([(labels, voting)] if grid.samples else [])]:
-                title = f"solve: {name}, {_called(votes)}"
+            sampling = tuple(dict.fromkeys(VoteSpec(self._rule(name), grid.samples) for name in grid.votes))
+            for votes, solver in [((GREEDY,), greedy), *([(sampling, voting)] if grid.samples else [])]:
+                title = f"solve: {spec}, {_called(votes)}"
                 watched = _WatchedSolver(solver, partial(self.stage, title, model))
-                stepwise = prompting.interactive(self.study, solver) if name in grid.interactive else None
-                ranking = self._ranking() if "@" in votes[0] and grid.asks("rank") else None
+                stepwise = prompting.interactive(self.study, solver) if str(spec) in grid.interactive else None
+                ranking = self._ranking() if not votes[0].is_greedy and grid.asks("rank") else None
                 one_by_one = None
                 if stepwise:
                     one_by_one = _WatchedInteractive(stepwise, partial(self.stage, f"{title}, one by one", model))
                 found.append(
                     GridSolver(
-                        name,
+                        spec,
                         model.merged_footprint,
                         model.price,
                         votes,
                         watched,
                         ranking,
                         one_by_one,
-                        self.stages_taught(name),
+                        self.stages_taught(spec),
                         as_run=model.footprint,
                     )
                 )
@@ -242,7 +267,7 @@ class Run(StudyContext):
         from ..distill.ranker.score import CachedScorer  # torch takes seconds to import
 
         scorer = CachedScorer(self.files.ranker, self.store, self.study.student.device)
-        return GridRanker("ranker", scorer.footprint, self.student_price, scorer)
+        return GridRanker(UseModel("ranker"), scorer.footprint, self.student_price, scorer)
 
 
 _Stage = Callable[[], AbstractContextManager[Stage]]
@@ -280,6 +305,6 @@ class _WatchedInteractive:
             return watched(questions, asker)
 
 
-def _called(votes: Sequence[str]) -> str:
+def _called(votes: Sequence[VoteSpec]) -> str:
     """What a stage that samples for these votes is called."""
-    return votes[0] if len(votes) == 1 else f"{votes[0]} and {len(votes) - 1} other votes"
+    return str(votes[0]) if len(votes) == 1 else f"{votes[0]} and {len(votes) - 1} other votes"

@@ -17,8 +17,7 @@ from pathlib import Path
 from divcon.eval.analysis.conclusion import Evidence, conclusions, difference_over_seeds
 from divcon.eval.analysis.summary import Rows, by_cell, tests
 from divcon.eval.grid import results
-from divcon.eval.grid.evaluate import Cell
-from divcon.eval.grid_spec import ALL
+from divcon.eval.grid_spec import ALL, Cell
 from divcon.eval.render.table import markdown
 from divcon.eval.report.spread import made_on, write_spread
 from divcon.eval.run_dir import RunDirectory
@@ -29,11 +28,11 @@ PLACES = (ROOT / "README.md", ROOT / "docs" / "results.md")
 KEPT = ROOT / "docs" / "results" / "finding.md"
 SPREAD = ROOT / "configs" / "miniature.spread.json"
 
-LLM = Cell("llm", "llm", "greedy")
+LLM = Cell.parse("llm", "llm", "greedy")
 STUDENTS = {
-    "the student decomposes": Cell("distilled", "llm", "greedy"),
-    "the student solves": Cell("llm", "distilled", "greedy"),
-    "one student, single stage": Cell("none", "distilled-single", "greedy"),
+    "the student decomposes": Cell.parse("distilled", "llm", "greedy"),
+    "the student solves": Cell.parse("llm", "distilled", "greedy"),
+    "one student, single stage": Cell.parse("none", "distilled-single", "greedy"),
 }
 
 

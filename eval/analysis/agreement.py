@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ...distill.ranker.pairs import won
 from ...tasks.miniature.problem import Problem
-from .. import grid_spec
+from ..grid_spec import DecomposerSpec, UseModel, UseStudent, parse_decomposer
 from ..stats.clusters import merged
 from ..stats.intervals import Estimate, ratio
 from .decomposition_quality import MEASURES, measured
@@ -137,9 +137,9 @@ class MeasureLine:
 ALL = "all"
 
 
-def _is_models(decomposer: str) -> bool:
+def _is_models(decomposer: DecomposerSpec) -> bool:
     """Whether its decompositions are a model's own, written without having heard an answer."""
-    return grid_spec.model_name(decomposer) == decomposer
+    return isinstance(decomposer, UseModel | UseStudent)
 
 
 def measure_lines(rows: Rows) -> list[MeasureLine]:
@@ -152,7 +152,7 @@ def measure_lines(rows: Rows) -> list[MeasureLine]:
     of = {
         name: [row for row in own if row["subquestions"] and row["decomposition_right"] is not None]
         for name, own in by_decomposer(rows).items()
-        if _is_models(name)
+        if _is_models(parse_decomposer(name))
     }
     together = {ALL: [row for own in of.values() for row in own], **of}
     found = [_measure_line(name, measure, own) for name, own in together.items() for measure in MEASURES]
@@ -210,7 +210,7 @@ def blame_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> li
         for row in of_cell:
             made = attribution(row, problems[row["question"]]) if row["question"] in problems else None
             if made and row["subquestions"] and made.cause in ("decomposition", *SOLVING):
-                wrong.setdefault((cell.solver, cell.vote), []).append((row, made.cause))
+                wrong.setdefault(cell.names[1:], []).append((row, made.cause))
     found = [_blame_line(measure, *of, cases) for of, cases in wrong.items() for measure in MEASURES]
     return [line for line in found if 0 < line.blamed < line.wrong and line.varies]
 
@@ -262,7 +262,7 @@ def views(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[Vie
             made = attribution(row, problems[row["question"]]) if row["question"] in problems else None
             beside = swapped(row, gold)
             if made and beside:
-                cases.setdefault((cell.solver, cell.vote), []).append((made.cause, beside, row["cluster"]))
+                cases.setdefault(cell.names[1:], []).append((made.cause, beside, row["cluster"]))
     return [_views(*of, found) for of, found in cases.items() if any(cause in SOLVING for cause, *_ in found)]
 
 

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
-from ...solve.voting import rules
-from .. import grid_spec
-from ..grid.evaluate import Cell
+from ..grid_spec import BASE, LLM, Cell, NoDecomposition, VoteSpec, is_of_use, is_student
 from ..stats.intervals import Estimate, difference, students
 from .summary import Rows, by_cell, families
 from .training_cost import Currency, UpfrontCosts
@@ -54,7 +52,7 @@ def break_evens(rows: Rows, upfront_costs: UpfrontCosts, currency: Currency) -> 
     cells = by_cell(rows)
     found: list[BreakEven] = []
     for cell, of_cell in cells.items():
-        if not upfront_costs.students(cell) or not grid_spec.is_of_use(cell.decomposer):
+        if not upfront_costs.students(cell) or not is_of_use(cell.decomposer):
             continue
         found += [
             _against(cell, beside, _sorted(of_cell), _sorted(cells[beside]), upfront_costs, currency)
@@ -68,15 +66,16 @@ def references(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
 
     It is the cell's own solver where that is no student, else the teacher; it decomposes for itself, or nobody does.
     """
-    alone = "llm" if grid_spec.is_student(cell.solver) or cell.solver == "base" else cell.solver
-    asks_llm = [c for name in (alone, "none") for c in cells if (c.decomposer, c.solver) == (name, alone)]
-    plain = list(dict.fromkeys(c.vote for c in asks_llm if rules.labelled(c.vote).score != "rank"))
-    alike = [v for v in plain if v == cell.vote] or [v for v in plain if _samples(v) == _samples(cell.vote)]
+    alone = LLM if is_student(cell.solver) or cell.solver == BASE else cell.solver
+    asks_llm = [c for spec in (alone, NoDecomposition()) for c in cells if (c.decomposer, c.solver) == (spec, alone)]
+    plain = list(dict.fromkeys(c.vote for c in asks_llm if c.vote.weighs().score != "rank"))
+    alike = [v for v in plain if v == cell.vote] or [v for v in plain if _are_as_many(v, cell.vote)]
     return [c for c in asks_llm if c.vote in alike[:1]]
 
 
-def _samples(label: str) -> str:
-    return label.partition("@")[2]
+def _are_as_many(a: VoteSpec, b: VoteSpec) -> bool:
+    """Whether two votes are over as many samples, neither or both greedy."""
+    return (a.is_greedy, a.samples) == (b.is_greedy, b.samples)
 
 
 def _against(

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.errors import ConfigError
 from ..grid import results
-from ..grid.evaluate import Cell
+from ..grid_spec import Cell
 from ..run_dir import RunDirectory
 from ..stats.clusters import are_independent
 from ..stats.intervals import Estimate, difference, questions_needed
@@ -103,10 +103,10 @@ def _of(rows: Rows, label: str) -> list[dict[str, Any]]:
 
 def cell_of(label: str, cells: Collection[Cell]) -> Cell:
     """The cell of a label, `decomposer:solver:vote`. Raises ConfigError where it is none of these."""
-    parts = label.split(":")
-    if len(parts) == len(Cell._fields) and (cell := Cell(*parts)) in cells:
-        return cell
-    raise ConfigError(f"no cell {label!r}; there are {', '.join(':'.join(cell) for cell in cells)}")
+    labels = {":".join(cell.names): cell for cell in cells}
+    if label not in labels:
+        raise ConfigError(f"no cell {label!r}; there are {', '.join(labels)}")
+    return labels[label]
 
 
 def _common(a: Rows, b: Rows) -> str:

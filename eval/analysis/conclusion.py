@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from ...lm.cost.flops import total
-from ..grid.evaluate import Cell
-from ..grid_spec import ALL, interactive, is_of_use, is_student, track
+from ..grid_spec import ALL, BASE, LLM, Cell, DecomposerSpec, NoDecomposition, Role, UseStudent, is_of_use, is_student
 from ..stats.intervals import Estimate, difference
 from .summary import Rows, by_cell, paired, paired_over_seeds
 
@@ -87,20 +86,16 @@ def conclusions(evidence: Evidence) -> list[str]:
 
 def _students(evidence: Evidence, half: str) -> list[Cell]:
     """The cells in which a student has taken the LLM's place in one half, and the LLM has the other."""
-    place, other = (0, 1) if half == "decomposer" else (1, 0)
-    return [cell for cell in evidence.flops if _is_any_student(cell[place]) and cell[other] == "llm"]
-
-
-def _is_any_student(name: str) -> bool:
-    """Whether a name stands for a student, also for one that asks one sub-question at a time."""
-    return is_student(interactive(name) or name)
+    if half == "decomposer":
+        return [cell for cell in evidence.flops if is_student(cell.decomposer) and cell.solver == LLM]
+    return [cell for cell in evidence.flops if is_student(cell.solver) and cell.decomposer == LLM]
 
 
 def _losses(evidence: Evidence, halves: Mapping[str, Sequence[Cell]]) -> list[str]:
     said = []
     for students in halves.values():
         for cell in students if len(students) <= _MOST else ():
-            llm = Cell("llm", "llm", cell.vote)
+            llm = Cell(LLM, LLM, cell.vote)
             if llm in evidence.flops:
                 said.append(f"{_name(cell)[:1].upper()}{_name(cell)[1:]} {_loses(evidence.less(cell, llm))}.")
     return said
@@ -132,7 +127,7 @@ def _dominated(evidence: Evidence) -> list[str]:
     """Cells with a student beside cheaper ones that are surely more accurate."""
     said, useful = [], [cell for cell in evidence.flops if is_of_use(cell.decomposer)]
     for cell in useful:
-        if not (_is_any_student(cell.decomposer) or is_student(cell.solver)):
+        if not (is_student(cell.decomposer) or is_student(cell.solver)):
             continue
         own = evidence.flops[cell]
         cheaper = [one for one in useful if one != cell and _costs_less(evidence.flops[one], own)]
@@ -155,10 +150,13 @@ def _costs_less(a: float | None, b: float | None) -> bool:
 def _untrained(evidence: Evidence) -> list[str]:
     """Whether the distilled student is told from its base, which has learned nothing."""
     said = []
-    for place, half in enumerate(("decomposer", "solver")):
+    halves: tuple[Role, ...] = ("decomposer", "solver")
+    for half in halves:
+        student = UseStudent(half)
         for cell in evidence.flops:
-            base = Cell(*("base" if i == place else part for i, part in enumerate(cell)))
-            if cell[place] == "distilled" and cell[1 - place] == "llm" and base in evidence.flops:
+            is_distilled = cell[:2] == ((student, LLM) if half == "decomposer" else (LLM, student))
+            base = Cell(BASE, LLM, cell.vote) if half == "decomposer" else Cell(LLM, BASE, cell.vote)
+            if is_distilled and base in evidence.flops:
                 change = evidence.less(cell, base)
                 said.append(f"The distilled {half} {_comparison(change)} its untrained base ({_points(change)}).")
     return said
@@ -167,12 +165,12 @@ def _untrained(evidence: Evidence) -> list[str]:
 def _single(evidence: Evidence) -> list[str]:
     """The single-stage student beside systems whose solver is a student too."""
     flops = evidence.flops
-    alone = next((cell for cell in flops if cell[:2] == ("none", "distilled-single")), None)
+    alone = next((cell for cell in flops if cell[:2] == (NoDecomposition(), UseStudent("single"))), None)
     if alone is None:
         return []
     said = []
-    for decomposer in ("llm", "distilled"):
-        other = Cell(decomposer, "distilled", alone.vote)
+    for decomposer in (LLM, UseStudent("decomposer")):
+        other = Cell(decomposer, UseStudent("solver"), alone.vote)
         if other not in flops:
             continue
         change, own, cost = evidence.less(alone, other), flops[alone], flops[other]
@@ -200,19 +198,20 @@ def _points(change: Estimate) -> str:
 def _name(cell: Cell) -> str:
     """A cell in words."""
     decomposer, solver = cell[:2]
-    if track("solver", solver) == "single":
-        return f"the single-stage student{_which(solver, 'distilled-single')}"
-    match _is_any_student(decomposer), is_student(solver):
+    if isinstance(solver, UseStudent) and solver.track == "single":
+        return f"the single-stage student{_which(solver)}"
+    match is_student(decomposer), is_student(solver):
         case True, True:
             return f"the two students{_which(decomposer)}{_which(solver)}"
-        case True, False if solver == "llm":
+        case True, False if solver == LLM:
             return f"the distilled decomposer{_which(decomposer)} before the LLM"
-        case False, True if decomposer == "llm":
+        case False, True if decomposer == LLM:
             return f"the distilled solver{_which(solver)} behind the LLM"
-    if solver == "llm" and decomposer in ("llm", "none"):
-        return "the LLM in both phases" if decomposer == "llm" else "the LLM in a single stage"
+    if solver == LLM and decomposer in (LLM, NoDecomposition()):
+        return "the LLM in both phases" if decomposer == LLM else "the LLM in a single stage"
     return f"{decomposer} before {solver}"
 
 
-def _which(student: str, plain: str = "distilled") -> str:
-    return "" if student == plain else f" ({student})"
+def _which(student: DecomposerSpec) -> str:
+    """The name of a student, where it is not the one that its track's recipe describes."""
+    return "" if isinstance(student, UseStudent) and not student.variant else f" ({student})"

@@ -20,8 +20,7 @@ from ...tasks.miniature.grade import canonical, decomposition_is_right
 from ...tasks.miniature.problem import Operator, Problem, compute
 from ...tasks.miniature.recover import recover
 from ...tasks.miniature.splits import question
-from .. import grid_spec
-from ..grid.evaluate import Cell
+from ..grid_spec import Cell, GoldDecomposition, asks_one_by_one
 from ..stats.intervals import Estimate, accuracy, difference
 from .summary import Rows, by_cell
 
@@ -305,7 +304,7 @@ def cause_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> li
     problems = gold_problems(rows) if problems is None else problems
     found = []
     for cell, of_cell in by_cell(rows).items():
-        if grid_spec.interactive(cell.decomposer):
+        if asks_one_by_one(cell.decomposer):
             continue
         known = [row for row in of_cell if row["question"] in problems]
         given = [(one, row["cluster"]) for row in known if (one := attribution(row, problems[row["question"]]))]
@@ -351,8 +350,8 @@ def beside_gold(rows: Rows) -> dict[Cell, list[tuple[dict[str, Any], dict[str, A
     cells = by_cell(rows)
     found = {}
     for cell, of_cell in cells.items():
-        gold = cells.get(cell._replace(decomposer="gold"))
-        if gold is not None and cell.decomposer != "gold":
+        gold = cells.get(cell._replace(decomposer=GoldDecomposition()))
+        if gold is not None and cell.decomposer != GoldDecomposition():
             of_gold = {(row["test"], row["id"]): row for row in gold}
             found[cell] = [(row, of_gold[key]) for row in of_cell if (key := (row["test"], row["id"])) in of_gold]
     return {cell: pairs for cell, pairs in found.items() if pairs}

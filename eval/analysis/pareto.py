@@ -7,8 +7,7 @@ from itertools import pairwise
 from math import ceil, isfinite, log10
 from typing import Literal, NamedTuple
 
-from ..grid.evaluate import Cell
-from ..grid_spec import ALL
+from ..grid_spec import ALL, LLM, Cell, NoDecomposition
 from ..stats.intervals import Estimate
 from .summary import CellSummary
 
@@ -131,7 +130,9 @@ SHARES = (0.9, 0.95, 1.0)
 
 def reached(found: Frontier) -> list[Reached]:
     """For shares of the accuracy of the best cell that asks the LLM alone; nothing where there is none."""
-    alone = [p.accuracy.value for p in found.points if p.cell.decomposer in ("llm", "none") and p.cell.solver == "llm"]
+    alone = [
+        p.accuracy.value for p in found.points if p.cell.decomposer in (LLM, NoDecomposition()) and p.cell.solver == LLM
+    ]
     levels = [share * max(alone) for share in SHARES] if alone else []
     return [
         Reached(found.axis, level, cheapest(found.points, level), cheapest(found.points, level, surely=True))

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...distill.ranker.pairs import Labels, Scores, won
 from ...solve.grading.grade import Class
+from ..grid_spec import VoteSpec
 from ..stats.clusters import Clusters, merged, totals
 from ..stats.intervals import Estimate, difference, ratio
 from .summary import Rows, families, paired
@@ -119,8 +120,8 @@ def gains(rows: Rows) -> list[Gain]:
     return found
 
 
-def _of_rule(by_vote: Mapping[str, list[dict[str, Any]]], names: Sequence[str]) -> list[dict[str, Any]]:
-    return next((rows for vote, rows in by_vote.items() if vote.partition("@")[0] in names), [])
+def _of_rule(by_vote: Mapping[VoteSpec, list[dict[str, Any]]], names: Sequence[str]) -> list[dict[str, Any]]:
+    return next((rows for vote, rows in by_vote.items() if vote.rule in names), [])
 
 
 def _frequency(classes: Sequence[Class]) -> list[float]:

@@ -9,9 +9,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from ...lm.cost.flops import total
-from .. import grid_spec
-from ..grid.evaluate import Cell
-from ..grid_spec import ALL
+from ..grid_spec import ALL, LLM, Cell, UseStudent, VoteSpec, asks_one_by_one
 from ..stats.intervals import Estimate, accuracy, difference, holm
 from ..stats.paired import p_value
 from ..stats.seeds import Tested, crossed
@@ -99,10 +97,10 @@ def tests(rows: Rows) -> list[str]:
 def by_cell(rows: Rows) -> dict[Cell, list[dict[str, Any]]]:
     """The rows of each cell, in order."""
 
-    def cell(row: dict[str, Any]) -> Cell:
-        return Cell(row["decomposer"], row["solver"], row["vote"])
+    def names(row: dict[str, Any]) -> tuple[str, str, str]:
+        return row["decomposer"], row["solver"], row["vote"]
 
-    return {key: list(group) for key, group in groupby(rows, key=cell)}
+    return {Cell.parse(*key): list(group) for key, group in groupby(rows, key=names)}
 
 
 def by_decomposer(rows: Rows) -> dict[str, list[dict[str, Any]]]:
@@ -112,7 +110,8 @@ def by_decomposer(rows: Rows) -> dict[str, list[dict[str, Any]]]:
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for cell, of_cell in by_cell(rows).items():
-        name = f"{cell.decomposer} before {cell.solver}" if grid_spec.interactive(cell.decomposer) else cell.decomposer
+        one_by_one = asks_one_by_one(cell.decomposer)
+        name = f"{cell.decomposer} before {cell.solver}" if one_by_one else str(cell.decomposer)
         if name not in found and any(row["subquestions"] for row in of_cell):
             found[name] = of_cell
     return found
@@ -124,10 +123,9 @@ class Substitution:
 
     phase: str
     """`decomposer` or `solver`: where the student took the LLM's place."""
-    student: str
-    """Its name in the grid."""
+    student: UseStudent
     test: str
-    vote: str
+    vote: VoteSpec
     questions: int
     change: Estimate
     """Accuracy with the student less accuracy with the LLM, on the same questions."""
@@ -138,7 +136,7 @@ def swaps(rows: Rows) -> list[Substitution]:
     cells = by_cell(rows)
     found = []
     for vote in dict.fromkeys(cell.vote for cell in cells):
-        before = cells.get(Cell("llm", "llm", vote), [])
+        before = cells.get(Cell(LLM, LLM, vote), [])
         for test in tests(rows):
             for phase, student, cell in _taught(cells, vote):
                 pair = paired(cells[cell], before, test)
@@ -147,11 +145,12 @@ def swaps(rows: Rows) -> list[Substitution]:
     return found
 
 
-def _taught(cells: Iterable[Cell], vote: str) -> list[tuple[str, str, Cell]]:
-    """The cells of a vote with a student in one phase and the LLM in the other: phase, the student's name, cell."""
-    decomposers = [("decomposer", c.decomposer, c) for c in cells if c.solver == "llm" and c.vote == vote]
-    solvers = [("solver", c.solver, c) for c in cells if c.decomposer == "llm" and c.vote == vote]
-    return [one for one in (*decomposers, *solvers) if grid_spec.is_student(one[1])]
+def _taught(cells: Iterable[Cell], vote: VoteSpec) -> list[tuple[str, UseStudent, Cell]]:
+    """The cells of a vote with a student in one phase and the LLM in the other: phase, student, cell."""
+    of_vote = [cell for cell in cells if cell.vote == vote]
+    decomposers = [("decomposer", cell.decomposer, cell) for cell in of_vote if cell.solver == LLM]
+    solvers = [("solver", cell.solver, cell) for cell in of_vote if cell.decomposer == LLM]
+    return [(phase, spec, cell) for phase, spec, cell in (*decomposers, *solvers) if isinstance(spec, UseStudent)]
 
 
 class ReferenceComparison(NamedTuple):
@@ -171,7 +170,7 @@ class ReferenceComparison(NamedTuple):
     """Whether the difference is over every question."""
 
 
-def squares(rows: Rows, vote: str | None = None) -> list[ReferenceComparison]:
+def squares(rows: Rows, vote: VoteSpec | None = None) -> list[ReferenceComparison]:
     """Of one vote, the first one unless another is named, each beside `reference`."""
     cells = by_cell(rows)
     vote = vote or next(iter(cells)).vote
@@ -197,7 +196,7 @@ def squares(rows: Rows, vote: str | None = None) -> list[ReferenceComparison]:
 
 def reference(of_vote: Mapping[Cell, Rows]) -> Cell:
     """What the cells of a vote are held against: the LLM in both phases, or the first that was asked most questions."""
-    alone = next((cell for cell in of_vote if cell[:2] == ("llm", "llm")), None)
+    alone = next((cell for cell in of_vote if (cell.decomposer, cell.solver) == (LLM, LLM)), None)
     most = max(len(of_cell) for of_cell in of_vote.values())
     return alone or next(cell for cell, of_cell in of_vote.items() if len(of_cell) == most)
 

@@ -11,9 +11,8 @@ from ...distill import student
 from ...lm.cost.flops import total
 from ...lm.cost.prices import MachinePrice
 from ...lm.local.weights import gpus
-from ...solve.voting import rules
-from .. import devices, grid_spec
-from ..grid.evaluate import Cell
+from .. import devices
+from ..grid_spec import Cell, UseStudent, asking
 from ..run_dir import RunDirectory
 
 Currency = Literal["flops", "seconds", "dollars"]
@@ -99,18 +98,15 @@ class UpfrontCosts:
 
     def students(self, cell: Cell) -> list[str]:
         """The folders of the students that a cell asks, the vote's ranker among them."""
-        roles: tuple[tuple[student.Role, str], ...] = (
-            ("decomposer", grid_spec.interactive(cell.decomposer) or cell.decomposer),
-            ("solver", cell.solver),
-        )
-        asked = [self._folder(role, name) for role, name in roles if grid_spec.is_student(name)]
-        return asked + ["ranker"] * (rules.labelled(cell.vote).score == "rank")
+        specs = (asking(cell.decomposer), cell.solver)
+        asked = [self._folder(spec) for spec in specs if isinstance(spec, UseStudent)]
+        return asked + ["ranker"] * (cell.vote.weighs().score == "rank")
 
-    def _folder(self, role: student.Role, name: str) -> str:
-        """A name that asks for nothing but its track's recipe shares the track's student."""
-        recipe = self.config["distill"][grid_spec.track(role, name)]
-        own = [key for key, value in grid_spec.differs(role, name).items() if recipe[key] != value]
-        return grid_spec.folder(role, name if own else grid_spec.plain(role, name))
+    def _folder(self, spec: UseStudent) -> str:
+        """A student that changes nothing in its track's recipe is the track's."""
+        recipe = self.config["distill"][spec.track]
+        own = [key for key, value in spec.recipe_changes.items() if recipe[key] != value]
+        return (spec if own else spec.plain).folder
 
 
 _UNTOLD = "traces"

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from ...solve.voting.curves import Pool, curve
-from ...solve.voting.rules import Score, Tally, credit, labelled, scores_by_kind, tally
+from ...solve.voting.rules import Score, Tally, credit, scores_by_kind, tally
 from ...solve.voting.stopping import Vote, bought, read
+from ..grid_spec import DecomposerSpec, SolverSpec, VoteSpec
 from ..stats.intervals import Estimate, accuracy, difference, questions_needed
-from .summary import Rows, families
+from .summary import Rows, by_cell, families
 
 
 class Pair(NamedTuple):
     """Whose samples vote."""
 
-    decomposer: str
-    solver: str
+    decomposer: DecomposerSpec
+    solver: SolverSpec
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """For tables and files."""
+        return str(self.decomposer), str(self.solver)
 
     @property
     def label(self) -> str:
@@ -30,7 +35,7 @@ class RuleLine:
     """One rule on all questions, beside the first."""
 
     composition: Pair
-    vote: str
+    vote: VoteSpec
     accuracy: Estimate
     beside: Estimate | None
     """Accuracy less the first rule's, on the same questions; None for the first."""
@@ -55,7 +60,7 @@ class RuleCurve:
     """A rule's expected accuracy over 1, 2, ... of the samples."""
 
     composition: Pair
-    vote: str
+    vote: VoteSpec
     accuracies: tuple[Estimate, ...]
 
 
@@ -66,7 +71,7 @@ def rule_curves(rows: Rows, whole_only: Sequence[Score] = ()) -> list[RuleCurve]
         of = next(iter(by_vote.values()))
         pool, clusters = _pool(of), families(of)
         for vote in by_vote:
-            rule = labelled(vote)
+            rule = vote.weighs()
             if rule.score not in whole_only:
                 means = tuple(accuracy(credits.tolist(), clusters) for credits in curve(pool, rule))
                 found.append(RuleCurve(composition, vote, means))
@@ -113,16 +118,16 @@ def _count_of(row: Mapping[str, Any], samples: int) -> float:
 
 def tally_of(row: Mapping[str, Any]) -> Tally:
     """What each answer of a row weighs under the row's own vote."""
-    rule = labelled(row["vote"])
+    rule = VoteSpec.parse(row["vote"]).weighs()
     return tally(row["classes"], rule, scores_of(row)[rule.score] if rule.score else None)
 
 
-def voting(rows: Rows, least: int = 2) -> dict[Pair, dict[str, list[dict[str, Any]]]]:
+def voting(rows: Rows, least: int = 2) -> dict[Pair, dict[VoteSpec, list[dict[str, Any]]]]:
     """The rows of sampled votes, by composition and vote; compositions with fewer rules than `least` are left out."""
-    found: dict[Pair, dict[str, list[dict[str, Any]]]] = {}
-    sampled = [row for row in rows if "@" in row["vote"]]
-    for (decomposer, solver, vote), group in groupby(sampled, key=lambda r: (r["decomposer"], r["solver"], r["vote"])):
-        found.setdefault(Pair(decomposer, solver), {})[vote] = list(group)
+    found: dict[Pair, dict[VoteSpec, list[dict[str, Any]]]] = {}
+    for cell, of_cell in by_cell(rows).items():
+        if not cell.vote.is_greedy:
+            found.setdefault(Pair(cell.decomposer, cell.solver), {})[cell.vote] = of_cell
     return {composition: by_vote for composition, by_vote in found.items() if len(by_vote) >= least}
 
 

@@ -25,27 +25,14 @@ from ...solve.solution import UNKNOWN, Solution, Solver
 from ...solve.voting import rules
 from ...solve.voting.rules import Outcome
 from ...tasks.question import Question
-from .. import grid_spec
-
-
-class Cell(NamedTuple):
-    """One combination that is evaluated."""
-
-    decomposer: str
-    solver: str
-    vote: str
-    """`greedy`, or `RULE@k`: a rule's vote over k samples (`vote.RULES`)."""
-
-    @property
-    def label(self) -> str:
-        return f"{self.decomposer} \N{RIGHTWARDS ARROW} {self.solver}, {self.vote}"
+from ..grid_spec import Cell, DecomposerSpec, SolverSpec, VoteSpec, stage
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What answers in one phase: how it is called, and what it costs."""
+    """What answers in one phase, and what it costs."""
 
-    name: str
+    spec: DecomposerSpec
     footprint: ModelSize | None
     """As it would be put to work, adapters merged; None where nobody says how large the model is."""
     price: AnyPrice | None
@@ -97,8 +84,9 @@ class GridRanker(Phase):
 class GridSolver(Phase):
     """A solver of the grid, and the votes over its samples."""
 
-    votes: tuple[str, ...]
-    """Labels of cells: all votes share the samples."""
+    spec: SolverSpec
+    votes: tuple[VoteSpec, ...]
+    """All of them share the samples."""
     solver: Solver
     ranking: GridRanker | None = None
     """Needed by votes that a ranker weighs."""
@@ -183,13 +171,13 @@ def compose(
         if isinstance(decomposing, InteractiveGridDecomposer):
             answered = _worked(asked, decomposing, solving, decompositions) if solving.interactive else []
         else:
-            answered = _solved(asked, decompositions[decomposing.name], solving)
-        for label in solving.votes if answered else ():
-            cell, rule = Cell(decomposing.name, solving.name, label), rules.labelled(label)
+            answered = _solved(asked, decompositions[decomposing.spec], solving)
+        for vote in solving.votes if answered else ():
+            cell, rule = Cell(decomposing.spec, solving.spec, vote), vote.weighs()
             given = [_weighed_by(rule, one) for one in answered]
             if rule.score and not any(score is not None for scores in given for score in scores):
                 raise ConfigError(
-                    f"no sample of the {solving.name} solver has a {rule.score}; leave the vote {label} out"
+                    f"no sample of the {solving.spec} solver has a {rule.score}; leave the vote {vote} out"
                 )
             rows += [
                 _row(cell, one, judge, one.judged.vote(rule, scores), rule, decomposing, solving)
@@ -200,7 +188,7 @@ def compose(
 
 def _is_asked_as_taught(decomposing: AnyGridDecomposer, stages: frozenset[Stage]) -> bool:
     """Whether a solver that was taught these prompts is asked with one of them; one sub-question at a time is none."""
-    return not isinstance(decomposing, InteractiveGridDecomposer) and grid_spec.stage(decomposing.name) in stages
+    return not isinstance(decomposing, InteractiveGridDecomposer) and stage(decomposing.spec) in stages
 
 
 Asked = tuple[str, Question]
@@ -210,20 +198,20 @@ Made = Mapping[Asked, Decomposition]
 
 def _decompositions(
     tests: Mapping[str, Sequence[Question]], decomposers: Sequence[AnyGridDecomposer]
-) -> dict[str, Made]:
-    """Every decomposer's, by its name; who decomposes for several names is asked once."""
-    asking = {of.name: of for d in decomposers if (of := _underlying_decomposer(d))}
-    made: dict[str, Made] = {}
-    for name, of in asking.items():
+) -> dict[DecomposerSpec, Made]:
+    """Every decomposer's; who decomposes for several is asked once."""
+    asking = {of.spec: of for d in decomposers if (of := _underlying_decomposer(d))}
+    made: dict[DecomposerSpec, Made] = {}
+    for spec, of in asking.items():
         asked = [(test, q) for test, qs in tests.items() if of.tests is None or test in of.tests for q in qs]
-        made[name] = dict(zip(asked, of.decomposer([q for _, q in asked]), strict=True))
+        made[spec] = dict(zip(asked, of.decomposer([q for _, q in asked]), strict=True))
     for d in decomposers:
         if isinstance(d, ControlGridDecomposer):
-            made[d.name] = {}
+            made[d.spec] = {}
             for test, questions in tests.items():
-                keys = [key for q in questions if (key := (test, q)) in made[d.of.name]]
-                changed = d.change([made[d.of.name][key] for key in keys])
-                made[d.name] = {**made[d.name], **dict(zip(keys, changed, strict=True))}
+                keys = [key for q in questions if (key := (test, q)) in made[d.of.spec]]
+                changed = d.change([made[d.of.spec][key] for key in keys])
+                made[d.spec] = {**made[d.spec], **dict(zip(keys, changed, strict=True))}
     return made
 
 
@@ -267,13 +255,13 @@ def _worked(
     every: Sequence[Asked],
     decomposing: InteractiveGridDecomposer,
     solving: GridSolver,
-    decompositions: Mapping[str, Made],
+    decompositions: Mapping[DecomposerSpec, Made],
 ) -> list[_Answered]:
     """The questions, worked one sub-question at a time."""
     assert solving.interactive
     asked, asker = every, decomposing.asker
     if isinstance(asker, GridDecomposer):
-        made = decompositions[asker.name]
+        made = decompositions[asker.spec]
         asked = [one for one in every if one in made]
         asker = FixedPlan({question: made[test, question].subquestions for test, question in asked})
     worked = solving.interactive([question for _, question in asked], asker)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from ...core import documents
 from ...core.files import atomic_write
-from .. import grid_spec
-from .evaluate import Cell, Row
+from ..grid_spec import Cell, asks_one_by_one
+from .evaluate import Row
 
 
 class Naive(NamedTuple):
@@ -31,12 +31,10 @@ def unshared(cells: Iterable[tuple[Cell, int, int]]) -> Naive:
     """From each cell, samples of its decompositions and samples of its solutions."""
     each_vote, each_k = 0, 0.0
     for cell, decompose, solve in cells:
-        k = int(cell.vote.partition("@")[2] or 1)
+        k = cell.vote.samples
         each_vote += decompose + solve
         turns = (k + 1) / 2  # 1 + 2 + ... + k samples, where the vote has k
-        asks = (
-            turns if grid_spec.interactive(cell.decomposer) else k
-        )  # a way each, or for every k the decomposition anew
+        asks = turns if asks_one_by_one(cell.decomposer) else k  # a way each, or for every k the decomposition anew
         each_k += decompose * asks + solve * turns
     return Naive(each_vote, round(each_k))
 

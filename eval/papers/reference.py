@@ -25,7 +25,7 @@ from ...tasks.sources import BaseSource, PublishedSource
 from ..analysis.summary import Rows, accuracy_of, by_cell, families
 from ..config import Study
 from ..grid import results
-from ..grid.evaluate import Cell
+from ..grid_spec import BASE, LLM, Cell, DecomposerSpec, NoDecomposition, SolverSpec, UseModel, UseStudent
 from ..render import page
 from ..render.table import Table, percent
 from ..run_dir import RunDirectory
@@ -152,7 +152,7 @@ def compare_with_reported(rows: Rows, study: Study) -> list[ReportedComparison]:
     return [
         each
         for cell, of_cell in by_cell(rows).items()
-        if cell.vote == "greedy" or cell.vote.endswith("@1")
+        if cell.vote.samples == 1
         for test, source in study.tests.items()
         if (of_test := [row for row in of_cell if row["test"] == test])
         for each in _comparisons(cell, of_test, source, study)
@@ -200,9 +200,13 @@ class _Told(NamedTuple):
 
 
 _UNTAUGHT = {"Vicuna": "base", "Mistral": "base"}
-_ASKED = {"none": "none", "none-direct": "none", "llm": "GPT-3.5", "base": "base"}
+_ASKED: Mapping[DecomposerSpec, str] = {
+    NoDecomposition(): "none",
+    NoDecomposition("direct"): "none",
+    LLM: "GPT-3.5",
+    BASE: "base",
+}
 _DECOMPOSERS: Mapping[DecomposerData, str] = {"all": "S_D-T", "rejection_sampled": "S_D-R"}
-_VARIANTS: Mapping[str, DecomposerData] = {"distilled-all": "all", "distilled-rejection": "rejection_sampled"}
 _SOLVERS: Mapping[SolverData, str] = {"all": "S_E-T", "gold-spliced": "S_E-A", "right": "S_E-T"}
 
 
@@ -212,13 +216,13 @@ def _told(paper: Paper, cell: Cell, study: Study) -> _Told | None:
 
 def _divided(cell: Cell, study: Study) -> _Told | None:
     """In the words of Divide-or-Conquer; None where it has no such cell."""
-    remarks = ["the paper's single stage may not think"] if cell.decomposer == "none" else []
+    remarks = ["the paper's single stage may not think"] if cell.decomposer == NoDecomposition() else []
     decomposer, solver = _ASKED.get(cell.decomposer), _ASKED.get(cell.solver)
     recipes = study.distill
-    if cell.decomposer.startswith("distilled") and recipes.decomposer.method == "kd":
-        decomposer = _DECOMPOSERS[_VARIANTS.get(cell.decomposer, recipes.decomposer.data)]
-    if cell.solver in ("distilled", "distilled-direct") and recipes.solver.method == "kd":
-        direct = "direct" in (recipes.solver.target, cell.solver.removeprefix("distilled-"))
+    if isinstance(cell.decomposer, UseStudent) and recipes.decomposer.method == "kd":
+        decomposer = _DECOMPOSERS[cell.decomposer.recipe_changes.get("data", recipes.decomposer.data)]
+    if cell.solver in (UseStudent("solver"), UseStudent("solver", "direct")) and recipes.solver.method == "kd":
+        direct = "direct" in (recipes.solver.target, getattr(cell.solver, "variant", ""))
         solver = _SOLVERS[recipes.solver.data] + (" direct" if direct else "")
         remarks += ["learned right replies alone, the paper's all"] if recipes.solver.data == "right" else []
     return _Told(decomposer, solver, "; ".join(remarks)) if decomposer and solver else None
@@ -226,12 +230,17 @@ def _divided(cell: Cell, study: Study) -> _Told | None:
 
 def _turned(cell: Cell, study: Study) -> _Told | None:
     """In the words of Turning Dust into Gold; None where it has no such cell."""
-    if cell.decomposer != "none":
+    if cell.decomposer != NoDecomposition():
         return None
-    recipe = study.distill.solver
-    method = recipe.method if cell.solver == "distilled" else re.sub(r"^distilled-| \d+$", "", cell.solver)
-    known = METHODS.get(method)
+    known = METHODS.get(_method(cell.solver, study))
     return _Told("none", known.paper_name) if known and known.paper_name else None
+
+
+def _method(solver: SolverSpec, study: Study) -> str:
+    """What a solver was distilled by: a student of the grid, or of a comparison of methods (`METHOD SEED`)."""
+    if isinstance(solver, UseModel):
+        return re.sub(r" \d+$", "", solver.name)
+    return solver.variant or (study.distill.solver.method if solver.track == "solver" else "")
 
 
 def _matches(each: Reported, told: _Told, test: BaseSource, train: BaseSource) -> bool:

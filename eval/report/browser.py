@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ...solve.voting.rules import winners
 from ..analysis.summary import Rows, by_cell
 from ..analysis.votes import scores_of, tally_of
-from ..grid.evaluate import Cell
+from ..grid_spec import Cell, DecomposerSpec, SolverSpec, VoteSpec
 from ..render import page
 
 BUDGET = 28_000_000
@@ -35,14 +35,14 @@ OneRow = Mapping[str, Any]
 class Samples(NamedTuple):
     """What votes of one composition share."""
 
-    decomposer: str
-    solver: str
-    many: str
-    """How many there are; empty for the greedy solution."""
+    decomposer: DecomposerSpec
+    solver: SolverSpec
+    many: int | None
+    """How many there are; None for the greedy solution."""
 
     @classmethod
     def of(cls, cell: Cell) -> Samples:
-        return cls(cell.decomposer, cell.solver, cell.vote.partition("@")[2])
+        return cls(cell.decomposer, cell.solver, None if cell.vote.is_greedy else cell.vote.samples)
 
 
 class Chunk(NamedTuple):
@@ -116,7 +116,7 @@ class Browser:
         tests = list(dict.fromkeys(test for test, _ in self._questions))
         shared = list(self._samples)
         return {
-            "cells": [[*cell, shared.index(Samples.of(cell))] for cell in self.cells],
+            "cells": [[*cell.names, shared.index(Samples.of(cell))] for cell in self.cells],
             "decomposers": self._decomposers,
             "tests": tests,
             "test": [tests.index(test) for test, _ in self._questions],
@@ -138,7 +138,7 @@ class Browser:
 
     @cached_property
     def _decomposers(self) -> list[str]:
-        return list(dict.fromkeys(cell.decomposer for cell in self.cells))
+        return list(dict.fromkeys(str(cell.decomposer) for cell in self.cells))
 
     # -- the texts ---------------------------------------------------------------------------------------------------
 
@@ -238,7 +238,7 @@ def _sampled(row: OneRow, texts: _Texts) -> dict[str, Any]:
 def _cell(row: OneRow, texts: _Texts) -> dict[str, Any]:
     """The tally is only told where there is a vote."""
     told: dict[str, Any] = {"answer": texts(row["answer"]), "credit": row["credit"], "cost": _cost("rank", row)}
-    if row["vote"] == "greedy":
+    if VoteSpec.parse(row["vote"]).is_greedy:
         return told
     tally = tally_of(row)
     return told | {"tally": [[of, _number(weight)] for of, weight in tally.items()], "won": winners(tally)}

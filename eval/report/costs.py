@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import devices, grid_spec
+from .. import devices
 from ..analysis.break_even import BreakEven, break_evens
 from ..analysis.pareto import COSTS, COUNTS, Frontier, Reached, frontier, reached
 from ..analysis.summary import Rows, Tokens, lines, tokens
 from ..analysis.training_cost import Currency, Item, UpfrontCosts
+from ..grid_spec import is_of_use
 from ..render import page
 from ..render.table import Table, number, percent, points, questions
 
@@ -39,7 +40,7 @@ class Costs:
         currencies: tuple[Currency, ...] = ("flops", "dollars")  # seconds of several devices are no common measure
         found = {currency: break_evens(rows, upfront_costs, currency) for currency in currencies}
         known = {name: of for name, of in found.items() if of and (name == "flops" or any(one.queries for one in of))}
-        summary = [line for line in lines(rows) if grid_spec.is_of_use(line.cell.decomposer)]
+        summary = [line for line in lines(rows) if is_of_use(line.cell.decomposer)]
         fronts = [one for axis in COSTS if axis not in COUNTS and (one := frontier(summary, axis))]
         return cls(upfront_costs.items, known, fronts, tokens(rows), devices.read(run))
 
@@ -178,7 +179,7 @@ def break_even_table(found: Sequence[BreakEven], currency: Currency) -> Table:
     for cell in dict.fromkeys(one.cell for one in found):
         of_cell = {one.beside[:2]: one for one in found if one.cell == cell}
         first = next(iter(of_cell.values()))
-        row = [*cell, number(first.upfront), number(first.query)]
+        row = [*cell.names, number(first.upfront), number(first.query)]
         for beside in besides:
             one = of_cell.get(beside)
             row += [questions(one.queries), points(one.accuracy)] if one else ["", ""]
@@ -190,7 +191,9 @@ def frontiers_table(found: Sequence[Frontier]) -> Table:
     """A row a cell that nothing as cheap surpasses, on every cost axis."""
     header = ["decomposer", "solver", "vote", "cost", "a question", "all questions"]
     return header, [
-        [*point.cell, one.axis, number(point.cost), percent(point.accuracy)] for one in found for point in one.front
+        [*point.cell.names, one.axis, number(point.cost), percent(point.accuracy)]
+        for one in found
+        for point in one.front
     ]
 
 
@@ -209,7 +212,7 @@ def tokens_table(found: Sequence[Tokens]) -> Table:
     header = ["decomposer", "solver", "vote", "phase", "samples", "prompt tokens", "cached", "completion tokens"]
     return [*header, "reasoning", "FLOPs", "FLOPs, as run"], [
         [
-            *each.cell,
+            *each.cell.names,
             each.phase,
             f"{each.calls:.3g}",
             *(f"{amount:.0f}" for amount in each[3:7]),

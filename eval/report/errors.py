@@ -179,7 +179,7 @@ def causes_table(found: Sequence[CauseLine]) -> Table:
     header += ["wrong: decomposition", "local", "propagation", "both", "unreadable", "decomposition, of wrong (%)"]
     return header, [
         [
-            *line.cell,
+            *line.cell.names,
             str(line.questions),
             *(str(line.counts.get(cause, 0)) for cause in CAUSES),
             percent(line.of_wrong("decomposition")) if line.wrong else "none is wrong",
@@ -192,7 +192,7 @@ def slips_table(found: Sequence[CauseLine]) -> Table:
     """A row a cell: what is wrong with the first wrong step of its wrong answers under a right decomposition."""
     header = ["decomposer", "solver", "vote", "wrong answers", *SLIPS]
     return header, [
-        [*line.cell, str(sum(line.slips.values())), *(str(line.slips.get(slip, 0)) for slip in SLIPS)]
+        [*line.cell.names, str(sum(line.slips.values())), *(str(line.slips.get(slip, 0)) for slip in SLIPS)]
         for line in found
         if line.slips
     ]
@@ -202,7 +202,7 @@ def steps_table(found: Sequence[CauseLine]) -> Table:
     """A row a cell: what its steps under right decompositions are, in per cent of them."""
     header = ["decomposer", "solver", "vote", "steps", *(f"{step} (%)" for step in STEPS)]
     return header, [
-        [*line.cell, str(n), *(f"{100 * line.steps.get(step, 0) / n:.1f}" for step in STEPS)]
+        [*line.cell.names, str(n), *(f"{100 * line.steps.get(step, 0) / n:.1f}" for step in STEPS)]
         for line in found
         if (n := sum(line.steps.values()))
     ]
@@ -214,7 +214,7 @@ def substitutions_table(found: Sequence[SwapLine]) -> Table:
     header += ["right, wrong with gold: recovery", "of wrong, right with gold", "with gold less own (points)"]
     return header, [
         [
-            *line.cell,
+            *line.cell.names,
             str(line.questions),
             *(percent(line.share(of)) for of in ("decomposition", "solving", "recovery")),
             percent(line.of_wrong) if line.wrong else "none is wrong",

@@ -29,15 +29,14 @@ from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from ...core.errors import ConfigError
-from .. import grid_spec
 from ..analysis.break_even import BreakEven
 from ..analysis.learning_curve import CurvePoint
 from ..analysis.pareto import COSTS, front
 from ..analysis.pareto import AxisName as AxisName
 from ..analysis.ranker import Gain, ScoreLine
 from ..analysis.summary import CellSummary, ReferenceComparison
-from ..analysis.votes import Pair, RuleCurve
-from ..grid_spec import ALL
+from ..analysis.votes import RuleCurve
+from ..grid_spec import ALL, LLM, DecomposerSpec, SolverSpec, is_of_use
 from ..render.escape import label
 from ..stats.intervals import Estimate
 
@@ -152,7 +151,7 @@ def accuracy_cost(lines: Sequence[CellSummary], axis: AxisName = "flops") -> Fig
         for cost, line in known:
             value = 100 * line.accuracy.value
             axes.errorbar(cost, value, yerr=_bars([line]), capsize=2, elinewidth=0.8, **look.point(line))
-        real = [one for one in known if one[1].is_complete and grid_spec.is_of_use(one[1].cell.decomposer)]
+        real = [one for one in known if one[1].is_complete and is_of_use(one[1].cell.decomposer)]
         steps = front((cost, 100 * line.accuracy.value) for cost, line in real)
         if steps:
             edge = (max(cost for cost, _ in known) * 1.3, steps[-1][1])
@@ -163,7 +162,7 @@ def accuracy_cost(lines: Sequence[CellSummary], axis: AxisName = "flops") -> Fig
         axes.margins(x=0.14, y=0.08)
         look.legend(figure)
         edges = {cost for cost, _ in steps} if len(known) > _NAMED else None
-        named = [one for one in known if edges is None or one[0] in edges or one[1].cell[:2] == ("llm", "llm")]
+        named = [one for one in known if edges is None or one[0] in edges or one[1].cell[:2] == (LLM, LLM)]
         _label(figure, axes, [(cost, 100 * line.accuracy.value, _short(line)) for cost, line in named])
     return figure
 
@@ -188,12 +187,12 @@ def by_test(lines: Sequence[CellSummary]) -> Figure:
                 places = [tests.index(x.test) + 0.08 * (i - (len(decomposers) - 1) / 2) for x in of_cell]
                 if not of_cell:  # nobody put this decomposer before this solver
                     continue
-                style = look.point(of_cell[0]) | {"label": label(decomposer)}
+                style = look.point(of_cell[0]) | {"label": label(str(decomposer))}
                 heights = [100 * x.accuracy.value for x in of_cell]
                 panel.errorbar(places, heights, yerr=_bars(of_cell), capsize=2, elinewidth=0.8, **style)
             panel.set_xticks(range(len(tests)), list(map(_in_lines, tests)))
             panel.tick_params(axis="x", labelsize=_points_of(6.5))
-            panel.set_title(f"solver: {label(solver)} ({label(vote)})")
+            panel.set_title(f"solver: {label(str(solver))} ({label(str(vote))})")
         for panel in panels[::columns]:
             panel.set_ylabel("accuracy (%), 95 % interval")
         fullest = max(panels, key=lambda panel: len(panel.containers))
@@ -214,14 +213,14 @@ def heat_map(squares: Sequence[ReferenceComparison], title: str = "") -> Figure:
 
     A star is a difference at the 5 % level (Holm), a dagger a cell that was not asked every question.
     """
-    decomposers = list(dict.fromkeys(one.cell.decomposer for one in squares))
-    solvers = list(dict.fromkeys(one.cell.solver for one in squares))
+    decomposers = list(dict.fromkeys(str(one.cell.decomposer) for one in squares))
+    solvers = list(dict.fromkeys(str(one.cell.solver) for one in squares))
     grid = np.full((len(decomposers), len(solvers)), np.nan)
     with mpl.rc_context(_style() | {"axes.grid": False}):
         figure = Figure(figsize=_inches(1.3 + 1.25 * len(solvers), 0.9 + 0.42 * len(decomposers)), layout="constrained")
         axes = figure.add_subplot()
         for one in squares:
-            down, right = decomposers.index(one.cell.decomposer), solvers.index(one.cell.solver)
+            down, right = decomposers.index(str(one.cell.decomposer)), solvers.index(str(one.cell.solver))
             grid[down, right] = 100 * one.accuracy.value
             ink = "white" if one.accuracy.value > 0.55 else "black"
             dagger = "" if one.is_complete else "\N{DAGGER}"
@@ -264,11 +263,11 @@ def slopes(lines: Sequence[CellSummary], among: Sequence[CellSummary]) -> Figure
             of_cell = [line for line in shown if line.cell == cell]
             at = [tests.index(line.test) for line in of_cell]
             heights = [100 * line.accuracy.value for line in of_cell]
-            drawn = look.point(of_cell[0]) | {"ls": "-" if cell.solver == "llm" else "--", "lw": 1}
+            drawn = look.point(of_cell[0]) | {"ls": "-" if cell.solver == LLM else "--", "lw": 1}
             axes.errorbar(at, heights, yerr=_bars(of_cell), **drawn, **_FINE)
             ends.append((at[-1], heights[-1], _short(of_cell[0]), drawn["color"]))
         axes.set_xticks(range(len(tests)), list(map(_in_lines, tests)))
-        axes.set_ylabel(f"accuracy (%), {label(lines[0].cell.vote)}, 95 % interval")
+        axes.set_ylabel(f"accuracy (%), {label(str(lines[0].cell.vote))}, 95 % interval")
         axes.set_xlim(-0.3, len(tests) - (0.0 if _is_narrow() else 0.3))
         _name_ends(axes, ends)
     return figure
@@ -302,7 +301,7 @@ def votes(curves: Sequence[RuleCurve]) -> Figure:
                 at = range(1, len(curve.accuracies) + 1)
                 colour, dashes = _OKABE_ITO[i % len(_OKABE_ITO)], ("-", "--")[i // len(_OKABE_ITO) % 2]
                 values = [100 * one.value for one in curve.accuracies]
-                panel.plot(at, values, color=colour, linestyle=dashes, lw=1, label=label(curve.vote.partition("@")[0]))
+                panel.plot(at, values, color=colour, linestyle=dashes, lw=1, label=label(str(curve.vote.rule)))
                 if i == 0:
                     low, high = ([100 * getattr(one, end) for one in curve.accuracies] for end in ("low", "high"))
                     panel.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
@@ -564,7 +563,7 @@ class _Look:
         return {
             "color": colour,
             "marker": self._marker(line.cell.solver),
-            "markerfacecolor": "white" if line.cell.vote == "greedy" else colour,
+            "markerfacecolor": "white" if line.cell.vote.is_greedy else colour,
             "markersize": 5.5,
             "ls": "none",
         }
@@ -585,11 +584,11 @@ class _Look:
             return Line2D([], [], ls="none", label=text, **style)
 
         decomposers = [
-            entry(f"decomposer {label(d)}", marker=".", ms=10, color=self._colour(d)) for d in self._decomposers
+            entry(f"decomposer {label(str(d))}", marker=".", ms=10, color=self._colour(d)) for d in self._decomposers
         ]
-        solvers = [entry(f"solver {label(s)}", marker=self._marker(s), color="#444444") for s in self._solvers]
+        solvers = [entry(f"solver {label(str(s))}", marker=self._marker(s), color="#444444") for s in self._solvers]
         votes = [
-            entry(label(v), marker="o", color="#444444", markerfacecolor="white" if v == "greedy" else "#444444")
+            entry(label(str(v)), marker="o", color="#444444", markerfacecolor="white" if v.is_greedy else "#444444")
             for v in self._votes
         ]
         front_line = Line2D([], [], color="#888888", lw=1, label="Pareto front")
@@ -601,12 +600,12 @@ class _Look:
             fontsize=_points_of(7),
         )
 
-    def _colour(self, decomposer: str) -> str:
+    def _colour(self, decomposer: DecomposerSpec) -> str:
         """Beyond eight decomposers come others, less easy to tell apart."""
         colours = (*_OKABE_ITO, *_MORE)
         return colours[self._decomposers.index(decomposer) % len(colours)]
 
-    def _marker(self, solver: str) -> str:
+    def _marker(self, solver: SolverSpec) -> str:
         return _MARKERS[self._solvers.index(solver) % len(_MARKERS)]
 
 
@@ -617,7 +616,7 @@ def _bars(lines: Sequence[CellSummary]) -> list[list[float]]:
 
 
 def _short(line: CellSummary) -> str:
-    return label(Pair(line.cell.decomposer, line.cell.solver).label) + ("" if line.is_complete else "\N{DAGGER}")
+    return label(line.cell.pair) + ("" if line.is_complete else "\N{DAGGER}")
 
 
 def _title(lines: Sequence[CellSummary], undrawn: Sequence[tuple[CellSummary, float | None]]) -> str:

@@ -16,7 +16,6 @@ from ...core.errors import ConfigError
 from ...core.files import replacing
 from ...distill import student
 from ...solve.voting.rules import Score
-from .. import grid_spec
 from ..analysis.break_even import break_evens
 from ..analysis.learning_curve import learning_curves
 from ..analysis.ranker import gains, score_lines
@@ -24,8 +23,7 @@ from ..analysis.summary import CellSummary, Rows, lines, squares
 from ..analysis.training_cost import Currency, UpfrontCosts
 from ..analysis.votes import Pair, rule_curves
 from ..grid import results
-from ..grid.evaluate import Cell
-from ..grid_spec import ALL
+from ..grid_spec import ALL, BASE, Cell, VoteSpec, is_of_use
 from ..render import escape
 from ..run_dir import RunDirectory
 from . import figures
@@ -79,7 +77,7 @@ def heat_map(of: Drawn) -> Plot:
     """Every decomposer before every solver."""
     found = squares(of.rows)
     header = ["decomposer", "solver", "accuracy", "low", "high", "beside", "beside low", "beside high", "p (Holm)"]
-    numbers = [[*s.cell[:2], *s.accuracy, *(s.beside or _NOTHING), s.p] for s in found]
+    numbers = [[*s.cell.names[:2], *s.accuracy, *(s.beside or _NOTHING), s.p] for s in found]
     return Plot(figures.heat_map(found, f"{of.rows[0]['vote']}, accuracy (%)"), header, numbers)
 
 
@@ -91,7 +89,7 @@ def slopes(of: Drawn) -> Plot | None:
 
 
 def _is_way(cell: Cell | Pair) -> bool:
-    return grid_spec.is_of_use(cell.decomposer) and "base" not in (cell.decomposer, cell.solver)
+    return is_of_use(cell.decomposer) and BASE not in (cell.decomposer, cell.solver)
 
 
 def votes(of: Drawn) -> Plot | None:
@@ -99,7 +97,9 @@ def votes(of: Drawn) -> Plot | None:
     every = rule_curves(of.rows, _whole_only(of.run))
     curves = [curve for curve in every if _is_way(curve.composition)] or every
     numbers = [
-        [*curve.composition, curve.vote, k, *one] for curve in curves for k, one in enumerate(curve.accuracies, 1)
+        [*curve.composition.names, str(curve.vote), k, *one]
+        for curve in curves
+        for k, one in enumerate(curve.accuracies, 1)
     ]
     header = ["decomposer", "solver", "vote", "samples", "accuracy", "low", "high"]
     return Plot(figures.votes(curves), header, numbers) if curves else None
@@ -109,7 +109,9 @@ def calibration(of: Drawn) -> Plot | None:
     """How often solutions of like scores are right."""
     found = [line for line in score_lines(of.rows) if line.score == "ranker"]
     numbers = [
-        [*line.composition, one.score, *one.right, one.solutions] for line in found for one in line.worth.calibration
+        [*line.composition.names, one.score, *one.right, one.solutions]
+        for line in found
+        for one in line.worth.calibration
     ]
     header = ["decomposer", "solver", "mean score", "right", "low", "high", "solutions"]
     return Plot(figures.calibration(found), header, numbers) if found else None
@@ -126,12 +128,19 @@ def break_even(of: Drawn) -> Plot | None:
     """What questions cost in all against how many there are, by the first vote; of tokens, FLOPs."""
     currency: Currency = of.axis if of.axis in ("seconds", "dollars") else "flops"
     found = break_evens(of.rows, UpfrontCosts.of(of.run), currency)
-    first = [one for one in found if one.cell.vote == of.rows[0]["vote"]]
+    first = [one for one in found if one.cell.vote == VoteSpec.parse(of.rows[0]["vote"])]
     header = ["decomposer", "solver", "vote", "beside decomposer", "beside solver", "beside vote", "once", "a question"]
     header += ["beside a question", "saved", "saved low", "saved high", "questions", "questions low", "questions high"]
     header += ["accuracy beside", "accuracy beside low", "accuracy beside high"]
     numbers = [
-        [*one.cell, *one.beside, *one[2:5], *(one.saved or _NOTHING), *(one.queries or _NOTHING), *one.accuracy]
+        [
+            *one.cell.names,
+            *one.beside.names,
+            *one[2:5],
+            *(one.saved or _NOTHING),
+            *(one.queries or _NOTHING),
+            *one.accuracy,
+        ]
         for one in found
     ]
     if not any(one.upfront and one.query and one.query_beside for one in first):
@@ -227,7 +236,7 @@ _NOTHING: tuple[None, None, None] = (None, None, None)
 def _numbers(of: Sequence[CellSummary], tests: Iterable[str]) -> list[list[object]]:
     wanted = set(tests)
     return [
-        [*x.cell, x.test, x.questions, *x.accuracy, x.flops, x.tokens, x.seconds, x.dollars]
+        [*x.cell.names, x.test, x.questions, *x.accuracy, x.flops, x.tokens, x.seconds, x.dollars]
         for x in of
         if x.test in wanted
     ]

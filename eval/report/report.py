@@ -293,7 +293,7 @@ def _other_seeds(made: _Made) -> list[str]:
         return []
     own = {line.cell: line.accuracy for line in made.lines if line.test == made.lines[0].test}
     rows = [
-        [*cell, percent(own[cell]), f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"]
+        [*cell.names, percent(own[cell]), f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"]
         for cell, (mean, low, high) in spread.accuracies.items()
         if cell in own
     ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import grid_spec
 from ..analysis.pareto import COSTS, AxisName
 from ..analysis.summary import CellSummary
+from ..grid_spec import is_of_use
 from ..render import page
 
 _USUAL = 2
@@ -32,16 +32,16 @@ def _numbers(lines: Sequence[CellSummary], axis: AxisName) -> dict[str, Any]:
     axes = {name: cost for name, cost in COSTS.items() if name != "reasoning" or any(map(cost, lines))}
     return {
         "axis": axis,
-        "cells": cells,
+        "cells": [cell.names for cell in cells],
         "tests": tests,
-        "votes": list(dict.fromkeys(cell.vote for cell in cells))[:_USUAL],
+        "votes": list(dict.fromkeys(str(cell.vote) for cell in cells))[:_USUAL],
         "points": [
             {
                 "cell": cells.index(line.cell),
                 "test": tests.index(line.test),
                 "n": line.questions,
                 "accuracy": line.accuracy,
-                "real": line.is_complete and grid_spec.is_of_use(line.cell.decomposer),
+                "real": line.is_complete and is_of_use(line.cell.decomposer),
                 **{name: cost(line) for name, cost in axes.items()},
             }
             for line in lines

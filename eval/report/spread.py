@@ -14,7 +14,7 @@ from ..analysis.summary import lines
 from ..config import Study, decides_results, differences, load
 from ..environments import read as environments_of
 from ..grid import results
-from ..grid.evaluate import Cell
+from ..grid_spec import Cell
 from ..run_dir import RunDirectory
 
 
@@ -50,7 +50,7 @@ def shipped_spread(study: Study) -> SeedSpread | None:
         path = configs.spread(name)
         if path is not None and _is_same(study, load(name)):
             file: _File = documents.read(_File, path)
-            cells = {Cell(a.decomposer, a.solver, a.vote): (a.mean, a.lowest, a.highest) for a in file.accuracies}
+            cells = {Cell.parse(a.decomposer, a.solver, a.vote): (a.mean, a.lowest, a.highest) for a in file.accuracies}
             return SeedSpread(file.seeds, file.made_on, cells)
     return None
 
@@ -74,7 +74,12 @@ def write_spread(runs: Sequence[Path], path: Path) -> None:
         "seeds": [file.study.seed for file in files],
         "made_on": made_on(runs),
         "accuracies": [
-            {**cell._asdict(), "mean": sum(each) / len(each), "lowest": min(each), "highest": max(each)}
+            {
+                **dict(zip(Cell._fields, cell.names, strict=True)),
+                "mean": sum(each) / len(each),
+                "lowest": min(each),
+                "highest": max(each),
+            }
             for cell, each in whole.items()
         ],
     }

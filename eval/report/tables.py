@@ -15,7 +15,7 @@ from ..analysis.summary import (
     Unknown,
     Verdicts,
 )
-from ..grid.evaluate import Cell
+from ..grid_spec import Cell
 from ..render.table import INCOMPLETE, Places, Table, latex, number, percent, points
 from ..stats.intervals import Estimate
 
@@ -33,7 +33,7 @@ def main(lines: Sequence[CellSummary], squares: Sequence[ReferenceComparison] = 
     rows = []
     for cell, of_cell in _by_cell(lines).items():
         whole = next(iter(of_cell.values()))
-        row = [*cell, *(_accuracy(of_cell.get(test)) for test in tests)]
+        row = [*cell.names, *(_accuracy(of_cell.get(test)) for test in tests)]
         row += [_difference(beside.get(cell))] * bool(squares)
         row += [_if_known(whole.plan_right), _if_known(whole.plan_wrong)] if planned else []
         row.append(number(whole.flops))
@@ -54,7 +54,7 @@ def best(lines: Sequence[CellSummary]) -> Places:
 
 def marks(squares: Sequence[ReferenceComparison]) -> str:
     """What the main table's signs mean."""
-    held = " and ".join(dict.fromkeys(_pair(square.reference) for square in squares))
+    held = " and ".join(dict.fromkeys(square.reference.pair for square in squares))
     return (
         f"The reference of a vote is {held}. * differs from it at the 5 % level, Holm-adjusted over the cells of the "
         "vote; McNemar's exact test, or sign flips where ties shared credit, of whole families where questions come in "
@@ -62,10 +62,6 @@ def marks(squares: Sequence[ReferenceComparison]) -> str:
         "(a test without gold sub-questions); costs are then means over those that were asked, and a difference is "
         "over the questions that both cells were asked. Bold: the best of a test among cells that were asked all of it."
     )
-
-
-def _pair(cell: Cell) -> str:
-    return f"{cell.decomposer} \N{RIGHTWARDS ARROW} {cell.solver}"
 
 
 def records(
@@ -81,7 +77,7 @@ def records(
     for line in lines:
         square = beside.get(line.cell) if line.test == whole else None
         against = [*(square.beside or (None,) * 3), square.p] if square else [None] * 4
-        row = [*line.cell, line.test, line.questions, line.is_complete, *line.accuracy, *against, line.flops]
+        row = [*line.cell.names, line.test, line.questions, line.is_complete, *line.accuracy, *against, line.flops]
         plans = [plan.value if plan else None for plan in (line.plan_right, line.plan_wrong)]
         tokens = [line.decompose.tokens, line.solve.tokens, line.rank.tokens]
         rows.append([*row, *tokens, line.seconds, line.dollars, *plans])
@@ -90,12 +86,12 @@ def records(
 
 def changes(swaps: Sequence[Substitution]) -> Table:
     """A row a test and vote: what each student in one phase changes, in points."""
-    students = sorted(dict.fromkeys((swap.phase, swap.student) for swap in swaps))  # decomposers, then solvers
+    students = sorted(dict.fromkeys((swap.phase, str(swap.student)) for swap in swaps))  # decomposers, then solvers
     header = ["test", "vote", "n", *(f"{_does(*student)} (points)" for student in students)]
     rows = []
     for test, vote in dict.fromkeys((swap.test, swap.vote) for swap in swaps):
-        of_key = {(s.phase, s.student): s for s in swaps if (s.test, s.vote) == (test, vote)}
-        row = [test, vote, str(max(swap.questions for swap in of_key.values()))]
+        of_key = {(s.phase, str(s.student)): s for s in swaps if (s.test, s.vote) == (test, vote)}
+        row = [test, str(vote), str(max(swap.questions for swap in of_key.values()))]
         rows.append(row + [points(of_key[who].change) if who in of_key else "" for who in students])
     return header, rows
 
@@ -115,7 +111,7 @@ def decompositions(found: Sequence[Decomposed]) -> Table:
 def verdicts(found: Sequence[Verdicts]) -> Table:
     """A row a cell: how its winning answers were graded."""
     header = ["decomposer", "solver", "vote", "right", "wrong", "unreadable", "timed out"]
-    return header, [[*each.cell, *map(str, each[1:])] for each in found]
+    return header, [[*each.cell.names, *map(str, each[1:])] for each in found]
 
 
 def unknown(found: Sequence[Unknown]) -> Table:
@@ -133,7 +129,7 @@ def unknown(found: Sequence[Unknown]) -> Table:
     ]
     return header, [
         [
-            *each.cell,
+            *each.cell.names,
             each.test,
             str(each.questions),
             str(each.failed),
@@ -149,7 +145,7 @@ def lenient(found: Sequence[Lenient]) -> Table:
     """A row a cell and test: the verdicts' accuracy beside the softer score of papers."""
     header = ["decomposer", "solver", "vote", "test", "n", "strict", "lenient", "lenient rule"]
     return header, [
-        [*each.cell, each.test, str(each.questions), percent(each.strict), percent(each.lenient), each.measure]
+        [*each.cell.names, each.test, str(each.questions), percent(each.strict), percent(each.lenient), each.measure]
         for each in found
     ]
 
@@ -165,7 +161,7 @@ def cleaned(found: Sequence[Decontaminated]) -> Table:
     header = ["decomposer", "solver", "vote", "n", "all of them", "clean", "on clean ones", "leaks"]
     return header, [
         [
-            *(*c.cell, str(c.asked), percent(c.whole), str(c.questions)),
+            *(*c.cell.names, str(c.asked), percent(c.whole), str(c.questions)),
             percent(c.clean) if c.questions else "none is clean",
             str(c.leaks),
         ]

@@ -95,8 +95,8 @@ def rules_table(found: Sequence[RuleLine]) -> Table:
     header += ["questions to see one point"]
     return header, [
         [
-            *line.composition,
-            line.vote,
+            *line.composition.names,
+            str(line.vote),
             percent(line.accuracy),
             points(line.beside) if line.beside else "",
             f"{line.needed:,.0f}" if line.needed else "",
@@ -109,7 +109,7 @@ def stops_table(found: Sequence[StopLine]) -> Table:
     """A row a composition and rule to stop by: what it would have bought, and what that loses."""
     header = ["decomposer", "solver", "stop", "samples", "all questions", "beside all samples (points)"]
     return header, [
-        [*line.composition, line.stop, f"{line.samples:.2f}", percent(line.accuracy), points(line.beside)]
+        [*line.composition.names, line.stop, f"{line.samples:.2f}", percent(line.accuracy), points(line.beside)]
         for line in found
     ]
 
@@ -118,8 +118,8 @@ def scores_table(found: Sequence[ScoreLine]) -> Table:
     """A row a composition and kind of score: how well it tells right solutions from wrong ones."""
     header = ["decomposer", "solver", "score", "pairs told (%)", "AUROC"]
     return header, [
-        [*line.composition, line.score, percent(line.worth.pairs), f"{line.worth.auroc:.3f}"]
+        [*line.composition.names, line.score, percent(line.worth.pairs), f"{line.worth.auroc:.3f}"]
         if line.worth.has_pairs
-        else [*line.composition, line.score, "no pair", ""]
+        else [*line.composition.names, line.score, "no pair", ""]
         for line in found
     ]

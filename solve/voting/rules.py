@@ -124,11 +124,6 @@ def scores_by_kind(
     }
 
 
-def labelled(label: str) -> Rule:
-    """The rule of a cell's label: `greedy`, or `RULE@k`."""
-    return named("count" if label == "greedy" else label.partition("@")[0])
-
-
 def weights(rule: Rule, voting: Bools, scores: Array) -> Array:
     """What each sample's vote counts (samples, ...), 0 where it has none.
 

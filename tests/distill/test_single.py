@@ -81,10 +81,10 @@ def test_the_student_learns_from_the_prompt_that_it_is_asked_with(target: str, s
 def test_a_name_says_track_recipe_folder_and_format(
     name: str, track: str, plain: str, differs: dict[str, str], folder: str, stages: set[str]
 ) -> None:
-    assert grid_spec.track("solver", name) == track and grid_spec.plain("solver", name) == plain
-    assert grid_spec.differs("solver", name) == differs and grid_spec.folder("solver", name) == folder
-    assert set(grid_spec.stages_taught(name) or ()) == stages
-    assert grid_spec.stages_taught("llm") is None and grid_spec.stages_taught("base") is None
+    spec = grid_spec.parse_solver(name)
+    assert isinstance(spec, grid_spec.UseStudent) and str(spec) == name
+    assert (spec.track, str(spec.plain), spec.recipe_changes, spec.folder) == (track, plain, differs, folder)
+    assert set(spec.stages_taught()) == stages
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,9 @@ def test_a_student_that_nobody_asks_in_its_format_is_refused(decomposers: str, s
 
 def test_the_recipe_may_make_the_plain_single_stage_student_a_direct_one() -> None:
     direct = ["distill.single.target=direct", "grid.solvers=[distilled-single]"]
-    taught = load("miniature", [*direct, "grid.decomposers=[none-direct]"]).stages_taught("distilled-single")
+    taught = load("miniature", [*direct, "grid.decomposers=[none-direct]"]).stages_taught(
+        grid_spec.UseStudent("single")
+    )
     assert taught and set(taught) == {"direct"}
     with pytest.raises(ConfigError, match="add none-direct to decomposers"):
         load("miniature", [*direct, "grid.decomposers=[none]"])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from divcon import prompts
 from divcon.decompose import PromptedDecomposer, controls
 from divcon.eval.grid.evaluate import GridDecomposer, GridSolver, InteractiveGridDecomposer, compose
+from divcon.eval.grid_spec import BASE, GREEDY, GoldDecomposition, parse_decomposer, parse_solver
 from divcon.lm import Message, Model, Sampling, Scripted, Store
 from divcon.lm.cost.prices import Price
 from divcon.solve import PromptedSolver
@@ -117,10 +118,13 @@ def test_a_cell_pays_for_every_turn() -> None:
         model = Model("m", engine, store, price=Price(prompt=1.0, completion=2.0))
         solver = interactive(model)
         asking = InteractiveGridDecomposer(
-            "interactive-llm", model.footprint, model.price, NextQuestion(decomposer(model), prompts.load("next"))
+            parse_decomposer("interactive-llm"),
+            model.footprint,
+            model.price,
+            NextQuestion(decomposer(model), prompts.load("next")),
         )
-        solving = GridSolver("llm", model.footprint, model.price, ("greedy",), solver.solver, None, solver)
-        without = replace(solving, name="base", interactive=None)
+        solving = GridSolver(parse_solver("llm"), model.footprint, model.price, (GREEDY,), solver.solver, None, solver)
+        without = replace(solving, spec=BASE, interactive=None)
         rows = compose({"t": [PEARS]}, [asking], [solving, without])
     (row,) = rows  # nobody put the asker before a solver that is not interactive
     assert (row.decompose.calls, row.solve.calls) == (3, 3)
@@ -135,11 +139,16 @@ def test_gold_sub_questions_leave_out_tests_that_have_none() -> None:
     with Store() as store:
         model = Model("m", engine, store)
         solver = interactive(model)
-        gold = GridDecomposer("gold", None, None, controls.gold, frozenset({"with"}))
+        gold = GridDecomposer(parse_decomposer("gold"), None, None, controls.gold, frozenset({"with"}))
         tests = {"with": [PEARS], "without": [WHOLE]}
-        solving = GridSolver("llm", None, None, ("greedy",), solver.solver, None, solver)
-        rows = compose(tests, [gold, InteractiveGridDecomposer("interactive-gold", None, None, gold)], [solving])
-    assert [(row.cell.decomposer, row.test) for row in rows] == [("gold", "with"), ("interactive-gold", "with")]
+        solving = GridSolver(parse_solver("llm"), None, None, (GREEDY,), solver.solver, None, solver)
+        rows = compose(
+            tests, [gold, InteractiveGridDecomposer(parse_decomposer("interactive-gold"), None, None, gold)], [solving]
+        )
+    assert [(row.cell.decomposer, row.test) for row in rows] == [
+        (GoldDecomposition(), "with"),
+        (parse_decomposer("interactive-gold"), "with"),
+    ]
 
 
 def test_every_stage_is_shown_the_worked_examples() -> None:

@@ -12,7 +12,7 @@ from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.eval.config import dump, load
 from divcon.eval.grid import results
-from divcon.eval.grid.evaluate import Cell
+from divcon.eval.grid_spec import Cell
 from divcon.eval.stats.seeds import crossed
 from divcon.studies.across_seeds import over_seeds
 
@@ -44,7 +44,7 @@ def run(home: Path, seed: int, *more: str, of: int = 6, decomposers: tuple[str, 
 
 def test_means_over_seeds_and_differences_over_seeds_and_questions(tmp_path: Path) -> None:
     found = over_seeds([run(tmp_path / "a", 0), run(tmp_path / "b", 1)])
-    cell = Cell("none", "llm", "greedy")
+    cell = Cell.parse("none", "llm", "greedy")
     (mean,) = (mean for mean in found.means if mean.cell == cell)
     assert (mean.accuracy, mean.lowest, mean.highest, mean.questions) == (4 / 6, 4 / 6, 4 / 6, 6)
     expected = crossed([[credit - 1.0 for credit in CREDITS[seed]] for seed in (0, 1)])
@@ -55,7 +55,7 @@ def test_any_cell_can_be_what_the_others_are_held_against(tmp_path: Path) -> Non
     runs = [run(tmp_path / "a", 0), run(tmp_path / "b", 1)]
     found = over_seeds(runs, "none:llm:greedy")
     expected = crossed([[1.0 - credit for credit in CREDITS[seed]] for seed in (0, 1)])
-    assert found.beside == {Cell("llm", "llm", "greedy"): expected}
+    assert found.beside == {Cell.parse("llm", "llm", "greedy"): expected}
     with pytest.raises(ConfigError, match="no cell 'gold:llm:greedy'; there are none:llm:greedy, llm:llm:greedy"):
         over_seeds(runs, "gold:llm:greedy")
 
@@ -72,7 +72,7 @@ def test_the_table_is_written_as_the_numbers_it_shows(tmp_path: Path) -> None:
 
 def test_a_cell_that_one_run_lacks_is_named_and_left_out(tmp_path: Path) -> None:
     found = over_seeds([run(tmp_path / "a", 0), run(tmp_path / "b", 1, decomposers=("llm",))])
-    assert [mean.cell.decomposer for mean in found.means] == ["llm"] and "none" in found.note()
+    assert [str(mean.cell.decomposer) for mean in found.means] == ["llm"] and "none" in found.note()
 
 
 @pytest.mark.parametrize(

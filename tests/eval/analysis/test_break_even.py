@@ -19,7 +19,7 @@ from divcon.eval import devices, grid_spec
 from divcon.eval.analysis.break_even import NEVER, BreakEven, break_even, break_evens, references
 from divcon.eval.analysis.training_cost import UNKNOWN, Item, UpfrontCost, UpfrontCosts
 from divcon.eval.grid import results
-from divcon.eval.grid.evaluate import Cell
+from divcon.eval.grid_spec import Cell
 from divcon.eval.render import page
 from divcon.eval.render.table import questions
 from divcon.eval.report import plots
@@ -88,35 +88,39 @@ def upfront_costs(*trained: str) -> UpfrontCosts:
 
 def test_a_cell_pays_once_for_each_part_of_the_traces_that_its_students_used_and_for_each_of_them() -> None:
     of = upfront_costs("decomposer", "decomposer-all", "solver", "single", "ranker")
-    assert of.cell(Cell("llm", "llm", "greedy")) == UpfrontCost()
-    assert of.cell(Cell("distilled", "llm", "greedy")).flops == 107
-    assert of.cell(Cell("distilled-all", "llm", "greedy")).flops == 103
-    assert of.cell(Cell("none", "distilled-single", "greedy")).flops == 105
-    assert of.cell(Cell("distilled", "distilled", "greedy")).flops == 207
-    assert of.cell(Cell("distilled", "distilled", "asc@4")).flops == 307
-    assert of.students(Cell("llm", "llm", "rank_1_plus_2.5@4")) == ["ranker"]
+    assert of.cell(Cell.parse("llm", "llm", "greedy")) == UpfrontCost()
+    assert of.cell(Cell.parse("distilled", "llm", "greedy")).flops == 107
+    assert of.cell(Cell.parse("distilled-all", "llm", "greedy")).flops == 103
+    assert of.cell(Cell.parse("none", "distilled-single", "greedy")).flops == 105
+    assert of.cell(Cell.parse("distilled", "distilled", "greedy")).flops == 207
+    assert of.cell(Cell.parse("distilled", "distilled", "asc@4")).flops == 307
+    assert of.students(Cell.parse("llm", "llm", "rank_1_plus_2.5@4")) == ["ranker"]
 
 
 def test_a_name_that_asks_for_the_recipes_own_shares_its_student() -> None:
     of = upfront_costs("decomposer", "decomposer-all")
-    assert of.students(Cell("distilled-rejection", "distilled-kd", "greedy")) == ["decomposer", "solver"]
-    assert of.students(Cell("distilled-all", "distilled-direct", "greedy")) == ["decomposer-all", "solver-direct"]
+    assert of.students(Cell.parse("distilled-rejection", "distilled-kd", "greedy")) == ["decomposer", "solver"]
+    assert of.students(Cell.parse("distilled-all", "distilled-direct", "greedy")) == ["decomposer-all", "solver-direct"]
 
 
 def test_a_student_without_a_card_costs_what_nobody_knows() -> None:
-    assert upfront_costs("decomposer").cell(Cell("llm", "distilled", "greedy")) == UNKNOWN
+    assert upfront_costs("decomposer").cell(Cell.parse("llm", "distilled", "greedy")) == UNKNOWN
 
 
 def test_cells_are_held_against_the_llm_alone_by_the_same_vote() -> None:
     cells = [
-        Cell(d, s, v) for d in ("none", "llm", "gold") for s in ("llm", "base") for v in ("greedy", "sc@4", "asc@4")
+        Cell.parse(d, s, v)
+        for d in ("none", "llm", "gold")
+        for s in ("llm", "base")
+        for v in ("greedy", "sc@4", "asc@4")
     ]
-    alone = [Cell("llm", "llm", "sc@4"), Cell("none", "llm", "sc@4")]
-    assert references(Cell("distilled", "llm", "sc@4"), cells) == alone
-    assert references(Cell("distilled", "llm", "asc@4"), cells) == alone  # the ranker is a student too
-    assert references(Cell("distilled", "llm", "asc@8"), cells) == []
-    assert not any(map(grid_spec.is_of_use, ("gold", "truncated-2", "shuffled", "interactive-gold")))
-    assert all(map(grid_spec.is_of_use, ("none", "llm", "interactive-llm", "distilled-all")))
+    alone = [Cell.parse("llm", "llm", "sc@4"), Cell.parse("none", "llm", "sc@4")]
+    assert references(Cell.parse("distilled", "llm", "sc@4"), cells) == alone
+    assert references(Cell.parse("distilled", "llm", "asc@4"), cells) == alone  # the ranker is a student too
+    assert references(Cell.parse("distilled", "llm", "asc@8"), cells) == []
+    controls = map(grid_spec.parse_decomposer, ("gold", "truncated-2", "shuffled", "interactive-gold"))
+    others = map(grid_spec.parse_decomposer, ("none", "llm", "interactive-llm", "distilled-all"))
+    assert not any(map(grid_spec.is_of_use, controls)) and all(map(grid_spec.is_of_use, others))
 
 
 def row(cell: Cell, i: int, flops: float | None, credit: float = 1.0) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def row(cell: Cell, i: int, flops: float | None, credit: float = 1.0) -> dict[st
 
 
 def one(student: list[float | None], llm: list[float | None]) -> BreakEven:
-    a, b = Cell("none", "distilled", "greedy"), Cell("none", "llm", "greedy")
+    a, b = Cell.parse("none", "distilled", "greedy"), Cell.parse("none", "llm", "greedy")
     rows = [row(a, i, flops, 0.0) for i, flops in enumerate(student)]
     rows += [row(b, i, flops) for i, flops in reversed(list(enumerate(llm)))]
     (found,) = break_evens(rows, upfront_costs("solver"), "flops")

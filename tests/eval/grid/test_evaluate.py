@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from divcon.decompose import Decomposition
 from divcon.eval.analysis.pareto import front
 from divcon.eval.grid.evaluate import GridDecomposer, GridSolver, compose
-from divcon.eval.grid_spec import ALL
+from divcon.eval.grid_spec import ALL, GREEDY, VoteSpec, parse_decomposer, parse_solver
 from divcon.eval.render.table import latex, markdown, percent
 from divcon.eval.stats.intervals import Estimate, accuracy, difference, holm
 from divcon.eval.stats.paired import mcnemar
@@ -220,8 +220,11 @@ def test_every_cell_answers_every_question_and_plans_once() -> None:
     known, unknown = ModelSize(100), None
     rows = compose(
         {"test": QUESTIONS},
-        [GridDecomposer("d", known, Price(prompt=1.0, completion=2.0), decomposer)],
-        [GridSolver("s", known, None, ("sc@2",), solver), GridSolver("t", unknown, None, ("sc@2",), solver)],
+        [GridDecomposer(parse_decomposer("d"), known, Price(prompt=1.0, completion=2.0), decomposer)],
+        [
+            GridSolver(parse_solver("s"), known, None, (VoteSpec("sc", 2),), solver),
+            GridSolver(parse_solver("t"), unknown, None, (VoteSpec("sc", 2),), solver),
+        ],
     )
     assert len(calls) == 1 and len(rows) == 4
     assert [row.credit for row in rows] == [1.0, 0.0, 1.0, 0.0]
@@ -253,8 +256,8 @@ def test_an_empty_decomposition_was_paid_for_and_is_not_right() -> None:
 
     (row, _) = compose(
         {"test": QUESTIONS},
-        [GridDecomposer("d", ModelSize(100), None, silent)],
-        [GridSolver("s", ModelSize(100), None, ("greedy",), solver)],
+        [GridDecomposer(parse_decomposer("d"), ModelSize(100), None, silent)],
+        [GridSolver(parse_solver("s"), ModelSize(100), None, (GREEDY,), solver)],
         judge=lambda test, question, subquestions: True,
     )
     assert row.decompose.flops == 2 * 100 * 11 and row.decomposition_right is False

@@ -24,8 +24,9 @@ from divcon.eval import grid_spec
 from divcon.eval.analysis.summary import lines, paired, squares
 from divcon.eval.config import is_operational, load
 from divcon.eval.grid import results
-from divcon.eval.grid.evaluate import Cell, ControlGridDecomposer, GridDecomposer, GridSolver, compose
+from divcon.eval.grid.evaluate import ControlGridDecomposer, GridDecomposer, GridSolver, compose
 from divcon.eval.grid.sample_counts import unshared
+from divcon.eval.grid_spec import GREEDY, Cell, parse_decomposer, parse_solver
 from divcon.eval.render.table import INCOMPLETE
 from divcon.eval.report import tables
 from divcon.eval.stats.intervals import difference
@@ -107,9 +108,9 @@ def test_controls_stay_within_a_test_and_share_what_they_change() -> None:
         return [[Solution(d.listing, "1", Usage(5, 2))] for d in decompositions]
 
     tests = {name: [Question(f"{name}{i}", "How many?", "1") for i in range(4)] for name in ("a", "b")}
-    of = GridDecomposer("llm", None, None, decomposer)
-    changed = ControlGridDecomposer("shuffled", None, None, of, controls.shuffled(0))
-    rows = compose(tests, [changed, of], [GridSolver("s", None, None, ("greedy",), solver)])
+    of = GridDecomposer(parse_decomposer("llm"), None, None, decomposer)
+    changed = ControlGridDecomposer(parse_decomposer("shuffled"), None, None, of, controls.shuffled(0))
+    rows = compose(tests, [changed, of], [GridSolver(parse_solver("s"), None, None, (GREEDY,), solver)])
     assert asked == [8]
     for row in rows[:8]:
         (subquestion,) = row.decomposition.subquestions
@@ -117,22 +118,21 @@ def test_controls_stay_within_a_test_and_share_what_they_change() -> None:
 
 
 def test_names_stand_for_recipes_and_folders() -> None:
-    assert grid_spec.differs("decomposer", "distilled-rejection") == {"data": "rejection_sampled"}
-    assert grid_spec.differs("solver", "distilled-direct") == {"target": "direct"}
-    assert (
-        grid_spec.differs("solver", "distilled-nat") == {"method": "nat"}
-        and grid_spec.differs("solver", "distilled") == {}
-    )
-    assert (
-        grid_spec.folder("solver", "distilled-nat") == "solver-nat"
-        and grid_spec.folder("solver", "distilled") == "solver"
-    )
-    assert [grid_spec.model_name(name) for name in ("shuffled", "truncated-2", "gold", "base")] == [
-        "llm",
-        "llm",
-        None,
-        "base",
+    assert grid_spec.UseStudent("decomposer", "rejection").recipe_changes == {"data": "rejection_sampled"}
+    specs = [grid_spec.UseStudent("solver", variant) for variant in ("", "direct", "nat")]
+    assert [(str(spec), spec.recipe_changes, spec.folder) for spec in specs] == [
+        ("distilled", {}, "solver"),
+        ("distilled-direct", {"target": "direct"}, "solver-direct"),
+        ("distilled-nat", {"method": "nat"}, "solver-nat"),
     ]
+    asked = [grid_spec.model_asked(parse_decomposer(name)) for name in ("shuffled", "truncated-2", "gold", "base")]
+    assert asked == [grid_spec.LLM, grid_spec.LLM, None, grid_spec.BASE]
+
+
+@pytest.mark.parametrize("name", [*(set(grid_spec.DECOMPOSERS) - {"MODEL"}), "truncated-3", "interactive-gold", "gpt"])
+def test_a_decomposers_name_is_read_and_written_again(name: str) -> None:
+    if name not in ("truncated-N", "interactive-NAME"):
+        assert str(parse_decomposer(name)) == name
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_cells_that_were_asked_different_questions_are_marked_and_never_compared
     rows = results.read(run / "results.parquet")
     lost = rows[0]["test"]
     partial = [r for r in rows if r["decomposer"] != "gold" or r["test"] != lost]
-    (of_gold,) = (s for s in squares(partial) if s.cell[:2] == ("gold", "llm"))
+    (of_gold,) = (s for s in squares(partial) if s.cell.names[:2] == ("gold", "llm"))
     gold, llm = ([r for r in rows if (r["decomposer"], r["solver"]) == (d, "llm")] for d in ("gold", "llm"))
     a, b = ([r for r in of if r["test"] != lost] for of in (gold, llm))
     assert not of_gold.is_complete and of_gold.beside == difference(*paired(a, b))
@@ -280,9 +280,12 @@ def test_a_grid_asks_for_each_different_sample_once(run: Path) -> None:
 
 
 def test_unshared_samples_by_hand() -> None:
-    assert unshared([(Cell("llm", "llm", "greedy"), 1, 1)]) == (2, 2)
-    assert unshared([(Cell("llm", "llm", "sc@4"), 1, 4)]) == (5, 4 + 10)  # k of 1, 2, 3, 4, each with a decomposition
-    assert unshared([(Cell("interactive-llm", "llm", "sc@4"), 12, 16)]) == (28, 70)  # ways of 3 + 4 calls each
+    assert unshared([(Cell.parse("llm", "llm", "greedy"), 1, 1)]) == (2, 2)
+    assert unshared([(Cell.parse("llm", "llm", "sc@4"), 1, 4)]) == (
+        5,
+        4 + 10,
+    )  # k of 1, 2, 3, 4, each with a decomposition
+    assert unshared([(Cell.parse("interactive-llm", "llm", "sc@4"), 12, 16)]) == (28, 70)  # ways of 3 + 4 calls each
 
 
 @pytest.mark.model
@@ -296,7 +299,7 @@ def test_one_decomposer_before_several_llms(tmp_path: Path) -> None:
         *(f"prompts.{name}=miniature/{name}" for name in ("next", "step", "finish")),
     ]
     evaluated = divcon.evaluate("miniature", overrides=overrides, limit=2, run=tmp_path / "run")
-    cells = list(dict.fromkeys(row.cell[:2] for row in evaluated.rows))
+    cells = list(dict.fromkeys(row.cell.names[:2] for row in evaluated.rows))
     assert cells == [*product(["llm", "other"], ["llm", "other"]), ("interactive-other", "other")]
     assert evaluated.rows[0].solve.flops != evaluated.rows[8].solve.flops
     divcon.collect("miniature", overrides=overrides, limit=2, run=tmp_path / "run")
@@ -358,7 +361,7 @@ def test_comparing_with_a_cell_that_lacks_a_test_names_the_tests_that_both_know(
 def test_the_reference_is_a_cell_that_was_asked_most_questions(mixed: Path) -> None:
     rows = [row for row in results.read(mixed / "results.parquet") if row["decomposer"] != "llm"]
     found = squares(rows)
-    assert {square.reference[:2] for square in found} == {("none", "llm")}  # and not gold, which comes first
+    assert {square.reference.names[:2] for square in found} == {("none", "llm")}  # and not gold, which comes first
     assert "The reference of a vote is none" in tables.marks(found)
 
 

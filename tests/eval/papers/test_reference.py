@@ -281,7 +281,7 @@ def rows(
 
 
 def cells(found: list[ReportedComparison]) -> set[tuple[str, str, str, str]]:
-    return {(b.cell.decomposer, b.cell.solver, b.reported.decomposer, b.reported.solver) for b in found}
+    return {(*b.cell.names[:2], b.reported.decomposer, b.reported.solver) for b in found}
 
 
 def test_the_papers_study_has_all_cells_of_its_first_table() -> None:
@@ -293,7 +293,7 @@ def test_the_papers_study_has_all_cells_of_its_first_table() -> None:
     assert ("llm", "distilled", "GPT-3.5", "S_E-A") in cells(found)
     assert ("llm", "distilled-direct", "GPT-3.5", "S_E-A direct") in cells(found)
     assert ("distilled-rejection", "llm", "S_D-R", "GPT-3.5") in cells(found)
-    (both,) = [b for b in found if b.cell[:2] == ("llm", "llm")]
+    (both,) = [b for b in found if b.cell.names[:2] == ("llm", "llm")]
     assert both.reported.value == Decimal("65.13") and both.questions == 2
     assert (both.strict.value, both.measure) == (0.5, "any-token") and both.lenient and both.lenient.value == 1
 
@@ -308,9 +308,7 @@ def test_a_student_is_laid_beside_one_that_learned_from_the_same() -> None:
 
 def test_what_differs_is_said() -> None:
     study = load("gsm8k-local")
-    remarks = {
-        (b.cell.decomposer, b.cell.solver): b.remark for b in compare_with_reported(rows(study, ("gsm8k",)), study)
-    }
+    remarks = {b.cell.names[:2]: b.remark for b in compare_with_reported(rows(study, ("gsm8k",)), study)}
     assert remarks["none", "llm"] == "the paper's single stage may not think"
     assert remarks["llm", "distilled"] == "learned right replies alone, the paper's all"
     assert remarks["llm", "llm"] == ""
@@ -337,7 +335,7 @@ def test_every_method_and_seed_of_a_comparison_has_its_line() -> None:
     (row, *_) = rows(study, ("MATH",))
     of_methods = [row | {"solver": solver} for solver in ("nat 0", "nat 1", "nce 0", "kd-matched-params 0")]
     found = compare_with_reported(of_methods, study)
-    assert {(b.cell.solver, b.reported.solver, b.reported.teacher) for b in found} == {
+    assert {(str(b.cell.solver), b.reported.solver, b.reported.teacher) for b in found} == {
         (solver, "NAT", teacher) for solver in ("nat 0", "nat 1") for teacher in ("GPT-3.5", "GPT-4")
     }
 

@@ -446,7 +446,7 @@ def test_a_cost_of_zero_has_no_place_on_a_logarithmic_axis(chromium: Chromium, t
 
 @pytest.mark.parametrize("axis", ["flops", "tokens", "seconds"])
 def test_the_front_of_every_axis_is_the_front_of_the_tables(tab: Page, axis: str) -> None:
-    whole = [line for line in lines(ROWS) if line.test == "all questions" and line.cell.vote in VOTES[:2]]
+    whole = [line for line in lines(ROWS) if line.test == "all questions" and str(line.cell.vote) in VOTES[:2]]
     steps = front((getattr(line, axis), line.accuracy.value) for line in whole)
     tab.locator("#plot select").first.select_option(axis)
     drawn = str(tab.locator("#plot .front").get_attribute("d"))

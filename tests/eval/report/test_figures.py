@@ -19,7 +19,7 @@ from divcon.eval.analysis.learning_curve import CurvePoint
 from divcon.eval.analysis.ranker import Bin, Gain, ScoreLine, Worth
 from divcon.eval.analysis.summary import CellSummary, ReferenceComparison, lines, squares
 from divcon.eval.analysis.votes import Pair, RuleCurve
-from divcon.eval.grid.evaluate import Cell
+from divcon.eval.grid_spec import Cell, UseModel, VoteSpec
 from divcon.eval.report import figures
 from divcon.eval.report.plots import PLOTS
 from divcon.eval.stats.intervals import Estimate
@@ -45,35 +45,45 @@ NAMES = (
 HALF = Estimate(0.5, 0.4, 0.6)
 
 
+def called(decomposer: str, solver: str, vote: str) -> Cell:
+    """A cell whose parts have any names."""
+    return Cell(UseModel(decomposer), UseModel(solver), VoteSpec(vote, 4))
+
+
 def some_lines() -> list[CellSummary]:
     """Of a decomposer, a solver and a test of every name."""
     template = lines(ROWS)[0]
-    cells = [Cell(name, NAMES[0], "greedy") for name in NAMES] + [Cell(NAMES[0], name, NAMES[1]) for name in NAMES[:3]]
+    cells = [Cell.parse(name, NAMES[0], "greedy") for name in NAMES]
+    cells += [called(NAMES[0], name, NAMES[1]) for name in NAMES[:3]]
     return [
         replace(template, cell=cell, test=test, accuracy=HALF)
         for cell in cells
-        for test in ("all questions", *NAMES[: 2 if cell.decomposer else None])
+        for test in ("all questions", *NAMES[: 2 if str(cell.decomposer) else None])
     ]
 
 
 def some_squares() -> list[ReferenceComparison]:
     template = squares(ROWS)[1]
-    return [template._replace(cell=Cell(name, other, name)) for name in NAMES for other in NAMES[:3]]
+    return [template._replace(cell=called(name, other, name)) for name in NAMES for other in NAMES[:3]]
 
 
 def break_evens() -> list[BreakEven]:
-    cells = [Cell(name, name, name) for name in NAMES[::-1]]  # the last eight are drawn
+    cells = [called(name, name, name) for name in NAMES[::-1]]  # the last eight are drawn
     return [BreakEven(cell, cell, 1e12, 1e6, 1e9, HALF, Estimate(1000, 900, 1100), HALF) for cell in cells]
 
 
 def compositions() -> list[Pair]:
-    return [Pair(name, name) for name in NAMES]
+    return [Pair(*called(name, name, name)[:2]) for name in NAMES]
 
 
 def curves() -> list[CurvePoint]:
     """Of tracks by any name, though there are three."""
     some: Any = NAMES
     return [CurvePoint(name, tokens, 2, 0.5, 0.4, 0.6, 1.0, None) for name in some for tokens in (1000, 9000)]
+
+
+def rule_curves() -> list[RuleCurve]:
+    return [RuleCurve(of, VoteSpec(name, 4), (HALF, HALF)) for of in compositions()[:4] for name in NAMES]
 
 
 WORTH = Worth(HALF, 0.5, [Bin(0.5, HALF, 9)])
@@ -83,7 +93,9 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "by_test": lambda: figures.by_test(some_lines()),
     "heat_map": lambda: figures.heat_map(some_squares(), NAMES[2]),
     "slopes": lambda: figures.slopes(some_lines(), some_lines()),
-    "votes": lambda: figures.votes([RuleCurve(of, name, (HALF, HALF)) for of in compositions()[:4] for name in NAMES]),
+    "votes": lambda: figures.votes(
+        [RuleCurve(of, VoteSpec(name, 4), (HALF, HALF)) for of in compositions()[:4] for name in NAMES]
+    ),
     "calibration": lambda: figures.calibration([ScoreLine(of, "ranker", WORTH) for of in compositions()]),
     "gain": lambda: figures.gain([Gain(name, HALF, HALF) for name in NAMES]),
     "break_even": lambda: figures.break_even(break_evens()),
