@@ -146,8 +146,8 @@ def rows(kinds: dict[str, int]) -> list[dict[str, Any]]:
         ({"asked": 5, "not needed": 5}, []),
         ({"asked": 4, "not needed": 6}, ["declined 6 of 10"]),
         ({"asked": 8, "unreadable": 2}, []),
-        ({"asked": 7, "unreadable": 3}, ["3 of 10 decompositions could not be read"]),
-        ({"not needed": 6, "unreadable": 4}, ["declined 6 of 10", "4 of 10 decompositions could not be read"]),
+        ({"asked": 7, "unreadable": 3}, ["3 of 10 decompositions of llm could not be read"]),
+        ({"not needed": 6, "unreadable": 4}, ["declined 6 of 10", "4 of 10 decompositions of llm could not be read"]),
         ({"not tried": 10}, []),
     ],
 )
