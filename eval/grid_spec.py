@@ -334,6 +334,11 @@ class Cell(NamedTuple):
         return str(self.decomposer), str(self.solver), str(self.vote)
 
     @property
+    def columns(self) -> dict[str, str]:
+        """The same by field."""
+        return dict(zip(self._fields, self.names, strict=True))
+
+    @property
     def pair(self) -> str:
         return f"{self.decomposer} \N{RIGHTWARDS ARROW} {self.solver}"
 

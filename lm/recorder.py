@@ -44,7 +44,7 @@ class Lease(NamedTuple):
     """After which others may try, should the owner have died."""
 
 
-class Reservation(NamedTuple):
+class Reserved(NamedTuple):
     """What became of a wish to buy samples."""
 
     attempts: list[Attempt]
@@ -116,7 +116,7 @@ class PurchaseRecorder(Recorder, Protocol):
         quote: Quote | None = None,
         budget: float | None = None,
         token: str | None = None,
-    ) -> Reservation:
+    ) -> Reserved:
         """Record that these samples are about to be bought, but for those that another process has, or is buying.
 
         `quote` is what each may cost, `budget` what all attempts may cost together. Raises BudgetError when that might
@@ -184,8 +184,8 @@ class NoRecord:
         quote: Quote | None = None,
         budget: float | None = None,
         token: str | None = None,
-    ) -> Reservation:
-        return Reservation(self.begin(draws), [], [])
+    ) -> Reserved:
+        return Reserved(self.begin(draws), [], [])
 
     def batches(self, model: str) -> list[Batch]:
         return []

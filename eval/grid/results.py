@@ -138,7 +138,7 @@ _PIECE = 4096
 def _flat(row: Row, overlaps: Mapping[Role, Overlap]) -> dict[str, Any]:
     thoughts = [solution.reasoning for solution in row.solutions]
     return {
-        **dict(zip(("decomposer", "solver", "vote"), row.cell.names, strict=True)),
+        **row.cell.columns,
         "test": row.test,
         "id": row.question.id,
         "question": row.question.prompt,

@@ -75,7 +75,7 @@ def write_spread(runs: Sequence[Path], path: Path) -> None:
         "made_on": made_on(runs),
         "accuracies": [
             {
-                **dict(zip(Cell._fields, cell.names, strict=True)),
+                **cell.columns,
                 "mean": sum(each) / len(each),
                 "lowest": min(each),
                 "highest": max(each),

@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 
 from ...core.errors import ConfigError
 from ..cost.prices import Quote
-from ..recorder import Attempt, Batch, Charge, Finished, Lease, Reservation, Spend
+from ..recorder import Attempt, Batch, Charge, Finished, Lease, Reserved, Spend
 from ..types import Completion, Message, Request, SampleRequest, Sampling, Usage
 from . import ledger
 from .ledger import Ledger
@@ -235,7 +235,7 @@ class Store:
         quote: Quote | None = None,
         budget: float | None = None,
         token: str | None = None,
-    ) -> Reservation:
+    ) -> Reserved:
         """Record that these samples are about to be bought, but for those that another process has, or is buying.
 
         `quote` is what each may cost, `budget` what all attempts in the store may cost together. Raises BudgetError
@@ -254,7 +254,7 @@ class Store:
                 of_batch = {attempt.draw.key: attempt.number for attempt in attempts}
                 self.ledger.open_batch(token, model, of_batch, self._requests(free))
         found = self.get(list(stored)) if stored else {}
-        return Reservation(
+        return Reserved(
             attempts,
             [(by_key[key], made) for key, made in found.items()],
             [by_key[key] for key in by_key if key in busy],

@@ -125,7 +125,7 @@ def test_cells_are_held_against_the_llm_alone_by_the_same_vote() -> None:
 
 def row(cell: Cell, i: int, flops: float | None, credit: float = 1.0) -> dict[str, Any]:
     costs = {f"{phase}_flops": 0.0 for phase in ("decompose", "rank")} | {"solve_flops": flops}
-    return {**cell._asdict(), "test": "t", "id": str(i), "cluster": str(i), "credit": credit, **costs}
+    return {**cell.columns, "test": "t", "id": str(i), "cluster": str(i), "credit": credit, **costs}
 
 
 def one(student: list[float | None], llm: list[float | None]) -> BreakEven:

@@ -74,7 +74,7 @@ def test_the_reference_is_a_power_of_ten_that_holds_every_cell(given: list[float
 
 
 def point(cost: float, value: float, low: float = 0.0) -> Point:
-    return Point(Cell.parse("llm", "llm", f"{cost}"), cost, Estimate(value, low, 1.0))
+    return Point(Cell.parse("llm", f"model {cost}", "greedy"), cost, Estimate(value, low, 1.0))
 
 
 def test_an_accuracy_is_reached_by_value_or_surely() -> None:
