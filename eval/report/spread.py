@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from ... import configs
@@ -94,9 +95,18 @@ def made_on(runs: Sequence[Path]) -> str:
         sorted({one.processor for one in used}),
         sorted({one.capability for one in used}),
         [f"{n} thread{'s' * (n != 1)}" for n in sorted({one.threads for one in used})],
-        sorted({documents.read(_Made, file.provenance).date for file in files}),
+        sorted(set(map(_made, files))),
     ]
     return ", ".join(" and ".join(part) for part in parts)
+
+
+def _made(files: RunDirectory) -> str:
+    """The day of a run's results; comparisons and learning curves keep no provenance beside theirs."""
+    if files.provenance.is_file():
+        made: _Made = documents.read(_Made, files.provenance)
+        return made.date
+    last = next(path for path in (files.method_results, files.curve_results) if path.is_file())
+    return date.fromtimestamp(last.stat().st_mtime).isoformat()
 
 
 class _Made(documents.Shape):
