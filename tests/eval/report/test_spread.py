@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from divcon import configs
 from divcon.eval.config import load
 from divcon.eval.grid import results
 from divcon.eval.report import report
-from divcon.eval.report.spread import shipped_spread, write_spread
+from divcon.eval.report.spread import made_on, shipped_spread, write_spread
 from divcon.eval.run_dir import RunDirectory
 
 from ...paths import ROOT
@@ -42,15 +43,28 @@ def test_a_spread_is_shown_beside_a_run_of_the_same_study_and_no_other(
     found = shipped_spread(RunDirectory(runs[1]).study)
     assert found and found.seeds == [0, 7] and "1 thread" in found.made_on
     rows = [row for row in results.read(runs[0] / "results.parquet") if row["solver"] == "distilled"]
+    compared = 0
     for cell, (mean, low, high) in found.accuracies.items():
-        own = [row["credit"] for row in rows if (row["decomposer"], row["solver"], row["vote"]) == cell]
+        own = [row["credit"] for row in rows if (row["decomposer"], row["solver"], row["vote"]) == cell.names]
         if own:
+            compared += 1
             assert mean == low == high == pytest.approx(sum(own) / len(own))
+    assert compared
     page = report.report(runs[1]).read_text(encoding="utf-8")
     assert "The same study under other seeds" in page and "2 seeds: mean [lowest, highest]" in page
     other = RunDirectory(runs[1]).study.model_copy(update={"max_usd": 3.0})
     assert shipped_spread(other) is not None  # an operational setting decides no sample
     assert shipped_spread(other.limited(2)) is None
+
+
+def test_a_run_without_provenance_was_made_when_its_results_were(runs: list[Path]) -> None:
+    """A comparison of methods, or a learning curve."""
+    files = RunDirectory(runs[0])
+    files.method_results.parent.mkdir()
+    files.results.rename(files.method_results)
+    os.utime(files.method_results, (0, 86_400))
+    files.provenance.unlink()
+    assert made_on([runs[0]]).endswith("1970-01-02")
 
 
 def test_what_ships_is_of_a_study_that_ships() -> None:
