@@ -13,6 +13,7 @@ from ...decompose.decomposition import Decomposition
 from ...lm.engine import Engine
 from ...lm.local.chat_template import encode
 from ...lm.local.model_dir import LocalEngine
+from ...lm.recorder import NoRecord
 from ...lm.types import Completion, Request, Usage
 from ...solve.policy import NextQuestion
 from ...tasks.question import Question
@@ -37,8 +38,8 @@ class DecomposerService:
 
     def __call__(self, wanted: Sequence[DecomposeRequest]) -> list[DecomposeResult]:
         """The decompositions, in order. Nothing is kept."""
-        model = self.asker.first.model
-        askers = [replace(self.asker, first=replace(self.asker.first, limit=each.limit)) for each in wanted]
+        model = replace(self.asker.first.model, store=NoRecord())
+        askers = [replace(self.asker, first=replace(self.asker.first, model=model, limit=w.limit)) for w in wanted]
         requests = [_request(*each) for each in zip(askers, wanted, strict=True)]
         fits = [_fits(model.engine, request) for request in requests]
         replies = iter(model([request for request, does in zip(requests, fits, strict=True) if does]))

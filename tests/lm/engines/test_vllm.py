@@ -37,6 +37,7 @@ from divcon.lm.local import probe
 from divcon.lm.local.chat_template import encode
 from divcon.lm.local.weights import load_model, load_tokenizer, model_directory
 from divcon.lm.model import silent
+from divcon.lm.recorder import NoRecord
 from divcon.serve.backends.batcher import Batcher
 from divcon.serve.backends.decomposer import DecomposerService
 from divcon.serve.backends.local import LocalModel
@@ -394,8 +395,7 @@ def test_a_study_runs_on_vllm(tmp_path: Path) -> None:
 
 def test_an_endpoint_decomposes_and_solves_with_vllm(engine: VLLM, adapters: tuple[Path, Path]) -> None:
     """Questions that come together, and samples that are streamed in one piece."""
-    with Store() as closed:  # each call brings a store of its own
-        model = Model("decomposer", engine, closed, adapter=adapters[0])
+    model = Model("decomposer", engine, NoRecord(), adapter=adapters[0])
     first = PromptedDecomposer(model, prompts.load("decompose"), 4, Sampling(max_tokens=24))
     decomposing = DecomposerService(NextQuestion(first, prompts.load("next")))
 
