@@ -8,6 +8,7 @@ is: names of tests and models are no formulas (`$x` is a name).
 from __future__ import annotations
 
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -231,7 +232,7 @@ def heat_map(squares: Sequence[ReferenceComparison], title: str = "") -> Figure:
             beside += "*" if one.p is not None and one.p < 0.05 else ""
             axes.text(right, down + 0.23, beside, ha="center", va="center", color=ink, fontsize=_points_of(5.5))
         axes.imshow(grid, cmap="cividis_r", vmin=0, vmax=100, aspect="auto")
-        across = [label(name).replace("-", "-\n") if _is_narrow() else label(name) for name in solvers]
+        across = [_broken(name, 8 if _is_narrow() else 16) for name in solvers]
         axes.set_xticks(range(len(solvers)), across)
         axes.set_yticks(range(len(decomposers)), list(map(label, decomposers)))
         axes.set(xlabel="solver", ylabel="decomposer")
@@ -543,6 +544,11 @@ def _powers(axis: Axis2D) -> None:
 def _in_lines(test: str) -> str:
     """A test's name below an axis."""
     return label(test).replace(", ", ",\n")
+
+
+def _broken(name: str, width: int) -> str:
+    """A name in lines of so many characters, broken behind hyphens, for a column of that width."""
+    return "\n".join(map(label, textwrap.wrap(name, width, break_long_words=False))) or label(name)
 
 
 def _room(entries: int, columns: int) -> float:
