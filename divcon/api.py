@@ -45,7 +45,7 @@ from .studies.dry_run import Plan
 from .studies.dry_run import plan as planned
 from .studies.learning_curve import train_curve
 from .studies.pilot import lengths
-from .studies.prompting import without_model
+from .studies.prompting import null_decomposer
 from .studies.run import Run
 from .studies.status import RunCost, Status
 from .studies.try_prompts import Trials
@@ -288,7 +288,7 @@ def ask(
         if isinstance(asks, grid_spec.UseModel | grid_spec.UseStudent):
             makes: Decomposer = opened.decomposer(opened.model(asks))
         elif isinstance(asks, grid_spec.NoDecomposition | grid_spec.EmptyDecomposition):
-            makes = without_model(asks)
+            makes = null_decomposer(asks)
         else:
             raise ConfigError(f"{asks} stands in a grid alone: give --decomposer none, llm, base or a student")
         (made,) = makes([asked])

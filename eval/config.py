@@ -39,11 +39,11 @@ from .grid_spec import (
     SolverSpec,
     Track,
     UseStudent,
-    asks_one_by_one,
     check_decomposer,
     check_format,
     check_model,
     check_solver,
+    is_interactive,
     is_student,
     parse_decomposer,
     parse_solver,
@@ -166,7 +166,7 @@ class GridSettings(Settings):
                 f"{taught[0]} was not taught to answer one sub-question at a time; leave it out of interactive"
             )
         try:
-            asking = [one for one in self.decomposer_specs if asks_one_by_one(one)]
+            asking = [one for one in self.decomposer_specs if is_interactive(one)]
             if asking and not set(self.interactive) & set(self.solvers):
                 raise ValueError(f"nobody answers {asking[0]}: interactive names none of the solvers")
             for name in self.votes:

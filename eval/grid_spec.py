@@ -43,7 +43,6 @@ SOLVERS: Mapping[str, str] = {
     "llm": "the LLM",
     "MODEL": "a model that the study lists under models",
 }
-_PLACEHOLDERS = frozenset({"truncated-N", "interactive-NAME", "MODEL"})
 _INTERACTIVE = "interactive-"
 _TRUNCATED = re.compile(r"truncated-([1-9]\d?)")
 _STUDENT = "distilled"
@@ -169,7 +168,7 @@ class TruncatedDecomposition:
         return f"truncated-{self.most}"
 
 
-Asking = GoldDecomposition | UseModel | UseStudent
+InteractiveAsker = GoldDecomposition | UseModel | UseStudent
 """What can ask one sub-question at a time."""
 
 
@@ -177,7 +176,7 @@ Asking = GoldDecomposition | UseModel | UseStudent
 class InteractiveDecomposition:
     """One sub-question at a time, each answered before the next is asked."""
 
-    asks: Asking
+    asks: InteractiveAsker
 
     def __str__(self) -> str:
         return f"{_INTERACTIVE}{self.asks}"
@@ -185,36 +184,36 @@ class InteractiveDecomposition:
 
 Control = ShuffledDecomposition | TruncatedDecomposition
 """A change of the LLM's decompositions."""
-DecomposerSpec = NoDecomposition | EmptyDecomposition | Control | Asking | InteractiveDecomposition
+DecomposerSpec = NoDecomposition | EmptyDecomposition | Control | InteractiveAsker | InteractiveDecomposition
 SolverSpec = UseModel | UseStudent
 
 
-def asks_one_by_one(decomposer: DecomposerSpec) -> bool:
+def is_interactive(decomposer: DecomposerSpec) -> bool:
     """Whether each sub-question is answered before the next is asked."""
     return isinstance(decomposer, InteractiveDecomposition)
 
 
-def asking(decomposer: DecomposerSpec) -> DecomposerSpec:
+def inner_decomposer(decomposer: DecomposerSpec) -> DecomposerSpec:
     """Who asks, all at once or one by one."""
     return decomposer.asks if isinstance(decomposer, InteractiveDecomposition) else decomposer
 
 
-def model_asked(decomposer: DecomposerSpec) -> SolverSpec | None:
+def decomposing_model(decomposer: DecomposerSpec) -> SolverSpec | None:
     """The model that decomposes; None where no model does."""
     if isinstance(decomposer, Control):
         return LLM
-    asks = asking(decomposer)
+    asks = inner_decomposer(decomposer)
     return asks if isinstance(asks, UseModel | UseStudent) else None
 
 
 def is_student(spec: DecomposerSpec) -> bool:
     """Whether a model is a distilled student, also one that asks one sub-question at a time."""
-    return isinstance(asking(spec), UseStudent)
+    return isinstance(inner_decomposer(spec), UseStudent)
 
 
 def is_of_use(decomposer: DecomposerSpec) -> bool:
     """Whether a decomposer is no control: nobody is given gold sub-questions, and none would spoil their own."""
-    return isinstance(asking(decomposer), NoDecomposition | UseModel | UseStudent)
+    return isinstance(inner_decomposer(decomposer), NoDecomposition | UseModel | UseStudent)
 
 
 def stage(decomposer: DecomposerSpec) -> Stage:
@@ -252,7 +251,7 @@ def parse_solver(name: str) -> SolverSpec:
 
 def check_decomposer(name: str, models: Collection[str] = ()) -> None:
     """Raises ConfigError for a name that stands for no decomposer; `models` are a study's own."""
-    asks = asking(parse_decomposer(name))
+    asks = inner_decomposer(parse_decomposer(name))
     if isinstance(asks, UseModel) and asks not in (LLM, BASE) and asks.name not in models:
         raise ConfigError(f"no decomposer {name!r}; there are {', '.join([*DECOMPOSERS, *models])}")
 
@@ -266,15 +265,14 @@ def check_solver(name: str, models: Collection[str] = ()) -> None:
 
 def check_model(name: str) -> None:
     """Raises ConfigError for a name that a study cannot give to a model, because it stands for something else."""
-    taken = {*DECOMPOSERS, *SOLVERS, "ranker", "all"} - _PLACEHOLDERS
-    is_ours = name in taken or name.startswith((_INTERACTIVE, _STUDENT)) or _TRUNCATED.fullmatch(name)
-    if is_ours or name in _PLACEHOLDERS or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    is_taken = name in {*DECOMPOSERS, *SOLVERS, "ranker", "all"} or name.startswith((_INTERACTIVE, _STUDENT))
+    if is_taken or _TRUNCATED.fullmatch(name) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ConfigError(f"a model cannot be called {name!r}; take a name of letters, digits, dots and hyphens")
 
 
 def check_format(solver: SolverSpec, taught: frozenset[Stage] | None, decomposers: Collection[DecomposerSpec]) -> None:
     """Raises ConfigError for a solver that no decomposer asks with a prompt that it was taught."""
-    asked = (one for one in decomposers if not asks_one_by_one(one))  # which no student was taught
+    asked = (one for one in decomposers if not is_interactive(one))  # which no student was taught
     if taught is not None and not any(stage(one) in taught for one in asked):
         needed = decomposer_of(min(taught))
         raise ConfigError(f"no decomposer asks {solver} in the format that it was taught; add {needed} to decomposers")
@@ -308,8 +306,11 @@ class VoteSpec:
     def is_greedy(self) -> bool:
         return self.rule is None
 
-    def weighs(self) -> rules.Rule:
-        """The rule itself. Raises ConfigError for a name that is none."""
+    def voting_rule(self) -> rules.Rule:
+        """The rule that makes one answer of the samples: the count where decoding is greedy.
+
+        Raises ConfigError for a name that is none.
+        """
         return rules.named(self.rule or "count")
 
 

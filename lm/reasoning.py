@@ -64,10 +64,10 @@ _WINDOW = 200
 """Characters of a harmony message's header at most."""
 _HEADER = re.compile(
     r"(?:<\|start\|>(?P<role>\w*)\s*)?(?:to=(?P<to>[\w.]+)\s*)?"
-    r"(?:<\|channel\|>\s*(?P<channel>\w+)[^<]*(?:<\|constrain\|>[^<]*)?)?<\|message\|>"
+    r"(?:<\|channel\|>\s*(?P<channel>\w+)[\w\s.=-]*(?:<\|constrain\|>[\w\s.=-]*)?)?<\|message\|>"
 )
 _HEADER_START = re.compile(
-    r"(?:<\|start\|>\w*\s*)?(?:t|to|to=[\w.]*\s*)?(?:<\|channel\|>[^<]*(?:<\|constrain\|>[^<]*)?)?(?:<[|\w]*)?"
+    r"(?:<\|start\|>\w*\s*)?(?:t|to|to=[\w.]*\s*)?(?:<\|channel\|>[\w\s.=-]*(?:<\|constrain\|>[\w\s.=-]*)?)?(?:<[|\w]*)?"
 )
 """What such a header may begin with, up to any character."""
 _BARE = re.compile(r"analysis(?=\w)|commentary(?=\w| to=)")
@@ -137,7 +137,7 @@ class StreamSplitter:
             self._at += bare.end()
             return True
         if begun.startswith("to="):
-            return self._header(last, self._outside)
+            return self._header("to=", last, self._outside)
         if not last and any(start.startswith(begun) for start in _STARTS):
             return False
         self._state = self._outside
@@ -152,8 +152,8 @@ class StreamSplitter:
             return False
         if self._code.is_open:
             return self._literally(tag)
-        if tag in HARMONY_STARTS:
-            return self._header(last, self._outside)
+        if tag.lower() in HARMONY_STARTS:
+            return self._header(tag, last, self._outside)
         if closing := closing_tag(tag):
             return self._open(tag, (closing,), is_sure=self._is_tagged or not self._reply.has_begun)
         self._at += len(tag)
@@ -201,9 +201,9 @@ class StreamSplitter:
 
     def _between(self, last: bool) -> bool:
         """Behind a message: what is no header is dropped."""
-        if self._read_to(HARMONY_STARTS, lambda _: None, last) is None:
+        if (tag := self._read_to(HARMONY_STARTS, lambda _: None, last)) is None:
             return False
-        return self._header(last, self._between)
+        return self._header(tag, last, self._between)
 
     # steps -----------------------------------------------------------------------------------------------------------
 
@@ -272,8 +272,8 @@ class StreamSplitter:
             self._reply, self._code = _Trimmed(), _CodeTracker()
         self._forget_blanks()
 
-    def _header(self, last: bool, otherwise: Callable[[bool], bool]) -> bool:
-        """Read the header of a message; a tag that begins none is read in the state `otherwise`."""
+    def _header(self, tag: str, last: bool, otherwise: Callable[[bool], bool]) -> bool:
+        """Read a message's header from its first tag on; a tag that begins none is text of the state `otherwise`."""
         begun = self._text[self._at : self._at + _WINDOW]
         if found := _HEADER.match(begun):
             self._forget_blanks()
@@ -291,7 +291,6 @@ class StreamSplitter:
         if is_begun and not self._reply.has_begun and not begun.startswith("to="):  # cut off within its header
             self._is_tagged, self._at = True, len(self._text)
         else:
-            tag = next((tag for tag in HARMONY_STARTS if begun.startswith(tag)), "to=")
             if otherwise == self._outside:
                 self._add_reply(tag)
             self._at += len(tag)

@@ -44,6 +44,20 @@ class Lease(NamedTuple):
     """After which others may try, should the owner have died."""
 
 
+class Purchase(NamedTuple):
+    """Of whom samples are bought, and on what terms."""
+
+    model: str
+    """What is asked, and where."""
+    lease: Lease
+    quote: Quote | None = None
+    """What each sample may cost at most; None without a price."""
+    budget: float | None = None
+    """Dollars that all attempts on record may cost together; None is no limit."""
+    token: str | None = None
+    """Of the batch that the samples will be sent in."""
+
+
 class Reserved(NamedTuple):
     """What became of a wish to buy samples."""
 
@@ -108,19 +122,10 @@ class Recorder(Protocol):
 class PurchaseRecorder(Recorder, Protocol):
     """Where engines record that buy from a server."""
 
-    def reserve(
-        self,
-        draws: Sequence[SampleRequest],
-        model: str,
-        lease: Lease,
-        quote: Quote | None = None,
-        budget: float | None = None,
-        token: str | None = None,
-    ) -> Reserved:
+    def reserve(self, draws: Sequence[SampleRequest], purchase: Purchase) -> Reserved:
         """Record that these samples are about to be bought, but for those that another process has, or is buying.
 
-        `quote` is what each may cost, `budget` what all attempts may cost together. Raises BudgetError when that might
-        be passed; nothing is recorded then. `token` says that they will be sent as a batch.
+        Raises BudgetError when the budget might be passed; nothing is recorded then.
         """
         ...
 
@@ -176,15 +181,7 @@ class NoRecord:
     ) -> None:
         pass
 
-    def reserve(
-        self,
-        draws: Sequence[SampleRequest],
-        model: str,
-        lease: Lease,
-        quote: Quote | None = None,
-        budget: float | None = None,
-        token: str | None = None,
-    ) -> Reserved:
+    def reserve(self, draws: Sequence[SampleRequest], purchase: Purchase) -> Reserved:
         return Reserved(self.begin(draws), [], [])
 
     def batches(self, model: str) -> list[Batch]:

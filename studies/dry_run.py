@@ -20,9 +20,9 @@ from ..eval.grid_spec import (
     SolverSpec,
     UseStudent,
     VoteSpec,
-    asking,
-    asks_one_by_one,
-    model_asked,
+    decomposing_model,
+    inner_decomposer,
+    is_interactive,
     stage,
 )
 from ..lm.api.token_estimate import estimated
@@ -137,7 +137,7 @@ def plan(
         stages.append(
             planner.solving(name, UseStudent("solver"), train, collect.decompositions, each, is_decomposed=True)
         )
-    decomposing = dict.fromkeys(asked for spec in grid.decomposer_specs if (asked := model_asked(spec)))
+    decomposing = dict.fromkeys(asked for spec in grid.decomposer_specs if (asked := decomposing_model(spec)))
     stages += [planner.decomposing(f"decompose: {by}", by, planner.every, 1) for by in decomposing]
     for by, solver in planner.pairs:
         stages += planner.cell(by, solver)
@@ -191,13 +191,13 @@ class _Planner:
 
     def _questions_of(self, by: DecomposerSpec) -> list[Question]:
         """The questions that a decomposer is asked."""
-        return self._gold if isinstance(asking(by), GoldDecomposition) else self.every
+        return self._gold if isinstance(inner_decomposer(by), GoldDecomposition) else self.every
 
     def cell(self, by: DecomposerSpec, solver: SolverSpec) -> list[PlannedStage]:
         """What a decomposer and a solver take together, beyond the decompositions that others share."""
         grid, name, questions = self._study.grid, f"solve: {by} -> {solver}", self._questions_of(by)
         ways = 1 + grid.samples
-        if not asks_one_by_one(by):
+        if not is_interactive(by):
             times = 1 + (min(grid.samples, 1) if self.shares(solver) else grid.samples)
             return [self.solving(name, solver, questions, times, ways, is_decomposed=stage(by) == "solve")]
         if str(solver) not in grid.interactive:
@@ -205,7 +205,7 @@ class _Planner:
         limit = self._study.decompose.max_subquestions
         answers = ways * self._calls(name, limit + 1)  # each sample may go a way of its own
         stages = [self.solving(name, solver, questions, answers, answers, is_decomposed=True)]
-        if asker := model_asked(by):
+        if asker := decomposing_model(by):
             name = f"ask: {by} -> {solver}"
             asks = ways * self._calls(name, limit)
             stages.insert(0, self.decomposing(name, asker, questions, asks, asks))
@@ -221,8 +221,8 @@ class _Planner:
         votes = [GREEDY, *(VoteSpec(vote, grid.samples) for vote in dict.fromkeys(grid.votes) if grid.samples)]
         cells = []
         for (by, solver), vote in product(self.pairs, votes):
-            k, asks = vote.samples, model_asked(by) is not None
-            if not asks_one_by_one(by):
+            k, asks = vote.samples, decomposing_model(by) is not None
+            if not is_interactive(by):
                 each = int(asks), k
             elif str(solver) in grid.interactive:
                 each = k * limit * asks, k * (limit + 1)

@@ -31,7 +31,7 @@ def ask_student(run: Run, name: str, directory: Path, track: Track, partner: Par
     decomposes, solves = (student, llm) if track == "decomposer" else (llm, student)
     with run.stage(f"ask: {name}", model) as stage:
         if alone:
-            decomposer = prompting.without_model(decomposer_of(min(taught)))
+            decomposer = prompting.null_decomposer(decomposer_of(min(taught)))
             decomposing = GridDecomposer(NoDecomposition(), None, None, decomposer)
         else:
             spec, asking = decomposes

@@ -12,7 +12,7 @@ from ..core.errors import ConfigError
 from ..distill.traces import trace as traces
 from ..eval.config import Study, decides_results, differences
 from ..eval.grid import results
-from ..eval.grid_spec import VoteSpec, asks_one_by_one, parse_decomposer
+from ..eval.grid_spec import VoteSpec, is_interactive, parse_decomposer
 from ..eval.run_dir import RunDirectory
 
 
@@ -115,7 +115,7 @@ def _turns(row: Mapping[str, Any], calls: int) -> float:
 
 
 def _is_one_by_one(row: Mapping[str, Any]) -> bool:
-    return asks_one_by_one(parse_decomposer(row["decomposer"]))
+    return is_interactive(parse_decomposer(row["decomposer"]))
 
 
 def _lengths(asked: Iterable[_Asked]) -> Lengths:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..core.errors import ConfigError
 from ..eval.config import Study
-from ..eval.grid_spec import model_asked
+from ..eval.grid_spec import decomposing_model
 from ..lm.engines.scripted import Scripted
 from ..lm.local.chat_template import encode
 from ..lm.local.model_dir import ModelDirectory
@@ -75,7 +75,7 @@ def _check(study: Study, name: str, settings: LocalSettings, asked: Mapping[str,
 def _requests(study: Study, settings: LocalSettings) -> Iterator[_Asked]:
     model = Model("nobody", Scripted(), NoRecord(), thinking=settings.thinking)
     decomposer, solver = prompting.decomposer(study, model), prompting.solver(study, model)
-    if any(map(model_asked, study.grid.decomposer_specs)):
+    if any(map(decomposing_model, study.grid.decomposer_specs)):
         yield _Asked("decomposed", "decompose.max_tokens", lambda q: _with_model_thinking(model, decomposer.request(q)))
     yield _Asked("solved", "solve.max_tokens", lambda q: _with_model_thinking(model, solver.request(q, (), "solve")))
 

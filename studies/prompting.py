@@ -28,7 +28,7 @@ def decomposer(study: Study, model: Model) -> PromptedDecomposer:
     )
 
 
-def without_model(spec: DecomposerSpec) -> Decomposer:
+def null_decomposer(spec: DecomposerSpec) -> Decomposer:
     """A decomposer that asks no model and needs no gold: no sub-questions, in one of three formats."""
     if isinstance(spec, EmptyDecomposition):
         return empty

@@ -36,9 +36,9 @@ from ..eval.grid.evaluate import (
 from ..eval.grid_spec import (
     GREEDY,
     LLM,
-    Asking,
     DecomposerSpec,
     GoldDecomposition,
+    InteractiveAsker,
     InteractiveDecomposition,
     NoDecomposition,
     ShuffledDecomposition,
@@ -47,8 +47,8 @@ from ..eval.grid_spec import (
     UseModel,
     UseStudent,
     VoteSpec,
-    asks_one_by_one,
-    model_asked,
+    decomposing_model,
+    is_interactive,
 )
 from ..lm.types import Sampling
 from ..solve.policy import Asker, InteractiveSolver, Transcript
@@ -166,7 +166,7 @@ class Run(StudyContext):
     def _provenance(self) -> dict[str, Any]:
         """What the results were made with."""
         grid = self.study.grid
-        asked = {*map(model_asked, grid.decomposer_specs), *grid.solver_specs} - {None}
+        asked = {*map(decomposing_model, grid.decomposer_specs), *grid.solver_specs} - {None}
         own = {UseModel(name): name for name in self.study.models}
         models = {"llm": self.llm} if LLM in asked else {}
         if asked & own.keys():
@@ -184,7 +184,7 @@ class Run(StudyContext):
         """The templates that the grid is asked with."""
         of, decomposers = self.study.prompts, self.study.grid.decomposer_specs
         used = [of.decompose, of.solve, of.single_stage] + [of.direct] * (NoDecomposition("direct") in decomposers)
-        return used + [of.next, of.step, of.finish] * any(map(asks_one_by_one, decomposers))
+        return used + [of.next, of.step, of.finish] * any(map(is_interactive, decomposers))
 
     def _judge(self, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
         return self.study.tests[test].judge(question, subquestions)
@@ -204,7 +204,7 @@ class Run(StudyContext):
                 return self._changed(spec, truncated(most))
             case UseModel() | UseStudent():
                 return self._model_decomposer(spec)
-        return GridDecomposer(spec, None, None, prompting.without_model(spec))
+        return GridDecomposer(spec, None, None, prompting.null_decomposer(spec))
 
     def _changed(self, spec: DecomposerSpec, change: Change) -> ControlGridDecomposer:
         """A control: the LLM's decompositions, changed."""
@@ -217,7 +217,7 @@ class Run(StudyContext):
         watched = _WatchedDecomposer(self.decomposer(model), partial(self.stage, f"decompose: {spec}", model))
         return GridDecomposer(spec, model.merged_footprint, model.price, watched, as_run=model.footprint)
 
-    def _interactive(self, spec: DecomposerSpec, asks: Asking) -> InteractiveGridDecomposer:
+    def _interactive(self, spec: DecomposerSpec, asks: InteractiveAsker) -> InteractiveGridDecomposer:
         """A decomposer that hears each answer before it asks on; gold sub-questions come one after the other."""
         if isinstance(asks, GoldDecomposition):
             return InteractiveGridDecomposer(spec, None, None, GridDecomposer(asks, None, None, gold, self.with_gold))

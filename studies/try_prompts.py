@@ -136,10 +136,10 @@ def _validation(run: Run, n: int) -> tuple[list[Question], bool]:
     wanted = None if learned is None else learned + 2 * n + len(tests)
     loaded = sources.load(source.model_copy(update={"max_questions": wanted}))
     train = loaded[:learned]
-    others = _without(loaded[len(train) :], [*train, *tests])
+    others = _excluding(loaded[len(train) :], [*train, *tests])
     if len(others) >= n:
         return others[:n], False
-    train = _without(train, tests)
+    train = _excluding(train, tests)
     if len(train) < n:
         raise ConfigError(
             f"the training source has {max(len(train), len(others))} questions to try prompts on, and --n asks for {n}"
@@ -147,7 +147,7 @@ def _validation(run: Run, n: int) -> tuple[list[Question], bool]:
     return train[:n], True
 
 
-def _without(questions: Sequence[Question], seen: Sequence[Question]) -> list[Question]:
+def _excluding(questions: Sequence[Question], seen: Sequence[Question]) -> list[Question]:
     """Questions that are none of those seen, nor another spelling of one."""
     found = zip(questions, overlaps(seen, questions), strict=True)
     return [question for question, overlap in found if overlap not in ("exact", "normalised")]

@@ -26,6 +26,8 @@ from divcon.eval.run_dir import RunDirectory
 from divcon.studies.compare_methods import describe
 
 Kind = Literal["methods", "curve"]
+_TARGETS: dict[Kind, str] = {"methods": "nat", "curve": "learning-curve"}
+"""What of bench/Makefile runs and joins them."""
 LISTED = ("methods.seeds", "methods.names", "curve.seeds", "curve.tokens", "curve.tracks")
 """Settings that say which students there are, not what they are."""
 
@@ -81,7 +83,7 @@ def table(kind: Kind, folder: Path) -> str:
     else:
         points = learning_curves(folder)
         found = f"{described(points)}\n\n{markdown(curve_table(points))}"
-    return f"{found.rstrip()}\n\nMade on: {'; '.join(machines)}."
+    return f"{found.rstrip()}\n\nMade by `make -C bench {_TARGETS[kind]}` on: {'; '.join(machines)}."
 
 
 def main(words: Sequence[str]) -> None:

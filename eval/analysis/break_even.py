@@ -68,7 +68,7 @@ def references(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
     """
     alone = LLM if is_student(cell.solver) or cell.solver == BASE else cell.solver
     asks_llm = [c for spec in (alone, NoDecomposition()) for c in cells if (c.decomposer, c.solver) == (spec, alone)]
-    plain = list(dict.fromkeys(c.vote for c in asks_llm if c.vote.weighs().score != "rank"))
+    plain = list(dict.fromkeys(c.vote for c in asks_llm if c.vote.voting_rule().score != "rank"))
     alike = [v for v in plain if v == cell.vote] or [v for v in plain if _are_as_many(v, cell.vote)]
     return [c for c in asks_llm if c.vote in alike[:1]]
 

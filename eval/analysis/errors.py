@@ -20,7 +20,7 @@ from ...tasks.miniature.grade import canonical, decomposition_is_right
 from ...tasks.miniature.problem import Operator, Problem, compute
 from ...tasks.miniature.recover import recover
 from ...tasks.miniature.splits import question
-from ..grid_spec import Cell, GoldDecomposition, asks_one_by_one
+from ..grid_spec import Cell, GoldDecomposition, is_interactive
 from ..stats.intervals import Estimate, accuracy, difference
 from .summary import Rows, by_cell
 
@@ -304,7 +304,7 @@ def cause_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> li
     problems = gold_problems(rows) if problems is None else problems
     found = []
     for cell, of_cell in by_cell(rows).items():
-        if asks_one_by_one(cell.decomposer):
+        if is_interactive(cell.decomposer):
             continue
         known = [row for row in of_cell if row["question"] in problems]
         given = [(one, row["cluster"]) for row in known if (one := attribution(row, problems[row["question"]]))]

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from ...lm.cost.flops import total
-from ..grid_spec import ALL, LLM, Cell, UseStudent, VoteSpec, asks_one_by_one
+from ..grid_spec import ALL, LLM, Cell, UseStudent, VoteSpec, is_interactive
 from ..stats.intervals import Estimate, accuracy, difference, holm
 from ..stats.paired import p_value
 from ..stats.seeds import Tested, crossed
@@ -110,7 +110,7 @@ def by_decomposer(rows: Rows) -> dict[str, list[dict[str, Any]]]:
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for cell, of_cell in by_cell(rows).items():
-        one_by_one = asks_one_by_one(cell.decomposer)
+        one_by_one = is_interactive(cell.decomposer)
         name = f"{cell.decomposer} before {cell.solver}" if one_by_one else str(cell.decomposer)
         if name not in found and any(row["subquestions"] for row in of_cell):
             found[name] = of_cell

@@ -12,7 +12,7 @@ from ...lm.cost.flops import total
 from ...lm.cost.prices import MachinePrice
 from ...lm.local.weights import gpus
 from .. import devices
-from ..grid_spec import Cell, UseStudent, asking
+from ..grid_spec import Cell, UseStudent, inner_decomposer
 from ..run_dir import RunDirectory
 
 Currency = Literal["flops", "seconds", "dollars"]
@@ -98,9 +98,9 @@ class UpfrontCosts:
 
     def students(self, cell: Cell) -> list[str]:
         """The folders of the students that a cell asks, the vote's ranker among them."""
-        specs = (asking(cell.decomposer), cell.solver)
+        specs = (inner_decomposer(cell.decomposer), cell.solver)
         asked = [self._folder(spec) for spec in specs if isinstance(spec, UseStudent)]
-        return asked + ["ranker"] * (cell.vote.weighs().score == "rank")
+        return asked + ["ranker"] * (cell.vote.voting_rule().score == "rank")
 
     def _folder(self, spec: UseStudent) -> str:
         """A student that changes nothing in its track's recipe is the track's."""

@@ -71,7 +71,7 @@ def rule_curves(rows: Rows, whole_only: Sequence[Score] = ()) -> list[RuleCurve]
         of = next(iter(by_vote.values()))
         pool, clusters = _pool(of), families(of)
         for vote in by_vote:
-            rule = vote.weighs()
+            rule = vote.voting_rule()
             if rule.score not in whole_only:
                 means = tuple(accuracy(credits.tolist(), clusters) for credits in curve(pool, rule))
                 found.append(RuleCurve(composition, vote, means))
@@ -118,7 +118,7 @@ def _count_of(row: Mapping[str, Any], samples: int) -> float:
 
 def tally_of(row: Mapping[str, Any]) -> Tally:
     """What each answer of a row weighs under the row's own vote."""
-    rule = VoteSpec.parse(row["vote"]).weighs()
+    rule = VoteSpec.parse(row["vote"]).voting_rule()
     return tally(row["classes"], rule, scores_of(row)[rule.score] if rule.score else None)
 
 

@@ -173,7 +173,7 @@ def compose(
         else:
             answered = _solved(asked, decompositions[decomposing.spec], solving)
         for vote in solving.votes if answered else ():
-            cell, rule = Cell(decomposing.spec, solving.spec, vote), vote.weighs()
+            cell, rule = Cell(decomposing.spec, solving.spec, vote), vote.voting_rule()
             given = [_weighed_by(rule, one) for one in answered]
             if rule.score and not any(score is not None for scores in given for score in scores):
                 raise ConfigError(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ...core.errors import ConfigError
 from ...tasks.question import Question
-from ..grid_spec import DecomposerSpec, GoldDecomposition, asking
+from ..grid_spec import DecomposerSpec, GoldDecomposition, inner_decomposer
 
 
 def with_gold(tests: Mapping[str, Sequence[Question]], decomposers: Iterable[DecomposerSpec]) -> frozenset[str]:
@@ -15,6 +15,6 @@ def with_gold(tests: Mapping[str, Sequence[Question]], decomposers: Iterable[Dec
     Raises ConfigError where a grid asks for gold sub-questions and no test has any.
     """
     found = frozenset(test for test, asked in tests.items() if any(question.subquestions for question in asked))
-    if not found and any(isinstance(asking(one), GoldDecomposition) for one in decomposers):
+    if not found and any(isinstance(inner_decomposer(one), GoldDecomposition) for one in decomposers):
         raise ConfigError("no test has gold sub-questions; leave gold out of grid.decomposers")
     return found

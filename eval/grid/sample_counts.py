@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...core import documents
 from ...core.files import atomic_write
-from ..grid_spec import Cell, asks_one_by_one
+from ..grid_spec import Cell, is_interactive
 from .evaluate import Row
 
 
@@ -34,7 +34,7 @@ def unshared(cells: Iterable[tuple[Cell, int, int]]) -> Naive:
         k = cell.vote.samples
         each_vote += decompose + solve
         turns = (k + 1) / 2  # 1 + 2 + ... + k samples, where the vote has k
-        asks = turns if asks_one_by_one(cell.decomposer) else k  # a way each, or for every k the decomposition anew
+        asks = turns if is_interactive(cell.decomposer) else k  # a way each, or for every k the decomposition anew
         each_k += decompose * asks + solve * turns
     return Naive(each_vote, round(each_k))
 

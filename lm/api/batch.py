@@ -20,7 +20,7 @@ from ...core.errors import ConfigError, ModelError
 from ...core.jsonlines import Row
 from ..cost.flops import ModelSize
 from ..engine import EngineStatus, Identity
-from ..recorder import Batch, Charge, Finished, Lease, PurchaseRecorder, free
+from ..recorder import Batch, Charge, Finished, Lease, Purchase, PurchaseRecorder, free
 from ..store.ledger import is_at_work_elsewhere
 from ..types import Completion, Request, SampleRequest
 from .batch_lines import read_line, readable_lines, rows, together
@@ -116,8 +116,8 @@ class OpenAIBatchEngine:
     def _submit(self, client: openai.OpenAI, record: PurchaseRecorder, draws: list[SampleRequest]) -> Finished:
         """Submit a batch, and write down that it is; what another process has bought meanwhile."""
         token = secrets.token_hex(8)
-        quote, budget = self._spec.quote(draws), self._spec.budget
-        reserved = record.reserve(draws, self._spec.name, Lease(token, _DAY), quote, budget, token)
+        terms = Purchase(self._spec.name, Lease(token, _DAY), self._spec.quote(draws), self._spec.budget, token)
+        reserved = record.reserve(draws, terms)
         if reserved.attempts:
             lines = [
                 {

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ...core.errors import ConfigError, DivconError, ModelError
-from ..recorder import Attempt, Charge, Finished, Lease, PurchaseRecorder, Reserved, free
+from ..recorder import Attempt, Charge, Finished, Lease, Purchase, PurchaseRecorder, Reserved, free
 from ..types import Completion, Request, SampleRequest
 from .limits import PermanentFailures
 from .rate_limit import AdaptiveConcurrency, RateLimiter
@@ -172,7 +172,8 @@ class Dispatcher:
 
     def _reserve(self, draws: list[SampleRequest]) -> Reserved:
         lease = Lease(self._spec.owner, 2 * self._limits.timeout + _GRACE)  # to wait for a place, and for an answer
-        return self._record.reserve(draws, self._spec.name, lease, self._spec.quote(draws[:1]), self._spec.budget)
+        terms = Purchase(self._spec.name, lease, self._spec.quote(draws[:1]), self._spec.budget)
+        return self._record.reserve(draws, terms)
 
     async def _send(self, attempts: list[Attempt]) -> list[SampleRequest]:
         """Send one call and settle its attempts; the draws that it brought no sample for."""

@@ -100,13 +100,15 @@ _PARAMETERS = (
 )
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|does not accept|not (?:allowed|permitted)|unrecogni[sz]ed|unknown|unexpected|"
-    r"extra (?:inputs|fields)|deprecated|must be (?:(?:at most|exactly|equal to|less than or equal to) )?1\b|only one|"
-    r"only (?:the )?default|invalid value|multiple (?:completions|choices)",
+    r"extra (?:inputs|fields)|deprecated|"
+    r"(?:must|should) be (?:(?:at most|exactly|equal to|less than or equal to) )?1\b|"
+    r"only one|only (?:the )?default|invalid value|multiple (?:completions|choices)",
     re.IGNORECASE,
 )
 _NAMED = (
-    r"['\"`]{name}['\"`]|(?:parameters?|arguments?|fields?|options?)[:\s]+{name}\b|"
-    r"(?<![\w.]){name}(?![\w.])[:\s]*(?:[<>=!]|is\b|are\b|does\b|must\b|should\b|extra\b|only\b|not\b|un|deprecated)"
+    r"['\"`]{name}['\"`]|(?:parameters?|arguments?|fields?|options?)[:\s]+{name}\b|:\s*{name}\.?$|"
+    r"(?<![\w.]){name}(?![\w.])[:\s]*(?:[<>=!]|is\b|are\b|does\b|must\b|should\b|input\b|extra\b|only\b|not\b|un|"
+    r"deprecated)"
 )
 """A field in a server's words, and not the same word in a sentence about something else."""
 _ONE_CHOICE = re.compile(r"only one (?:completion )?choice|multiple (?:completions|choices)", re.IGNORECASE)

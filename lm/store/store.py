@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from ...core.errors import ConfigError
-from ..cost.prices import Quote
-from ..recorder import Attempt, Batch, Charge, Finished, Lease, Reserved, Spend
+from ..recorder import Attempt, Batch, Charge, Finished, Purchase, Reserved, Spend
 from ..types import Completion, Message, Request, SampleRequest, Sampling, Usage
 from . import ledger
 from .ledger import Ledger
@@ -227,20 +226,12 @@ class Store:
         with self._transaction():
             return list(map(Attempt, draws, self.ledger.begin([draw.key for draw in draws], "", None)))
 
-    def reserve(
-        self,
-        draws: Sequence[SampleRequest],
-        model: str,
-        lease: Lease,
-        quote: Quote | None = None,
-        budget: float | None = None,
-        token: str | None = None,
-    ) -> Reserved:
+    def reserve(self, draws: Sequence[SampleRequest], purchase: Purchase) -> Reserved:
         """Record that these samples are about to be bought, but for those that another process has, or is buying.
 
-        `quote` is what each may cost, `budget` what all attempts in the store may cost together. Raises BudgetError
-        when that might be passed; nothing is written then. `token` says that they will be sent as a batch.
+        Raises BudgetError when the budget might be passed; nothing is written then.
         """
+        model, lease, quote, budget, token = purchase
         by_key = {draw.key: draw for draw in draws}
         with self._transaction():
             stored = {key for some in _portions(list(by_key)) for key, *_ in self._stored(some)}

@@ -32,6 +32,10 @@ ORDINARY = [
     "gpt-oss writes `<|channel|>final<|message|>` first.",
     "The token <|start|> begins a turn, and <|channel|> follows.",
     "a </thi",
+    "<|START|> is written in capitals.",
+    "It says <|CHANNEL|> in capitals.",
+    "<|channel|>: what does it mean?",
+    "<|start|>!",
     "[THINK",
 ]
 TEXTS = [

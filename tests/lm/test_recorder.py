@@ -7,7 +7,7 @@ from pathlib import Path
 
 from divcon.lm import Completion, Identity, Message, Model, Request, SampleRequest, Scripted, Store, Usage
 from divcon.lm.engine import EngineStatus
-from divcon.lm.recorder import Finished, Lease, NoRecord, Recorder
+from divcon.lm.recorder import Finished, Lease, NoRecord, Purchase, Recorder
 
 REQUESTS = [Request((Message("user", text),), n=2) for text in ("a", "b")]
 
@@ -16,7 +16,7 @@ def shout(messages: tuple[Message, ...], index: int) -> str:
     return f"{messages[-1].content.upper()} {index}"
 
 
-def test_a_model_says_the_same_with_a_store_and_without() -> None:
+def test_completions_do_not_depend_on_the_recorder() -> None:
     engine = Scripted(answer=shout)
     with Store() as store:
         kept = Model("m", engine, store)(REQUESTS)
@@ -27,7 +27,7 @@ def test_a_model_says_the_same_with_a_store_and_without() -> None:
 def test_nothing_is_ever_there_or_owed_where_nothing_is_kept() -> None:
     record = NoRecord()
     (draws, _) = Model("m", Scripted(), record).draws(REQUESTS)
-    reserved = record.reserve(draws, "m", Lease("me", 60))
+    reserved = record.reserve(draws, Purchase("m", Lease("me", 60)))
     assert [attempt.draw for attempt in reserved.attempts] == draws and not (reserved.stored or reserved.busy)
     record.fail(reserved.attempts, "not sent")
     assert record.get([draw.key for draw in draws]) == {} == record.batch_draws(None)  # type: ignore[arg-type]

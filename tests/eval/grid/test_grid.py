@@ -125,7 +125,9 @@ def test_names_stand_for_recipes_and_folders() -> None:
         ("distilled-direct", {"target": "direct"}, "solver-direct"),
         ("distilled-nat", {"method": "nat"}, "solver-nat"),
     ]
-    asked = [grid_spec.model_asked(parse_decomposer(name)) for name in ("shuffled", "truncated-2", "gold", "base")]
+    asked = [
+        grid_spec.decomposing_model(parse_decomposer(name)) for name in ("shuffled", "truncated-2", "gold", "base")
+    ]
     assert asked == [grid_spec.LLM, grid_spec.LLM, None, grid_spec.BASE]
 
 

@@ -57,7 +57,7 @@ def test_a_spread_is_shown_beside_a_run_of_the_same_study_and_no_other(
     assert shipped_spread(other.limited(2)) is None
 
 
-def test_a_run_without_provenance_was_made_when_its_results_were(runs: list[Path]) -> None:
+def test_a_comparison_is_dated_by_its_results(runs: list[Path]) -> None:
     """A comparison of methods, or a learning curve."""
     files = RunDirectory(runs[0])
     files.method_results.parent.mkdir()

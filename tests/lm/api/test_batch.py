@@ -18,7 +18,7 @@ from divcon.lm.api.batch import OpenAIBatchEngine
 from divcon.lm.api.engine import OpenAIEngine
 from divcon.lm.api.spec import ApiSpec
 from divcon.lm.cost.prices import Price, Quote, batched
-from divcon.lm.recorder import Charge, Lease
+from divcon.lm.recorder import Charge, Lease, Purchase
 from divcon.lm.settings import OpenAISettings
 from divcon.lm.store.ledger import is_at_work_elsewhere
 
@@ -104,7 +104,7 @@ def test_a_batch_cut_short_keeps_every_line_that_can_be_read(tmp_path: Path, mon
 def test_a_batch_is_booked_once_when_two_processes_wait_for_it(tmp_path: Path) -> None:
     with Store(tmp_path / "store.sqlite") as mine, Store(tmp_path / "store.sqlite") as theirs:
         (draw,) = Model("m", Scripted("x"), mine).draws(asked(1))[0]
-        mine.reserve([draw], "m", Lease("token", 60), Quote(1.0, "{}"), token="token")
+        mine.reserve([draw], Purchase("m", Lease("token", 60), Quote(1.0, "{}"), token="token"))
         (batch,) = theirs.batches("m")
         completion = Completion("x", "stop", Usage(1, 1))
         mine.close_batch(batch, [(draw, completion)], {draw.key: Charge(0.25)}, "batch completed")
@@ -127,7 +127,7 @@ def test_samples_that_a_batch_will_bring_are_not_bought_one_by_one() -> None:
         direct = OpenAIEngine(ApiSpec("m", base_url="http://127.0.0.1:9/v1", price=HALF))
         model = Model("api", direct, store)
         (draw,) = model.draws(asked(1))[0]
-        store.reserve([draw], direct.spec.name, Lease("token", 60), token="token")
+        store.reserve([draw], Purchase(direct.spec.name, Lease("token", 60), token="token"))
         with pytest.raises(ConfigError, match=r"1 of these samples are in batches .* go on with batch_api: true"):
             model(asked(2))
 

@@ -31,7 +31,7 @@ from divcon.lm.api.retry import CallError, asked_to_wait, pause, refusal
 from divcon.lm.api.spec import ApiSpec
 from divcon.lm.api.token_estimate import at_most
 from divcon.lm.cost.prices import Price, Quote, listed
-from divcon.lm.recorder import Charge, Lease, Spend
+from divcon.lm.recorder import Charge, Lease, Purchase, Spend
 from divcon.lm.settings import ModelSettings, OpenAISettings
 from divcon.lm.store.ledger import BudgetError
 from divcon.lm.store.store import FORMAT
@@ -181,10 +181,10 @@ def test_what_is_reserved_counts_until_it_is_settled() -> None:
     with Store() as store:
         draws = Model("m", Scripted("x"), store).draws([ASKED])[0]
         lease, quote = Lease("me", 60), Quote(0.4, "{}")
-        first, second = store.reserve(draws[:2], "m", lease, quote, budget=1.0).attempts
+        first, second = store.reserve(draws[:2], Purchase("m", lease, quote, budget=1.0)).attempts
         assert store.spend() == Spend(0.0, 0.8)
         with pytest.raises(BudgetError, match=r"between \$0.0000 and \$0.8000"):
-            store.reserve(draws[2:], "m", lease, quote, budget=1.0)
+            store.reserve(draws[2:], Purchase("m", lease, quote, budget=1.0))
         store.settle([(first, Completion("x", "stop", Usage(1, 1)))], [Charge(0.1)])
         store.fail([second], "timed out")
         assert store.spend() == Spend(0.1, 0.4)
@@ -196,13 +196,13 @@ def test_a_sample_is_bought_by_one_process_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     with Store(path) as mine, Store(path) as theirs:
         draws = Model("m", Scripted("x"), mine).draws([ASKED])[0]
-        first, second = mine.reserve(draws[:2], "m", Lease("me", 60)).attempts
-        wanted = theirs.reserve(draws, "m", Lease("them", 60))
+        first, second = mine.reserve(draws[:2], Purchase("m", Lease("me", 60))).attempts
+        wanted = theirs.reserve(draws, Purchase("m", Lease("them", 60)))
         assert [attempt.draw for attempt in wanted.attempts] == draws[2:] and wanted.busy == draws[:2]
         made = Completion("x", "stop", Usage(1, 1))
         mine.settle([(first, made)])
         mine.fail([second], "status 500")
-        again = theirs.reserve(draws[:2], "m", Lease("them", 60))
+        again = theirs.reserve(draws[:2], Purchase("m", Lease("them", 60)))
         assert again.stored == [(draws[0], made)] and [attempt.draw for attempt in again.attempts] == [draws[1]]
 
 
@@ -211,10 +211,10 @@ def test_the_leases_of_a_process_that_died_are_free_at_once() -> None:
     gone.wait()
     with Store() as store:
         draws = Model("m", Scripted("x"), store).draws([ASKED])[0]
-        store.reserve(draws[:1], "m", Lease(f"{platform.node()}/{gone.pid}/x", 600))
-        store.reserve(draws[1:2], "m", Lease(f"another machine/{gone.pid}/x", 600))
-        store.reserve(draws[2:], "m", Lease(f"{platform.node()}/{os.getpid()}/x", 600))
-        assert store.reserve(draws, "m", Lease("me", 60)).busy == draws[1:]
+        store.reserve(draws[:1], Purchase("m", Lease(f"{platform.node()}/{gone.pid}/x", 600)))
+        store.reserve(draws[1:2], Purchase("m", Lease(f"another machine/{gone.pid}/x", 600)))
+        store.reserve(draws[2:], Purchase("m", Lease(f"{platform.node()}/{os.getpid()}/x", 600)))
+        assert store.reserve(draws, Purchase("m", Lease("me", 60))).busy == draws[1:]
 
 
 def test_a_failure_elsewhere_ends_the_wait_for_what_another_process_buys(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_failure_elsewhere_ends_the_wait_for_what_another_process_buys(tmp_pat
             store,
         )
         (busy,) = model.draws([replace(ASKED, n=1)])[0]
-        store.reserve([busy], "m", Lease("another machine/1/x", 600))
+        store.reserve([busy], Purchase("m", Lease("another machine/1/x", 600)))
         with pytest.raises(BudgetError):
             model([busy.request, *(replace(ASKED, n=1, template=str(i)) for i in range(20))])
 
@@ -233,8 +233,8 @@ def test_a_failure_elsewhere_ends_the_wait_for_what_another_process_buys(tmp_pat
 def test_a_lease_ends_with_its_time() -> None:
     with Store() as store:
         draws = Model("m", Scripted("x"), store).draws([ASKED])[0]
-        store.reserve(draws, "m", Lease("dead", -1))
-        assert len(store.reserve(draws, "m", Lease("me", 60)).attempts) == 3
+        store.reserve(draws, Purchase("m", Lease("dead", -1)))
+        assert len(store.reserve(draws, Purchase("m", Lease("me", 60))).attempts) == 3
 
 
 def test_several_processes_may_create_a_store_at_once(tmp_path: Path) -> None:

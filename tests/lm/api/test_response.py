@@ -35,7 +35,7 @@ def reply(*choices: Any) -> bytes:
     ],
     ids=str,
 )
-def test_a_reply_without_text_is_a_completed_sample(choice: dict[str, Any], finish: str) -> None:
+def test_empty_replies_are_completed_samples(choice: dict[str, Any], finish: str) -> None:
     (made,) = read(reply(choice), 1, 10, 64, 0.0).completions
     assert (made.text, made.finish, made.has_failed) == ("", finish, False)
     assert (made.usage.prompt_tokens, made.usage.completion_tokens) == (10, 4)
@@ -45,7 +45,7 @@ def test_a_reply_without_text_is_a_completed_sample(choice: dict[str, Any], fini
     "choice",
     [None, 1, "text", {}, {"message": {}}, {"message": {"content": 7}}, {"text": "4", "finish_reason": "stop"}],
 )
-def test_what_is_no_reply_may_be_asked_for_again(choice: Any) -> None:
+def test_malformed_replies_are_retried(choice: Any) -> None:
     with pytest.raises(CallError) as error:
         read(reply(choice), 1, 10, 64, 0.0)
     assert error.value.again

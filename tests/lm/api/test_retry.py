@@ -32,6 +32,10 @@ from divcon.lm.cost.prices import Price
         ("n > 1 is not supported", "n"),
         ("Only one completion choice is allowed", "n"),
         ("multiple completions are not supported", "n"),
+        ("[{'loc': ['body', 'n'], 'msg': 'Input should be less than or equal to 1'}]", "n"),
+        ("n: Input should be less than or equal to 1", "n"),
+        ("Additional properties are not allowed ('seed' was unexpected)", "seed"),
+        ("Argument not supported on this model: reasoning_effort", "reasoning_effort"),
         # of something else
         ("The content is not allowed: please stop asking for this.", None),
         ("Your prompt was flagged: reasoning about weapons is not permitted.", None),
