@@ -117,11 +117,6 @@ class UseStudent:
         return "-".join(filter(None, [_STUDENT, "single" if self.track == "single" else "", self.variant]))
 
     @property
-    def role(self) -> Role:
-        """The half that it takes."""
-        return "decomposer" if self.track == "decomposer" else "solver"
-
-    @property
     def plain(self) -> UseStudent:
         """The student that the track's recipe describes."""
         return UseStudent(self.track)

@@ -58,6 +58,11 @@ class Trial:
     """Per question, prompts and completions of both phases."""
 
     @property
+    def asked(self) -> int:
+        """All questions of the trial."""
+        return self.questions + self.unknown
+
+    @property
     def settings(self) -> str:
         """What a config takes."""
         names = ("single_stage",) if self.way == "single stage" else ("decompose", "solve")
@@ -75,11 +80,11 @@ class Trials:
 
     @property
     def best(self) -> dict[Way, Trial]:
-        """The most accurate of each way; of equals the one with fewer tokens."""
-        ways = dict.fromkeys(trial.way for trial in self.trials)
+        """The most accurate of each way; of equals the one with fewer tokens. None of a way that nobody answered."""
+        known = [trial for trial in self.trials if trial.questions]
         return {
-            way: max((t for t in self.trials if t.way == way), key=lambda t: (t.accuracy.value, -t.tokens))
-            for way in ways
+            way: max((t for t in known if t.way == way), key=lambda t: (t.accuracy.value, -t.tokens))
+            for way in dict.fromkeys(trial.way for trial in known)
         }
 
     def __str__(self) -> str:
@@ -93,9 +98,9 @@ class Trials:
                 ", ".join(trial.prompts),
                 trial.examples or "none",
                 str(trial.questions),
-                *(_share(part, trial.questions) for part in (trial.declined, trial.unreadable, trial.cut)),
-                percent(trial.accuracy) + " (best)" * (trial is best[trial.way]),
-                f"{trial.tokens:,.0f}",
+                *(_share(part, trial.asked) for part in (trial.declined, trial.unreadable, trial.cut)),
+                percent(trial.accuracy) + " (best)" * (trial is best.get(trial.way)),
+                f"{trial.tokens:,.0f}" if trial.questions else "unknown",
                 *([str(trial.unknown)] * has_unknown),
             ]
             for trial in self.trials
@@ -110,7 +115,7 @@ class Trials:
 
 
 def _share(part: int, questions: int) -> str:
-    return f"{100 * part / questions:.0f} %" if questions else "unknown"
+    return f"{100 * part / questions:.0f} %"
 
 
 def try_prompts(run: Run, n: int) -> Trials:

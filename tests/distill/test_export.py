@@ -20,7 +20,7 @@ from divcon.distill.recipes import DecomposerRecipe, Full
 from divcon.lm import Model, Request, Sampling, Store
 from divcon.lm.engines.transformers import Transformers
 from divcon.lm.local import probe
-from divcon.lm.local.adapters import load_adapter
+from divcon.lm.local.adapters import adapter_config, load_adapter
 from divcon.lm.local.weights import load_model, load_tokenizer, model_directory
 
 from ..fakes.families import make
@@ -62,6 +62,14 @@ def test_for_vllm_an_adapter_stays_as_it_is_on_a_plain_base(student: Path, tmp_p
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     assert f"--max-lora-rank 8 --lora-modules decomposer={tmp_path / 'out'}" in exported.command
     assert says(BASE, exported.path) == says(BASE, student)
+
+
+def test_vllm_is_told_the_largest_rank_of_any_layer(
+    student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = adapter_config(student) | {"rank_pattern": {"q_proj": 40}}
+    monkeypatch.setattr("divcon.distill.export.adapter_config", lambda directory: config)
+    assert "--max-lora-rank 64 " in divcon.export(student, "vllm", out=tmp_path / "out").command
 
 
 def test_for_vllm_layers_are_named_as_in_the_published_class(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from divcon.core.errors import ConfigError
 from divcon.distill import methods
@@ -60,6 +61,19 @@ def test_the_count_agrees_with_torch() -> None:
     square = 2 * footprint.layers * footprint.width * tokens**2
     ours = footprint.flops([Usage(tokens, 0)]) + square
     assert ours == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_sizes_are_found_under_the_names_of_older_families(tmp_path: Path) -> None:
+    """GPT-2's `n_embd`, `n_layer` and `n_head`; torch counts the whole square of attention, of which half is needed."""
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=300, n_positions=64, n_embd=64, n_layer=2, n_head=4)).eval()
+    model.set_attn_implementation("eager")
+    model.save_pretrained(tmp_path)
+    size = footprint_of(tmp_path)
+    assert (size.layers, size.width) == (2, 64)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.full((1, 48), 5), use_cache=False)
+    ours = size.forward([48]) + 2 * size.layers * size.width * 48**2
+    assert ours == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
 def test_the_count_of_a_prompt_and_its_samples_agrees_with_torch() -> None:

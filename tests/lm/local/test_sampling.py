@@ -59,6 +59,12 @@ def test_a_block_that_the_model_opened_itself_is_closed_too(tokenizer: PreTraine
     assert found.reasoning is not None and len(tokens(tokenizer, found.reasoning)) == 3 and found.reply
 
 
+def test_a_block_that_begins_behind_the_budget_is_closed_soon(tokenizer: PreTrainedTokenizerBase) -> None:
+    wanted = tokens(tokenizer, f"<think> {WORDS[0]} </think> {WORDS[1]} <think> {' '.join(WORDS * 4)}")
+    text = written(tokenizer, "", Thinking(True, budget=4), wanted)
+    assert text.count("</think>") == 2
+
+
 def test_what_ends_within_its_budget_is_left_alone(tokenizer: PreTrainedTokenizerBase) -> None:
     wanted = tokens(tokenizer, f" pears of </think> {' '.join(WORDS)}")
     for thinking in (Thinking(True, budget=5), Thinking(True), None):
