@@ -149,7 +149,8 @@ class Dispatcher:
         if not error.again:
             advice = f"; {remedy(error.parameter, self._spec.options.extra_body)}" if error.parameter else ""
             if error.of_request:
-                advice = f"; {len(self._failed) + 1} requests failed permanently, more than max_failures allows"
+                n = len(self._failed) + 1
+                advice = f"; {n} request{'s' * (n > 1)} failed permanently, more than max_failures allows"
             raise ConfigError(f"{name} refused the request: {self._spec.scrubbed(str(error))}{advice}")
         if failures.total() >= self._limits.attempts or failures[_TIMED_OUT] >= self._limits.timeouts:
             raise ModelError(
