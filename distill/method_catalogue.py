@@ -24,6 +24,8 @@ class Method:
     """Whether its student is asked with a sentence behind every request: the first of the recipe's `tags`."""
     control_of: str | None = None
     """The method or methods whose reviewers would ask for it."""
+    rate_of: str | None = None
+    """The method whose learning rate it has where it is given none of its own: one that it is a variant of."""
     paper_name: str | None = None
     """Its name in the tables of Turning Dust into Gold."""
 
@@ -46,17 +48,26 @@ METHODS: dict[str, Method] = {
     "dpo": Method("kd, then pairs: direct preference optimization"),
     "kto": Method("kd, then labelled replies: Kahneman-Tversky optimization"),
     "tagged": Method("all replies, the question told to be answered rightly or wrongly", suffix=True),
-    "tagged-random": Method("told one or the other, whatever the reply", suffix=True, control_of="tagged"),
+    "tagged-random": Method(
+        "told one or the other, whatever the reply", suffix=True, control_of="tagged", rate_of="tagged"
+    ),
     "self-augment": Method("right replies and the NAT model's own right ones, by likelihood"),
     "self-distill": Method("a plain adapter from the NAT model, all replies alike"),
     "negative": Method("wrong replies, by likelihood", control_of="methods that learn from wrong replies"),
     "nat-positive": Method("both adapters learn right replies", "nat", control_of="nat"),
-    "nat-random": Method("the negative adapter learns replies drawn whatever their label", "nat", control_of="nat"),
+    "nat-random": Method(
+        "the negative adapter learns replies drawn whatever their label", "nat", control_of="nat", rate_of="nat"
+    ),
     "kd-matched-params": Method("kd, as many weights on all linear layers", control_of="nat"),
     "kd-matched-width": Method("kd, an adapter of the rank that nat's units are wide", control_of="nat"),
-    "kd-2x-tokens": Method("kd, twice the tokens", control_of="methods with two stages"),
-    "kd-3x-tokens": Method("kd, three times the tokens", control_of="nce and other methods with three stages"),
-    "nce-shuffled": Method("the same weights, dealt out at random", control_of="nce"),
+    "kd-matched-width-2x-tokens": Method(
+        "kd, that rank and twice the tokens", control_of="nat", rate_of="kd-matched-width"
+    ),
+    "kd-2x-tokens": Method("kd, twice the tokens", control_of="methods with two stages", rate_of="kd"),
+    "kd-3x-tokens": Method(
+        "kd, three times the tokens", control_of="nce and other methods with three stages", rate_of="kd"
+    ),
+    "nce-shuffled": Method("the same weights, dealt out at random", control_of="nce", rate_of="nce"),
 }
 """By the names that a config and `--method` know them by."""
 

@@ -101,7 +101,7 @@ class Distillation:
     @property
     def rate(self) -> float:
         """The peak of the method's learning rate."""
-        return self.recipe.learning_rates.get(self.recipe.method, self.recipe.learning_rate)
+        return self._own_rate(self.recipe.learning_rate)
 
     def units(self, kind: str) -> list[TrainingGroup]:
         """What a stage is taught with. Raises ConfigError when there is nothing, or two tags are one to the base."""
@@ -210,8 +210,13 @@ class Distillation:
     def _after(self) -> Training:
         """The recipe of a training that goes on from a student."""
         usual = self.recipe.learning_rate * self.recipe.continued_learning_rate_ratio
-        rate = self.recipe.learning_rates.get(self.recipe.method, usual)
-        return self.recipe.model_copy(update={"learning_rate": rate})
+        return self.recipe.model_copy(update={"learning_rate": self._own_rate(usual)})
+
+    def _own_rate(self, usual: float) -> float:
+        """The learning rate that was chosen for the method, or for the one it is a variant of."""
+        rates, method = self.recipe.learning_rates, self.recipe.method
+        variant_of = METHODS[method].rate_of if method in METHODS else None
+        return rates.get(method, rates.get(variant_of, usual) if variant_of else usual)
 
     @property
     def nat_lora(self) -> Lora:
@@ -432,17 +437,23 @@ def _kd_matched_params(course: Distillation) -> Path:
     return course.learn(course.last, course.units("right"), tuning=course.param_matched_lora())
 
 
-def _kd_matched_width(course: Distillation) -> Path:
-    return course.learn(course.last, course.units("right"), tuning=course.width_matched_lora())
+def _kd_matched_width(times: int = 1) -> Callable[[Distillation], Path]:
+    def train(course: Distillation) -> Path:
+        budget = _budget(course.recipe, times)
+        return course.learn(course.last, course.units("right"), tuning=course.width_matched_lora(), **budget)
+
+    return train
 
 
 def _kd_more_tokens(times: int) -> Callable[[Distillation], Path]:
-    def train(course: Distillation) -> Path:
-        budgets = ("max_train_tokens", "max_right_tokens", "max_train_flops", "epochs")  # epochs where none is given
-        name, amount = next((name, of) for name in budgets if (of := getattr(course.recipe, name)) is not None)
-        return course.learn(course.last, course.units("right"), **{name: times * amount})
+    return lambda course: course.learn(course.last, course.units("right"), **_budget(course.recipe, times))
 
-    return train
+
+def _budget(recipe: Training, times: int) -> dict[str, float]:
+    """A multiple of what limits a training: of its epochs where nothing else does."""
+    budgets = ("max_train_tokens", "max_right_tokens", "max_train_flops", "epochs")
+    name, amount = next((name, of) for name in budgets if (of := getattr(recipe, name)) is not None)
+    return {name: times * amount}
 
 
 TRAIN: dict[str, Callable[[Distillation], Path]] = {
@@ -467,7 +478,8 @@ TRAIN: dict[str, Callable[[Distillation], Path]] = {
     "nat-positive": _nat("right"),
     "nat-random": _nat("random"),
     "kd-matched-params": _kd_matched_params,
-    "kd-matched-width": _kd_matched_width,
+    "kd-matched-width": _kd_matched_width(),
+    "kd-matched-width-2x-tokens": _kd_matched_width(2),
     "kd-2x-tokens": _kd_more_tokens(2),
     "kd-3x-tokens": _kd_more_tokens(3),
     "nce-shuffled": _nce(shuffled=True),

@@ -97,7 +97,8 @@ class Training(Settings):
     """The peak, after a linear warm-up; a cosine leads down to a tenth of it."""
     learning_rates: dict[str, float] = Field(default_factory=dict)
     """The peak by method, where one has its own: of redi, dpo and kto the peak of what goes on from kd's student. A
-    method that begins with stages of another (nce with nat's, redi with kd's) trains those at the other's."""
+    method that begins with stages of another (nce with nat's, redi with kd's) trains those at the other's. A control
+    that is a variant of a method (kd-2x-tokens of kd, nat-random of nat) has that method's, unless it has its own."""
     continued_learning_rate_ratio: float = Field(default=0.05, gt=0)
     """The learning rate of methods that go on from a student (redi, dpo, kto), as a share of `learning_rate`. REDI's is
     a fiftieth of what came before."""

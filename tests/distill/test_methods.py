@@ -486,6 +486,9 @@ RATES = {"kd": 1e-3, "nat": 2e-3, "nce": 5e-3, "redi": 7e-4}
         ("redi", [1e-3, 7e-4]),  # it goes on from kd's student
         ("dpo", [1e-3, 4e-3 * 0.05]),
         ("ul", [4e-3]),
+        ("kd-2x-tokens", [1e-3]),  # a variant of kd
+        ("kd-matched-width-2x-tokens", [4e-3]),  # of one that has none of its own
+        ("nat-random", [2e-3, 2e-3]),
     ],
 )
 def test_each_method_and_each_of_its_parts_has_its_own_rate(
