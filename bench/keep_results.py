@@ -24,7 +24,7 @@ def keep(folder: Path, runs: Sequence[Path]) -> None:
         here.path.mkdir(parents=True, exist_ok=True)
         for name in ("config", "environments", "devices", "provenance"):
             shutil.copy(getattr(there, name), getattr(here, name))
-        results.save([row | dict.fromkeys(results.TEXT_COLUMNS) for row in results.read(there.results)], here.results)
+        results.save(results.without_texts(results.read(there.results)), here.results)
 
 
 if __name__ == "__main__":

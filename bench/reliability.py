@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 import yaml
 from openai import AsyncOpenAI
 
+from divcon.eval.grid.rows import ResultRow
 from divcon.lm import Message, Model, Request, Sampling, Store
 from divcon.lm.api import retry
 from divcon.lm.api.engine import OpenAIEngine
@@ -190,11 +191,11 @@ def start(config: Path, run: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def rows(run: Path) -> list[dict[str, object]]:
+def rows(run: Path) -> list[ResultRow]:
     """The results without what a clock says."""
     from divcon.eval.grid import results
 
-    return [{k: v for k, v in row.items() if "seconds" not in k} for row in results.read(run / "results.parquet")]
+    return [row.without_seconds() for row in results.read(run / "results.parquet")]
 
 
 def kills(times: int = 50, concurrency: int = 8) -> None:

@@ -449,7 +449,7 @@ def _kd_more_tokens(times: int) -> Callable[[Distillation], Path]:
     return lambda course: course.learn(course.last, course.units("right"), **_budget(course.recipe, times))
 
 
-def _budget(recipe: Training, times: int) -> dict[str, float]:
+def _budget(recipe: Training, times: int) -> dict[str, Any]:
     """A multiple of what limits a training: of its epochs where nothing else does."""
     budgets = ("max_train_tokens", "max_right_tokens", "max_train_flops", "epochs")
     name, amount = next((name, of) for name in budgets if (of := getattr(recipe, name)) is not None)

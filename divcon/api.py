@@ -26,8 +26,7 @@ from .eval.analysis import summary
 from .eval.analysis.compare import Comparison, comparison
 from .eval.analysis.pareto import AxisName
 from .eval.config import AnyConfig, find, load
-from .eval.grid import results
-from .eval.grid.evaluate import Row
+from .eval.grid.rows import Results
 from .eval.papers import reference
 from .eval.render.table import markdown
 from .eval.report import tables
@@ -409,10 +408,10 @@ class Evaluated:
     """Where the results are, and the rows themselves."""
 
     path: Path
-    rows: list[Row]
+    rows: Results
 
     def __str__(self) -> str:
-        table = tables.main(summary.lines(results.read(self.path)))
+        table = tables.main(summary.lines(self.rows.known))
         return f"{markdown(table)}\n{self.path}"
 
 

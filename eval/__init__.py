@@ -1,7 +1,7 @@
 """The composer: every decomposer before every solver, votes, cost, statistics, report."""
 
 from .config import Study, load
-from .grid.evaluate import Row
+from .grid.rows import ResultRow, Results
 from .grid_spec import Cell
 
-__all__ = ["Cell", "Row", "Study", "load"]
+__all__ = ["Cell", "ResultRow", "Results", "Study", "load"]

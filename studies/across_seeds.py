@@ -10,10 +10,11 @@ from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..eval.analysis.compare import cell_of
 from ..eval.analysis.conclusion import Evidence, conclusions
-from ..eval.analysis.summary import Rows, by_cell, paired_over_seeds, reference, tests
+from ..eval.analysis.summary import paired_over_seeds, reference
 from ..eval.config import decides_results, differences
 from ..eval.grid import results
-from ..eval.grid_spec import ALL, Cell
+from ..eval.grid.rows import Results
+from ..eval.grid_spec import Cell
 from ..eval.render import escape
 from ..eval.render.table import INCOMPLETE, Table, latex, markdown, points, save
 from ..eval.run_dir import RunDirectory
@@ -118,13 +119,13 @@ def over_seeds(runs: Sequence[Path], beside: str | None = None) -> Seeds:
     """
     seeds = _seeds(runs)
     rows_of = [results.read(RunDirectory(run).results) for run in runs]
-    results_of = list(map(by_cell, rows_of))
+    results_of = [rows.by_cell for rows in rows_of]
     cells = [cell for cell in results_of[0] if all(cell in of for of in results_of)]
     for cell in cells:
-        if len({frozenset(_question_keys(of[cell])) for of in results_of}) > 1:
+        if len({frozenset(of[cell].keys) for of in results_of}) > 1:
             raise ConfigError(f"the runs were asked different questions in {cell.label}, and have no common mean")
     every = list(dict.fromkeys(cell for of in results_of for cell in of))
-    asked = tests([row for cell in cells for row in results_of[0][cell]])
+    asked = Results(row for cell in cells for row in results_of[0][cell]).tests
     means = [mean for cell in cells for test in asked if (mean := _mean(cell, test, [of[cell] for of in results_of]))]
     held = cell_of(beside, cells) if beside else None
     tested: dict[Cell, Tested] = {}
@@ -152,19 +153,15 @@ def _seeds(runs: Sequence[Path]) -> tuple[int, ...]:
     return seeds
 
 
-def _question_keys(rows: Rows) -> list[tuple[str, str]]:
-    return [(row["test"], row["id"]) for row in rows]
-
-
-def _mean(cell: Cell, test: str, by_seed: Sequence[Rows]) -> Mean | None:
-    credits = [[float(row["credit"]) for row in rows if test in (ALL, row["test"])] for rows in by_seed]
+def _mean(cell: Cell, test: str, by_seed: Sequence[Results]) -> Mean | None:
+    credits = [rows.of_test(test).credits for rows in by_seed]
     if not credits[0]:
         return None
     each = [sum(of) / len(of) for of in credits]
     return Mean(cell, test, len(credits[0]), sum(each) / len(each), min(each), max(each))
 
 
-def _against(cells: Sequence[Cell], held: Cell, results_of: Sequence[Mapping[Cell, Rows]]) -> dict[Cell, Tested]:
+def _against(cells: Sequence[Cell], held: Cell, results_of: Sequence[Mapping[Cell, Results]]) -> dict[Cell, Tested]:
     """The cells of one vote against its reference, on the questions that both were asked."""
     tested: dict[Cell, Tested] = {}
     for cell in cells:

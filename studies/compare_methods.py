@@ -12,8 +12,9 @@ from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..distill import student
 from ..distill.method_catalogue import check_methods
-from ..eval.analysis.summary import Rows
 from ..eval.grid import results
+from ..eval.grid.rows import QuestionKey, Results
+from ..eval.grid_spec import ALL
 from ..eval.render.table import markdown, points
 from ..eval.run_dir import RunDirectory
 from ..eval.stats.intervals import questions_needed
@@ -54,13 +55,11 @@ def compare(run: Run) -> Path:
         stages = run.files.methods / f"stages-{each.seed}"
         of_method = recipe.model_copy(update={"method": each.method})
         distil(run, settings.role, of_method, each.directory, each.seed, stages)
-    rows = [
-        row for each in students for row in ask_student(run, each.name, each.directory, settings.role, settings.partner)
-    ]
-    overlaps = run.overlaps()
+    asked = [ask_student(run, each.name, each.directory, settings.role, settings.partner) for each in students]
+    rows = results.with_overlaps((row for own in asked for row in own), run.overlaps())
     with replacing(run.files.method_results, run.directory / TABLE) as (part, table):
-        results.write(rows, part, overlaps)
-        table.write_text(_described(run.directory, results.read(part), run.study.methods.names), encoding="utf-8")
+        results.save(rows, part)
+        table.write_text(_described(run.directory, rows.known, run.study.methods.names), encoding="utf-8")
     return run.directory / TABLE
 
 
@@ -69,15 +68,15 @@ def describe(directory: Path, names: Sequence[str]) -> str:
     return _described(directory, results.read(RunDirectory(directory).method_results), names)
 
 
-def _described(directory: Path, rows: Rows, names: Sequence[str]) -> str:
-    by_role = "solver" if any(row["solver"].rpartition(" ")[0] in names for row in rows) else "decomposer"
-    credit: dict[tuple[str, int], dict[tuple[str, str], float]] = {}
-    for row in rows:
-        method, _, seed = row[by_role].rpartition(" ")
-        credit.setdefault((method, int(seed)), {})[row["test"], row["id"]] = row["credit"]
-    clusters = {(row["test"], row["id"]): row["cluster"] for row in rows}
+def _described(directory: Path, rows: Results, names: Sequence[str]) -> str:
+    of_solver = any(str(cell.solver).rpartition(" ")[0] in names for cell in rows.by_cell)
+    credit: dict[tuple[str, int], dict[QuestionKey, float]] = {}
+    for cell, of_cell in rows.by_cell.items():
+        method, _, seed = str(cell.solver if of_solver else cell.decomposer).rpartition(" ")
+        credit[method, int(seed)] = dict(zip(of_cell.keys, of_cell.credits, strict=True))
+    clusters = dict(zip(rows.keys, rows.families, strict=True))
     seeds = sorted({seed for _, seed in credit})
-    tests = list(dict.fromkeys(row["test"] for row in rows))
+    tests = [test for test in rows.tests if test != ALL]
     header = ["method", *tests, "all questions", f"beside {names[0]} (points)", "p (Holm)"]
     header += ["weights", "tokens", "steps", "seconds"]
     beside = _against(credit, clusters, names, seeds)
@@ -108,7 +107,7 @@ def _over(seeds: Sequence[int]) -> str:
 
 
 def _accuracies(
-    credit: dict[tuple[str, int], dict[tuple[str, str], float]], name: str, seeds: Sequence[int], tests: Sequence[str]
+    credit: dict[tuple[str, int], dict[QuestionKey, float]], name: str, seeds: Sequence[int], tests: Sequence[str]
 ) -> list[str]:
     said = []
     for test in [*tests, None]:
@@ -118,8 +117,8 @@ def _accuracies(
 
 
 def _against(
-    credit: dict[tuple[str, int], dict[tuple[str, str], float]],
-    clusters: dict[tuple[str, str], str],
+    credit: dict[tuple[str, int], dict[QuestionKey, float]],
+    clusters: dict[QuestionKey, str],
     names: Sequence[str],
     seeds: Sequence[int],
 ) -> dict[str, list[str]]:
@@ -139,9 +138,7 @@ def _against(
     return {first: ["", ""], **said}
 
 
-def _needed(
-    credit: dict[tuple[str, int], dict[tuple[str, str], float]], names: Sequence[str], seeds: Sequence[int]
-) -> str:
+def _needed(credit: dict[tuple[str, int], dict[QuestionKey, float]], names: Sequence[str], seeds: Sequence[int]) -> str:
     """How many questions would tell one point between two methods of one seed."""
     first = names[0]
     needed = [
@@ -158,7 +155,7 @@ def _needed(
     )
 
 
-def _mean(credits: dict[tuple[str, str], float], test: str | None) -> float:
+def _mean(credits: dict[QuestionKey, float], test: str | None) -> float:
     return fmean(value for (of, _), value in credits.items() if test in (None, of))
 
 
@@ -172,7 +169,7 @@ def _costs(directory: Path, name: str, seeds: Sequence[int]) -> list[str]:
     return [f"{trained[0]['parameters']:,}", f"{tokens:,.0f}", f"{steps:,.0f}", f"{seconds:.0f}"]
 
 
-def _overlaps(credit: dict[tuple[str, int], dict[tuple[str, str], float]], seeds: Sequence[int]) -> list[str]:
+def _overlaps(credit: dict[tuple[str, int], dict[QuestionKey, float]], seeds: Sequence[int]) -> list[str]:
     """How far students solve the same questions: |A and B| / |A or B|, as the paper's first table has it."""
     methods = {method for method, _ in credit}
     wanted = [("kd", "negative"), ("kd", "nat"), ("nat", "negative")]
@@ -183,10 +180,10 @@ def _overlaps(credit: dict[tuple[str, int], dict[tuple[str, str], float]], seeds
     return ["", markdown((["solved by", "and by", "IoU"], lines))] if lines else []
 
 
-def iou(a: set[tuple[str, str]], b: set[tuple[str, str]]) -> float:
+def iou(a: set[QuestionKey], b: set[QuestionKey]) -> float:
     """Intersection over union; of two empty sets 0."""
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
-def _solved(credits: dict[tuple[str, str], float]) -> set[tuple[str, str]]:
+def _solved(credits: dict[QuestionKey, float]) -> set[QuestionKey]:
     return {key for key, value in credits.items() if value > 0.5}

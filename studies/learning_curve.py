@@ -10,6 +10,7 @@ from ..core.files import replacing
 from ..distill.recipes import Training
 from ..eval.analysis.learning_curve import learning_curves, student_name
 from ..eval.grid import results
+from ..eval.grid.rows import ResultRow
 from ..eval.grid_spec import Track, UseStudent
 from ..eval.render.table import markdown
 from ..eval.report.learning_curve import curve_table, described
@@ -28,7 +29,7 @@ def train_curve(run: Run) -> Path:
     students = [
         (track, tokens, seed) for seed in settings.seeds for track in settings.tracks for tokens in settings.tokens
     ]
-    rows = []
+    rows: list[ResultRow] = []
     for track, tokens, seed in students:
         called = student_name(track, tokens, seed)
         directory = run.files.curve / called
@@ -38,7 +39,7 @@ def train_curve(run: Run) -> Path:
         )  # of imported traces
         rows += ask_student(run, called, directory, track, "none" if is_alone else "llm")
     with replacing(run.files.curve_results) as (part,):
-        results.write(rows, part, run.overlaps())
+        results.save(results.with_overlaps(rows, run.overlaps()), part)
     points = learning_curves(run.directory)
     table = run.files.curve_table
     with replacing(table) as (part,):

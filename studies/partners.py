@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ..core.errors import ConfigError
 from ..decompose.decomposition import Stage
-from ..eval.grid.evaluate import GridDecomposer, GridSolver, Row, compose
+from ..eval.grid.evaluate import GridDecomposer, GridSolver, compose
+from ..eval.grid.rows import Results
 from ..eval.grid_spec import GREEDY, LLM, NoDecomposition, Track, UseModel, UseStudent, decomposer_of
 from . import prompting
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Partner = Literal["llm", "none"]
 
 
-def ask_student(run: Run, name: str, directory: Path, track: Track, partner: Partner = "llm") -> list[Row]:
+def ask_student(run: Run, name: str, directory: Path, track: Track, partner: Partner = "llm") -> Results:
     """What a student of a track does on the tests. The LLM takes the other half; nobody does in a single stage."""
     alone = track == "single" or (track == "solver" and partner == "none")
     taught = _stages(run, track)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..core.errors import ConfigError
 from ..distill.traces import trace as traces
 from ..eval.config import Study, decides_results, differences
 from ..eval.grid import results
-from ..eval.grid_spec import VoteSpec, is_interactive, parse_decomposer
+from ..eval.grid.rows import PhaseCost, ResultRow
+from ..eval.grid_spec import is_interactive
 from ..eval.run_dir import RunDirectory
 
 
@@ -93,29 +94,22 @@ def _evaluated(path: Path, samples: int) -> Iterator[_Asked]:
     """Of a question, one greedy completion and so many samples will be asked for."""
     decomposed = set()
     for row in results.read(path):
-        question, by, cell = f"{row['test']}: {row['id']}", row["decomposer"], f"{row['decomposer']} -> {row['solver']}"
-        stage = f"ask: {cell}" if _is_one_by_one(row) else f"decompose: {by}"
-        if row["decompose_calls"] and (question, stage) not in decomposed:
+        decomposer, solver, vote = row.cell
+        question, cell = f"{row.test}: {row.id}", f"{decomposer} -> {solver}"
+        stage = f"ask: {cell}" if is_interactive(decomposer) else f"decompose: {decomposer}"
+        if row.decompose.calls and (question, stage) not in decomposed:
             decomposed.add((question, stage))
-            yield _each(stage, question, row, "decompose", 1.0)
-        weight = 1.0 if VoteSpec.parse(row["vote"]).is_greedy else float(samples)
-        yield _each(f"solve: {cell}", question, row, "solve", weight)
+            yield _each(stage, question, row, row.decompose, 1.0)
+        weight = 1.0 if vote.is_greedy else float(samples)
+        yield _each(f"solve: {cell}", question, row, row.solve, weight)
 
 
-def _each(stage: str, question: str, row: Mapping[str, Any], phase: str, weight: float) -> _Asked:
+def _each(stage: str, question: str, row: ResultRow, phase: PhaseCost, weight: float) -> _Asked:
     """A call of a phase, on average; what is asked turn by turn has a prompt for each."""
-    calls = row[f"{phase}_calls"]
-    prompts = calls if _is_one_by_one(row) else 1
-    prompt, completion = row[f"{phase}_prompt_tokens"] / prompts, row[f"{phase}_completion_tokens"] / calls
-    return _Asked(stage, question, prompt, completion, weight, _turns(row, calls))
-
-
-def _turns(row: Mapping[str, Any], calls: int) -> float:
-    return calls / len(row["solutions"]) if _is_one_by_one(row) else 1.0
-
-
-def _is_one_by_one(row: Mapping[str, Any]) -> bool:
-    return is_interactive(parse_decomposer(row["decomposer"]))
+    one_by_one = is_interactive(row.cell.decomposer)
+    prompts = phase.calls if one_by_one else 1
+    turns = phase.calls / len(row.solutions) if one_by_one else 1.0
+    return _Asked(stage, question, phase.prompt_tokens / prompts, phase.completion_tokens / phase.calls, weight, turns)
 
 
 def _lengths(asked: Iterable[_Asked]) -> Lengths:

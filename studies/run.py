@@ -30,9 +30,9 @@ from ..eval.grid.evaluate import (
     GridRanker,
     GridSolver,
     InteractiveGridDecomposer,
-    Row,
     compose,
 )
+from ..eval.grid.rows import Results
 from ..eval.grid_spec import (
     GREEDY,
     LLM,
@@ -82,7 +82,7 @@ class Run(StudyContext):
         """The ranker, trained unless it is there; what its card says."""
         return distil_ranker(self, self.files.ranker)
 
-    def evaluate(self) -> list[Row]:
+    def evaluate(self) -> Results:
         """Every cell of the grid on every test, and `results.parquet`."""
         reader = self.reader()
         self.check_tests()
@@ -90,20 +90,19 @@ class Run(StudyContext):
         if self.study.grid.asks("rank"):
             self.distill_ranker()
         with self.store.recording_keys() as wanted:
-            rows = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
-        shared = self.overlaps()  # raises for damaged traces, before a file is replaced
+            made = compose(self.tests, self._decomposings(), self._solvings(), self._judge)
+        rows = results.with_overlaps(made, self.overlaps())  # raises for damaged traces, before a file is replaced
         self.keep_devices("llm", "student", *self.study.models)
         sample_counts.write(len(wanted), rows, self.files.sample_counts)
         self._write_data()
         provenance.write(self._provenance(), self.directory)
-        results.write(rows, self.files.results, shared)
-        for warning in warnings(results.read(self.files.results)):
+        results.save(rows, self.files.results)
+        for warning in warnings(rows.known):
             self.progress.say(f"warning: {warning}")
             self.progress.event("warning", text=warning)
         if reader:
             with self.progress.stage(f"read: {reader.path}", begin=partial(self.remember, "read")) as advance:
-                kept = results.read(self.files.results)
-                reconstruction.keep(kept, replace(reader, advance=advance), self.files.reconstruction)
+                reconstruction.keep(rows.known, replace(reader, advance=advance), self.files.reconstruction)
         of = self.files
         written = [of.results, of.data, of.devices, of.provenance, of.sample_counts]
         freshness.write(of.evaluated, self._inputs(), [*written, *([of.reconstruction] if reader else [])])

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from divcon.eval.grid import results
+from divcon.eval.grid_spec import Cell
 
+from .fakes.rows import moved
 from .paths import ROOT
 
 MADE: dict[str, Any] = runpy.run_path(str(ROOT / "bench" / "miniature" / "finding.py"))
@@ -23,16 +25,13 @@ def run(folder: Path, seed: int, right: dict[tuple[str, str], int]) -> Path:
     shutil.copytree(FROZEN, folder, ignore=shutil.ignore_patterns("store.sqlite", "report*"))
     settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     (folder / "config.yaml").write_text(yaml.safe_dump(settings | {"seed": seed}), encoding="utf-8")
-    llm = [
-        row for row in results.read(FROZEN / "results.parquet") if (row["solver"], row["decomposer"]) == ("llm", "llm")
-    ]
-    greedy = [row for row in llm if row["vote"] == "greedy"]
+    greedy = results.read(FROZEN / "results.parquet").by_cell[Cell.parse("llm", "llm", "greedy")]
     made = []
     for (decomposer, solver), count in right.items():
         seen: dict[str, int] = {}
         for row in greedy:
-            place = seen[row["test"]] = seen.get(row["test"], -1) + 1
-            made.append(row | {"decomposer": decomposer, "solver": solver, "credit": float(place < count)})
+            place = seen[row.test] = seen.get(row.test, -1) + 1
+            made.append(moved(row, decomposer, solver, credit=float(place < count)))
     results.save(made, folder / "results.parquet")
     return folder
 

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from divcon.eval.analysis.conclusion import Evidence, conclusions, difference_over_seeds
-from divcon.eval.analysis.summary import Rows, by_cell, tests
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import Results
 from divcon.eval.grid_spec import ALL, Cell
 from divcon.eval.render.table import markdown
 from divcon.eval.report.spread import made_on, write_spread
@@ -40,8 +40,8 @@ def finding(runs: Sequence[Path], others: Sequence[Path] = ()) -> str:
     """Sentences by rules, and a table of what each student loses on every test; beside runs on another processor."""
     rows = [results.read(RunDirectory(run).results) for run in runs]
     seeds = [RunDirectory(run).study.seed for run in runs]
-    each = [by_cell(of) for of in rows]
-    asked = [test for test in tests(rows[0]) if test != ALL] + [ALL]
+    each = [of.by_cell for of in rows]
+    asked = [test for test in rows[0].tests if test != ALL] + [ALL]
     table = [
         [test, *(_change(difference_over_seeds(each, cell, LLM, test)) for cell in STUDENTS.values())] for test in asked
     ]
@@ -54,9 +54,9 @@ def finding(runs: Sequence[Path], others: Sequence[Path] = ()) -> str:
     )
 
 
-def _elsewhere(each: Sequence[Mapping[Cell, Rows]], others: Sequence[Path]) -> str:
+def _elsewhere(each: Sequence[Mapping[Cell, Results]], others: Sequence[Path]) -> str:
     """Whether the means on another processor lie within the intervals of these runs."""
-    there = [by_cell(results.read(RunDirectory(run).results)) for run in others]
+    there = [results.read(RunDirectory(run).results).by_cell for run in others]
     parts, inside = [], True
     for who, cell in STUDENTS.items():
         here, other = (difference_over_seeds(of, cell, LLM) for of in (each, there))

@@ -13,12 +13,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from divcon.core.errors import ConfigError
 from divcon.eval.analysis.learning_curve import learning_curves
 from divcon.eval.config import decides_results, differences
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import ResultRow
 from divcon.eval.render.table import markdown
 from divcon.eval.report.learning_curve import curve_table, described
 from divcon.eval.report.spread import made_on
@@ -47,7 +48,7 @@ def _add(kind: Kind, folder: Path, run: Path) -> None:
     else:
         folder.mkdir(parents=True)
         shutil.copy(there.config, here.config)
-    added = [row | dict.fromkeys(results.TEXT_COLUMNS) for row in results.read(_rows_of(kind, there))]
+    added = results.without_texts(results.read(_rows_of(kind, there)))
     names = {_student(row) for row in added}
     for name in sorted(names):
         card = _students_of(kind, here) / name / "divcon.json"
@@ -68,10 +69,11 @@ def _students_of(kind: Kind, files: RunDirectory) -> Path:
     return files.methods if kind == "methods" else files.curve
 
 
-def _student(row: dict[str, Any]) -> str:
+def _student(row: ResultRow) -> str:
     """The folder of a row's student: `kd 0` of a comparison lies in kd-0."""
     partners = ("llm", "none", "none-direct")
-    return str(row["decomposer"] if row["solver"] in partners else row["solver"]).replace(" ", "-")
+    decomposer, solver, _ = row.cell.names
+    return (decomposer if solver in partners else solver).replace(" ", "-")
 
 
 def table(kind: Kind, folder: Path) -> str:

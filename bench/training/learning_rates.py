@@ -37,8 +37,8 @@ def accuracies(config: str, rate: float, overrides: Sequence[str]) -> dict[str, 
     divcon.compare_methods(config, overrides=[*overrides, *ours], run=run)
     credits: dict[str, list[float]] = {}
     for row in results.read(RunDirectory(run).method_results):
-        method = row[study.methods.role].rpartition(" ")[0]
-        credits.setdefault(method, []).append(row["credit"])
+        method = str(getattr(row.cell, study.methods.role)).rpartition(" ")[0]
+        credits.setdefault(method, []).append(row.credit)
     return {method: sum(of) / len(of) for method, of in credits.items()}
 
 

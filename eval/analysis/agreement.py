@@ -9,19 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...distill.ranker.pairs import won
 from ...tasks.miniature.problem import Problem
+from ..grid.rows import QuestionKey, ResultRow, Results
 from ..grid_spec import DecomposerSpec, UseModel, UseStudent, parse_decomposer
 from ..stats.clusters import merged
 from ..stats.intervals import Estimate, ratio
 from .decomposition_quality import MEASURES, measured
-from .errors import SOLVING, Cause, Row, Swapped, attribution, beside_gold, gold_problems, swapped
-from .summary import Rows, by_cell, by_decomposer
+from .errors import SOLVING, Cause, Swapped, attribution, beside_gold, gold_problems, swapped
 
 _DRAWS, _FEWER = 2_000, 400
 _MANY = 1_000
@@ -142,7 +141,7 @@ def _is_models(decomposer: DecomposerSpec) -> bool:
     return isinstance(decomposer, UseModel | UseStudent)
 
 
-def measure_lines(rows: Rows) -> list[MeasureLine]:
+def measure_lines(rows: Results) -> list[MeasureLine]:
     """Each measure over the decompositions that models wrote and gold can judge: all together, then each decomposer's.
 
     Controls (another question's, the first few) are left out: they are wrong on purpose. So are those that were asked
@@ -150,33 +149,33 @@ def measure_lines(rows: Rows) -> list[MeasureLine]:
     right, or never, has no line.
     """
     of = {
-        name: [row for row in own if row["subquestions"] and row["decomposition_right"] is not None]
-        for name, own in by_decomposer(rows).items()
+        name: own.where(lambda row: bool(row.subquestions) and row.decomposition_right is not None)
+        for name, own in rows.by_decomposer.items()
         if _is_models(parse_decomposer(name))
     }
-    together = {ALL: [row for own in of.values() for row in own], **of}
+    together = {ALL: Results(row for own in of.values() for row in own), **of}
     found = [_measure_line(name, measure, own) for name, own in together.items() for measure in MEASURES]
     return [line for line in found if 0 < line.right < line.decompositions and line.varies]
 
 
-def _measure_line(decomposer: str, measure: str, rows: Rows) -> MeasureLine:
+def _measure_line(decomposer: str, measure: str, rows: Results) -> MeasureLine:
     known = [(value, row) for row in rows if (value := measured(row, measure)) is not None]
-    right = [bool(row["decomposition_right"]) for _, row in known]
-    where = [row["cluster"] for _, row in known]
+    right = [bool(row.decomposition_right) for _, row in known]
+    where = [row.cluster for _, row in known]
     values = [value for value, _ in known]
     told = auroc(values, right, where) if known else _NO
     return MeasureLine(measure, decomposer, len(known), sum(right), told, _pairs(known), len(set(values)) > 1)
 
 
-def _pairs(known: Sequence[tuple[float, Row]]) -> Estimate:
-    scores: dict[Key, list[float]] = {}
-    right: dict[Key, list[bool]] = {}
-    family: dict[Key, str] = {}
+def _pairs(known: Sequence[tuple[float, ResultRow]]) -> Estimate:
+    scores: dict[QuestionKey, list[float]] = {}
+    right: dict[QuestionKey, list[bool]] = {}
+    family: dict[QuestionKey, str] = {}
     for value, row in known:
-        where = (row["test"], row["id"])
+        where = row.key
         scores.setdefault(where, []).append(value)
-        right.setdefault(where, []).append(bool(row["decomposition_right"]))
-        family[where] = row["cluster"]
+        right.setdefault(where, []).append(bool(row.decomposition_right))
+        family[where] = row.cluster
     return ratio(merged(won(list(scores.values()), list(right.values())), list(family.values())))
 
 
@@ -200,25 +199,25 @@ class BlameLine:
     """Whether the measure is not the same for all."""
 
 
-def blame_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[BlameLine]:
+def blame_lines(rows: Results, problems: Mapping[str, Problem] | None = None) -> list[BlameLine]:
     """For each solver and vote and each measure, over the decompositions that models wrote."""
     problems = gold_problems(rows) if problems is None else problems
-    wrong: dict[tuple[str, str], list[tuple[dict[str, Any], Cause]]] = {}
-    for cell, of_cell in by_cell(rows).items():
+    wrong: dict[tuple[str, str], list[tuple[ResultRow, Cause]]] = {}
+    for cell, of_cell in rows.by_cell.items():
         if not _is_models(cell.decomposer):
             continue
         for row in of_cell:
-            made = attribution(row, problems[row["question"]]) if row["question"] in problems else None
-            if made and row["subquestions"] and made.cause in ("decomposition", *SOLVING):
+            made = attribution(row, problems[row.question]) if row.question in problems else None
+            if made and row.subquestions and made.cause in ("decomposition", *SOLVING):
                 wrong.setdefault(cell.names[1:], []).append((row, made.cause))
     found = [_blame_line(measure, *of, cases) for of, cases in wrong.items() for measure in MEASURES]
     return [line for line in found if 0 < line.blamed < line.wrong and line.varies]
 
 
-def _blame_line(measure: str, solver: str, vote: str, cases: Sequence[tuple[dict[str, Any], Cause]]) -> BlameLine:
+def _blame_line(measure: str, solver: str, vote: str, cases: Sequence[tuple[ResultRow, Cause]]) -> BlameLine:
     known = [(value, row, cause) for row, cause in cases if (value := measured(row, measure)) is not None]
     blamed = [cause == "decomposition" for *_, cause in known]
-    where = [row["cluster"] for _, row, _ in known]
+    where = [row.cluster for _, row, _ in known]
     values = [value for value, *_ in known]
     told = auroc(values, blamed, where) if known else _NO
     return BlameLine(measure, solver, vote, len(known), sum(blamed), told, len(set(values)) > 1)
@@ -248,7 +247,7 @@ class Views:
         return sum(self.crossed)
 
 
-def views(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[Views]:
+def views(rows: Results, problems: Mapping[str, Problem] | None = None) -> list[Views]:
     """For each solver and vote that also stands behind gold sub-questions, where gold steps are known.
 
     A solver that writes no steps, and so is never blamed by them, has no line.
@@ -259,10 +258,10 @@ def views(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[Vie
         if not _is_models(cell.decomposer):
             continue
         for row, gold in pairs:
-            made = attribution(row, problems[row["question"]]) if row["question"] in problems else None
+            made = attribution(row, problems[row.question]) if row.question in problems else None
             beside = swapped(row, gold)
             if made and beside:
-                cases.setdefault(cell.names[1:], []).append((made.cause, beside, row["cluster"]))
+                cases.setdefault(cell.names[1:], []).append((made.cause, beside, row.cluster))
     return [_views(*of, found) for of, found in cases.items() if any(cause in SOLVING for cause, *_ in found)]
 
 

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
+from ...lm.cost.flops import total
+from ..grid.rows import Results
 from ..grid_spec import BASE, LLM, Cell, NoDecomposition, VoteSpec, is_of_use, is_student
 from ..stats.intervals import Estimate, difference, students
-from .summary import Rows, by_cell, families
 from .training_cost import Currency, UpfrontCosts
 
 NEVER = inf
 """Questions, of a cell that costs no less."""
-_PHASES = ("decompose", "solve", "rank")
 
 
 def break_even(upfront: float, saved: Estimate) -> Estimate:
@@ -47,15 +47,15 @@ class BreakEven(NamedTuple):
     """Of the cell, less that of the other."""
 
 
-def break_evens(rows: Rows, upfront_costs: UpfrontCosts, currency: Currency) -> list[BreakEven]:
+def break_evens(rows: Results, upfront_costs: UpfrontCosts, currency: Currency) -> list[BreakEven]:
     """Every cell that could be put to work and has a student, beside every cell of its vote that asks the LLM alone."""
-    cells = by_cell(rows)
+    cells = rows.by_cell
     found: list[BreakEven] = []
     for cell, of_cell in cells.items():
         if not upfront_costs.students(cell) or not is_of_use(cell.decomposer):
             continue
         found += [
-            _against(cell, beside, _sorted(of_cell), _sorted(cells[beside]), upfront_costs, currency)
+            _against(cell, beside, of_cell.by_key, cells[beside].by_key, upfront_costs, currency)
             for beside in references(cell, list(cells))
         ]
     return found
@@ -79,13 +79,13 @@ def _are_as_many(a: VoteSpec, b: VoteSpec) -> bool:
 
 
 def _against(
-    cell: Cell, beside: Cell, own: Rows, other: Rows, upfront_costs: UpfrontCosts, currency: Currency
+    cell: Cell, beside: Cell, own: Results, other: Results, upfront_costs: UpfrontCosts, currency: Currency
 ) -> BreakEven:
     upfront = upfront_costs.cell(cell).of(currency)
     costs, costs_beside = _costs(own, currency), _costs(other, currency)
     saved = None
     if costs is not None and costs_beside is not None:
-        saved = students([b - a for a, b in zip(costs, costs_beside, strict=True)], families(own))
+        saved = students([b - a for a, b in zip(costs, costs_beside, strict=True)], own.families)
     return BreakEven(
         cell,
         beside,
@@ -94,15 +94,12 @@ def _against(
         None if costs_beside is None else sum(costs_beside) / len(costs_beside),
         saved,
         None if upfront is None or saved is None else break_even(upfront, saved),
-        difference([row["credit"] for row in own], [row["credit"] for row in other], families(own)),
+        difference(own.credits, other.credits, own.families),
     )
 
 
-def _costs(rows: Rows, currency: Currency) -> list[float] | None:
+def _costs(rows: Results, currency: Currency) -> list[float] | None:
     """Of each question; None where one is unknown."""
-    each = [[row[f"{phase}_{currency}"] for phase in _PHASES] for row in rows]
-    return None if any(None in parts for parts in each) else [float(sum(parts)) for parts in each]
-
-
-def _sorted(rows: Rows) -> Rows:
-    return sorted(rows, key=lambda row: (row["test"], row["id"]))
+    each = [total(getattr(phase, currency) for phase in row.phases) for row in rows]
+    known = [amount for amount in each if amount is not None]
+    return known if len(known) == len(each) else None

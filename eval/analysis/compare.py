@@ -9,12 +9,13 @@ from typing import Any
 
 from ...core.errors import ConfigError
 from ..grid import results
-from ..grid_spec import Cell
+from ..grid.rows import ResultRow, Results
+from ..grid_spec import ALL, Cell
 from ..run_dir import RunDirectory
 from ..stats.clusters import are_independent
 from ..stats.intervals import Estimate, difference, questions_needed
 from ..stats.paired import bootstrap, tested
-from .summary import Rows, accuracy_of, by_cell, families
+from .summary import accuracy_of
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,14 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
     Raises ConfigError for a cell or test that is not there, and for cells on different questions.
     """
     rows = results.read(RunDirectory(run).results)
-    if test is not None and not (rows := [row for row in rows if row["test"] == test]):
+    if test is not None and not (rows := rows.of_test(test)):
         raise ConfigError(f"{run} has no test {test!r}")
     of_a, of_b = (_of(rows, label) for label in (a, b))
-    if [_key(row) for row in of_a] != [_key(row) for row in of_b]:
+    if of_a.keys != of_b.keys:
         raise ConfigError(f"{a} and {b} were asked different questions, and cannot be compared{_common(of_a, of_b)}")
-    x, y = ([float(row["credit"]) for row in of] for of in (of_a, of_b))
-    clusters = families(of_a)
-    flips = tuple(_flip(one, other) for one, other in zip(of_a, of_b, strict=True) if one["credit"] != other["credit"])
+    x, y, clusters = of_a.credits, of_b.credits, of_a.families
+    both = zip(of_a, x, of_b, y, strict=True)
+    flips = tuple(_flip(one, other, (c, d)) for one, c, other, d in both if c != d)
     return Comparison(
         a,
         b,
@@ -96,9 +97,9 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
     )
 
 
-def _of(rows: Rows, label: str) -> list[dict[str, Any]]:
-    cells = by_cell(rows)
-    return sorted(cells[cell_of(label, cells)], key=_key)
+def _of(rows: Results, label: str) -> Results:
+    cells = rows.by_cell
+    return cells[cell_of(label, cells)].by_key
 
 
 def cell_of(label: str, cells: Collection[Cell]) -> Cell:
@@ -109,23 +110,14 @@ def cell_of(label: str, cells: Collection[Cell]) -> Cell:
     return labels[label]
 
 
-def _common(a: Rows, b: Rows) -> str:
+def _common(a: Results, b: Results) -> str:
     """The tests on which they can."""
-    asked = [
-        {test: [row["id"] for row in of if row["test"] == test] for test in dict.fromkeys(row["test"] for row in of)}
-        for of in (a, b)
-    ]
-    same = [test for test, ids in asked[0].items() if asked[1].get(test) == ids]
+    same = [test for test in a.tests if test != ALL and a.of_test(test).keys == b.of_test(test).keys]
     return f" but on {', '.join(f'--test {test!r}' for test in same)}" if same else ""
 
 
-def _key(row: dict[str, Any]) -> tuple[str, str]:
-    return row["test"], row["id"]
-
-
-def _flip(a: dict[str, Any], b: dict[str, Any]) -> Flip:
-    answers, credits = (a["answer"], b["answer"]), (a["credit"], b["credit"])
-    return Flip(a["test"], a["id"], a["question"], a["gold"], answers, credits)
+def _flip(a: ResultRow, b: ResultRow, credits: tuple[float, float]) -> Flip:
+    return Flip(a.test, a.id, a.question, a.gold, (a.answer, b.answer), credits)
 
 
 def _line(flip: Flip) -> str:

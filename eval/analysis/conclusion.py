@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from ...lm.cost.flops import total
+from ..grid.rows import Results
 from ..grid_spec import ALL, BASE, LLM, Cell, DecomposerSpec, NoDecomposition, Role, UseStudent, is_of_use, is_student
 from ..stats.intervals import Estimate, difference
-from .summary import Rows, by_cell, paired, paired_over_seeds
+from .summary import paired, paired_over_seeds
 
 _MOST = 3
 """Students whose losses are told in words; of more, the tables tell them."""
@@ -29,13 +30,13 @@ class Evidence:
     """Accuracy of the first cell less that of the second, on the questions that both were asked."""
 
     @classmethod
-    def of_run(cls, rows: Rows) -> Evidence:
+    def of_run(cls, rows: Results) -> Evidence:
         """One run's, under its first vote."""
         cells = _first_vote(rows)
         return cls(_flops(cells), lambda a, b: difference(*paired(cells[a], cells[b])))
 
     @classmethod
-    def of_seeds(cls, runs: Sequence[Rows]) -> Evidence:
+    def of_seeds(cls, runs: Sequence[Results]) -> Evidence:
         """Several runs' of one study under different seeds, on the cells that all of them have."""
         each = [_first_vote(rows) for rows in runs]
         costs = [_flops(cells) for cells in each]
@@ -44,22 +45,21 @@ class Evidence:
         return cls(flops, lambda a, b: difference_over_seeds(each, a, b))
 
 
-def difference_over_seeds(runs: Sequence[Mapping[Cell, Rows]], a: Cell, b: Cell, test: str = ALL) -> Estimate:
+def difference_over_seeds(runs: Sequence[Mapping[Cell, Results]], a: Cell, b: Cell, test: str = ALL) -> Estimate:
     """Of two cells of the same runs; nothing is known where they share no question."""
     found = paired_over_seeds([cells[a] for cells in runs], [cells[b] for cells in runs], test)
     return found.estimate if found else Estimate(float("nan"), -1.0, 1.0)
 
 
-def _first_vote(rows: Rows) -> dict[Cell, Rows]:
-    cells = by_cell(rows)
+def _first_vote(rows: Results) -> dict[Cell, Results]:
+    cells = rows.by_cell
     vote = next(iter(cells)).vote
     return {cell: of for cell, of in cells.items() if cell.vote == vote}
 
 
-def _flops(cells: Mapping[Cell, Rows]) -> dict[Cell, float | None]:
+def _flops(cells: Mapping[Cell, Results]) -> dict[Cell, float | None]:
     """Per question, of all phases; one unknown amount makes a cell's unknown."""
-    phases = ("decompose_flops", "solve_flops", "rank_flops")
-    return {cell: _mean([total(row[phase] for phase in phases) for row in of]) for cell, of in cells.items()}
+    return {cell: _mean([total(phase.flops for phase in row.phases) for row in of]) for cell, of in cells.items()}
 
 
 def _mean(amounts: Sequence[float | None]) -> float | None:

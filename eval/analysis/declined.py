@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .summary import Rows
+from ...decompose.decomposition import Kind
+from ..grid.rows import QuestionKey, Results
+from ..grid_spec import DecomposerSpec
 
 MOST_DECLINED, MOST_UNREADABLE = 0.5, 0.2
 """Shares of questions above which a study warns of a decomposer."""
@@ -37,20 +39,20 @@ class Declined(NamedTuple):
         return said
 
 
-def declined(rows: Rows) -> list[Declined]:
+def declined(rows: Results) -> list[Declined]:
     """For each decomposer that was asked anything, over the questions of its first cell."""
-    found: dict[str, dict[tuple[str, str], str]] = {}
+    found: dict[DecomposerSpec, dict[QuestionKey, Kind]] = {}
     for row in rows:
-        kinds = found.setdefault(row["decomposer"], {})
-        if row["decomposition_kind"] in ("asked", "not needed", "unreadable"):
-            kinds.setdefault((row["test"], row["id"]), row["decomposition_kind"])
-    counted = {name: list(kinds.values()) for name, kinds in found.items() if kinds}
+        kinds = found.setdefault(row.cell.decomposer, {})
+        if row.decomposition_kind in ("asked", "not needed", "unreadable"):
+            kinds.setdefault(row.key, row.decomposition_kind)
+    counted = {decomposer: list(kinds.values()) for decomposer, kinds in found.items() if kinds}
     return [
-        Declined(name, len(kinds), kinds.count("not needed"), kinds.count("unreadable"))
-        for name, kinds in counted.items()
+        Declined(str(decomposer), len(kinds), kinds.count("not needed"), kinds.count("unreadable"))
+        for decomposer, kinds in counted.items()
     ]
 
 
-def warnings(rows: Rows) -> list[str]:
+def warnings(rows: Results) -> list[str]:
     """Of all decomposers of a run."""
     return [warning for one in declined(rows) for warning in one.warnings]

@@ -9,13 +9,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
+from ..grid.rows import ResultRow, Results
 from ..stats.clusters import Clusters, totals
 from ..stats.intervals import Estimate, accuracy, ratio, students
-from .summary import Rows, by_decomposer, families
-
-Row = Mapping[str, Any]
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
@@ -98,22 +95,22 @@ def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     return len(one & other) / len(one | other) if one | other else 1.0
 
 
-MEASURES: dict[str, Callable[[Row], float | None]] = {
-    "sub-questions": lambda row: float(len(row["subquestions"])),
-    "numbers covered": lambda row: covered_numbers(row["question"], row["subquestions"]),
-    "entities covered": lambda row: covered_entities(row["question"], row["subquestions"]),
-    "likeness": lambda row: likeness(row["question"], row["subquestions"]),
-    "redundancy": lambda row: redundancy(row["subquestions"]),
-    "answer leaked": lambda row: float(row["leaks_answer"]),
-    "log P(question)": lambda row: row.get("reconstruction"),
-    "its gain": lambda row: row.get("reconstruction_gain"),
+MEASURES: dict[str, Callable[[ResultRow], float | None]] = {
+    "sub-questions": lambda row: float(len(row.subquestions)),
+    "numbers covered": lambda row: covered_numbers(row.question, row.subquestions),
+    "entities covered": lambda row: covered_entities(row.question, row.subquestions),
+    "likeness": lambda row: likeness(row.question, row.subquestions),
+    "redundancy": lambda row: redundancy(row.subquestions),
+    "answer leaked": lambda row: float(row.leaks_answer),
+    "log P(question)": lambda row: row.reconstruction and row.reconstruction.given,
+    "its gain": lambda row: row.reconstruction and row.reconstruction.gain,
 }
 """Of a row that has sub-questions. The last two are a reader's (`reconstruction.py`) and None where none was asked."""
 
 
-def measured(row: Row, measure: str) -> float | None:
+def measured(row: ResultRow, measure: str) -> float | None:
     """A measure of a row's decomposition; None where it has no sub-questions, or nothing is known."""
-    return MEASURES[measure](row) if row["subquestions"] else None
+    return MEASURES[measure](row) if row.subquestions else None
 
 
 @dataclass(frozen=True)
@@ -132,19 +129,19 @@ class QualityLine:
     """By measure; without those that nothing is known for. A measure that is unknown for some is the others' mean."""
 
 
-def quality_lines(rows: Rows) -> list[QualityLine]:
+def quality_lines(rows: Results) -> list[QualityLine]:
     """For each decomposer that has sub-questions, over all questions."""
-    return [_line(decomposer, of) for decomposer, of in by_decomposer(rows).items()]
+    return [_line(decomposer, of) for decomposer, of in rows.by_decomposer.items()]
 
 
-def _line(decomposer: str, rows: Rows) -> QualityLine:
-    known = {name: [(v, row["cluster"]) for row in rows if (v := measured(row, name)) is not None] for name in MEASURES}
+def _line(decomposer: str, rows: Results) -> QualityLine:
+    known = {name: [(v, row.cluster) for row in rows if (v := measured(row, name)) is not None] for name in MEASURES}
     return QualityLine(
         decomposer,
         len(rows),
-        accuracy([float(row["decomposition_kind"] == "unreadable") for row in rows], families(rows)),
-        accuracy([float(_is_whole(row)) for row in rows], families(rows)),
-        sum(bool(row["subquestions"]) for row in rows),
+        accuracy([float(row.decomposition_kind == "unreadable") for row in rows], rows.families),
+        accuracy([float(_is_whole(row)) for row in rows], rows.families),
+        sum(bool(row.subquestions) for row in rows),
         {
             name: mean([value for value, _ in of], [family for _, family in of], is_share=name in _SHARES)
             for name, of in known.items()
@@ -153,10 +150,8 @@ def _line(decomposer: str, rows: Rows) -> QualityLine:
     )
 
 
-def _is_whole(row: Row) -> bool:
-    return row["decomposition_kind"] == "not needed" or (
-        row["decomposition_kind"] == "given" and not row["subquestions"]
-    )
+def _is_whole(row: ResultRow) -> bool:
+    return row.decomposition_kind == "not needed" or (row.decomposition_kind == "given" and not row.subquestions)
 
 
 _SHARES = frozenset({"numbers covered", "entities covered", "redundancy", "answer leaked"})

@@ -13,18 +13,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from ...solve.grading.numbers import number
 from ...tasks.miniature.grade import canonical, decomposition_is_right
 from ...tasks.miniature.problem import Operator, Problem, compute
 from ...tasks.miniature.recover import recover
 from ...tasks.miniature.splits import question
+from ..grid.rows import ResultRow, Results
 from ..grid_spec import Cell, GoldDecomposition, is_interactive
 from ..stats.intervals import Estimate, accuracy, difference
-from .summary import Rows, by_cell
-
-Row = Mapping[str, Any]
 
 # -- steps against the gold graph ------------------------------------------------------------------------------------
 
@@ -210,17 +208,17 @@ class Attribution:
     """What is wrong with the first wrong step of a wrong answer; None of other answers."""
 
 
-def attribution(row: Row, problem: Problem) -> Attribution | None:
+def attribution(row: ResultRow, problem: Problem) -> Attribution | None:
     """Of a row of results; None where nobody was asked for sub-questions, or the answer's verdict is open.
 
     Without sub-questions no step says which quantity it is for, and telling it by its numbers would be a guess.
     """
-    if row["decomposition_kind"] in ("not tried", "direct", "empty") or row["verdict"] == "timed out":
+    if row.decomposition_kind in ("not tried", "direct", "empty") or row.verdict == "timed out":
         return None
-    is_right = row["verdict"] == "right"
+    is_right = row.verdict == "right"
     if not _is_right(row, problem):
         return Attribution("recovered decomposition" if is_right else "decomposition", (), None)
-    nodes, asked = graph(problem), [canonical(one) for one in row["subquestions"]]
+    nodes, asked = graph(problem), [canonical(one) for one in row.subquestions]
     found = workings(winning(row), len(asked))
     if asked:
         found = [found[asked.index(canonical(step.asks))] for step in problem.steps]
@@ -230,17 +228,17 @@ def attribution(row: Row, problem: Problem) -> Attribution | None:
     return Attribution(_cause_of_wrong(row, found[-1], classes[-1]), classes, _slip(nodes, found, classes))
 
 
-def _is_right(row: Row, problem: Problem) -> bool:
+def _is_right(row: ResultRow, problem: Problem) -> bool:
     """Whether the sub-questions are right; also where the study's source could not judge them."""
     gold = question(problem, "train", 0, 0)  # only its sub-questions and its chain matter
-    return row["decomposition_kind"] != "unreadable" and decomposition_is_right(gold, row["subquestions"])
+    return row.decomposition_kind != "unreadable" and decomposition_is_right(gold, row.subquestions)
 
 
-def winning(row: Row) -> str:
+def winning(row: ResultRow) -> str:
     """The solution that speaks for a row: the first whose answer won the vote, or the first where none can be read."""
-    answers = row["answers"]
-    place = answers.index(row["answer"]) if row["answer"] in answers else 0
-    return str(row["solutions"][place])
+    answers = row.answers
+    place = answers.index(row.answer) if row.answer in answers else 0
+    return str(row.solutions[place])
 
 
 def _cause_of_right(classes: Sequence[StepClass]) -> Cause:
@@ -249,21 +247,21 @@ def _cause_of_right(classes: Sequence[StepClass]) -> Cause:
     return "right, unreadable" if "unreadable" in classes else "correct"
 
 
-def _cause_of_wrong(row: Row, last: Working | None, last_class: StepClass) -> Cause:
+def _cause_of_wrong(row: ResultRow, last: Working | None, last_class: StepClass) -> Cause:
     """The answer is one more step, which only copies the last one's result."""
-    if last is None or row["verdict"] == "unreadable":
+    if last is None or row.verdict == "unreadable":
         return "unreadable"
     match last_class:
         case "unreadable":
             return "unreadable"
         case "correct" | "restored":
             return "local"  # the last step is right, and the answer is not
-    return last_class if number(row["answer"]) == last.result else "both"
+    return last_class if number(row.answer or "") == last.result else "both"
 
 
-def gold_problems(rows: Rows) -> dict[str, Problem]:
+def gold_problems(rows: Results) -> dict[str, Problem]:
     """The problems behind the questions of the miniature world among the rows, by text; others are left out."""
-    return recover(dict.fromkeys((row["id"], row["question"]) for row in rows))
+    return recover(dict.fromkeys((row.id, row.question) for row in rows))
 
 
 @dataclass(frozen=True)
@@ -295,7 +293,7 @@ class CauseLine:
         return accuracy([named for named, _ in wrong], [family for _, family in wrong])
 
 
-def cause_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> list[CauseLine]:
+def cause_lines(rows: Results, problems: Mapping[str, Problem] | None = None) -> list[CauseLine]:
     """For each cell, over the questions whose gold steps are known; cells that have none are left out.
 
     So are those that were asked one sub-question at a time: their last turn's steps are not the ones they were asked.
@@ -303,11 +301,11 @@ def cause_lines(rows: Rows, problems: Mapping[str, Problem] | None = None) -> li
     """
     problems = gold_problems(rows) if problems is None else problems
     found = []
-    for cell, of_cell in by_cell(rows).items():
+    for cell, of_cell in rows.by_cell.items():
         if is_interactive(cell.decomposer):
             continue
-        known = [row for row in of_cell if row["question"] in problems]
-        given = [(one, row["cluster"]) for row in known if (one := attribution(row, problems[row["question"]]))]
+        known = [row for row in of_cell if row.question in problems]
+        given = [(one, row.cluster) for row in known if (one := attribution(row, problems[row.question]))]
         if given:
             found.append(
                 CauseLine(
@@ -327,9 +325,9 @@ Swapped = Literal["correct", "recovery", "decomposition", "solving"]
 or luck); wrong and right with gold; wrong with both."""
 
 
-def swapped(row: Row, with_gold: Row) -> Swapped | None:
+def swapped(row: ResultRow, with_gold: ResultRow) -> Swapped | None:
     """None where either verdict is open."""
-    verdicts = (row["verdict"], with_gold["verdict"])
+    verdicts = (row.verdict, with_gold.verdict)
     if "timed out" in verdicts:
         return None
     match tuple(verdict == "right" for verdict in verdicts):
@@ -342,18 +340,18 @@ def swapped(row: Row, with_gold: Row) -> Swapped | None:
     return "solving"
 
 
-def beside_gold(rows: Rows) -> dict[Cell, list[tuple[dict[str, Any], dict[str, Any]]]]:
+def beside_gold(rows: Results) -> dict[Cell, list[tuple[ResultRow, ResultRow]]]:
     """For each cell whose solver and vote also stand behind gold sub-questions: its rows, each with gold's.
 
-    Rows of questions that gold was not asked are left out.
+    Results of questions that gold was not asked are left out.
     """
-    cells = by_cell(rows)
+    cells = rows.by_cell
     found = {}
     for cell, of_cell in cells.items():
         gold = cells.get(cell._replace(decomposer=GoldDecomposition()))
         if gold is not None and cell.decomposer != GoldDecomposition():
-            of_gold = {(row["test"], row["id"]): row for row in gold}
-            found[cell] = [(row, of_gold[key]) for row in of_cell if (key := (row["test"], row["id"])) in of_gold]
+            of_gold = {row.key: row for row in gold}
+            found[cell] = [(row, of_gold[row.key]) for row in of_cell if row.key in of_gold]
     return {cell: pairs for cell, pairs in found.items() if pairs}
 
 
@@ -398,11 +396,11 @@ def _share(kinds: Sequence[tuple[Swapped, str]], of: Swapped) -> Estimate:
     return accuracy([float(kind == of) for kind, _ in kinds], [family for _, family in kinds])
 
 
-def swap_lines(rows: Rows) -> list[SwapLine]:
+def swap_lines(rows: Results) -> list[SwapLine]:
     """For each cell that can be held beside gold sub-questions."""
     found = []
     for cell, pairs in beside_gold(rows).items():
-        known = [(one, row["cluster"]) for row, gold in pairs if (one := swapped(row, gold)) is not None]
+        known = [(one, row.cluster) for row, gold in pairs if (one := swapped(row, gold)) is not None]
         if known:
             found.append(SwapLine(cell, known))
     return found

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, get_args
+from typing import get_args
 
 from ...core.errors import ConfigError
 from ...distill import student
 from ..grid import results
+from ..grid.rows import ResultRow, Results
 from ..grid_spec import Track
 from ..run_dir import RunDirectory
 from ..stats.seeds import Tested
-from .summary import Rows, paired_over_seeds
+from .summary import paired_over_seeds
 
 
 @dataclass(frozen=True)
@@ -54,32 +55,34 @@ def learning_curves(run: Path) -> list[CurvePoint]:
     files = RunDirectory(run)
     if not files.curve_results.is_file():
         return []
-    students: dict[tuple[Track, int], dict[int, list[dict[str, Any]]]] = {}
+    rows: dict[tuple[Track, int], dict[int, list[ResultRow]]] = {}
     for row in results.read(files.curve_results):
         track, tokens, seed = _parts(row)
-        students.setdefault((track, tokens), {}).setdefault(seed, []).append(row)
+        rows.setdefault((track, tokens), {}).setdefault(seed, []).append(row)
+    students = {student: {seed: Results(of) for seed, of in by_seed.items()} for student, by_seed in rows.items()}
     points: list[CurvePoint] = []
     for track in get_args(Track):
-        before: dict[int, list[dict[str, Any]]] = {}
+        before: dict[int, Results] = {}
         for tokens in sorted(n for of, n in students if of == track):
             points.append(_point(files, track, tokens, students[track, tokens], before))
             before = students[track, tokens]
     return points
 
 
-def _parts(row: Mapping[str, Any]) -> tuple[Track, int, int]:
+def _parts(row: ResultRow) -> tuple[Track, int, int]:
     """The student of a row, whichever half it takes. Raises ConfigError for a row of another kind."""
-    found = _NAME.fullmatch(row["solver"]) or _NAME.fullmatch(row["decomposer"])
+    decomposer, solver, _ = row.cell.names
+    found = _NAME.fullmatch(solver) or _NAME.fullmatch(decomposer)
     if found is None:
-        raise ConfigError(f"no student of a learning curve is called {row['solver']!r}; remove the run's curve folder")
+        raise ConfigError(f"no student of a learning curve is called {solver!r}; remove the run's curve folder")
     track: Track = next(known for known in get_args(Track) if known == found[1])
     return track, int(found[2]), int(found[3])
 
 
 def _point(
-    files: RunDirectory, track: Track, tokens: int, by_seed: Mapping[int, Rows], before: Mapping[int, Rows]
+    files: RunDirectory, track: Track, tokens: int, by_seed: Mapping[int, Results], before: Mapping[int, Results]
 ) -> CurvePoint:
-    means = [fmean(row["credit"] for row in of) for of in by_seed.values()]
+    means = [fmean(of.credits) for of in by_seed.values()]
     cards = [student.read(files.curve / student_name(track, tokens, seed)) or {} for seed in by_seed]
     losses = [card["trained"]["loss"] for card in cards if card]
     gain = _gain(by_seed, before)
@@ -87,6 +90,6 @@ def _point(
     return CurvePoint(track, tokens, len(means), fmean(means), min(means), max(means), loss, gain)
 
 
-def _gain(by_seed: Mapping[int, Rows], before: Mapping[int, Rows]) -> Tested | None:
+def _gain(by_seed: Mapping[int, Results], before: Mapping[int, Results]) -> Tested | None:
     both = [seed for seed in by_seed if seed in before]
     return paired_over_seeds([by_seed[seed] for seed in both], [before[seed] for seed in both]) if both else None

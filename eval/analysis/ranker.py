@@ -7,16 +7,17 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ...distill.ranker.pairs import Labels, Scores, won
 from ...solve.grading.grade import Class
+from ..grid.rows import ResultRow, Results
 from ..grid_spec import VoteSpec
 from ..stats.clusters import Clusters, merged, totals
 from ..stats.intervals import Estimate, difference, ratio
-from .summary import Rows, families, paired
+from .summary import paired
 from .votes import Pair, scores_of, voting
 
 
@@ -79,7 +80,7 @@ class ScoreLine:
     worth: Worth
 
 
-def score_lines(rows: Rows) -> list[ScoreLine]:
+def score_lines(rows: Results) -> list[ScoreLine]:
     """The ranker and what it must beat, for each composition whose samples it scored."""
     found = []
     for composition, by_vote in voting(rows, least=1).items():
@@ -87,17 +88,17 @@ def score_lines(rows: Rows) -> list[ScoreLine]:
         ranked: Scores = [scores_of(row)["rank"] for row in of]
         if not any(score is not None for each in ranked for score in each):
             continue
-        right = [[verdict == "right" for verdict in row["verdicts"]] for row in of]
-        free = baselines([r["solutions"] for r in of], [r["classes"] for r in of], [r["logprobs"] for r in of])
+        right = [[verdict == "right" for verdict in row.verdicts] for row in of]
+        free = baselines([r.solutions for r in of], [r.classes for r in of], [r.logprobs for r in of])
         for name, scores in {"ranker": ranked, **free}.items():
             decided = [_decided(each, row) for each, row in zip(scores, of, strict=True)]
-            found.append(ScoreLine(composition, name, worth(decided, right, families(of))))
+            found.append(ScoreLine(composition, name, worth(decided, right, of.families)))
     return found
 
 
-def _decided(scores: Sequence[float | None], row: Mapping[str, Any]) -> list[float | None]:
+def _decided(scores: Sequence[float | None], row: ResultRow) -> list[float | None]:
     """Without those of solutions that nobody can call right or wrong: their comparison timed out."""
-    return [None if verdict == "timed out" else s for s, verdict in zip(scores, row["verdicts"], strict=True)]
+    return [None if verdict == "timed out" else s for s, verdict in zip(scores, row.verdicts, strict=True)]
 
 
 class Gain(NamedTuple):
@@ -109,7 +110,7 @@ class Gain(NamedTuple):
     """Accuracy of the vote that it weighs, less that of the count, on the same samples."""
 
 
-def gains(rows: Rows) -> list[Gain]:
+def gains(rows: Results) -> list[Gain]:
     """A point a composition: where `rank_1_plus` and the count both vote (the paper's figure)."""
     found = []
     told = {line.composition: line.worth for line in score_lines(rows) if line.score == "ranker"}
@@ -120,8 +121,8 @@ def gains(rows: Rows) -> list[Gain]:
     return found
 
 
-def _of_rule(by_vote: Mapping[VoteSpec, list[dict[str, Any]]], names: Sequence[str]) -> list[dict[str, Any]]:
-    return next((rows for vote, rows in by_vote.items() if vote.rule in names), [])
+def _of_rule(by_vote: Mapping[VoteSpec, Results], names: Sequence[str]) -> Results:
+    return next((rows for vote, rows in by_vote.items() if vote.rule in names), Results())
 
 
 def _frequency(classes: Sequence[Class]) -> list[float]:

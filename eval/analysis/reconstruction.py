@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -28,6 +28,7 @@ from ...lm.store.store import Store, StoredScore
 from ...lm.types import Message, Usage
 from ..grid import parquet
 from ..grid.results import SCHEMA as RESULTS
+from ..grid.rows import Reconstruction, ResultRow, Results
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -46,7 +47,8 @@ SCHEMA = pa.schema(
 )
 """One row a decomposition with sub-questions. Null is unknown: too long for the reader."""
 
-Rows = Sequence[Mapping[str, Any]]
+
+_Key = tuple[str, str, str, tuple[str, ...]]
 
 
 class ReconstructedQuestion(NamedTuple):
@@ -174,13 +176,9 @@ def _planned(encoded: Sequence[_Encoded]) -> list[list[_Encoded]]:
     return [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
 
 
-def keep(rows: Rows, reader: ReconstructionModel, path: Path) -> None:
+def keep(rows: Results, reader: ReconstructionModel, path: Path) -> None:
     """Write what the reader says of every decomposition among the rows of results; at once or not at all."""
-    listed = {
-        _key(row): ReconstructedQuestion(row["question"], tuple(row["subquestions"]))
-        for row in rows
-        if row["subquestions"]
-    }
+    listed = {_key(row): ReconstructedQuestion(row.question, row.subquestions) for row in rows if row.subquestions}
     alone = {one: ReconstructedQuestion(one.question, ()) for one in listed.values()}
     asked = list(dict.fromkeys([*listed.values(), *alone.values()]))
     said = dict(zip(asked, reader(asked), strict=True))
@@ -195,29 +193,28 @@ def _less(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def joined(rows: Sequence[dict[str, Any]], path: Path, reader: str) -> list[dict[str, Any]]:
+def joined(rows: Results, path: Path, reader: str) -> Results:
     """The rows of results, each with what the reader said of its decomposition, where `path` holds that.
 
     The rows as they are where there is no such file, or another reader wrote it. Raises ConfigError when it cannot be
     read.
     """
     if not path.is_file():
-        return list(rows)
+        return rows
     with parquet.opened(path, "remove it and evaluate again") as file:
         if absent := sorted(set(SCHEMA.names) - set(file.schema_arrow.names)):
             raise ConfigError(f"{path} lacks {', '.join(absent)}; remove it and evaluate again")
         kept = file.read(columns=SCHEMA.names).to_pylist()
-    said = {_key(one): one for one in kept if one["reader"] == reader}
-    return [
-        row
-        | {
-            name: said[_key(row)][name] if _key(row) in said else None
-            for name in ("reconstruction", "reconstruction_gain")
-        }
-        for row in rows
-    ]
+    said = {
+        (one["decomposer"], one["test"], one["id"], tuple(one["subquestions"])): Reconstruction(
+            one["reconstruction"], one["reconstruction_gain"]
+        )
+        for one in kept
+        if one["reader"] == reader and None not in (one["reconstruction"], one["reconstruction_gain"])
+    }
+    return Results(replace(row, reconstruction=said.get(_key(row))) for row in rows)
 
 
-def _key(row: Mapping[str, Any]) -> tuple[str, str, str, tuple[str, ...]]:
+def _key(row: ResultRow) -> _Key:
     """Which decomposition a row holds: one decomposer may have several of a question, if it hears answers."""
-    return row["decomposer"], row["test"], row["id"], tuple(row["subquestions"])
+    return str(row.cell.decomposer), row.test, row.id, row.subquestions

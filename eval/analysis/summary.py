@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...lm.cost.flops import total
-from ..grid_spec import ALL, LLM, Cell, UseStudent, VoteSpec, is_interactive
+from ..grid.rows import PHASES, PhaseCost, ResultRow, Results
+from ..grid_spec import ALL, LLM, Cell, UseStudent, VoteSpec
 from ..stats.intervals import Estimate, accuracy, difference, holm
 from ..stats.paired import p_value
 from ..stats.seeds import Tested, crossed
-
-Rows = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -74,47 +72,18 @@ class CellSummary:
         return self.decompose.seconds + self.solve.seconds + self.rank.seconds
 
 
-def lines(rows: Rows) -> list[CellSummary]:
+def lines(rows: Results) -> list[CellSummary]:
     """A line for every cell and test, and one for all tests together, in the order of the rows.
 
     A cell has none for a test that it was not asked.
     """
-    asked = {test: len({_key(row) for row in rows if test in (ALL, row["test"])}) for test in tests(rows)}
+    asked = {test: len(set(rows.of_test(test).keys)) for test in rows.tests}
     return [
         _line(cell, test, of_test, asked[test])
-        for cell, of_cell in by_cell(rows).items()
+        for cell, of_cell in rows.by_cell.items()
         for test in asked
-        if (of_test := [row for row in of_cell if test in (ALL, row["test"])])
+        if (of_test := of_cell.of_test(test))
     ]
-
-
-def tests(rows: Rows) -> list[str]:
-    """The tests in order; where there are several, all of them together come first."""
-    named = list(dict.fromkeys(row["test"] for row in rows))
-    return [ALL, *named] if len(named) > 1 else named
-
-
-def by_cell(rows: Rows) -> dict[Cell, list[dict[str, Any]]]:
-    """The rows of each cell, in order."""
-
-    def names(row: dict[str, Any]) -> tuple[str, str, str]:
-        return row["decomposer"], row["solver"], row["vote"]
-
-    return {Cell.parse(*key): list(group) for key, group in groupby(rows, key=names)}
-
-
-def by_decomposer(rows: Rows) -> dict[str, list[dict[str, Any]]]:
-    """The rows of one cell of each decomposer that asks something: all its cells share the decompositions.
-
-    Where sub-questions are asked one at a time they hang on the solver's answers, and each solver has rows of its own.
-    """
-    found: dict[str, list[dict[str, Any]]] = {}
-    for cell, of_cell in by_cell(rows).items():
-        one_by_one = is_interactive(cell.decomposer)
-        name = f"{cell.decomposer} before {cell.solver}" if one_by_one else str(cell.decomposer)
-        if name not in found and any(row["subquestions"] for row in of_cell):
-            found[name] = of_cell
-    return found
 
 
 @dataclass(frozen=True)
@@ -131,13 +100,13 @@ class Substitution:
     """Accuracy with the student less accuracy with the LLM, on the same questions."""
 
 
-def swaps(rows: Rows) -> list[Substitution]:
+def swaps(rows: Results) -> list[Substitution]:
     """For each vote and test: the LLM in both phases against each student in one of them."""
-    cells = by_cell(rows)
+    cells = rows.by_cell
     found = []
     for vote in dict.fromkeys(cell.vote for cell in cells):
-        before = cells.get(Cell(LLM, LLM, vote), [])
-        for test in tests(rows):
+        before = cells.get(Cell(LLM, LLM, vote), Results())
+        for test in rows.tests:
             for phase, student, cell in _taught(cells, vote):
                 pair = paired(cells[cell], before, test)
                 if pair.a:
@@ -170,16 +139,16 @@ class ReferenceComparison(NamedTuple):
     """Whether the difference is over every question."""
 
 
-def squares(rows: Rows, vote: VoteSpec | None = None) -> list[ReferenceComparison]:
+def squares(rows: Results, vote: VoteSpec | None = None) -> list[ReferenceComparison]:
     """Of one vote, the first one unless another is named, each beside `reference`."""
-    cells = by_cell(rows)
+    cells = rows.by_cell
     vote = vote or next(iter(cells)).vote
     of_vote = {cell: of for cell, of in cells.items() if cell.vote == vote}
     held = reference(of_vote)
     pairs = {cell: paired(of, of_vote[held]) for cell, of in of_vote.items() if cell != held}
     tested = [cell for cell, pair in pairs.items() if pair.a]
     ps = dict(zip(tested, holm([p_value(*pairs[cell]) for cell in tested]), strict=True))
-    asked = len({_key(row) for row in rows})
+    asked = len(set(rows.keys))
     return [
         ReferenceComparison(
             cell,
@@ -194,7 +163,7 @@ def squares(rows: Rows, vote: VoteSpec | None = None) -> list[ReferenceCompariso
     ]
 
 
-def reference(of_vote: Mapping[Cell, Rows]) -> Cell:
+def reference(of_vote: Mapping[Cell, Results]) -> Cell:
     """What the cells of a vote are held against: the LLM in both phases, or the first that was asked most questions."""
     alone = next((cell for cell in of_vote if (cell.decomposer, cell.solver) == (LLM, LLM)), None)
     most = max(len(of_cell) for of_cell in of_vote.values())
@@ -210,15 +179,15 @@ class Paired(NamedTuple):
     """Of each question, its family."""
 
 
-def paired(a: Rows, b: Rows, test: str = ALL) -> Paired:
+def paired(a: Results, b: Results, test: str = ALL) -> Paired:
     """The credits of two cells on the questions that both were asked."""
-    x, y = ({_key(row): row for row in of if test in (ALL, row["test"])} for of in (a, b))
+    x, y = (dict(zip(of.keys, of.credits, strict=True)) for of in (a.of_test(test), b.of_test(test)))
+    families = dict(zip(a.keys, a.families, strict=True))
     both = sorted(x.keys() & y.keys())
-    first, second = ([float(of[key]["credit"]) for key in both] for of in (x, y))
-    return Paired(first, second, [str(x[key]["cluster"]) for key in both])
+    return Paired([x[key] for key in both], [y[key] for key in both], [families[key] for key in both])
 
 
-def paired_over_seeds(a: Sequence[Rows], b: Sequence[Rows], test: str = ALL) -> Tested | None:
+def paired_over_seeds(a: Sequence[Results], b: Sequence[Results], test: str = ALL) -> Tested | None:
     """Accuracy of one cell less that of another, each under the same seeds, over seeds and families of questions.
 
     None where they share no question. Seed by seed they must have been asked the same ones.
@@ -229,14 +198,9 @@ def paired_over_seeds(a: Sequence[Rows], b: Sequence[Rows], test: str = ALL) -> 
     return crossed([[x - y for x, y in zip(pair.a, pair.b, strict=True)] for pair in pairs], pairs[0].clusters)
 
 
-def accuracy_of(rows: Rows) -> Estimate:
+def accuracy_of(rows: Results) -> Estimate:
     """The accuracy of rows, over families of questions."""
-    return accuracy([row["credit"] for row in rows], families(rows))
-
-
-def families(rows: Rows) -> list[str]:
-    """The family of each row's question."""
-    return [row["cluster"] for row in rows]
+    return accuracy(rows.credits, rows.families)
 
 
 class OverlapCount(NamedTuple):
@@ -252,13 +216,17 @@ class OverlapCount(NamedTuple):
     """Questions that share a run of 13 words."""
 
 
-def shared(rows: Rows) -> list[OverlapCount]:
+def shared(rows: Results) -> list[OverlapCount]:
     """For each test and phase; the counts exclude one another."""
-    of_one_cell = list({_key(row): row for row in rows}.values())
+    of_one_cell = Results({row.key: row for row in rows}.values())
     found = []
-    for test in dict.fromkeys(row["test"] for row in of_one_cell):
-        for phase in ("decomposer", "solver"):
-            kinds = [row[f"overlap_{phase}"] for row in of_one_cell if row["test"] == test]
+    for test in dict.fromkeys(row.test for row in of_one_cell):
+        of_test = of_one_cell.of_test(test)
+        by_phase = {
+            "decomposer": [row.overlap_decomposer for row in of_test],
+            "solver": [row.overlap_solver for row in of_test],
+        }
+        for phase, kinds in by_phase.items():
             counts = (kinds.count(kind) for kind in ("exact", "normalised", "13-gram"))
             found.append(OverlapCount(test, phase, len(kinds), *counts))
     return found
@@ -277,12 +245,12 @@ class Decontaminated(NamedTuple):
     """Questions whose decomposition holds the gold answer, which the question itself does not."""
 
 
-def clean(rows: Rows) -> list[Decontaminated]:
+def clean(rows: Results) -> list[Decontaminated]:
     """For each cell."""
     found = []
-    for cell, of_cell in by_cell(rows).items():
-        untouched = [row for row in of_cell if row["overlap"] == "none"]
-        leaks = sum(row["leaks_answer"] for row in of_cell)
+    for cell, of_cell in rows.by_cell.items():
+        untouched = of_cell.where(lambda row: row.overlap == "none")
+        leaks = sum(row.leaks_answer for row in of_cell)
         found.append(
             Decontaminated(cell, len(of_cell), accuracy_of(of_cell), len(untouched), accuracy_of(untouched), leaks)
         )
@@ -301,9 +269,9 @@ class Verdicts(NamedTuple):
     """Questions on which the comparison with the gold answer passed its limit."""
 
 
-def verdicts(rows: Rows) -> list[Verdicts]:
+def verdicts(rows: Results) -> list[Verdicts]:
     """For each cell, on all questions."""
-    counts = {cell: Counter(row["verdict"] for row in of_cell) for cell, of_cell in by_cell(rows).items()}
+    counts = {cell: Counter(row.verdict for row in of_cell) for cell, of_cell in rows.by_cell.items()}
     return [
         Verdicts(cell, count["right"], count["wrong"], count["unreadable"], count["timed out"])
         for cell, count in counts.items()
@@ -326,15 +294,15 @@ class Unknown(NamedTuple):
     """On all, if every failed one were right."""
 
 
-def unknowns(rows: Rows) -> list[Unknown]:
+def unknowns(rows: Results) -> list[Unknown]:
     """The cells and tests of results, those with unknown credit among them, in which a request failed permanently."""
     found = []
-    for cell, of_cell in by_cell(rows).items():
-        for test in tests(rows):
-            of_test = [row for row in of_cell if test in (ALL, row["test"])]
-            known = [row for row in of_test if row["credit"] is not None]
+    for cell, of_cell in rows.by_cell.items():
+        for test in rows.tests:
+            of_test = of_cell.of_test(test)
+            known = of_test.known
             if (failed := len(of_test) - len(known)) and known:
-                right = sum(row["credit"] for row in known)
+                right = sum(known.credits)
                 bounds = (right / len(of_test), (right + failed) / len(of_test))
                 found.append(Unknown(cell, test, len(of_test), failed, accuracy_of(known), *bounds))
     return found
@@ -359,20 +327,34 @@ class Tokens(NamedTuple):
     """As it was asked here."""
 
 
-def tokens(rows: Rows) -> list[Tokens]:
+def tokens(rows: Results) -> list[Tokens]:
     """For each cell and phase that reads anything."""
     found = []
-    for cell, of_cell in by_cell(rows).items():
-        for phase in ("decompose", "solve", "rank"):
-            sums = [sum(row[f"{phase}_{name}"] for row in of_cell) for name in _COUNTED]
-            if any(sums):
-                spent = [total(row[f"{phase}_{name}"] for row in of_cell) for name in ("flops", "flops_as_run")]
-                means = [None if amount is None else amount / len(of_cell) for amount in spent]
-                found.append(Tokens(cell, phase, *(amount / len(of_cell) for amount in sums), *means))
+    for cell, of_cell in rows.by_cell.items():
+        phases = zip(PHASES, zip(*(row.phases for row in of_cell), strict=True), strict=True)
+        found += [_tokens(cell, phase, costs) for phase, costs in phases if any(map(_reads, costs))]
     return found
 
 
-_COUNTED = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+def _reads(cost: PhaseCost) -> bool:
+    return bool(cost.calls or cost.tokens)
+
+
+def _tokens(cell: Cell, phase: str, costs: Sequence[PhaseCost]) -> Tokens:
+    def mean(values: Iterable[float]) -> float:
+        return sum(values) / len(costs)
+
+    spent = (total([cost.flops for cost in costs]), total([cost.flops_as_run for cost in costs]))
+    return Tokens(
+        cell,
+        phase,
+        mean(cost.calls for cost in costs),
+        mean(cost.prompt_tokens for cost in costs),
+        mean(cost.cached_tokens for cost in costs),
+        mean(cost.completion_tokens for cost in costs),
+        mean(cost.reasoning_tokens for cost in costs),
+        *(None if amount is None else amount / len(costs) for amount in spent),
+    )
 
 
 class Lenient(NamedTuple):
@@ -386,15 +368,18 @@ class Lenient(NamedTuple):
     lenient: Estimate
 
 
-def lenient(rows: Rows) -> list[Lenient]:
+def lenient(rows: Results) -> list[Lenient]:
     """For each cell and test whose data set has a softer score."""
     found = []
-    for cell, of_cell in by_cell(rows).items():
-        measured = [row for row in of_cell if row["measure"] is not None]
-        for (test, measure), of_test in groupby(measured, key=lambda row: (row["test"], row["measure"])):
-            group = list(of_test)
-            strict, soft = (accuracy([row[key] for row in group], families(group)) for key in ("credit", "lenient"))
-            found.append(Lenient(cell, test, measure, len(group), strict, soft))
+    for cell, of_cell in rows.by_cell.items():
+        by_measure: dict[tuple[str, str], list[ResultRow]] = {}
+        for row in of_cell:
+            if row.measure is not None:
+                by_measure.setdefault((row.test, row.measure), []).append(row)
+        for (test, measure), measured in by_measure.items():
+            own = Results(measured)
+            soft = accuracy([row.lenient for row in own if row.lenient is not None], own.families)
+            found.append(Lenient(cell, test, measure, len(own), accuracy_of(own), soft))
     return found
 
 
@@ -408,55 +393,52 @@ class Decomposed:
     right: Estimate
 
 
-def decomposed(rows: Rows) -> list[Decomposed]:
+def decomposed(rows: Results) -> list[Decomposed]:
     """For each decomposer and test, over the questions whose sub-questions can be judged."""
-    found, asked = [], tests(rows)
-    for decomposer, of_one_cell in by_decomposer(rows).items():
-        for test in asked:
-            of_test = [row for row in of_one_cell if test in (ALL, row["test"])]
-            judged = [row for row in of_test if row["decomposition_right"] is not None]
-            right = accuracy([float(row["decomposition_right"]) for row in judged], families(judged))
+    found = []
+    for decomposer, of_one_cell in rows.by_decomposer.items():
+        for test in rows.tests:
+            of_test = of_one_cell.of_test(test)
+            judged = of_test.where(lambda row: row.decomposition_right is not None)
+            right = accuracy([float(bool(row.decomposition_right)) for row in judged], judged.families)
             if judged:
                 found.append(Decomposed(decomposer, test, len(judged), right))
     return found
 
 
-def _key(row: Mapping[str, Any]) -> tuple[str, str]:
-    return row["test"], row["id"]
-
-
-def _line(cell: Cell, test: str, rows: Rows, asked: int) -> CellSummary:
+def _line(cell: Cell, test: str, rows: Results, asked: int) -> CellSummary:
     return CellSummary(
         cell=cell,
         test=test,
         questions=len(rows),
         accuracy=accuracy_of(rows),
-        decompose=_phase("decompose", rows),
-        solve=_phase("solve", rows),
-        rank=_phase("rank", rows),
+        decompose=_phase([row.decompose for row in rows]),
+        solve=_phase([row.solve for row in rows]),
+        rank=_phase([row.rank for row in rows]),
         is_complete=len(rows) == asked,
         plan_right=_where(rows, plan_is=True),
         plan_wrong=_where(rows, plan_is=False),
     )
 
 
-def _where(rows: Rows, *, plan_is: bool) -> Estimate | None:
-    judged = [row for row in rows if row["decomposition_right"] is plan_is]
+def _where(rows: Results, *, plan_is: bool) -> Estimate | None:
+    judged = rows.where(lambda row: row.decomposition_right is plan_is)
     return accuracy_of(judged) if judged else None
 
 
-def _phase(name: str, rows: Rows) -> PhaseMean:
-    def mean(value: Callable[[dict[str, Any]], float]) -> float:
-        return sum(map(value, rows)) / len(rows)
+def _phase(costs: Sequence[PhaseCost]) -> PhaseMean:
+    def mean(value: Callable[[PhaseCost], float]) -> float:
+        return sum(map(value, costs)) / len(costs)
 
-    def known(key: str) -> float | None:
+    def known(values: Sequence[float | None]) -> float | None:
         """One unknown cost makes the mean unknown."""
-        return None if any(row[f"{name}_{key}"] is None for row in rows) else mean(lambda row: row[f"{name}_{key}"])
+        amount = total(values)
+        return None if amount is None else amount / len(costs)
 
     return PhaseMean(
-        tokens=mean(lambda row: row[f"{name}_prompt_tokens"] + row[f"{name}_completion_tokens"]),
-        reasoning_tokens=mean(lambda row: row[f"{name}_reasoning_tokens"]),
-        seconds=mean(lambda row: row[f"{name}_seconds"]),
-        flops=known("flops"),
-        dollars=known("dollars"),
+        tokens=mean(lambda cost: cost.tokens),
+        reasoning_tokens=mean(lambda cost: cost.reasoning_tokens),
+        seconds=mean(lambda cost: cost.seconds),
+        flops=known([cost.flops for cost in costs]),
+        dollars=known([cost.dollars for cost in costs]),
     )

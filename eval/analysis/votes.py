@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...solve.voting.curves import Pool, curve
 from ...solve.voting.rules import Score, Tally, credit, scores_by_kind, tally
 from ...solve.voting.stopping import Vote, bought, read
+from ..grid.rows import ResultRow, Results
 from ..grid_spec import DecomposerSpec, SolverSpec, VoteSpec
 from ..stats.intervals import Estimate, accuracy, difference, questions_needed
-from .summary import Rows, by_cell, families
 
 
 class Pair(NamedTuple):
@@ -43,13 +43,13 @@ class RuleLine:
     """About how many questions would show one point of difference to the first."""
 
 
-def rule_lines(rows: Rows) -> list[RuleLine]:
+def rule_lines(rows: Results) -> list[RuleLine]:
     """For each composition whose samples vote by several rules."""
     found = []
     for composition, by_vote in voting(rows).items():
-        first = _credits(next(iter(by_vote.values())))
+        first = next(iter(by_vote.values())).credits
         for i, (vote, of_vote) in enumerate(by_vote.items()):
-            own, clusters = _credits(of_vote), families(of_vote)
+            own, clusters = of_vote.credits, of_vote.families
             beside = (difference(own, first, clusters), questions_needed(first, own, 1.0)) if i else (None, None)
             found.append(RuleLine(composition, vote, accuracy(own, clusters), *beside))
     return found
@@ -64,12 +64,12 @@ class RuleCurve:
     accuracies: tuple[Estimate, ...]
 
 
-def rule_curves(rows: Rows, whole_only: Sequence[Score] = ()) -> list[RuleCurve]:
+def rule_curves(rows: Results, whole_only: Sequence[Score] = ()) -> list[RuleCurve]:
     """For each composition and rule. Scores in `whole_only` belong to all samples together, and have no curve."""
     found = []
     for composition, by_vote in voting(rows, least=1).items():
         of = next(iter(by_vote.values()))
-        pool, clusters = _pool(of), families(of)
+        pool, clusters = _pool(of), of.families
         for vote in by_vote:
             rule = vote.voting_rule()
             if rule.score not in whole_only:
@@ -92,16 +92,16 @@ class StopLine:
     """Less that of the count over all samples, on the same questions."""
 
 
-def stop_lines(rows: Rows, stops: Sequence[str]) -> list[StopLine]:
+def stop_lines(rows: Results, stops: Sequence[str]) -> list[StopLine]:
     """For each composition whose samples vote, and each rule in words."""
     found = []
     for composition, by_vote in voting(rows, least=1).items():
         of = next(iter(by_vote.values()))
-        clusters = families(of)
-        whole = [_count_of(row, len(row["classes"])) for row in of]
+        clusters = of.families
+        whole = [_count_of(row, len(row.classes)) for row in of]
         for said in stops:
             stop = read(said)
-            taken = [bought([Vote(answer) for answer in row["classes"]], stop) for row in of]
+            taken = [bought([Vote(answer) for answer in row.classes], stop) for row in of]
             credits = [_count_of(row, n) for row, n in zip(of, taken, strict=True)]
             mean = sum(taken) / len(taken)
             found.append(
@@ -110,38 +110,34 @@ def stop_lines(rows: Rows, stops: Sequence[str]) -> list[StopLine]:
     return found
 
 
-def _count_of(row: Mapping[str, Any], samples: int) -> float:
+def _count_of(row: ResultRow, samples: int) -> float:
     """The credit of the count over the first samples."""
-    right = [verdict == "right" for verdict in row["verdicts"]]
-    return credit(tally(row["classes"][:samples]), right)
+    right = [verdict == "right" for verdict in row.verdicts]
+    return credit(tally(row.classes[:samples]), right)
 
 
-def tally_of(row: Mapping[str, Any]) -> Tally:
+def tally_of(row: ResultRow) -> Tally:
     """What each answer of a row weighs under the row's own vote."""
-    rule = VoteSpec.parse(row["vote"]).voting_rule()
-    return tally(row["classes"], rule, scores_of(row)[rule.score] if rule.score else None)
+    rule = row.cell.vote.voting_rule()
+    return tally(row.classes, rule, scores_of(row)[rule.score] if rule.score else None)
 
 
-def voting(rows: Rows, least: int = 2) -> dict[Pair, dict[VoteSpec, list[dict[str, Any]]]]:
+def voting(rows: Results, least: int = 2) -> dict[Pair, dict[VoteSpec, Results]]:
     """The rows of sampled votes, by composition and vote; compositions with fewer rules than `least` are left out."""
-    found: dict[Pair, dict[VoteSpec, list[dict[str, Any]]]] = {}
-    for cell, of_cell in by_cell(rows).items():
+    found: dict[Pair, dict[VoteSpec, Results]] = {}
+    for cell, of_cell in rows.by_cell.items():
         if not cell.vote.is_greedy:
             found.setdefault(Pair(cell.decomposer, cell.solver), {})[cell.vote] = of_cell
     return {composition: by_vote for composition, by_vote in found.items() if len(by_vote) >= least}
 
 
-def _pool(rows: Rows) -> Pool:
+def _pool(rows: Results) -> Pool:
     each = [scores_of(row) for row in rows]
-    right = [[verdict == "right" for verdict in row["verdicts"]] for row in rows]
+    right = [[verdict == "right" for verdict in row.verdicts] for row in rows]
     names: tuple[Score, ...] = ("rank", "probability", "certainty")
-    return Pool.of([row["classes"] for row in rows], right, {name: [of[name] for of in each] for name in names})
+    return Pool.of([row.classes for row in rows], right, {name: [of[name] for of in each] for name in names})
 
 
-def scores_of(row: Mapping[str, Any]) -> dict[Score, list[float | None]]:
+def scores_of(row: ResultRow) -> dict[Score, list[float | None]]:
     """Every kind of score of a row's solutions."""
-    return scores_by_kind(row["logprobs"], row["certainties"], row["scores"])
-
-
-def _credits(rows: Rows) -> list[float]:
-    return [row["credit"] for row in rows]
+    return scores_by_kind(row.logprobs, row.certainties, row.scores)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ...core.errors import ConfigError
 from ...decompose.controls import Change
@@ -18,7 +18,6 @@ from ...lm.cost.flops import ModelSize, total
 from ...lm.cost.prices import AnyPrice
 from ...lm.store.store import StoredScore
 from ...lm.types import Usage, shared_prompt
-from ...solve.grading.grade import Verdict
 from ...solve.grading.lenient import MEASURES
 from ...solve.policy import Asker, Calls, FixedPlan, Transcript
 from ...solve.solution import UNKNOWN, Solution, Solver
@@ -26,6 +25,8 @@ from ...solve.voting import rules
 from ...solve.voting.rules import Outcome
 from ...tasks.question import Question
 from ..grid_spec import Cell, DecomposerSpec, SolverSpec, VoteSpec, stage
+from .leakage import leaks_answer
+from .rows import PhaseCost, ResultRow, Results
 
 
 @dataclass(frozen=True)
@@ -96,54 +97,6 @@ class GridSolver(Phase):
     """The prompts that it has learned to be asked with; None is any. Decomposers that need others do not ask it."""
 
 
-class PhaseCost(NamedTuple):
-    """What one phase of one cell costs for one question."""
-
-    calls: int
-    """Samples that were drawn for it."""
-    prompt_tokens: int
-    cached_tokens: int
-    """Of the prompt's, those that the server read from its cache."""
-    completion_tokens: int
-    reasoning_tokens: int
-    """Of the completion's, those that the model thought with and did not show."""
-    seconds: float
-    flops: float | None
-    """Of the model as it would be put to work."""
-    flops_as_run: float | None
-    """Of the model as it was asked here."""
-    dollars: float | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one cell made of one question."""
-
-    cell: Cell
-    test: str
-    question: Question
-    decomposition: Decomposition
-    decomposition_right: bool | None
-    """Whether the sub-questions are the right ones; None where nobody can say."""
-    solutions: tuple[Solution, ...]
-    judged: rules.Judged
-    """Which of the answers are one, and each one's verdict."""
-    scores: tuple[float | None, ...] | None
-    """The ranker's, of each solution; None where no ranker was asked."""
-    answer: str | None
-    """The answer that won the vote; None when no sample could be read."""
-    verdict: Verdict | Literal["unknown"]
-    """Of the winning answer; unknown where a request that it needed failed permanently."""
-    credit: float | None
-    """What counts in the accuracy: 1, 0, or a share when right and wrong answers tie; None where it is unknown."""
-    lenient: float | None
-    """The data set's softer score of the winning solution; None where it has none."""
-    decompose: PhaseCost
-    solve: PhaseCost
-    rank: PhaseCost
-    """What the vote's ranker reads; nothing for votes without one."""
-
-
 Judge = Callable[[str, Question, Sequence[str]], bool | None]
 """Whether sub-questions are right, from the test's name, the question and the sub-questions; None is unknown."""
 
@@ -157,14 +110,14 @@ def compose(
     decomposers: Sequence[AnyGridDecomposer],
     solvers: Sequence[GridSolver],
     judge: Judge = _nobody,
-) -> list[Row]:
+) -> Results:
     """A row for every cell and question, cell by cell.
 
     A solver is not asked in a format that it was not taught: what that would measure is the format.
     """
     asked = [(test, question) for test, questions in tests.items() for question in questions]
     decompositions = _decompositions(tests, decomposers)
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     for decomposing, solving in product(decomposers, solvers):
         if solving.stages is not None and not _is_asked_as_taught(decomposing, solving.stages):
             continue
@@ -183,7 +136,7 @@ def compose(
                 _row(cell, one, judge, one.judged.vote(rule, scores), rule, decomposing, solving)
                 for one, scores in zip(answered, given, strict=True)
             ]
-    return rows
+    return Results(rows)
 
 
 def _is_asked_as_taught(decomposing: AnyGridDecomposer, stages: frozenset[Stage]) -> bool:
@@ -304,23 +257,37 @@ def _row(
     rule: rules.Rule,
     decomposing: Phase,
     solving: GridSolver,
-) -> Row:
+) -> ResultRow:
     test, question, decomposition, solutions, asking, solved, judged, scored = answered
     unknown = decomposition.kind == FAILURE or any(solution.failed for solution in solutions)
     winner = None if outcome.winner is None or unknown else solutions[outcome.winner]
     read = [(one.usage,) for one in scored] if scored and rule.score == "rank" else []  # each is read from its start
-    return Row(
+    thoughts = tuple(solution.reasoning for solution in solutions)
+    return ResultRow(
         cell=cell,
         test=test,
-        question=question,
-        decomposition=decomposition,
+        id=question.id,
+        question=question.prompt,
+        cluster=question.cluster or f"{test}/{question.id}",
+        gold=question.answer,
+        subquestions=decomposition.subquestions,
+        decomposition=decomposition.text,
+        decomposition_reasoning=decomposition.reasoning,
+        decomposition_kind=decomposition.kind,
         decomposition_right=_right(judge, test, question, decomposition),
-        solutions=solutions,
-        judged=judged,
+        leaks_answer=leaks_answer(question, decomposition.subquestions),
+        solutions=tuple(solution.text for solution in solutions),
+        reasoning=thoughts if any(thoughts) else None,
+        answers=tuple(solution.answer for solution in solutions),
+        classes=judged.classes,
+        verdicts=judged.verdicts,
+        logprobs=tuple(solution.logprob for solution in solutions),
+        certainties=tuple(solution.self_certainty for solution in solutions),
         scores=None if scored is None else tuple(one.score for one in scored),
         answer=winner.answer if winner else None,
         verdict="unknown" if unknown else outcome.verdict,
         credit=None if unknown else outcome.credit,
+        measure=question.measure,
         lenient=_lenient(question, winner or next(iter(solutions), None)),
         decompose=_cost(decomposing, asking),
         solve=_cost(solving, solved),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ...core import documents
 from ...core.files import atomic_write
 from ..grid_spec import Cell, is_interactive
-from .evaluate import Row
+from .rows import ResultRow
 
 
 class Naive(NamedTuple):
@@ -22,7 +22,7 @@ class Naive(NamedTuple):
     """So does every k up to a vote's, for the curves."""
 
 
-def naive(rows: Iterable[Row]) -> Naive:
+def naive(rows: Iterable[ResultRow]) -> Naive:
     """What the cells of these rows would ask for, each alone."""
     return unshared((row.cell, row.decompose.calls, row.solve.calls) for row in rows)
 
@@ -39,7 +39,7 @@ def unshared(cells: Iterable[tuple[Cell, int, int]]) -> Naive:
     return Naive(each_vote, round(each_k))
 
 
-def write(asked: int, rows: Iterable[Row], file: Path) -> None:
+def write(asked: int, rows: Iterable[ResultRow], file: Path) -> None:
     """Replace a run's file, at once or not at all."""
     atomic_write(file, json.dumps({"asked": asked, **naive(rows)._asdict()}) + "\n")
 

@@ -22,9 +22,10 @@ from ...core.errors import ConfigError
 from ...distill.method_catalogue import METHODS
 from ...distill.recipes import DecomposerData, SolverData
 from ...tasks.sources import BaseSource, PublishedSource
-from ..analysis.summary import Rows, accuracy_of, by_cell, families
+from ..analysis.summary import accuracy_of
 from ..config import Study
 from ..grid import results
+from ..grid.rows import Results
 from ..grid_spec import BASE, LLM, Cell, DecomposerSpec, NoDecomposition, SolverSpec, UseModel, UseStudent
 from ..render import page
 from ..render.table import Table, percent
@@ -143,7 +144,7 @@ class ReportedComparison:
     """In what the two are not the same, beyond what always differs."""
 
 
-def compare_with_reported(rows: Rows, study: Study) -> list[ReportedComparison]:
+def compare_with_reported(rows: Results, study: Study) -> list[ReportedComparison]:
     """Every number of the papers' main tables that a greedy cell (or one of a single sample) is the counterpart of.
 
     A cell is one by its decomposer, its solver, its test's data set and what its student learned from. Both of a
@@ -151,10 +152,10 @@ def compare_with_reported(rows: Rows, study: Study) -> list[ReportedComparison]:
     """
     return [
         each
-        for cell, of_cell in by_cell(rows).items()
+        for cell, of_cell in rows.by_cell.items()
         if cell.vote.samples == 1
         for test, source in study.tests.items()
-        if (of_test := [row for row in of_cell if row["test"] == test])
+        if (of_test := of_cell.of_test(test))
         for each in _comparisons(cell, of_test, source, study)
     ]
 
@@ -169,25 +170,26 @@ def of_run(run: Path, study: Study, paper: str | None = None) -> list[ReportedCo
     files = [file for file in (kept.method_results, kept.results) if file.is_file()]
     if not files:
         raise ConfigError(f"no results in {run}; run its study first")
-    rows = [row for file in files for row in results.read(file)]
+    rows = Results(row for file in files for row in results.read(file))
     found = [each for each in compare_with_reported(rows, study) if each.reported.paper in wanted]
     if not found:
         raise ConfigError(f"no cell of {run} has a counterpart in {paper or 'the papers'}")
     return found
 
 
-def _comparisons(cell: Cell, of_test: Rows, source: BaseSource, study: Study) -> Iterator[ReportedComparison]:
+def _comparisons(cell: Cell, of_test: Results, source: BaseSource, study: Study) -> Iterator[ReportedComparison]:
     """For one cell on one test."""
-    measured = [row for row in of_test if row["measure"] is not None]
+    measured = of_test.where(lambda row: row.measure is not None)
     strict = accuracy_of(of_test)
-    lenient = accuracy([row["lenient"] for row in measured], families(measured)) if measured else None
-    measure = measured[0]["measure"] if measured else None
+    scores = [row.lenient for row in measured if row.lenient is not None]
+    lenient = accuracy(scores, measured.families) if measured else None
+    measure = measured[0].measure if measured else None
     for paper in TITLES:
         if told := _told(paper, cell, study):
             for each in _distinct(paper):
                 if _matches(each, told, source, study.train):
                     yield ReportedComparison(
-                        each, cell, of_test[0]["test"], len(of_test), strict, lenient, measure, told.remark
+                        each, cell, of_test[0].test, len(of_test), strict, lenient, measure, told.remark
                     )
 
 
@@ -307,7 +309,7 @@ class Papers:
     found: list[ReportedComparison]
 
     @classmethod
-    def of(cls, run: Path, rows: Rows) -> Papers:
+    def of(cls, run: Path, rows: Results) -> Papers:
         """From a run's config and results."""
         return cls(compare_with_reported(rows, RunDirectory(run).study))
 

@@ -13,9 +13,9 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from ...solve.voting.rules import winners
-from ..analysis.summary import Rows, by_cell
 from ..analysis.votes import scores_of, tally_of
-from ..grid_spec import Cell, DecomposerSpec, SolverSpec, VoteSpec
+from ..grid.rows import PhaseCost, QuestionKey, ResultRow, Results
+from ..grid_spec import Cell, DecomposerSpec, SolverSpec
 from ..render import page
 
 BUDGET = 28_000_000
@@ -26,10 +26,6 @@ _CHARACTERS = 1_500_000
 """Of texts in a chunk; a longer question has a chunk of its own."""
 _CODES = {"right": "r", "wrong": "w", "unreadable": "u", "timed out": "t"}
 _SHARED, _ABSENT = "s", "-"
-
-Key = tuple[str, str]
-"""A test, and the id of a question in it."""
-OneRow = Mapping[str, Any]
 
 
 class Samples(NamedTuple):
@@ -58,13 +54,13 @@ class Chunk(NamedTuple):
 class Browser:
     """A run's questions with what every cell made of them."""
 
-    cells: Mapping[Cell, Mapping[Key, OneRow]]
+    cells: Mapping[Cell, Mapping[QuestionKey, ResultRow]]
     budget: int = BUDGET
 
     @classmethod
-    def of(cls, rows: Rows, budget: int = BUDGET) -> Browser:
+    def of(cls, rows: Results, budget: int = BUDGET) -> Browser:
         """From a run's results."""
-        return cls({cell: dict(zip(map(_key, of), of, strict=True)) for cell, of in by_cell(rows).items()}, budget)
+        return cls({cell: dict(zip(of.keys, of, strict=True)) for cell, of in rows.by_cell.items()}, budget)
 
     def sections(self) -> list[str]:
         """For the page, with the index and without the texts."""
@@ -90,16 +86,16 @@ class Browser:
         )
 
     @cached_property
-    def _questions(self) -> dict[Key, OneRow]:
+    def _questions(self) -> dict[QuestionKey, ResultRow]:
         """One row of each, test by test."""
-        found: dict[Key, OneRow] = {}
+        found: dict[QuestionKey, ResultRow] = {}
         for of in self.cells.values():
             found = {**of, **found}
         tests = list(dict.fromkeys(test for test, _ in found))
         return {key: found[key] for key in sorted(found, key=lambda key: tests.index(key[0]))}
 
     @cached_property
-    def _keys(self) -> list[Key]:
+    def _keys(self) -> list[QuestionKey]:
         return list(self._questions)
 
     @cached_property
@@ -117,12 +113,12 @@ class Browser:
         shared = list(self._samples)
         return {
             "cells": [[*cell.names, shared.index(Samples.of(cell))] for cell in self.cells],
-            "decomposers": self._decomposers,
+            "decomposers": list(map(str, self._decomposers)),
             "tests": tests,
             "test": [tests.index(test) for test, _ in self._questions],
             "id": [name for _, name in self._questions],
-            "question": [row["question"] for row in self._questions.values()],
-            "gold": [row["gold"] for row in self._questions.values()],
+            "question": [row.question for row in self._questions.values()],
+            "gold": [row.gold for row in self._questions.values()],
             "verdicts": ["".join(_code(of.get(key)) for key in self._questions) for of in self.cells.values()],
             "disagree": [self._disagree(cells) for cells in self._samples.values()],
             "chunks": [[chunk.start, chunk.end] for chunk in self.chunks],
@@ -137,8 +133,8 @@ class Browser:
         return "".join(str(int(len(set(each)) > 1)) for each in won)
 
     @cached_property
-    def _decomposers(self) -> list[str]:
-        return list(dict.fromkeys(str(cell.decomposer) for cell in self.cells))
+    def _decomposers(self) -> list[DecomposerSpec]:
+        return list(dict.fromkeys(cell.decomposer for cell in self.cells))
 
     # -- the texts ---------------------------------------------------------------------------------------------------
 
@@ -158,7 +154,7 @@ class Browser:
         by_test: dict[str, list[tuple[int, int]]] = {}
         size = 0
         for i, (key, row) in enumerate(self._questions.items()):
-            spans, own = by_test.setdefault(key[0], []), self._size(key) + len(row["question"])
+            spans, own = by_test.setdefault(key[0], []), self._size(key) + len(row.question)
             if spans and spans[-1][1] - spans[-1][0] < _QUESTIONS and size + own <= _CHARACTERS:
                 spans[-1], size = (spans[-1][0], i + 1), size + own
             else:
@@ -166,10 +162,10 @@ class Browser:
                 size = own
         return (span for each in zip_longest(*by_test.values()) for span in each if span)
 
-    def _size(self, key: Key) -> int:
+    def _size(self, key: QuestionKey) -> int:
         """Characters of a question's solutions."""
         rows = (self.cells[cells[0]].get(key) for cells in self._samples.values())
-        return sum(len(text or "") for row in rows if row for text in (*row["solutions"], *(row["reasoning"] or ())))
+        return sum(len(text or "") for row in rows if row for text in (*row.solutions, *(row.reasoning or ())))
 
     def _chunk(self, start: int, end: int) -> dict[str, Any]:
         """Texts stand by themselves: among numbers they compress a twelfth worse."""
@@ -177,10 +173,10 @@ class Browser:
         made = [self._question(key, own) for key, own in zip(self._keys[start:end], texts, strict=True)]
         return {"questions": made, "texts": [own.kept() for own in texts]}
 
-    def _question(self, key: Key, texts: _Texts) -> dict[str, Any]:
+    def _question(self, key: QuestionKey, texts: _Texts) -> dict[str, Any]:
         """What all cells made of one question, texts by their numbers."""
         rows = [of.get(key) for of in self.cells.values()]
-        by_decomposer: dict[str, OneRow] = {row["decomposer"]: row for row in reversed(rows) if row}
+        by_decomposer = {row.cell.decomposer: row for row in reversed(rows) if row}
         sampled = [self.cells[cells[0]].get(key) for cells in self._samples.values()]
         return {
             "decompositions": [
@@ -205,51 +201,47 @@ class _Texts:
         return list(self._numbers)
 
 
-def _key(row: OneRow) -> Key:
-    return row["test"], row["id"]
-
-
-def _decomposition(row: OneRow, texts: _Texts) -> dict[str, Any]:
+def _decomposition(row: ResultRow, texts: _Texts) -> dict[str, Any]:
     return {
-        "kind": row["decomposition_kind"],
-        "right": row["decomposition_right"],
-        "leaks": row["leaks_answer"],
-        "text": texts(row["decomposition"]),
-        **({"thought": texts(row["decomposition_reasoning"])} if row["decomposition_reasoning"] else {}),
-        "asks": [texts(one) for one in row["subquestions"]],
-        "cost": _cost("decompose", row),
+        "kind": row.decomposition_kind,
+        "right": row.decomposition_right,
+        "leaks": row.leaks_answer,
+        "text": texts(row.decomposition),
+        **({"thought": texts(row.decomposition_reasoning)} if row.decomposition_reasoning else {}),
+        "asks": [texts(one) for one in row.subquestions],
+        "cost": _cost(row.decompose, row),
     }
 
 
-def _sampled(row: OneRow, texts: _Texts) -> dict[str, Any]:
+def _sampled(row: ResultRow, texts: _Texts) -> dict[str, Any]:
     known = {name: list(map(_number, of)) for name, of in scores_of(row).items() if any(s is not None for s in of)}
-    thoughts = row["reasoning"] or []
+    thoughts = row.reasoning or ()
     return {
-        "texts": list(map(texts, row["solutions"])),
+        "texts": list(map(texts, row.solutions)),
         **({"thoughts": list(map(texts, thoughts))} if any(thoughts) else {}),
-        "answers": list(map(texts, row["answers"])),
-        "verdicts": "".join(_CODES[verdict] for verdict in row["verdicts"]),
-        "classes": row["classes"],
+        "answers": list(map(texts, row.answers)),
+        "verdicts": "".join(_CODES[verdict] for verdict in row.verdicts),
+        "classes": row.classes,
         "scores": known,
-        "cost": _cost("solve", row),
+        "cost": _cost(row.solve, row),
     }
 
 
-def _cell(row: OneRow, texts: _Texts) -> dict[str, Any]:
+def _cell(row: ResultRow, texts: _Texts) -> dict[str, Any]:
     """The tally is only told where there is a vote."""
-    told: dict[str, Any] = {"answer": texts(row["answer"]), "credit": row["credit"], "cost": _cost("rank", row)}
-    if VoteSpec.parse(row["vote"]).is_greedy:
+    told: dict[str, Any] = {"answer": texts(row.answer), "credit": row.credit, "cost": _cost(row.rank, row)}
+    if row.cell.vote.is_greedy:
         return told
     tally = tally_of(row)
     return told | {"tally": [[of, _number(weight)] for of, weight in tally.items()], "won": winners(tally)}
 
 
-def _cost(phase: str, row: OneRow) -> list[float | None]:
+def _cost(phase: PhaseCost, row: ResultRow) -> list[float | None]:
     """Prompt tokens, completion tokens, FLOPs, seconds, dollars; where anybody reasoned, tokens of that too."""
-    names = ["prompt_tokens", "completion_tokens", "flops", "seconds", "dollars"]
-    if any(row[f"{each}_reasoning_tokens"] for each in ("decompose", "solve")):
-        names.append("reasoning_tokens")
-    return [_number(row[f"{phase}_{name}"]) for name in names]
+    amounts = [phase.prompt_tokens, phase.completion_tokens, phase.flops, phase.seconds, phase.dollars]
+    if any(each.reasoning_tokens for each in row.phases):
+        amounts.append(phase.reasoning_tokens)
+    return list(map(_number, amounts))
 
 
 def _number(value: float | None) -> float | None:
@@ -259,8 +251,8 @@ def _number(value: float | None) -> float | None:
     return value if isinstance(value, int) else float(f"{value:.3g}")
 
 
-def _code(row: OneRow | None) -> str:
+def _code(row: ResultRow | None) -> str:
     """One letter: how a row was graded, or that credit was shared."""
     if row is None:
         return _ABSENT
-    return _SHARED if 0 < row["credit"] < 1 else _CODES[row["verdict"]]
+    return _SHARED if row.credit not in (0.0, 1.0) else _CODES[row.verdict]

@@ -10,8 +10,9 @@ from pathlib import Path
 from .. import devices
 from ..analysis.break_even import BreakEven, break_evens
 from ..analysis.pareto import COSTS, COUNTS, Frontier, Reached, frontier, reached
-from ..analysis.summary import Rows, Tokens, lines, tokens
+from ..analysis.summary import Tokens, lines, tokens
 from ..analysis.training_cost import Currency, Item, UpfrontCosts
+from ..grid.rows import Results
 from ..grid_spec import is_of_use
 from ..render import page
 from ..render.table import Table, number, percent, points, questions
@@ -34,7 +35,7 @@ class Costs:
     """What the models answered on, by their names; empty where nobody kept it."""
 
     @classmethod
-    def of(cls, run: Path, rows: Rows) -> Costs:
+    def of(cls, run: Path, rows: Results) -> Costs:
         """From a run's results and its students' cards."""
         upfront_costs = UpfrontCosts.of(run)
         currencies: tuple[Currency, ...] = ("flops", "dollars")  # seconds of several devices are no common measure

@@ -12,7 +12,8 @@ from ..analysis.agreement import ALL, BlameLine, MeasureLine, Views, blame_lines
 from ..analysis.decomposition_quality import MEASURES, QualityLine, quality_lines
 from ..analysis.errors import CAUSES, RIGHT, SLIPS, STEPS, CauseLine, SwapLine, cause_lines, gold_problems, swap_lines
 from ..analysis.reconstruction import FILE, joined
-from ..analysis.summary import Rows
+from ..grid.rows import Results
+from ..grid_spec import GoldDecomposition, VoteSpec
 from ..render import page
 from ..render.table import Table, decimal, percent, points
 from ..run_dir import RunDirectory
@@ -22,7 +23,7 @@ from ..run_dir import RunDirectory
 class Errors:
     """What one run says of its errors, under its first vote; each part is empty where the run has nothing for it."""
 
-    vote: str
+    vote: VoteSpec
     causes: list[CauseLine]
     swaps: list[SwapLine]
     quality: list[QualityLine]
@@ -35,14 +36,14 @@ class Errors:
     """The model that rebuilt questions; None where none did."""
 
     @classmethod
-    def of(cls, run: Path, rows: Rows) -> Errors:
+    def of(cls, run: Path, rows: Results) -> Errors:
         """From a run's results, and what its reader said."""
-        vote = rows[0]["vote"]
+        vote = rows[0].cell.vote
         reader = RunDirectory(run).study.grid.reader
-        of_vote = [row for row in rows if row["vote"] == vote]
+        of_vote = rows.where(lambda row: row.cell.vote == vote)
         if reader is not None:
             of_vote = joined(of_vote, run / FILE, reader)
-        was_read = any(row.get("reconstruction") is not None for row in of_vote)
+        was_read = any(row.reconstruction is not None for row in of_vote)
         problems = gold_problems(of_vote)  # made again by replaying whole draws
         return cls(
             vote,
@@ -110,10 +111,10 @@ class Errors:
         ]
 
 
-def _without_gold(rows: Rows) -> list[str]:
+def _without_gold(rows: Results) -> list[str]:
     """The tests that were not asked with gold sub-questions, where others were."""
-    asked = {row["test"] for row in rows if row["decomposer"] == "gold"}
-    return [test for test in dict.fromkeys(row["test"] for row in rows) if test not in asked] if asked else []
+    asked = {row.test for row in rows if row.cell.decomposer == GoldDecomposition()}
+    return [test for test in dict.fromkeys(row.test for row in rows) if test not in asked] if asked else []
 
 
 _HEADING = "<h2>Where errors come from</h2>"

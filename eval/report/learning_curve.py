@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..analysis.learning_curve import CurvePoint, learning_curves
-from ..analysis.summary import Rows
+from ..grid.rows import Results
 from ..render import page
 from ..render.table import Table, points
 
@@ -19,7 +19,7 @@ class LearningCurves:
     points: list[CurvePoint]
 
     @classmethod
-    def of(cls, run: Path, rows: Rows) -> LearningCurves:
+    def of(cls, run: Path, rows: Results) -> LearningCurves:
         """From what `divcon distill curve` left in a run."""
         return cls(learning_curves(run))
 

@@ -19,11 +19,12 @@ from ...solve.voting.rules import Score
 from ..analysis.break_even import break_evens
 from ..analysis.learning_curve import learning_curves
 from ..analysis.ranker import gains, score_lines
-from ..analysis.summary import CellSummary, Rows, lines, squares
+from ..analysis.summary import CellSummary, lines, squares
 from ..analysis.training_cost import Currency, UpfrontCosts
 from ..analysis.votes import Pair, rule_curves
 from ..grid import results
-from ..grid_spec import ALL, BASE, Cell, VoteSpec, is_of_use
+from ..grid.rows import Results
+from ..grid_spec import ALL, BASE, Cell, is_of_use
 from ..render import escape
 from ..run_dir import RunDirectory
 from . import figures
@@ -47,11 +48,11 @@ class Drawn:
 
     run: Path
     axis: AxisName = "flops"
-    known: Rows | None = None
+    known: Results | None = None
     """The run's results, where they are read already."""
 
     @cached_property
-    def rows(self) -> Rows:
+    def rows(self) -> Results:
         """Read by figures that need them: a learning curve has results of its own."""
         return results.read(RunDirectory(self.run).results) if self.known is None else self.known
 
@@ -78,7 +79,7 @@ def heat_map(of: Drawn) -> Plot:
     found = squares(of.rows)
     header = ["decomposer", "solver", "accuracy", "low", "high", "beside", "beside low", "beside high", "p (Holm)"]
     numbers = [[*s.cell.names[:2], *s.accuracy, *(s.beside or _NOTHING), s.p] for s in found]
-    return Plot(figures.heat_map(found, f"{of.rows[0]['vote']}, accuracy (%)"), header, numbers)
+    return Plot(figures.heat_map(found, f"{of.rows[0].cell.vote}, accuracy (%)"), header, numbers)
 
 
 def slopes(of: Drawn) -> Plot | None:
@@ -128,7 +129,7 @@ def break_even(of: Drawn) -> Plot | None:
     """What questions cost in all against how many there are, by the first vote; of tokens, FLOPs."""
     currency: Currency = of.axis if of.axis in ("seconds", "dollars") else "flops"
     found = break_evens(of.rows, UpfrontCosts.of(of.run), currency)
-    first = [one for one in found if one.cell.vote == VoteSpec.parse(of.rows[0]["vote"])]
+    first = [one for one in found if one.cell.vote == of.rows[0].cell.vote]
     header = ["decomposer", "solver", "vote", "beside decomposer", "beside solver", "beside vote", "once", "a question"]
     header += ["beside a question", "saved", "saved low", "saved high", "questions", "questions low", "questions high"]
     header += ["accuracy beside", "accuracy beside low", "accuracy beside high"]

@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ...core.errors import ConfigError
 from ...core.files import refilling
@@ -17,7 +17,6 @@ from ..analysis.declined import warnings
 from ..analysis.summary import (
     CellSummary,
     ReferenceComparison,
-    Rows,
     Substitution,
     Unknown,
     clean,
@@ -31,6 +30,7 @@ from ..analysis.summary import (
     verdicts,
 )
 from ..grid import results, sample_counts
+from ..grid.rows import Results
 from ..papers.reference import Papers
 from ..render import escape, page
 from ..render.table import Table, markdown, percent, save
@@ -53,9 +53,9 @@ def report(run: Path, axis: figures.AxisName | None = None) -> Path:
     report is then left as it was.
     """
     rows = results.read(RunDirectory(run).results, unknown=True)
-    if not results.known(rows):
+    if not rows.known:
         raise ConfigError(f"the results of {run} are empty")
-    if axis and not any(figures.AXES[axis].cost(line) is not None for line in lines(results.known(rows))):
+    if axis and not any(figures.AXES[axis].cost(line) is not None for line in lines(rows.known)):
         remedy = "; give its models a price" if axis == "dollars" else ""
         raise ConfigError(f"{run} has no cell whose cost in {axis} is known: draw it against another --axis{remedy}")
     try:
@@ -76,7 +76,7 @@ class Part(Protocol):
         ...
 
 
-PARTS: tuple[Callable[[Path, Rows], Part], ...] = (Errors.of, Votes.of, Costs.of, LearningCurves.of, Papers.of)
+PARTS: tuple[Callable[[Path, Results], Part], ...] = (Errors.of, Votes.of, Costs.of, LearningCurves.of, Papers.of)
 """The subjects of a report, in order, each from a run's directory and rows. Adding one is a class and a name here."""
 
 
@@ -85,7 +85,7 @@ class _Made:
     """What a report is made of."""
 
     run: Path
-    rows: list[dict[str, Any]]
+    rows: Results
     axis: figures.AxisName
     parts: list[Part]
     lines: list[CellSummary]
@@ -96,8 +96,8 @@ class _Made:
     """Where requests failed permanently; empty in most runs."""
 
     @classmethod
-    def of(cls, run: Path, everything: list[dict[str, Any]], axis: figures.AxisName) -> _Made:
-        rows = results.known(everything)
+    def of(cls, run: Path, everything: Results, axis: figures.AxisName) -> _Made:
+        rows = everything.known
         summary = lines(rows)
         squared = [
             square for vote in dict.fromkeys(line.cell.vote for line in summary) for square in squares(rows, vote)
@@ -117,7 +117,7 @@ class _Made:
         ]
 
 
-def _write(run: Path, out: Path, rows: list[dict[str, Any]], axis: figures.AxisName) -> Path:
+def _write(run: Path, out: Path, rows: Results, axis: figures.AxisName) -> Path:
     """All that a report consists of takes its place at once; what an earlier one had beyond it goes."""
     stands_on = freshness.of_report(run, axis)
     with refilling(out) as part:
@@ -258,14 +258,14 @@ _HEAT = (
 )
 
 
-def _decompositions(rows: list[dict[str, Any]]) -> list[str]:
+def _decompositions(rows: Results) -> list[str]:
     found = decomposed(rows)
     if not found:
         return []
     return ["<h2>Decompositions that are right</h2>", page.table(tables.decompositions(found))]
 
 
-def _lenient(rows: list[dict[str, Any]]) -> list[str]:
+def _lenient(rows: Results) -> list[str]:
     found = lenient(rows)
     if not found:
         return []

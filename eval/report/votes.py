@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ...distill.ranker.held_out import HELD_OUT, held_out
 from ..analysis.ranker import ScoreLine, score_lines
-from ..analysis.summary import Rows
 from ..analysis.votes import RuleLine, StopLine, rule_lines, stop_lines
+from ..grid.rows import Results
 from ..render import page
 from ..render.table import Table, percent, points
 from ..run_dir import RunDirectory
@@ -25,7 +25,7 @@ class Votes:
     scores: list[ScoreLine]
 
     @classmethod
-    def of(cls, run: Path, rows: Rows) -> Votes:
+    def of(cls, run: Path, rows: Results) -> Votes:
         """From a run's results."""
         return cls(run, rule_lines(rows), stop_lines(rows, RunDirectory(run).study.grid.stops), score_lines(rows))
 

@@ -159,7 +159,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_students_are_asked_in_their_formats_and_pay_for_what_their_tracks_used(run: Path) -> None:
     files = RunDirectory(run)
     rows = results.read(files.results)
-    asked = {(row["decomposer"], row["solver"]) for row in rows if row["solver"] != "llm"}
+    asked = {row.cell.names[:2] for row in rows if row.cell.names[1] != "llm"}
     assert asked == {
         ("none", "distilled-single"),
         ("none-direct", "distilled-single-direct"),
@@ -198,11 +198,11 @@ def test_a_plain_adapter_is_counted_as_merged_and_as_it_ran(run: Path) -> None:
     rows = results.read(run / "results.parquet")
     ratios: dict[str, set[float]] = {}
     for row in rows:
-        if row["solve_flops"]:
-            ratios.setdefault(row["solver"], set()).add(round(row["solve_flops_as_run"] / row["solve_flops"], 2))
+        if row.solve.flops and row.solve.flops_as_run:
+            ratios.setdefault(row.cell.names[1], set()).add(round(row.solve.flops_as_run / row.solve.flops, 2))
     assert ratios["llm"] == {1.0} and min(ratios["distilled"]) > 1.5  # rank 64 on a base of 0.8 M weights
-    decomposed = [row for row in rows if row["decomposer"] == "distilled-all"]
-    assert all(row["decompose_flops_as_run"] > 1.5 * row["decompose_flops"] for row in decomposed)
+    decomposed = [row for row in rows if row.cell.names[0] == "distilled-all"]
+    assert all((row.decompose.flops_as_run or 0.0) > 1.5 * (row.decompose.flops or 0.0) for row in decomposed)
 
 
 def test_the_single_stage_student_can_be_distilled_by_itself(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from divcon.eval.grid import results
 from divcon.eval.grid_spec import Cell
 from divcon.eval.stats.seeds import crossed
 from divcon.studies.across_seeds import over_seeds
+from tests.fakes.rows import row
 
 CREDITS = {0: [1.0, 1.0, 0.0, 1.0, 0.0, 1.0], 1: [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]}
 
@@ -23,18 +24,8 @@ def run(home: Path, seed: int, *more: str, of: int = 6, decomposers: tuple[str, 
     """A run directory of two cells; the LLM's decompositions are always right."""
     home.mkdir()
     (home / "config.yaml").write_text(dump(load("miniature", [f"seed={seed}", *more])), encoding="utf-8")
-    blank = dict.fromkeys(results.SCHEMA.names)
     rows = [
-        blank
-        | {
-            "decomposer": name,
-            "solver": "llm",
-            "vote": "greedy",
-            "test": "t",
-            "id": str(i),
-            "cluster": str(i),
-            "credit": credit,
-        }
+        row(name, "llm", id=str(i), cluster=str(i), credit=credit)
         for name in decomposers
         for i, credit in enumerate([1.0] * of if name == "llm" else CREDITS[seed][:of])
     ]

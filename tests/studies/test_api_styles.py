@@ -20,6 +20,7 @@ from divcon.decompose.prompted import PromptedDecomposer
 from divcon.distill.data.examples import for_decomposer, for_solver
 from divcon.distill.traces import trace
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import ResultRow, Results
 from divcon.eval.run_dir import RunDirectory
 from divcon.lm import Model, Sampling, Store
 from divcon.lm.engines.scripted import Scripted
@@ -30,11 +31,13 @@ from divcon.solve.prompted import PromptedSolver
 from ..fakes.api_styles import KEY, STYLES, THOUGHT, Server, serving
 
 QUESTIONS = [{"id": str(i), "question": f"There are {i} pears and {i} go. How many?", "answer": "0"} for i in range(3)]
-COMPARED = (
-    *("decomposer", "solver", "vote", "id", "subquestions", "decomposition", "decomposition_kind"),
-    *("solutions", "answers", "classes", "verdicts", "credit"),
-)
 THINKING = [name for name, style in STYLES.items() if style.thinks]
+
+
+def compared(row: ResultRow) -> tuple[object, ...]:
+    """What no style of API decides."""
+    decomposition = (row.subquestions, row.decomposition, row.decomposition_kind)
+    return row.cell, row.id, decomposition, row.solutions, row.answers, row.classes, row.verdicts, row.credit
 
 
 @pytest.fixture(autouse=True)
@@ -66,30 +69,30 @@ def config(folder: Path, server: Server, **llm: Any) -> Path:
     return path
 
 
-def studied(folder: Path, style: str) -> tuple[list[dict[str, Any]], Server]:
+def studied(folder: Path, style: str) -> tuple[Results, Server]:
     with serving(style) as server:
         divcon.evaluate(config(folder, server), run=folder / "run")
     return results.read(RunDirectory(folder / "run").results), server
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Results:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)
         return studied(tmp_path_factory.mktemp("plain"), "plain")[0]
 
 
 @pytest.mark.parametrize("style", [name for name in STYLES if name != "plain"])
-def test_a_study_comes_to_the_same_through_every_style(tmp_path: Path, style: str, plain: list[dict[str, Any]]) -> None:
+def test_a_study_comes_to_the_same_through_every_style(tmp_path: Path, style: str, plain: Results) -> None:
     rows, server = studied(tmp_path, style)
-    assert [{k: row[k] for k in COMPARED} for row in rows] == [{k: row[k] for k in COMPARED} for row in plain]
-    assert any(row["decomposition_kind"] == "asked" for row in rows)
+    assert list(map(compared, rows)) == list(map(compared, plain))
+    assert any(row.decomposition_kind == "asked" for row in rows)
     assert set(server.refused) <= {"n"}  # which is found out by itself, and once a stage
     assert "trap" not in json.dumps(server.bodies)  # nobody was shown a thought
     assert all(set(server.style.thinking) <= body.keys() for body in server.bodies)
     thinks = bool(server.style.thinks)
-    assert all((row["reasoning"] == [THOUGHT] * len(row["solutions"])) is thinks for row in rows)
-    thought = sum(row["solve_reasoning_tokens"] + row["decompose_reasoning_tokens"] for row in rows)
+    assert all((row.reasoning == (THOUGHT,) * len(row.solutions)) is thinks for row in rows)
+    thought = sum(row.solve.reasoning_tokens + row.decompose.reasoning_tokens for row in rows)
     assert (thought > 0) is (thinks or server.style.hidden)
 
 

@@ -12,6 +12,7 @@ import divcon
 from divcon.core.errors import ConfigError
 from divcon.eval.analysis.summary import unknowns
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import Results
 from divcon.eval.run_dir import RunDirectory
 
 from ..lm.api.test_engine import Answer, reply, serving
@@ -50,7 +51,7 @@ def config(folder: Path, url: str, **llm: Any) -> Path:
     return path
 
 
-def evaluated(folder: Path, answer: Answer, **llm: Any) -> list[dict[str, Any]]:
+def evaluated(folder: Path, answer: Answer, **llm: Any) -> Results:
     with serving(answer) as (_, url):
         divcon.evaluate(config(folder, url, **llm), run=folder / "run")
     return results.read(RunDirectory(folder / "run").results, unknown=True)
@@ -58,14 +59,14 @@ def evaluated(folder: Path, answer: Answer, **llm: Any) -> list[dict[str, Any]]:
 
 def test_what_nobody_knows_is_counted_and_left_out(tmp_path: Path) -> None:
     rows = evaluated(tmp_path, refusing({3}, "Think step by step"))  # the single stage
-    whole = {row["decomposer"]: [other for other in rows if other["decomposer"] == row["decomposer"]] for row in rows}
-    assert {name: sum(row["credit"] is None for row in of) for name, of in whole.items()} == {
+    whole = {row.cell.names[0]: [other for other in rows if other.cell.names[0] == row.cell.names[0]] for row in rows}
+    assert {name: sum(row.credit is None for row in of) for name, of in whole.items()} == {
         "none": 1,
         "llm": 0,
         "interactive-llm": 0,
     }
-    (unknown,) = (row for row in rows if row["credit"] is None)
-    assert (unknown["verdict"], unknown["answer"], unknown["id"]) == ("unknown", None, "3")
+    (unknown,) = (row for row in rows if row.credit is None)
+    assert (unknown.verdict, unknown.answer, unknown.id) == ("unknown", None, "3")
     assert len(results.read(RunDirectory(tmp_path / "run").results)) == len(rows) - 1
     (found,) = unknowns(rows)
     assert (found.questions, found.failed, found.known.value) == (40, 1, 1.0)
@@ -91,16 +92,16 @@ def test_a_later_run_asks_for_what_is_unknown_alone_and_comes_to_the_same(tmp_pa
 
 def test_a_decomposition_that_nobody_knows_leaves_its_question_unknown_and_no_solver_is_asked(tmp_path: Path) -> None:
     rows = evaluated(tmp_path, refusing({3}, "Do not answer them"))
-    unknown = [row for row in rows if row["credit"] is None]
-    assert {(row["decomposer"], row["id"]) for row in unknown} == {("llm", "3"), ("interactive-llm", "3")}
-    assert all(row["decomposition_kind"] == "failed" and row["solve_prompt_tokens"] == 0 for row in unknown)
+    unknown = [row for row in rows if row.credit is None]
+    assert {(row.cell.names[0], row.id) for row in unknown} == {("llm", "3"), ("interactive-llm", "3")}
+    assert all(row.decomposition_kind == "failed" and row.solve.prompt_tokens == 0 for row in unknown)
 
 
 def test_more_than_the_share_that_is_allowed_end_the_run_and_say_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"maximum context length is 9 tokens.*more than max_failures allows"):
         evaluated(tmp_path, refusing({3, 4}, "Think step by step"))
     rows = evaluated(tmp_path, refusing({3, 4}, "Think step by step"), max_failures=0.05)
-    assert sum(row["credit"] is None for row in rows) == 2
+    assert sum(row.credit is None for row in rows) == 2
 
 
 def test_none_is_allowed_where_nobody_wants_any(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,21 +11,19 @@ from divcon.core.errors import ConfigError
 from divcon.eval.analysis import learning_curve
 from divcon.eval.config import load
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import ResultRow
 from divcon.eval.report.learning_curve import described
 from divcon.eval.run_dir import RunDirectory
 
-from ..paths import ROOT
-
-FROZEN = ROOT / "tests" / "frozen" / "miniature" / "results.parquet"
+from ..fakes.rows import row
 
 
-def rows(right: dict[str, int]) -> list[dict[str, Any]]:
+def rows(right: dict[str, int]) -> list[ResultRow]:
     """Students, each right on the first so many of 40 questions."""
-    blank = results.read(FROZEN)[0]
     return [
-        blank
-        | {"decomposer": "llm" if name.startswith("solver") else "none", "solver": name, "vote": "greedy", "test": "t"}
-        | {"id": f"{i:02d}", "cluster": str(i), "credit": float(i < count)}
+        row(
+            "llm" if name.startswith("solver") else "none", name, id=f"{i:02d}", cluster=str(i), credit=float(i < count)
+        )
         for name, count in right.items()
         for i in range(40)
     ]

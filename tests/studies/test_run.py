@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +20,7 @@ from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.eval.config import load
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import ResultRow
 from divcon.eval.run_dir import RunDirectory
 from divcon.studies.run import Run
 
@@ -50,9 +50,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def numbers(run: Path) -> list[dict[str, Any]]:
+def numbers(run: Path) -> list[ResultRow]:
     """The results without the seconds, which no two runs share."""
-    return [{k: v for k, v in row.items() if "seconds" not in k} for row in results.read(run / "results.parquet")]
+    return [row.without_seconds() for row in results.read(run / "results.parquet")]
 
 
 def without_seconds(run: Path) -> list[list[str]]:
@@ -94,11 +94,11 @@ def test_a_run_leaves_everything_the_design_names(run: Path) -> None:
 
 def test_every_cell_answers_every_question_of_every_split(run: Path) -> None:
     rows = numbers(run)
-    cells = {(row["decomposer"], row["solver"], row["vote"]) for row in rows}
-    assert len(cells) == 3 * 2 * 2 and len({row["test"] for row in rows}) == 4
+    cells = {row.cell.names for row in rows}
+    assert len(cells) == 3 * 2 * 2 and len({row.test for row in rows}) == 4
     assert len(rows) == len(cells) * 4 * LIMIT
-    assert all(row["solve_flops"] > 0 and row["solve_dollars"] is None for row in rows)
-    assert {row["decompose_flops"] for row in rows if row["decomposer"] == "none"} == {0.0}
+    assert all((row.solve.flops or 0) > 0 and row.solve.dollars is None for row in rows)
+    assert {row.decompose.flops for row in rows if row.cell.names[0] == "none"} == {0.0}
 
 
 def test_the_report_names_the_data_it_stands_on(run: Path) -> None:
@@ -118,7 +118,7 @@ def test_the_report_names_what_the_results_were_made_with(run: Path) -> None:
 
 def test_overlap_is_told_for_what_each_student_has_learned_from(run: Path) -> None:
     rows = numbers(run)
-    assert {row["overlap_decomposer"] for row in rows} <= {"normalised", "13-gram", "none"}
+    assert {row.overlap_decomposer for row in rows} <= {"normalised", "13-gram", "none"}
     table = (run / "report" / "table.md").read_text(encoding="utf-8")
     assert "| known facts, known structure | decomposer | 6 |" in table
     assert "| known facts, known structure | solver | 6 |" in table
@@ -126,7 +126,7 @@ def test_overlap_is_told_for_what_each_student_has_learned_from(run: Path) -> No
 
 def test_every_cell_reports_its_four_verdicts(run: Path) -> None:
     rows = numbers(run)
-    assert {row["verdict"] for row in rows} <= {"right", "wrong", "unreadable", "timed out"}
+    assert {row.verdict for row in rows} <= {"right", "wrong", "unreadable", "timed out"}
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert "timed out" in page and "Strict beside lenient" not in page
 
@@ -134,7 +134,7 @@ def test_every_cell_reports_its_four_verdicts(run: Path) -> None:
 def test_cells_share_decompositions(run: Path) -> None:
     made: dict[tuple[str, str], set[str]] = {}
     for row in numbers(run):
-        made.setdefault((row["decomposer"], row["id"]), set()).add(row["decomposition"])
+        made.setdefault((row.cell.names[0], row.id), set()).add(row.decomposition)
     assert {len(texts) for texts in made.values()} == {1}
 
 
@@ -420,9 +420,9 @@ def test_a_pilot_tells_what_a_study_will_ask(run: Path, tmp_path: Path) -> None:
     rows = results.read(run / "results.parquet")
     for by, solver in (("llm", "distilled"), ("none", "llm")):
         stage = next(stage for stage in planned.stages if stage.name == f"solve: {by} -> {solver}")
-        mine = [row for row in rows if (row["decomposer"], row["solver"]) == (by, solver)]
-        spent = sum(row["solve_completion_tokens"] for row in mine)
-        assert stage.prompt_tokens == sum(row["solve_prompt_tokens"] for row in mine)
+        mine = [row for row in rows if row.cell.names[:2] == (by, solver)]
+        spent = sum(row.solve.completion_tokens for row in mine)
+        assert stage.prompt_tokens == sum(row.solve.prompt_tokens for row in mine)
         assert 0 < stage.tokens[0] < stage.tokens[1] and sum(stage.tokens) / 2 == pytest.approx(spent, abs=1)
     larger = divcon.plan("miniature", overrides=SMALL, limit=10 * LIMIT, pilot=run)
     assert larger.stages[0].prompt_tokens == pytest.approx(10 * planned.stages[0].prompt_tokens, abs=10)

@@ -12,7 +12,7 @@ import pytest
 import divcon
 from divcon.core.errors import ConfigError
 from divcon.eval.analysis.declined import declined, warnings
-from divcon.eval.grid import results
+from divcon.eval.grid.rows import Results
 from divcon.lm import Model, Sampling, Store
 from divcon.lm.engines.scripted import Scripted
 from divcon.prompts import load
@@ -20,6 +20,7 @@ from divcon.solve.prompted import PromptedSolver
 from divcon.studies.try_prompts import SINGLE_STAGE, TWO_STAGES, _validation
 from divcon.tasks import Question
 from divcon.tasks.sources import MiniatureSource
+from tests.fakes.rows import row
 
 from ..lm.api.test_engine import reply, serving
 from ..paths import ROOT
@@ -134,10 +135,9 @@ def test_worked_examples_state_their_answers_as_the_prompt_wants_them() -> None:
             assert solver.request(Question("q", "And now?", ""), ()).messages[1].content == f"60 + 15 = 75\n{ending}"
 
 
-def rows(kinds: dict[str, int]) -> list[dict[str, Any]]:
-    blank = results.read(FROZEN)[0] | {"decomposer": "llm", "test": "t"}
+def rows(kinds: dict[str, int]) -> Results:
     every = [kind for kind, count in kinds.items() for _ in range(count)]
-    return [blank | {"id": str(i), "decomposition_kind": kind} for i, kind in enumerate(every)]
+    return Results(row(id=str(i), decomposition_kind=kind) for i, kind in enumerate(every))
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from math import inf, isinf
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +19,7 @@ from divcon.eval import devices, grid_spec
 from divcon.eval.analysis.break_even import NEVER, BreakEven, break_even, break_evens, references
 from divcon.eval.analysis.training_cost import UNKNOWN, Item, UpfrontCost, UpfrontCosts
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import PhaseCost, ResultRow, Results
 from divcon.eval.grid_spec import Cell
 from divcon.eval.render import page
 from divcon.eval.render.table import questions
@@ -28,6 +29,7 @@ from divcon.eval.stats.intervals import Estimate, students
 from divcon.lm.local.footprint import footprint_of
 from divcon.lm.local.weights import gpus, model_directory
 from divcon.lm.settings import OpenAISettings, TransformersSettings
+from tests.fakes import rows
 
 amounts = st.floats(1e-6, 1e6)
 
@@ -123,16 +125,15 @@ def test_cells_are_held_against_the_llm_alone_by_the_same_vote() -> None:
     assert not any(map(grid_spec.is_of_use, controls)) and all(map(grid_spec.is_of_use, others))
 
 
-def row(cell: Cell, i: int, flops: float | None, credit: float = 1.0) -> dict[str, Any]:
-    costs = {f"{phase}_flops": 0.0 for phase in ("decompose", "rank")} | {"solve_flops": flops}
-    return {**cell.columns, "test": "t", "id": str(i), "cluster": str(i), "credit": credit, **costs}
+def row(cell: Cell, i: int, flops: float | None, credit: float = 1.0) -> ResultRow:
+    return rows.row(*cell.names, id=str(i), cluster=str(i), credit=credit, solve=PhaseCost(flops=flops))
 
 
 def one(student: list[float | None], llm: list[float | None]) -> BreakEven:
     a, b = Cell.parse("none", "distilled", "greedy"), Cell.parse("none", "llm", "greedy")
-    rows = [row(a, i, flops, 0.0) for i, flops in enumerate(student)]
-    rows += [row(b, i, flops) for i, flops in reversed(list(enumerate(llm)))]
-    (found,) = break_evens(rows, upfront_costs("solver"), "flops")
+    made = [row(a, i, flops, 0.0) for i, flops in enumerate(student)]
+    made += [row(b, i, flops) for i, flops in reversed(list(enumerate(llm)))]
+    (found,) = break_evens(Results(made), upfront_costs("solver"), "flops")
     return found
 
 
@@ -194,12 +195,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_student_is_priced_by_its_share_of_the_parameters(run: Path) -> None:
-    rows = results.read(run / "results.parquet")
     spent = {
         name: [
-            (r["solve_dollars"], r["solve_prompt_tokens"] + 2 * r["solve_completion_tokens"])
-            for r in rows
-            if r["solver"] == name
+            (r.solve.dollars or 0.0, r.solve.prompt_tokens + 2 * r.solve.completion_tokens)
+            for r in results.read(run / "results.parquet")
+            if str(r.cell.solver) == name
         ]
         for name in ("llm", "distilled")
     }
@@ -228,8 +228,7 @@ def test_a_machines_price_pays_for_trainings_too(run: Path, tmp_path: Path) -> N
 
 
 def test_the_report_says_when_it_pays(run: Path, tmp_path: Path) -> None:
-    rows = results.read(run / "results.parquet")
-    costs = Costs.of(run, rows)
+    costs = Costs.of(run, results.read(run / "results.parquet"))
     assert list(costs.break_evens) == ["flops"]  # trainings have no price, so that dollars are never repaid
     assert costs.devices == {"llm": ["cpu"], "student": ["cpu"]}
     whole = "\n".join(costs.sections(page.Figures(tmp_path, [])))
@@ -239,8 +238,9 @@ def test_the_report_says_when_it_pays(run: Path, tmp_path: Path) -> None:
 
 
 def test_what_nobody_knows_is_said_aloud(run: Path, tmp_path: Path) -> None:
-    rows = [{**r, "solve_flops": None} for r in results.read(run / "results.parquet")]
-    whole = "\n".join(Costs.of(run, rows).sections(page.Figures(tmp_path, [])))
+    known = results.read(run / "results.parquet")
+    unknown = Results(replace(row, solve=row.solve._replace(flops=None)) for row in known)
+    whole = "\n".join(Costs.of(run, unknown).sections(page.Figures(tmp_path, [])))
     assert "<td>unknown</td>" in whole and "In dollars it is unknown" in whole
     assert "Area under the front by flops" not in whole
 

@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from divcon.eval.analysis.conclusion import Evidence, conclusions
+from divcon.eval.grid.rows import PhaseCost, ResultRow, Results
+from tests.fakes.rows import row
 
 QUESTIONS = 100
-PHASES = ("decompose", "solve", "rank")
 
 
-def cell(decomposer: str, solver: str, right: int, flops: float, families: int = QUESTIONS) -> list[dict[str, Any]]:
+def cell(decomposer: str, solver: str, right: int, flops: float, families: int = QUESTIONS) -> list[ResultRow]:
     """A cell that is right on the first so many questions."""
-    costs: dict[str, Any] = {
-        f"{phase}_{name}": 0.0
-        for phase in PHASES
-        for name in ("prompt_tokens", "completion_tokens", "seconds", "flops", "dollars")
-    }
-    key = {"decomposer": decomposer, "solver": solver, "vote": "greedy", "test": "t", "decomposition_right": None}
     return [
-        {
-            **key,
-            **costs,
-            "id": f"{i:03d}",
-            "cluster": str(i % families),
-            "credit": float(i < right),
-            "solve_flops": flops,
-        }
+        row(
+            *(decomposer, solver),
+            id=f"{i:03d}",
+            cluster=str(i % families),
+            credit=float(i < right),
+            solve=PhaseCost(flops=flops),
+        )
         for i in range(QUESTIONS)
     ]
 
 
-def said(*cells: list[dict[str, Any]]) -> str:
-    return " ".join(conclusions(Evidence.of_run([row for of in cells for row in of])))
+def said(*cells: list[ResultRow]) -> str:
+    return " ".join(conclusions(Evidence.of_run(Results(row for of in cells for row in of))))
 
 
 LLM = cell("llm", "llm", 90, 700.0)
 
 
 def test_a_study_without_a_student_concludes_nothing() -> None:
-    assert conclusions(Evidence.of_run([*LLM, *cell("none", "llm", 90, 300.0)])) == []
+    assert conclusions(Evidence.of_run(Results([*LLM, *cell("none", "llm", 90, 300.0)]))) == []
 
 
 def test_a_loss_is_told_with_its_interval_and_no_loss_is_not_told() -> None:
@@ -116,14 +110,15 @@ def test_families_of_questions_make_less_sure() -> None:
     """Thirty of a hundred questions lost, all of them of three in ten families."""
     alone = said(cell("llm", "llm", 100, 700.0), cell("distilled", "llm", 90, 600.0))
     assert "loses 10.0 points" in alone
-    families = [row | {"cluster": str(int(row["id"]) // 10)} for row in cell("distilled", "llm", 90, 600.0)]
-    whole = [row | {"cluster": str(int(row["id"]) // 10)} for row in cell("llm", "llm", 100, 700.0)]
+    families = [replace(one, cluster=str(int(one.id) // 10)) for one in cell("distilled", "llm", 90, 600.0)]
+    whole = [replace(one, cluster=str(int(one.id) // 10)) for one in cell("llm", "llm", 100, 700.0)]
     assert "is not told apart from the LLM in both phases (-10.0 points [" in said(whole, families)
 
 
 def test_over_seeds_a_loss_is_told_only_where_seeds_agree() -> None:
     def text(*right: int) -> str:
-        runs = [[*LLM, *cell("distilled", "llm", n, 600.0), *cell("none", "llm", 89, 300.0)] for n in right]
+        cells = [[*LLM, *cell("distilled", "llm", n, 600.0), *cell("none", "llm", 89, 300.0)] for n in right]
+        runs = list(map(Results, cells))
         return " ".join(conclusions(Evidence.of_seeds(runs)))
 
     steady, torn = text(60, 61, 59, 60, 60), text(90, 30, 88, 90, 35)
@@ -132,14 +127,14 @@ def test_over_seeds_a_loss_is_told_only_where_seeds_agree() -> None:
 
 
 def test_over_seeds_only_cells_that_every_run_has_are_held_together() -> None:
-    runs = [[*LLM, *cell("distilled", "llm", 60, 600.0)] for _ in range(5)]
-    runs[0] = [*runs[0], *cell("llm", "distilled", 20, 200.0)]
+    runs = [Results([*LLM, *cell("distilled", "llm", 60, 600.0)]) for _ in range(5)]
+    runs[0] = Results([*runs[0], *cell("llm", "distilled", 20, 200.0)])
     text = " ".join(conclusions(Evidence.of_seeds(runs)))
     assert "loses 30.0 points" in text and "solver" not in text
 
 
 def test_costs_that_nobody_knows_leave_domination_untold() -> None:
-    unknown = [row | {"solve_flops": None} for row in cell("none", "llm", 95, 0.0)]
+    unknown = [replace(one, solve=PhaseCost(flops=None)) for one in cell("none", "llm", 95, 0.0)]
     text = said(LLM, unknown, cell("distilled", "llm", 40, 600.0))
     assert "Whether a cheaper cell beats a student is not told: the FLOPs of some cells are unknown." in text
 

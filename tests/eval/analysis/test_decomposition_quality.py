@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from divcon.decompose.decomposition import listing
 from divcon.eval.analysis import agreement, decomposition_quality, reconstruction
 from divcon.eval.analysis.reconstruction import ReconstructedQuestion, ReconstructionModel
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import ResultRow, Results
+from divcon.eval.grid_spec import GoldDecomposition
 from divcon.eval.render import page
 from divcon.eval.report.errors import Errors, quality_table
 from divcon.lm import Store
@@ -27,6 +30,7 @@ from divcon.lm.local.weights import load_model, load_tokenizer, model_directory
 from divcon.tasks.miniature import questions
 from divcon.tasks.miniature.chains import KNOWN, NEW, SINGLE
 from divcon.tasks.miniature.problem import Problem, draw
+from tests.fakes import rows
 
 pytestmark = pytest.mark.model
 
@@ -69,7 +73,7 @@ def test_what_is_not_there_is_not_covered_and_what_is_not_asked_for_is_unknown()
     assert decomposition_quality.covered_entities("Who was it?", ["Who?"]) is None
     assert decomposition_quality.redundancy([]) is None and decomposition_quality.redundancy(["How many?"]) == 0.0
     assert decomposition_quality.redundancy(["How many?", "how many"]) == 1.0
-    assert decomposition_quality.measured({"subquestions": [], "question": "Tom has 3."}, "numbers covered") is None
+    assert decomposition_quality.measured(row("llm", [], question="Tom has 3."), "numbers covered") is None
 
 
 @pytest.mark.parametrize(
@@ -88,30 +92,20 @@ def test_numbers_and_entities_are_found_by_rule(text: str, numbers: set[str], en
     )
 
 
-def row(decomposer: str, subquestions: list[str], **more: Any) -> dict[str, Any]:
-    return {
-        "decomposer": decomposer,
-        "solver": "s",
-        "vote": "greedy",
-        "test": "t",
-        "id": "1",
-        "cluster": "1",
-        "question": "Tom has 3 boxes. How many pens?",
-        "subquestions": subquestions,
-        "decomposition_kind": "asked" if subquestions else "unreadable",
-        "decomposition_right": None,
-        "leaks_answer": False,
-    } | more
+def row(decomposer: str, subquestions: list[str], **more: Any) -> ResultRow:
+    kind = "asked" if subquestions else "unreadable"
+    told = {"decomposition_kind": kind, "question": "Tom has 3 boxes. How many pens?"} | more
+    return rows.row(decomposer, "s", subquestions=subquestions, cluster="1", **told)
 
 
 def test_a_line_tells_means_over_what_was_asked_and_shares_of_what_was_not() -> None:
-    rows = [
+    made = [
         row("a", ["How many are in 3 boxes?"], id="1"),
         row("a", [], id="2"),
         row("a", [], id="3", decomposition_kind="not needed"),
         row("none", [], id="1", decomposition_kind="not tried"),
     ]
-    (line,) = decomposition_quality.quality_lines(rows)
+    (line,) = decomposition_quality.quality_lines(Results(made))
     assert (line.decomposer, line.questions, line.asked) == ("a", 3, 1)
     assert line.unreadable.value == line.not_needed.value == pytest.approx(1 / 3)
     assert line.means["numbers covered"].value == 1.0 and "log P(question)" not in line.means
@@ -121,14 +115,14 @@ def test_a_line_tells_means_over_what_was_asked_and_shares_of_what_was_not() -> 
 
 def test_a_measure_is_held_against_gold_on_what_models_wrote() -> None:
     good, bad = ["How many are in 3 boxes?"], ["Why?"]
-    rows = [
+    made = [
         row("llm", good, decomposition_right=True, id="1"),
         row("llm", bad, decomposition_right=False, id="2"),
         row("base", bad, decomposition_right=False, id="1"),
         row("shuffled", good, decomposition_right=False, id="1"),
         row("gold", bad, decomposition_right=None, id="1"),
     ]
-    found = {(line.measure, line.decomposer): line for line in agreement.measure_lines(rows)}
+    found = {(line.measure, line.decomposer): line for line in agreement.measure_lines(Results(made))}
     line = found["numbers covered", "all"]
     assert (line.right, line.decompositions) == (1, 3) and line.auroc.value == line.pairs.value == 1.0
     assert ("answer leaked", "all") not in found  # it is the same for all, and says nothing
@@ -194,22 +188,22 @@ def test_a_reading_that_was_stopped_goes_on_to_the_same_numbers(store: Store, mo
 
 def test_a_question_too_long_for_the_reader_is_unknown(store: Store, tmp_path: Path) -> None:
     reader = ReconstructionModel.at("miniature/base", store)
-    rows = [row("llm", ["How many?"], id="1"), row("llm", ["How many?"], id="2", question="Tom has 3 boxes. " * 2000)]
-    reconstruction.keep(rows, reader, tmp_path / "r.parquet")
-    short, long = reconstruction.joined(rows, tmp_path / "r.parquet", "miniature/base")
-    assert short["reconstruction"] < 0 and short["reconstruction_gain"] is not None
-    assert long["reconstruction"] is None and long["reconstruction_gain"] is None
+    asked = [row("llm", ["How many?"], id="1"), row("llm", ["How many?"], id="2", question="Tom has 3 boxes. " * 2000)]
+    made = Results(asked)
+    reconstruction.keep(made, reader, tmp_path / "r.parquet")
+    short, long = reconstruction.joined(made, tmp_path / "r.parquet", "miniature/base")
+    assert short.reconstruction and short.reconstruction.given < 0 and long.reconstruction is None
 
 
 def test_what_another_reader_said_is_not_reported(store: Store, tmp_path: Path) -> None:
-    rows = [row("llm", ["How many?"])]
-    assert reconstruction.joined(rows, tmp_path / "r.parquet", "miniature/base") == rows
-    reconstruction.keep(rows, ReconstructionModel.at("miniature/base", store), tmp_path / "r.parquet")
-    (other,) = reconstruction.joined(rows, tmp_path / "r.parquet", "miniature/llm")
-    assert other["reconstruction"] is None
+    made = Results([row("llm", ["How many?"])])
+    assert reconstruction.joined(made, tmp_path / "r.parquet", "miniature/base") == made
+    reconstruction.keep(made, ReconstructionModel.at("miniature/base", store), tmp_path / "r.parquet")
+    (other,) = reconstruction.joined(made, tmp_path / "r.parquet", "miniature/llm")
+    assert other.reconstruction is None
     (tmp_path / "r.parquet").write_text("no parquet", encoding="utf-8")
     with pytest.raises(ConfigError, match="remove it and evaluate again"):
-        reconstruction.joined(rows, tmp_path / "r.parquet", "miniature/base")
+        reconstruction.joined(made, tmp_path / "r.parquet", "miniature/base")
 
 
 # -- a study ---------------------------------------------------------------------------------------------------------
@@ -261,15 +255,15 @@ def test_the_report_tells_where_errors_come_from(run: Path) -> None:
 
 def of_another_data_set(run: Path, directory: Path, *, gold: bool) -> tuple[Errors, str]:
     """The same rows, were their questions not the miniature world's: nobody knows their steps, or can judge a plan."""
-    rows = [
-        one | {"question": f"{one['question']} Why?", "decomposition_right": None}
+    others = Results(
+        replace(one, question=f"{one.question} Why?", decomposition_right=None)
         for one in results.read(run / "results.parquet")
-        if gold or one["decomposer"] != "gold"
-    ]
+        if gold or one.cell.decomposer != GoldDecomposition()
+    )
     config: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     del config["grid"]["reader"]  # of a divcon that knew none
     (directory / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    found = Errors.of(directory, rows)
+    found = Errors.of(directory, others)
     return found, "\n".join(found.sections(page.Figures(directory, [])))
 
 

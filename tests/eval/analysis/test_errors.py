@@ -13,39 +13,36 @@ from hypothesis import strategies as st
 
 from divcon.eval.analysis import agreement, errors
 from divcon.eval.analysis.errors import Working, graph, step_classes, workings
+from divcon.eval.grid.rows import ResultRow, Results
 from divcon.eval.report.errors import agreement_table, causes_table, slips_table, steps_table
+from divcon.solve.grading.grade import Verdict
 from divcon.tasks.miniature import questions
 from divcon.tasks.miniature.chains import KNOWN, NEW
 from divcon.tasks.miniature.problem import Problem, compute, draw
 from divcon.tasks.miniature.recover import recover
 from divcon.tasks.miniature.splits import SPLITS, solution
+from tests.fakes import rows
 
 QUESTION = next(q for q in questions("known-known", 200, seed=1) if q.tags["chain"] == "fact-gain-lose-times")
 PROBLEM = recover([(QUESTION.id, QUESTION.text)])[QUESTION.text]
 A, B, C, D = PROBLEM.steps
 
 
-def row(text: str, right: bool, *, asked: tuple[str, ...] = QUESTION.subquestions, **more: Any) -> dict[str, Any]:
+def row(text: str, right: bool, *, asked: tuple[str, ...] = QUESTION.subquestions, **more: Any) -> ResultRow:
     """A row of results whose answer is what the text says behind 'is'."""
     answer = text.rpartition("is ")[2].rstrip(".")
-    return {
-        "decomposer": "llm",
-        "solver": "llm",
-        "vote": "greedy",
-        "test": "t",
+    told = {
         "id": QUESTION.id,
         "cluster": "a chain",
         "question": QUESTION.text,
-        "subquestions": list(asked),
+        "subquestions": asked,
         "decomposition_kind": "asked" if asked else "not needed",
-        "decomposition_right": None,
-        "leaks_answer": False,
         "solutions": [text],
         "answers": [answer],
         "answer": answer,
         "verdict": "right" if right else "wrong",
-        **more,
     }
+    return rows.row(**(told | more))
 
 
 def solved(*steps: str, answer: int | None = None) -> str:
@@ -277,7 +274,7 @@ def test_a_question_of_another_data_set_is_nobodys_problem() -> None:
 # -- substitution, and how far the two views agree --------------------------------------------------------------------
 
 
-def cell(decomposer: str, verdicts: str) -> list[dict[str, Any]]:
+def cell(decomposer: str, verdicts: str) -> list[ResultRow]:
     """Rows of a cell whose answers are right (r), wrong (w) or open (t), question by question."""
     of = {"r": "right", "w": "wrong", "t": "timed out"}
     return [
@@ -287,14 +284,14 @@ def cell(decomposer: str, verdicts: str) -> list[dict[str, Any]]:
 
 
 def test_each_answer_is_held_beside_the_one_with_gold_sub_questions() -> None:
-    (line,) = errors.swap_lines([*cell("llm", "rrwwwt"), *cell("gold", "rwrrwr")])
+    (line,) = errors.swap_lines(Results([*cell("llm", "rrwwwt"), *cell("gold", "rwrrwr")]))
     assert line.counts == Counter(correct=1, recovery=1, decomposition=2, solving=1)
     assert line.of_wrong.value == pytest.approx(2 / 3) and line.share("solving").value == pytest.approx(1 / 5)
     assert line.gain.value == pytest.approx(line.share("decomposition").value - line.share("recovery").value)
 
 
 def test_without_a_gold_cell_nothing_is_substituted() -> None:
-    assert errors.swap_lines(cell("llm", "rw")) == []
+    assert errors.swap_lines(Results(cell("llm", "rw"))) == []
 
 
 def test_two_views_that_blame_alike_agree() -> None:
@@ -303,8 +300,9 @@ def test_two_views_that_blame_alike_agree() -> None:
         row("1. 1 + 1 = 2.\nThe answer is 2.", False, test="1", asked=("How?",)),
         row(HAND_MADE["only the answer is written"][0], False, test="2"),
     ]
-    gold = [one | {"decomposer": "gold", "verdict": v} for one, v in zip(own, ("wrong", "right", "wrong"), strict=True)]
-    (found,) = agreement.views([*own, *gold])
+    graded: tuple[Verdict, ...] = ("wrong", "right", "wrong")
+    gold = [rows.moved(one, "gold", "llm", verdict=verdict) for one, verdict in zip(own, graded, strict=True)]
+    (found,) = agreement.views(Results([*own, *gold]))
     assert found.crossed == (1, 1, 0, 0) and found.share.value == found.kappa.value == 1.0
     assert found.counts["unreadable", "solving"] == 1
     assert agreement_table([found])[1][0][2:5] == ["2", "1", "1"]
@@ -335,7 +333,7 @@ def test_auroc_counts_pairs_and_turns_round_with_its_scores(drawn: list[tuple[in
 
 def test_a_line_counts_every_answer_once() -> None:
     made = [row(text, cause == "correct") for text, cause, *_ in HAND_MADE.values()]
-    (line,) = errors.cause_lines(made)
+    (line,) = errors.cause_lines(Results(made))
     assert line.questions == len(HAND_MADE) and line.wrong == len(HAND_MADE) - 1
     assert sum(line.slips.values()) == line.wrong and line.counts["local"] == 4
     assert line.of_wrong("decomposition").value == 0.0

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -20,6 +18,7 @@ from divcon.eval.analysis.ranker import gains, score_lines
 from divcon.eval.analysis.votes import rule_curves, rule_lines, stop_lines
 from divcon.eval.config import load
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import Results
 from divcon.eval.report.report import report
 
 pytestmark = [pytest.mark.long, pytest.mark.model]
@@ -51,29 +50,28 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def rows(run: Path) -> list[dict[str, Any]]:
+def rows(run: Path) -> Results:
     return results.read(run / "results.parquet")
 
 
-def test_every_rule_votes_on_the_same_samples_in_every_cell(run: Path, rows: list[dict[str, Any]]) -> None:
+def test_every_rule_votes_on_the_same_samples_in_every_cell(run: Path, rows: Results) -> None:
     slope = json.loads((run / "ranker" / "held_out.json").read_text(encoding="utf-8"))["slope"]
     rules = ["sc", "ws", "asc", f"rank_1_plus_{slope:g}", "rank_best", "certainty_borda"]
-    assert list(dict.fromkeys(row["vote"] for row in rows)) == ["greedy", *(f"{rule}@3" for rule in rules)]
-    samples: dict[tuple[str, str, str, str], set[tuple[str, ...]]] = {}
+    assert list(dict.fromkeys(str(row.cell.vote) for row in rows)) == ["greedy", *(f"{rule}@3" for rule in rules)]
+    samples: dict[tuple[object, ...], set[tuple[str, ...]]] = {}
     for row in rows:
-        if row["vote"] != "greedy":
-            cell = (row["decomposer"], row["solver"], row["test"], row["id"])
-            samples.setdefault(cell, set()).add(tuple(row["solutions"]))
+        if not row.cell.vote.is_greedy:
+            samples.setdefault((*row.cell[:2], *row.key), set()).add(row.solutions)
     assert {len(found) for found in samples.values()} == {1}
 
 
-def test_scores_and_probabilities_stand_in_the_results(rows: list[dict[str, Any]]) -> None:
-    sampled = [row for row in rows if row["vote"] != "greedy"]
+def test_scores_and_probabilities_stand_in_the_results(rows: Results) -> None:
+    sampled = [row for row in rows if not row.cell.vote.is_greedy]
     for name in ("scores", "logprobs", "certainties"):
-        assert all(len(row[name]) == 3 and None not in row[name] for row in sampled)
-    assert all(log < 0 for row in sampled for log in row["logprobs"])
-    read = {row["vote"].partition("@")[0] for row in rows if row["rank_seconds"]}
-    assert {row["rank_flops"] for row in rows} == {0.0}  # it reads features, not tokens
+        assert all(len(getattr(row, name)) == 3 and None not in getattr(row, name) for row in sampled)
+    assert all(log is not None and log < 0 for row in sampled for log in row.logprobs)
+    read = {row.cell.vote.rule or "greedy" for row in rows if row.rank.seconds}
+    assert {row.rank.flops for row in rows} == {0.0}  # it reads features, not tokens
     assert {"asc", "rank_best"} <= read and not read & {"greedy", "sc", "ws", "certainty_borda"}
 
 
@@ -84,7 +82,7 @@ def test_the_ranker_learns_from_the_teacher_and_then_from_the_students_own(run: 
     assert all(trace.logprob is not None and trace.logprob < 0 for trace in collected)
 
 
-def test_the_report_tells_rules_stops_ranker_and_questions(run: Path, rows: list[dict[str, Any]]) -> None:
+def test_the_report_tells_rules_stops_ranker_and_questions(run: Path, rows: Results) -> None:
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
     for heading in ("Votes", "Stopping early", "The ranker", "Questions"):
         assert f">{heading}</h" in page
@@ -108,8 +106,8 @@ def test_the_tables_say_it_too(run: Path) -> None:
         assert header in written
 
 
-def test_a_single_rule_has_its_curve_and_its_ranker_is_measured(rows: list[dict[str, Any]]) -> None:
-    alone = [row for row in rows if row["vote"] in ("greedy", "asc@3")]
+def test_a_single_rule_has_its_curve_and_its_ranker_is_measured(rows: Results) -> None:
+    alone = rows.where(lambda row: str(row.cell.vote) in ("greedy", "asc@3"))
     assert not rule_lines(alone) and len(rule_curves(alone)) == 3 and len(score_lines(alone)) == 3 * 4
 
 
@@ -117,7 +115,7 @@ def test_a_report_needs_no_curve(run: Path, tmp_path: Path) -> None:
     """All of whose rules weigh by a ranker that looks at all samples at once."""
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
     kept = ("greedy", "asc@3", "rank_best@3")
-    few = [row for row in pq.read_table(run / "results.parquet").to_pylist() if row["vote"] in kept]
+    few = [row for row in results.read(run / "results.parquet") if str(row.cell.vote) in kept]
     results.save(few, tmp_path / "run" / "results.parquet")
     page = report(tmp_path / "run").read_text(encoding="utf-8")
     assert "beside asc@3" in page and not (tmp_path / "run" / "report" / "votes.svg").is_file()
@@ -129,13 +127,13 @@ def test_other_stops_need_nothing_to_be_removed(run: Path, tmp_path: Path) -> No
     assert "| fixed 1 | 1.00 |" in (tmp_path / "run" / "report" / "table.md").read_text(encoding="utf-8")
 
 
-def test_curves_end_where_the_votes_are(rows: list[dict[str, Any]]) -> None:
+def test_curves_end_where_the_votes_are(rows: Results) -> None:
     ends = {(of.composition, of.vote): of.accuracies[-1].value for of in rule_curves(rows)}
     assert ends == {(line.composition, line.vote): pytest.approx(line.accuracy.value) for line in rule_lines(rows)}
     assert all(len(of.accuracies) == 3 for of in rule_curves(rows))
 
 
-def test_stopping_early_buys_no_more_than_there_is(rows: list[dict[str, Any]]) -> None:
+def test_stopping_early_buys_no_more_than_there_is(rows: Results) -> None:
     found = stop_lines(rows, ["fixed 3", "fixed 1", "lead 2"])
     assert {line.samples for line in found if line.stop == "fixed 3"} == {3.0}
     assert {line.beside.value for line in found if line.stop == "fixed 3"} == {0.0}

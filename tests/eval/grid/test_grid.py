@@ -113,8 +113,8 @@ def test_controls_stay_within_a_test_and_share_what_they_change() -> None:
     rows = compose(tests, [changed, of], [GridSolver(parse_solver("s"), None, None, (GREEDY,), solver)])
     assert asked == [8]
     for row in rows[:8]:
-        (subquestion,) = row.decomposition.subquestions
-        assert subquestion[3] == row.test and row.question.id not in subquestion
+        (subquestion,) = row.subquestions
+        assert subquestion[3] == row.test and row.id not in subquestion
 
 
 def test_names_stand_for_recipes_and_folders() -> None:
@@ -188,16 +188,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.model
 def test_a_study_of_every_name(run: Path) -> None:
     rows = results.read(run / "results.parquet")
-    assert list(dict.fromkeys(row["decomposer"] for row in rows)) == DECOMPOSERS
-    single_stage = {(row["decomposer"], row["solver"]) for row in rows if row["decomposer"] in ("none", "none-direct")}
+    assert list(dict.fromkeys(row.cell.names[0] for row in rows)) == DECOMPOSERS
+    single_stage = {row.cell.names[:2] for row in rows if row.cell.names[0] in ("none", "none-direct")}
     assert len(single_stage) == 2 * 2 and len(rows) == (len(DECOMPOSERS) * 3 - 2) * 4 * LIMIT
     assert (run / "decomposer-rejection" / "divcon.json").is_file() and (
         run / "solver-direct" / "divcon.json"
     ).is_file()
     assert not (run / "decomposer-all").exists()  # it is what the recipe says
-    free = {row["decomposer"] for row in rows if row["decompose_flops"] == 0}
+    free = {row.cell.names[0] for row in rows if row.decompose.flops == 0}
     assert free == {"none", "none-direct", "gold", "empty"}
-    by_llm = {row["decomposer"] for row in rows if row["decompose_flops"] and row["solver"] == "llm"}
+    by_llm = {row.cell.names[0] for row in rows if row.decompose.flops and row.cell.names[1] == "llm"}
     assert by_llm == {"base", "distilled-all", "distilled-rejection", "llm", "shuffled", "truncated-1"}
 
 
@@ -234,8 +234,8 @@ def test_a_figures_numbers_are_the_runs(run: Path, tmp_path: Path) -> None:
     listed = csv.DictReader((tmp_path / "f.csv").read_text(encoding="utf-8").splitlines())
     rows = results.read(run / "results.parquet")
     for one in listed:
-        of_cell = [r["credit"] for r in rows if (r["decomposer"], r["solver"]) == (one["decomposer"], one["solver"])]
-        assert float(one["accuracy"]) == pytest.approx(sum(of_cell) / len(of_cell))
+        of_cell = [r.credit for r in rows if r.cell.names[:2] == (one["decomposer"], one["solver"])]
+        assert float(one["accuracy"]) == pytest.approx(sum(filter(None, of_cell)) / len(of_cell))
     first, again = ((tmp_path / "f.svg").read_bytes(), divcon.plot(run, "heat_map", tmp_path / "g.svg").read_bytes())
     assert first == again
 
@@ -255,11 +255,11 @@ def test_a_figure_that_cannot_be_drawn_is_one_sentence(run: Path, arguments: lis
 
 def test_cells_that_were_asked_different_questions_are_marked_and_never_compared_in_silence(run: Path) -> None:
     rows = results.read(run / "results.parquet")
-    lost = rows[0]["test"]
-    partial = [r for r in rows if r["decomposer"] != "gold" or r["test"] != lost]
+    lost = rows[0].test
+    partial = rows.where(lambda r: r.cell.names[0] != "gold" or r.test != lost)
     (of_gold,) = (s for s in squares(partial) if s.cell.names[:2] == ("gold", "llm"))
-    gold, llm = ([r for r in rows if (r["decomposer"], r["solver"]) == (d, "llm")] for d in ("gold", "llm"))
-    a, b = ([r for r in of if r["test"] != lost] for of in (gold, llm))
+    known = rows.where(lambda r: r.test != lost)
+    a, b = (known.where(lambda r, d=d: r.cell.names[:2] == (d, "llm")) for d in ("gold", "llm"))  # type: ignore[misc]  # bound
     assert not of_gold.is_complete and of_gold.beside == difference(*paired(a, b))
     _, body = tables.main(lines(partial), squares(partial))
     row = next(row for row in body if row[:2] == ["gold", "llm"])
@@ -277,7 +277,7 @@ def test_a_grid_asks_for_each_different_sample_once(run: Path) -> None:
     taught = 4 * LIMIT  # not among the grid's: the teacher's decompositions and two solutions of the training questions
     assert counted["asked"] <= there <= counted["asked"] + taught
     rows = results.read(run / "results.parquet")
-    assert counted["each_vote"] == sum(row["decompose_calls"] + row["solve_calls"] for row in rows) > counted["asked"]
+    assert counted["each_vote"] == sum(row.decompose.calls + row.solve.calls for row in rows) > counted["asked"]
 
 
 def test_unshared_samples_by_hand() -> None:
@@ -331,7 +331,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_with_gold_on_one_test_of_two_is_reported_and_says_so(mixed: Path) -> None:
     rows = results.read(mixed / "results.parquet")
-    assert {row["test"] for row in rows if "gold" in row["decomposer"]} == {"with"}
+    assert {row.test for row in rows if "gold" in row.cell.names[0]} == {"with"}
     table = (mixed / "report" / "table.md").read_text(encoding="utf-8")
     page = (mixed / "report" / "index.html").read_text(encoding="utf-8")
     assert f"{INCOMPLETE} n=3" in table and "not asked" in table
@@ -360,7 +360,7 @@ def test_comparing_with_a_cell_that_lacks_a_test_names_the_tests_that_both_know(
 
 
 def test_the_reference_is_a_cell_that_was_asked_most_questions(mixed: Path) -> None:
-    rows = [row for row in results.read(mixed / "results.parquet") if row["decomposer"] != "llm"]
+    rows = results.read(mixed / "results.parquet").where(lambda row: row.cell.names[0] != "llm")
     found = squares(rows)
     assert {square.reference.names[:2] for square in found} == {("none", "llm")}  # and not gold, which comes first
     assert "The reference of a vote is none" in tables.marks(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +15,7 @@ from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.eval.config import Study, dump, load
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import Results
 from divcon.eval.papers import costs as costs
 from divcon.eval.papers import reference
 from divcon.eval.papers.costs import LLM, STUDENT, PublishedCost, Span, span
@@ -32,6 +33,7 @@ from divcon.eval.render.table import markdown, percent
 from divcon.eval.stats import intervals
 from divcon.lm.types import Usage
 from divcon.tasks.registry import NAMES
+from tests.fakes import rows as made_up
 
 from ...paths import ROOT
 
@@ -258,26 +260,24 @@ def test_a_span_of_nothing_left_is_nothing() -> None:
 # -- beside a run ----------------------------------------------------------------------------------------------------
 
 
-def rows(
-    study: Study, tests: tuple[str, ...], vote: str = "greedy", measure: str | None = None
-) -> list[dict[str, Any]]:
+def rows(study: Study, tests: tuple[str, ...], vote: str = "greedy", measure: str | None = None) -> Results:
     """Two questions a cell of a study's grid: one right, both right by the softer rule."""
-    return [
-        {
-            "decomposer": decomposer,
-            "solver": solver,
-            "vote": vote,
-            "test": test,
-            "id": str(i),
-            "cluster": str(i),
-            "credit": float(i),
-        }
-        | {"measure": measure, "lenient": 1.0 if measure else None}
+    lenient = 1.0 if measure else None
+    return Results(
+        made_up.row(
+            *(decomposer, solver, vote),
+            test=test,
+            id=str(i),
+            cluster=str(i),
+            credit=float(i),
+            measure=measure,
+            lenient=lenient,
+        )
         for decomposer in study.grid.decomposers
         for solver in study.grid.solvers
         for test in tests
         for i in range(2)
-    ]
+    )
 
 
 def cells(found: list[ReportedComparison]) -> set[tuple[str, str, str, str]]:
@@ -333,7 +333,8 @@ def test_a_part_of_a_data_set_is_laid_beside_that_part() -> None:
 def test_every_method_and_seed_of_a_comparison_has_its_line() -> None:
     study = load("turning-dust-into-gold")
     (row, *_) = rows(study, ("MATH",))
-    of_methods = [row | {"solver": solver} for solver in ("nat 0", "nat 1", "nce 0", "kd-matched-params 0")]
+    students = ("nat 0", "nat 1", "nce 0", "kd-matched-params 0")
+    of_methods = Results(made_up.moved(row, row.cell.names[0], solver) for solver in students)
     found = compare_with_reported(of_methods, study)
     assert {(str(b.cell.solver), b.reported.solver, b.reported.teacher) for b in found} == {
         (solver, "NAT", teacher) for solver in ("nat 0", "nat 1") for teacher in ("GPT-3.5", "GPT-4")

@@ -9,8 +9,9 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from divcon.eval.analysis.pareto import front
 from divcon.eval.analysis.summary import lines
 from divcon.eval.config import dump, load
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import PhaseCost, ResultRow, Results
 from divcon.eval.render import page
 from divcon.eval.report import plots
 from divcon.eval.report import provenance as provenance_report
@@ -29,6 +31,7 @@ from divcon.eval.report.plots import Drawn, Plot
 from divcon.eval.report.report import report
 from divcon.lm.cost.prices import MachinePrice, Price
 from divcon.studies import provenance
+from tests.fakes.rows import row as made_up_row
 
 from ...fakes.hostile import KINDS
 from ...paths import ROOT
@@ -62,7 +65,7 @@ def answers_of(question: int, composition: int) -> list[str | None]:
     return kinds[(4 * question + composition * (5 * question + 3) + 3 * (question % 3)) % len(kinds)]
 
 
-def row(test: str, question: int, composition: int, vote: str) -> dict[str, Any]:
+def row(test: str, question: int, composition: int, vote: str) -> ResultRow:
     decomposer, solver = COMPOSITIONS[composition]
     sampled = answers_of(question, composition)
     answers = sampled[:1] if vote == "greedy" else sampled
@@ -74,60 +77,58 @@ def row(test: str, question: int, composition: int, vote: str) -> dict[str, Any]
     won = list({answers[i]: answers.index(answers[i]) for i in best if counts[i] == max(counts.values())}.values())
     asked = [] if decomposer == "none" else [f"What is part {n} of {question}?" for n in (1, 2)]
     dollars = None if solver == "distilled" else 0.001 * len(answers)
-    return {
-        **dict.fromkeys(results.SCHEMA.names),
-        "decomposer": decomposer,
-        "solver": solver,
-        "vote": vote,
-        "test": test,
-        "id": f"{test}-{question}",
-        "question": f"Question {question} of {test}: how many buns are left?",
-        "overlap": "none",
-        "overlap_decomposer": "none",
-        "overlap_solver": "none",
-        "gold": GOLD,
-        "subquestions": asked,
-        "decomposition": "\n".join(asked),
-        "decomposition_kind": "asked" if asked else "not tried",
-        "decomposition_right": question % 2 == 0 if asked else None,
-        "leaks_answer": False,
-        "solutions": [
-            f"{test} {question}, sample {i} by {solver} after {decomposer}: {a}" for i, a in enumerate(answers)
-        ],
-        "answers": answers,
-        "classes": [None if a is None else answers.index(a) for a in answers],
-        "verdicts": verdicts,
-        "logprobs": [-1.0 + 0.1 * i for i in range(len(answers))],
-        "certainties": [None] * len(answers),
-        "answer": answers[won[0]] if won else None,
-        "verdict": verdicts[won[0]] if won else "unreadable",
-        "credit": sum(verdicts[i] == "right" for i in won) / len(won) if won else 0.0,
-        **cost("decompose", 30 if asked else 0, 0.0 if not asked else 0.001),
-        **cost("solve", 100 * len(answers) + 10 * composition, dollars),
-        **cost("rank", 0, 0.0),
-    }
+    return made_up_row(
+        *(decomposer, solver, vote),
+        test=test,
+        id=f"{test}-{question}",
+        question=f"Question {question} of {test}: how many buns are left?",
+        gold=GOLD,
+        subquestions=asked,
+        decomposition="\n".join(asked),
+        decomposition_kind="asked" if asked else "not tried",
+        decomposition_right=question % 2 == 0 if asked else None,
+        solutions=[f"{test} {question}, sample {i} by {solver} after {decomposer}: {a}" for i, a in enumerate(answers)],
+        answers=answers,
+        classes=[None if a is None else answers.index(a) for a in answers],
+        verdicts=verdicts,
+        logprobs=[-1.0 + 0.1 * i for i in range(len(answers))],
+        certainties=[None] * len(answers),
+        answer=answers[won[0]] if won else None,
+        verdict=verdicts[won[0]] if won else "unreadable",
+        credit=sum(verdicts[i] == "right" for i in won) / len(won) if won else 0.0,
+        decompose=cost(30 if asked else 0, 0.0 if not asked else 0.001),
+        solve=cost(100 * len(answers) + 10 * composition, dollars),
+    )
 
 
-def cost(phase: str, tokens: int, dollars: float | None) -> dict[str, Any]:
-    names = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "seconds", "flops")
-    numbers = (int(tokens > 0), tokens, 0, tokens // 2, 0, tokens / 1000, 1e6 * tokens, dollars)
-    return {f"{phase}_{name}": number for name, number in zip((*names, "dollars"), numbers, strict=True)}
+def cost(tokens: int, dollars: float | None) -> PhaseCost:
+    flops = 1e6 * tokens
+    return PhaseCost(int(tokens > 0), tokens, 0, tokens // 2, 0, tokens / 1000, flops, flops, dollars)
 
 
-def made_up() -> list[dict[str, Any]]:
-    return [
+def made_up() -> Results:
+    return Results(
         row(test, question, composition, vote)
         for composition in range(len(COMPOSITIONS))
         for vote in VOTES
         for test, many in TESTS.items()
         for question in range(many)
-    ]
+    )
 
 
 ROWS = made_up()
 
 
-def directory(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
+def with_dollars(dollars: float | None) -> Results:
+    """The rows, were every phase to cost as much."""
+    return Results(
+        replace(row, decompose=decompose, solve=solve, rank=rank)
+        for row in ROWS
+        for decompose, solve, rank in [[cost._replace(dollars=dollars) for cost in row.phases]]
+    )
+
+
+def directory(folder: Path, rows: Results) -> Path:
     """A run directory with these results."""
     folder.mkdir()
     (folder / "config.yaml").write_text(dump(load("miniature", ["grid.stops=[lead 2]"])), encoding="utf-8")
@@ -231,8 +232,8 @@ def shown(tab: Page) -> str:
     return str(tab.evaluate("document.querySelector('.question h3').firstChild.data"))
 
 
-def of_cell(label: str) -> dict[str, dict[str, Any]]:
-    return {row["id"]: row for row in ROWS if f"{row['decomposer']}:{row['solver']}:{row['vote']}" == label}
+def of_cell(label: str) -> dict[str, ResultRow]:
+    return {row.id: row for row in ROWS if ":".join(row.cell.names) == label}
 
 
 A, B = "llm:llm:sc@3", "llm:distilled:sc@3"
@@ -242,11 +243,11 @@ A, B = "llm:llm:sc@3", "llm:distilled:sc@3"
     ("only", "passes"),
     [
         ("", lambda a, b: True),
-        ("a-right", lambda a, b: a["credit"] == 1 and b["credit"] == 0),
-        ("b-right", lambda a, b: a["credit"] == 0 and b["credit"] == 1),
-        ("both-wrong", lambda a, b: a["credit"] == 0 and b["credit"] == 0),
-        ("both-right", lambda a, b: a["credit"] == 1 and b["credit"] == 1),
-        ("unreadable", lambda a, b: "unreadable" in (a["verdict"], b["verdict"])),
+        ("a-right", lambda a, b: a.credit == 1 and b.credit == 0),
+        ("b-right", lambda a, b: a.credit == 0 and b.credit == 1),
+        ("both-wrong", lambda a, b: a.credit == 0 and b.credit == 0),
+        ("both-right", lambda a, b: a.credit == 1 and b.credit == 1),
+        ("unreadable", lambda a, b: "unreadable" in (a.verdict, b.verdict)),
     ],
 )
 def test_a_filter_shows_its_questions_and_no_others(tab: Page, only: str, passes: Any) -> None:
@@ -261,9 +262,7 @@ def test_a_filter_shows_its_questions_and_no_others(tab: Page, only: str, passes
 def test_rules_disagree_where_they_let_other_answers_win(tab: Page) -> None:
     count, best = of_cell("llm:llm:sc@3"), of_cell("llm:llm:prob_best@3")
     wanted = [
-        name
-        for name in count
-        if (count[name]["answer"], count[name]["credit"]) != (best[name]["answer"], best[name]["credit"])
+        name for name in count if (count[name].answer, count[name].credit) != (best[name].answer, best[name].credit)
     ]
     compare(tab, "llm:llm:greedy", "llm:llm:sc@3")
     show(tab, "disagree")
@@ -295,8 +294,8 @@ def test_two_cells_stand_side_by_side_with_all_that_they_said(tab: Page) -> None
     assert left and right and left["x"] + left["width"] <= right["x"] and left["y"] == right["y"]
     row = of_cell("distilled:llm:sc@3")["known-0"]
     assert a.locator(".solution").count() == 3 and b.locator(".solution").count() == 1
-    assert [text.strip() for text in a.locator(".solution pre").all_inner_texts()] == row["solutions"]
-    assert a.locator("ol li").all_inner_texts() == row["subquestions"]
+    assert [text.strip() for text in a.locator(".solution pre").all_inner_texts()] == list(row.solutions)
+    assert a.locator("ol li").all_inner_texts() == list(row.subquestions)
     assert "asked, right" in a.inner_text() and "not tried" in b.inner_text()
     assert "67 %" in a.inner_text() and "wins" in a.inner_text() and "probability 0.368" in a.inner_text()
     assert "of 13" in tab.locator(".pages").inner_text()
@@ -435,7 +434,7 @@ def test_a_cell_of_unknown_cost_is_named_and_not_drawn(tab: Page) -> None:
 
 
 def test_a_cost_of_zero_has_no_place_on_a_logarithmic_axis(chromium: Chromium, tmp_path: Path) -> None:
-    free = [one | {f"{phase}_dollars": 0.0 for phase in ("decompose", "solve")} for one in ROWS]
+    free = with_dollars(0.0)
     made = directory(tmp_path / "free", free)
     report(made, "dollars")
     with opened(chromium, made / "report" / "index.html") as tab:
@@ -476,19 +475,27 @@ def test_without_scripts_the_drawn_figure_stays(chromium: Chromium, run: Path) -
 # -- hostile text ------------------------------------------------------------------------------------------------------
 
 
-def hostile_row(of: dict[str, Any], text: str) -> dict[str, Any]:
+def hostile_row(of: ResultRow, text: str) -> ResultRow:
     """A row all of whose texts are the hostile one."""
-    many = len(of["solutions"])
-    names = ("question", "gold", "decomposition", "id", "test", "answer")
-    return (
-        of | dict.fromkeys(names, text) | {"subquestions": [text], "solutions": [text] * many, "answers": [text] * many}
+    many = (text,) * len(of.solutions)
+    return replace(
+        of,
+        id=text,
+        test=text,
+        question=text,
+        gold=text,
+        decomposition=text,
+        subquestions=(text,),
+        solutions=many,
+        answers=many,
+        answer=text,
     )
 
 
 def test_hostile_text_is_shown_and_does_nothing(chromium: Chromium, tmp_path: Path) -> None:
     texts = [*NASTY, "nul \x00 and \x1b", "lone \ud800 surrogate", *(make(1, Path("x")) for make in KINDS.values())]
-    templates = [one for one in ROWS if one["id"] == "known-0"]
-    browser = Browser.of([hostile_row(one, text) for one in templates for text in texts])
+    templates = [one for one in ROWS if one.id == "known-0"]
+    browser = Browser.of(Results(hostile_row(one, text) for one in templates for text in texts))
     (tmp_path / "page.html").write_text(page.document("x", browser.sections(), browser.blocks()), encoding="utf-8")
     with opened(chromium, tmp_path / "page.html") as tab:
         for text in texts:
@@ -510,8 +517,8 @@ def test_no_text_ends_a_block_of_facts_or_is_changed_by_it(text: str) -> None:
 
 def test_a_long_text_unfolds_on_demand(chromium: Chromium, tmp_path: Path) -> None:
     long = "a long story " * 80_000
-    rows = [one | {"solutions": [long] * len(one["solutions"])} for one in ROWS if one["id"] == "known-0"]
-    browser = Browser.of(rows)
+    rows = [replace(one, solutions=(long,) * len(one.solutions)) for one in ROWS if one.id == "known-0"]
+    browser = Browser.of(Results(rows))
     (tmp_path / "page.html").write_text(page.document("x", browser.sections(), browser.blocks()), encoding="utf-8")
     with opened(chromium, tmp_path / "page.html") as tab:
         solution = tab.locator(".solution pre").first
@@ -549,7 +556,7 @@ def test_samples_that_votes_share_are_stored_once() -> None:
 
 
 def test_texts_beyond_the_budget_are_left_out_of_every_test_alike_and_it_is_said() -> None:
-    rows = [one | {"question": f"{one['question']} {'x' * 600_000}"} for one in ROWS]
+    rows = Results(replace(one, question=f"{one.question} {'x' * 600_000}") for one in ROWS)
     whole = Browser.of(rows)
     sizes = [len(chunk.packed) for chunk in whole.chunks]
     some = Browser.of(rows, budget=sum(sizes) // 2)
@@ -596,10 +603,10 @@ def test_a_figure_that_there_is_nothing_for_any_more_is_removed(
 
 def test_equal_texts_of_a_run_are_one_string_in_memory(run: Path) -> None:
     rows = results.read(run / "results.parquet")
-    same = [row for row in rows if row["id"] == "known-3"]
-    assert rows == [{name: one[name] for name in results.SCHEMA.names} for one in ROWS]
-    assert len({id(row["question"]) for row in same}) == 1
-    assert len({id(text) for row in same if row["solver"] == "distilled" for text in row["solutions"]}) == 9
+    same = [row for row in rows if row.id == "known-3"]
+    assert rows == ROWS
+    assert len({id(row.question) for row in same}) == 1 and len({id(row.cell) for row in rows}) == len(ROWS.by_cell)
+    assert len({id(text) for row in same if row.cell.names[1] == "distilled" for text in row.solutions}) == 9
 
 
 @pytest.mark.skipif("DIVCON_INSTALLED" in os.environ, reason="the wheel is what it lists")

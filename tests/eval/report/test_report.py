@@ -7,11 +7,10 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -21,17 +20,19 @@ from divcon.core.errors import ConfigError
 from divcon.core.files import replacing
 from divcon.eval import freshness
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import Results
 from divcon.eval.render import page
 from divcon.eval.render.table import decimal, markdown, number, percent, points, questions
 from divcon.eval.report import figures, plots, report
 from divcon.eval.run_dir import RunDirectory
 from divcon.eval.stats.intervals import Estimate
+from tests.fakes.rows import moved
 
 from ..render.test_escape import HOSTILE, read_markdown
-from .test_browser import ROWS, directory
+from .test_browser import directory, with_dollars
 
-UNPRICED = [one | {f"{phase}_dollars": None for phase in ("decompose", "solve", "rank")} for one in ROWS]
-FEW = [one for one in UNPRICED if one["vote"] == "greedy"]
+UNPRICED = with_dollars(None)
+FEW = UNPRICED.where(lambda row: row.cell.vote.is_greedy)
 
 
 def state(folder: Path) -> dict[str, tuple[int, str]]:
@@ -77,9 +78,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "the record is damaged": lambda run: RunDirectory(run).reported.write_text("[[1]]", encoding="utf-8"),
     "the page is empty": lambda run: (run / "report" / "index.html").write_bytes(b""),
     "another price": changed_config,
-    "other results": lambda run: pq.write_table(
-        pa.Table.from_pylist(FEW[:-1], schema=results.SCHEMA), run / "results.parquet"
-    ),
+    "other results": lambda run: results.save(FEW[:-1], run / "results.parquet"),
     "a new file of the run": lambda run: (run / "requests.json").write_text("{}", encoding="utf-8"),
 }
 
@@ -173,8 +172,8 @@ def test_several_files_are_replaced_together_or_not_at_all(tmp_path: Path) -> No
 
 def test_hostile_names_are_shown_in_every_file_of_a_report(tmp_path: Path) -> None:
     names = [text for text in HOSTILE if text.isprintable()]
-    rows = [one | {"test": names[i % len(names)], "id": str(i)} for i, one in enumerate(FEW)]
-    made = directory(tmp_path / "run", [one | {"solver": "a_b$c|<b>"} for one in rows])
+    rows = [replace(one, test=names[i % len(names)], id=str(i)) for i, one in enumerate(FEW)]
+    made = directory(tmp_path / "run", Results(moved(one, one.cell.names[0], "a_b$c|<b>") for one in rows))
     report.report(made)
     out = made / "report"
     markdown = (out / "table.md").read_text(encoding="utf-8")

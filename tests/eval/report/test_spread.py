@@ -42,10 +42,10 @@ def test_a_spread_is_shown_beside_a_run_of_the_same_study_and_no_other(
     monkeypatch.setattr(configs, "_HERE", tmp_path)
     found = shipped_spread(RunDirectory(runs[1]).study)
     assert found and found.seeds == [0, 7] and "1 thread" in found.made_on
-    rows = [row for row in results.read(runs[0] / "results.parquet") if row["solver"] == "distilled"]
+    rows = [row for row in results.read(runs[0] / "results.parquet") if row.cell.names[1] == "distilled"]
     compared = 0
     for cell, (mean, low, high) in found.accuracies.items():
-        own = [row["credit"] for row in rows if (row["decomposer"], row["solver"], row["vote"]) == cell.names]
+        own = [row.credit or 0.0 for row in rows if row.cell == cell]
         if own:
             compared += 1
             assert mean == low == high == pytest.approx(sum(own) / len(own))
