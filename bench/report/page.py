@@ -21,29 +21,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from divcon.eval.config import dump, load
 from divcon.eval.grid import results
+from divcon.eval.grid.rows import NOTHING, PhaseCost, ResultRow
+from divcon.eval.grid_spec import GREEDY, Cell, VoteSpec, parse_decomposer, parse_solver
 
 DECOMPOSERS = ("none", "llm", "distilled", "base")
 SOLVERS = ("llm", "distilled", "base")
 SKILL = {"none": 0.0, "llm": 0.2, "distilled": 0.12, "base": -0.1}
 SAMPLES = 4
 DOCUMENTS = Path(__file__).parent.parent.parent
-COST = (
-    "calls",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "reasoning_tokens",
-    "seconds",
-    "flops",
-    "dollars",
-)
 
 
 class Words:
@@ -77,59 +65,52 @@ def solution(draw: random.Random, of: Sequence[Sequence[str]], answer: str) -> s
     return "\n".join([*said, f"The answer is {answer}."])
 
 
-def rows_of(i: int, words: Words, characters: int) -> Iterator[dict[str, Any]]:
+def rows_of(i: int, words: Words, characters: int) -> Iterator[ResultRow]:
     """One question under every cell, in the order of the cells."""
     draw, gold = words.draw, str(words.draw.randint(10, 999))
     hard = draw.random()
     told = steps(words, characters)
-    question = {"id": f"q{i}", "test": "known" if i % 2 else "new", "question": words(200), "gold": gold}
+    test, question = "known" if i % 2 else "new", words(200)
     for decomposer in DECOMPOSERS:
-        asked = [] if decomposer == "none" else [f"{words(50)}?" for _ in range(3)]
-        decomposition = {
-            "decomposer": decomposer,
-            "subquestions": asked,
-            "decomposition": "\n".join(asked),
-            "decomposition_kind": "asked" if asked else "not tried",
-            "decomposition_right": draw.random() < 0.8 if asked else None,
-            **_cost(draw, "decompose", bool(asked), 60),
-        }
+        asked = () if decomposer == "none" else tuple(f"{words(50)}?" for _ in range(3))
+        right = draw.random() < 0.8 if asked else None
+        decompose = _cost(draw, 60) if asked else NOTHING
         for solver in SOLVERS:
-            for vote, k in (("greedy", 1), (f"sc@{SAMPLES}", SAMPLES)):
+            for vote in (GREEDY, VoteSpec("sc", SAMPLES)):
                 skill = 0.75 + SKILL[decomposer] + SKILL[solver] - 0.6 * hard
-                right = [draw.random() < skill for _ in range(k)]
-                yield question | decomposition | _solved(draw, told, solver, vote, gold, right)
+                answers = [gold if draw.random() < skill else str(draw.randint(10, 40)) for _ in range(vote.samples)]
+                classes = tuple(answers.index(answer) for answer in answers)
+                won = answers[max(sorted(set(classes)), key=classes.count)]
+                yield ResultRow(
+                    cell=Cell(parse_decomposer(decomposer), parse_solver(solver), vote),
+                    test=test,
+                    id=f"q{i}",
+                    question=question,
+                    cluster=f"{test}/q{i}",
+                    gold=gold,
+                    subquestions=asked,
+                    decomposition="\n".join(asked),
+                    decomposition_kind="asked" if asked else "not tried",
+                    decomposition_right=right,
+                    leaks_answer=False,
+                    solutions=tuple(solution(draw, told, answer) for answer in answers),
+                    answers=tuple(answers),
+                    classes=classes,
+                    verdicts=tuple("right" if answer == gold else "wrong" for answer in answers),
+                    logprobs=tuple(-draw.random() for _ in answers),
+                    certainties=(None,) * len(answers),
+                    answer=won,
+                    verdict="right" if won == gold else "wrong",
+                    credit=float(won == gold),
+                    decompose=decompose,
+                    solve=_cost(draw, 110 * len(answers)),
+                )
 
 
-def _solved(
-    draw: random.Random, told: list[list[str]], solver: str, vote: str, gold: str, right: list[bool]
-) -> dict[str, Any]:
-    answers = [gold if good else str(draw.randint(10, 40)) for good in right]
-    verdicts = ["right" if good else "wrong" for good in right]
-    classes = [answers.index(answer) for answer in answers]
-    won = max(sorted(set(classes)), key=classes.count)
-    return {
-        "solver": solver,
-        "vote": vote,
-        "solutions": [solution(draw, told, answer) for answer in answers],
-        "answers": answers,
-        "classes": classes,
-        "verdicts": verdicts,
-        "logprobs": [-draw.random() for _ in right],
-        "certainties": [None] * len(right),
-        "scores": None,
-        "answer": answers[won],
-        "verdict": verdicts[won],
-        "credit": float(right[won]),
-        **_cost(draw, "solve", True, 110 * len(right)),
-        **_cost(draw, "rank", False, 0),
-    }
-
-
-def _cost(draw: random.Random, phase: str, asked: bool, tokens: int) -> dict[str, Any]:
-    made = int(tokens * draw.uniform(0.7, 1.3)) if asked else 0
-    read, flops = 180 * asked, 2e9 * (180 + made) * asked
-    numbers = (int(asked), read, 0, made, 0, made * 0.01 * draw.random(), flops, None)
-    return {f"{phase}_{name}": value for name, value in zip(COST, numbers, strict=True)}
+def _cost(draw: random.Random, tokens: int) -> PhaseCost:
+    made = int(tokens * draw.uniform(0.7, 1.3))
+    flops = 2e9 * (180 + made)
+    return PhaseCost(1, 180, 0, made, 0, made * 0.01 * draw.random(), flops, flops, None)
 
 
 def make(run: Path, questions: int, characters: int) -> float:
@@ -137,28 +118,24 @@ def make(run: Path, questions: int, characters: int) -> float:
     run.mkdir(parents=True)
     (run / "config.yaml").write_text(dump(load("miniature", [f"grid.samples={SAMPLES}"])), encoding="utf-8")
     words = Words(random.Random(0))
-    common = {"overlap": "none", "overlap_decomposer": "none", "overlap_solver": "none", "leaks_answer": False}
-    cells: list[list[dict[str, Any]]] = [[] for _ in range(len(DECOMPOSERS) * len(SOLVERS) * 2)]
+    cells: list[list[ResultRow]] = [[] for _ in range(len(DECOMPOSERS) * len(SOLVERS) * 2)]
     raw = packed = 0
     for start in range(0, questions, 50):
         texts = []
         for i in range(start, min(start + 50, questions)):
             for cell, row in zip(cells, rows_of(i, words, characters), strict=True):
-                cell.append(row | common)
-                texts += row["solutions"]
+                cell.append(row)
+                texts += row.solutions
         said = "\n".join(texts).encode()
         raw, packed = raw + len(said), packed + len(zlib.compress(said, 9))
-    with pq.ParquetWriter(run / "results.parquet", results.SCHEMA) as out:
-        for cell in cells:
-            cell.sort(key=lambda row: row["test"])
-            out.write_table(pa.Table.from_pylist(cell, schema=results.SCHEMA))
+    results.save([row for cell in cells for row in sorted(cell, key=lambda row: row.test)], run / "results.parquet")
     return packed / raw
 
 
 REPORT = """
 import resource, sys, time
 from pathlib import Path
-from divcon.eval import results
+from divcon.eval.grid import results
 from divcon.eval.report.report import report
 run = Path(sys.argv[1])
 start = time.process_time()
