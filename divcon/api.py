@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,14 +38,20 @@ from .serve.http.keys import Caller, Keys
 from .solve.grading.sympy_pool import EQUIVALENCE
 from .solve.solution import Solution
 from .studies import compare_methods as methods
+from .studies import prompting
 from .studies import status as statuses
 from .studies.across_seeds import Seeds, over_seeds
+from .studies.checks import stages_taught
+from .studies.collect import collect as collected
+from .studies.context import StudyContext
+from .studies.distil import distil_ranker, distil_track
 from .studies.dry_run import Plan
 from .studies.dry_run import plan as planned
+from .studies.evaluate import evaluate as run_grid
+from .studies.evaluate import is_evaluated
 from .studies.learning_curve import train_curve
+from .studies.opening import open_study
 from .studies.pilot import lengths
-from .studies.prompting import null_decomposer
-from .studies.run import Run
 from .studies.status import RunCost, Status
 from .studies.try_prompts import Trials
 from .studies.try_prompts import try_prompts as tried
@@ -71,10 +77,10 @@ def study(
     something must be changed, ModelError when a model cannot be reached.
     """
     with _open(config, overrides, limit, run) as opened:
-        opened.distill_decomposer()
-        opened.distill_solver()
-        if not opened.is_evaluated():
-            opened.evaluate()
+        distil_track(opened, "decomposer")
+        distil_track(opened, "solver")
+        if not is_evaluated(opened):
+            run_grid(opened)
         return _report(opened.directory)
 
 
@@ -96,7 +102,7 @@ def collect(
 ) -> Collected:
     """The teacher's traces."""
     with _open(config, overrides, limit, run) as opened:
-        verdicts = [trace.verdict for trace in opened.collect()]
+        verdicts = [trace.verdict for trace in collected(opened)]
         return Collected(opened.files.traces, len(verdicts), verdicts.count("right"))
 
 
@@ -105,7 +111,7 @@ def distill_decomposer(
 ) -> Path:
     """Train the student that decomposes; its directory."""
     with _open(config, overrides, limit, run) as opened:
-        opened.distill_decomposer()
+        distil_track(opened, "decomposer")
         return opened.files.decomposer
 
 
@@ -114,7 +120,7 @@ def distill_solver(
 ) -> Path:
     """Train the student that solves; its directory."""
     with _open(config, overrides, limit, run) as opened:
-        opened.distill_solver()
+        distil_track(opened, "solver")
         return opened.files.solver
 
 
@@ -123,7 +129,7 @@ def distill_single(
 ) -> Path:
     """Train the student that answers whole questions, in a single stage; its directory."""
     with _open(config, overrides, limit, run) as opened:
-        opened.distill_single()
+        distil_track(opened, "single")
         return opened.files.single
 
 
@@ -132,7 +138,7 @@ def distill_ranker(
 ) -> Path:
     """Train the model that says how likely a solution is right; its directory."""
     with _open(config, overrides, limit, run) as opened:
-        opened.distill_ranker()
+        distil_ranker(opened)
         return opened.files.ranker
 
 
@@ -176,7 +182,7 @@ def evaluate(
 ) -> Evaluated:
     """Every cell of the grid; the students it needs must have been distilled."""
     with _open(config, overrides, limit, run) as opened:
-        return Evaluated(opened.files.results, opened.evaluate())
+        return Evaluated(opened.files.results, run_grid(opened))
 
 
 def report(run: AnyPath, axis: AxisName | None = None) -> Path:
@@ -273,10 +279,10 @@ def ask(
         raise ConfigError("the question is empty")
     asked = Question("asked", question, answer="")
     run = Path(run)
-    with Run(RunDirectory(run).study, run) as opened:
+    with open_study(RunDirectory(run).study, run) as opened:
         grid_spec.check_solver(solver, opened.study.models)
         answers = grid_spec.parse_solver(solver)
-        taught = opened.stages_taught(answers)
+        taught = stages_taught(opened, answers)
         is_alone = taught is not None and "solve" not in taught
         usual = str(grid_spec.decomposer_of(min(taught))) if taught and is_alone else "distilled"
         grid_spec.check_decomposer(decomposer or usual, opened.study.models)
@@ -285,13 +291,13 @@ def ask(
             other = f"--decomposer {usual}" if is_alone else "a decomposer"
             raise ConfigError(f"{solver} was not taught to be asked behind {asks}: give {other}")
         if isinstance(asks, grid_spec.UseModel | grid_spec.UseStudent):
-            makes: Decomposer = opened.decomposer(opened.model(asks))
+            makes: Decomposer = prompting.decomposer(opened.study, opened.models(asks))
         elif isinstance(asks, grid_spec.NoDecomposition | grid_spec.EmptyDecomposition):
-            makes = null_decomposer(asks)
+            makes = prompting.null_decomposer(asks)
         else:
             raise ConfigError(f"{asks} stands in a grid alone: give --decomposer none, llm, base or a student")
         (made,) = makes([asked])
-        solves = opened.solver(opened.model(answers))
+        solves = prompting.solver(opened.study, opened.models(answers))
         ((solution,),) = solves([asked], [made])
         return SolvedQuestion(made, solution, reasoning)
 
@@ -479,7 +485,9 @@ def _shown(question: Question) -> str:
     return "\n".join(lines)
 
 
-def _open(config: AnyConfig, overrides: Sequence[str], limit: int | None, run: AnyPath | None, behind: str = "") -> Run:
+def _open(
+    config: AnyConfig, overrides: Sequence[str], limit: int | None, run: AnyPath | None, behind: str = ""
+) -> AbstractContextManager[StudyContext]:
     """A run cut short has a directory of its own, so that it never stands in the way of the whole one.
 
     `behind` follows the study's name in the directory's.
@@ -487,4 +495,5 @@ def _open(config: AnyConfig, overrides: Sequence[str], limit: int | None, run: A
     study = load(config, overrides).limited(limit)
     if run is None and isinstance(config, Mapping):
         raise ConfigError("settings that come from no file have no name: give run, the directory of the run")
-    return Run(study, Path(run) if run else RUNS / (find(config).stem + behind + (f"-limit{limit}" if limit else "")))
+    name = "" if run else find(config).stem + behind + (f"-limit{limit}" if limit else "")
+    return open_study(study, Path(run) if run else RUNS / name)

@@ -34,6 +34,31 @@ class Prompt:
         return re.sub(rf"\{{({names})\}}", lambda found: values[found[1]], self.text) if values else self.text
 
 
+@dataclass(frozen=True)
+class PromptFamily:
+    """What a solver is asked with, by how much is known of a question. Each takes `{question}`."""
+
+    solve: Prompt
+    """With all sub-questions at once: `{subquestions}`."""
+    single_stage: Prompt
+    """Without any: a chain of thought."""
+    direct: Prompt
+    """Without any, for the answer alone."""
+    step: Prompt
+    """One sub-question, after those that are answered: `{answered}` and `{subquestion}`."""
+    finish: Prompt
+    """All sub-questions and their answers: `{answered}`."""
+    answer: str = ""
+    """A sentence behind any of them that asks for a line with the final answer; empty where they ask for it."""
+
+
+def family(
+    solve: str = "solve", single_stage: str = "cot", direct: str = "direct", step: str = "step", finish: str = "finish"
+) -> PromptFamily:
+    """A family by the names of its prompts. Raises ValueError for one that is not there."""
+    return PromptFamily(load(solve), load(single_stage), load(direct), load(step), load(finish))
+
+
 def load(name: str) -> Prompt:
     """The prompt shipped as `prompts/NAME.md`, or, where NAME ends in `.md`, the file at that path.
 

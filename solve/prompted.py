@@ -1,4 +1,4 @@
-"""A solver that is a model and two prompts: one for a question with sub-questions, one for a question alone."""
+"""A solver that is a model and a family of prompts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ..decompose.decomposition import Decomposition, Stage, listing
 from ..lm.model import Model, ProgressCallback, silent
 from ..lm.types import Completion, Message, Request, Sampling
-from ..prompts import Prompt
+from ..prompts import Prompt, PromptFamily
 from ..tasks.question import Question
 from .grading.grade import GRADERS
 from .solution import Solution
@@ -20,12 +20,7 @@ class PromptedSolver:
     """Answers each sub-question, then the question; without sub-questions it answers in a single stage."""
 
     model: Model
-    prompt: Prompt
-    """Takes `{question}` and `{subquestions}`."""
-    single_stage: Prompt
-    """Takes `{question}` alone: chain of thought, or the answer directly."""
-    direct: Prompt
-    """Takes `{question}` alone, and lets nobody think: single-stage rows that are asked for by name."""
+    prompts: PromptFamily
     sampling: Sampling
     samples: int = 1
     examples: tuple[Question, ...] = ()
@@ -44,7 +39,7 @@ class PromptedSolver:
     def request(self, question: Question, subquestions: Sequence[str], stage: Stage | None = None) -> Request:
         """What the model is sent; also what a student is trained on. Without a stage, sub-questions decide it."""
         stage = stage or ("solve" if subquestions else "single_stage")
-        prompt = {"solve": self.prompt, "single_stage": self.single_stage, "direct": self.direct}[stage]
+        prompt: Prompt = getattr(self.prompts, stage)
         shown = [
             (_ask(prompt, e, e.subquestions), Message("assistant", _reply(e, stage, prompt))) for e in self.examples
         ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.errors import ConfigError
 from ..core.files import replacing
@@ -19,11 +19,10 @@ from ..eval.render.table import markdown, points
 from ..eval.run_dir import RunDirectory
 from ..eval.stats.intervals import questions_needed
 from ..eval.stats.seeds import FEWEST_SEEDS, Tested, adjusted_over_known, crossed
+from .context import StudyContext
 from .distil import distil
+from .evaluate import training_overlaps
 from .partners import ask_student
-
-if TYPE_CHECKING:
-    from .run import Run
 
 TABLE = Path("methods/table.md")
 
@@ -41,26 +40,28 @@ class Taught:
         return f"{self.method} {self.seed}"
 
 
-def compare(run: Run) -> Path:
+def compare(context: StudyContext) -> Path:
     """Distil and ask every student that is not there yet, and write the table; its path."""
-    settings = run.study.methods
+    settings = context.study.methods
     if not settings.names:
         raise ConfigError("the config lists no methods: set methods.names")
     check_methods(settings.names)
-    recipe = getattr(run.study.distill, settings.role)
+    recipe = getattr(context.study.distill, settings.role)
     students = [
-        Taught(name, seed, run.files.methods / f"{name}-{seed}") for seed in settings.seeds for name in settings.names
+        Taught(name, seed, context.files.methods / f"{name}-{seed}")
+        for seed in settings.seeds
+        for name in settings.names
     ]
     for each in students:
-        stages = run.files.methods / f"stages-{each.seed}"
+        stages = context.files.methods / f"stages-{each.seed}"
         of_method = recipe.model_copy(update={"method": each.method})
-        distil(run, settings.role, of_method, each.directory, each.seed, stages)
-    asked = [ask_student(run, each.name, each.directory, settings.role, settings.partner) for each in students]
-    rows = results.with_overlaps((row for own in asked for row in own), run.overlaps())
-    with replacing(run.files.method_results, run.directory / TABLE) as (part, table):
+        distil(context, settings.role, of_method, each.directory, each.seed, stages)
+    asked = [ask_student(context, each.name, each.directory, settings.role, settings.partner) for each in students]
+    rows = results.with_overlaps((row for own in asked for row in own), training_overlaps(context))
+    with replacing(context.files.method_results, context.directory / TABLE) as (part, table):
         results.save(rows, part)
-        table.write_text(_described(run.directory, rows.known, run.study.methods.names), encoding="utf-8")
-    return run.directory / TABLE
+        table.write_text(_described(context.directory, rows.known, context.study.methods.names), encoding="utf-8")
+    return context.directory / TABLE
 
 
 def describe(directory: Path, names: Sequence[str]) -> str:

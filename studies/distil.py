@@ -15,8 +15,9 @@ from ..distill import student
 from ..distill.method_catalogue import check_methods
 from ..distill.ranker.held_out import HELD_OUT
 from ..distill.recipes import DecomposerRecipe, RankerRecipe, ReaderBackbone, SingleRecipe, SolverRecipe, Training
+from ..distill.traces import collect as teacher
 from ..distill.traces import trace
-from ..distill.traces.collect import collect, decomposing, operations, solved_by, solving
+from ..distill.traces.collect import decomposing, operations, solved_by, solving
 from ..distill.traces.source import TracesSource
 from ..distill.traces.trace import Trace
 from ..distill.training.distributed import is_first, processes
@@ -28,6 +29,8 @@ from ..lm.settings import TransformersSettings
 from ..lm.types import Usage
 from ..solve.grading.grade import GRADERS, classify
 from ..solve.voting.rules import learn
+from . import prompting, students
+from .collect import collect, collect_single
 from .context import StudyContext
 
 if TYPE_CHECKING:
@@ -39,6 +42,12 @@ Cost = dict[str, dict[str, float]]
 """Amounts by what they are of, by part of the traces."""
 
 
+def distil_track(context: StudyContext, track: Track) -> dict[str, Any]:
+    """The student that a track's recipe describes, trained unless it is there; what its card says."""
+    study, directory = context.study, context.files.path / track
+    return distil(context, track, study.distill.recipe(track), directory, study.seed)
+
+
 def distil(
     context: StudyContext, role: Track, recipe: Training, directory: Path, seed: int, scratch: Path | None = None
 ) -> dict[str, Any]:
@@ -47,7 +56,7 @@ def distil(
     `scratch` is kept, for other methods that begin alike; without one the stages are thrown away when all are done.
     """
     if (facts := student.read(directory)) is not None:
-        context.check(directory, facts)
+        students.check(context.study, directory, facts)
         return facts
     from ..distill.methods import Distillation, distil
     from ..distill.training.telemetry import check_trackers, in_words
@@ -58,7 +67,7 @@ def distil(
     check_methods([recipe.method])
     check_trackers(recipe.report_to)  # before anything is bought
     base = model_directory(context.study.student.path)
-    collected = context.collect_single() if role == "single" else context.collect()
+    collected = collect_single(context) if role == "single" else collect(context)
     material = _material(context, recipe, collected)
     kept = scratch is not None
     scratch = scratch or context.files.checkpoints / directory.relative_to(context.directory)
@@ -103,9 +112,9 @@ def distil(
     return made
 
 
-def distil_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
+def distil_ranker(context: StudyContext) -> dict[str, Any]:
     """The ranker, trained on the teacher's traces, then on the student's own samples if its recipe has some."""
-    recipe = context.study.distill.ranker
+    recipe, directory = context.study.distill.ranker, context.files.ranker
     base = recipe.backbone.path if isinstance(recipe.backbone, ReaderBackbone) else ""
     base_hash = weights_hash(model_directory(base)) if base else ""
     if (facts := student.read(directory)) is not None:
@@ -116,13 +125,13 @@ def distil_ranker(context: StudyContext, directory: Path) -> dict[str, Any]:
     from ..distill.ranker import train as ranking
     from ..distill.training.telemetry import in_words
 
-    collected = context.collect()
+    collected = collect(context)
     own: Sequence[Trace] = ()
     asked: list[float | None] = []
     if recipe.student_samples:
         settings = context.study.collect.model_copy(update={"solutions": recipe.student_samples})
-        solver = context.distilled(context.files.solver)
-        own = solved_by(context.solver(solver), collected, settings)
+        solver = context.models.distilled(context.files.solver)
+        own = solved_by(prompting.solver(context.study, solver), collected, settings)
         asked = [operations(own, ModelSize(0), solver.footprint)]
     scratch = context.files.checkpoints / "ranker"
     with context.progress.stage("distil: ranker") as stage:
@@ -191,9 +200,11 @@ def _material(context: StudyContext, recipe: Training, collected: Sequence[Trace
     from ..distill.data import training_data
 
     if isinstance(recipe, SolverRecipe):
-        return training_data.solving(collected, context.solver(context.base), recipe, _stage(recipe))
+        return training_data.solving(
+            collected, prompting.solver(context.study, context.models.base), recipe, _stage(recipe)
+        )
     assert isinstance(recipe, DecomposerRecipe)
-    return training_data.decomposing(collected, context.decomposer(context.base), recipe)
+    return training_data.decomposing(collected, prompting.decomposer(context.study, context.models.base), recipe)
 
 
 def _stage(recipe: SolverRecipe) -> Stage | None:
@@ -228,17 +239,17 @@ def _own(context: StudyContext, role: Track, recipe: Training, of: Path, collect
     ).open()
     model = Model("own", engine, context.store, context.study.seed, adapter=of, thinking=settings.thinking)
     if isinstance(recipe, SolverRecipe):
-        own = solved_by(context.solver(model), collected, context.study.collect, _stage(recipe))
+        own = solved_by(prompting.solver(context.study, model), collected, context.study.collect, _stage(recipe))
         flops = operations(own, ModelSize(0), model.footprint)
     elif isinstance(context.study.train, TracesSource):
         raise ConfigError(
             "a decomposer's own decompositions need a teacher that follows them, and there are traces alone"
         )
     else:
-        own = collect(
-            context.train_questions, context.decomposer(model), context.solver(context.llm), context.study.collect
-        )
-        flops = operations(own, model.footprint, context.llm.footprint)
+        llm = context.models.llm
+        asks, follows = prompting.decomposer(context.study, model), prompting.solver(context.study, llm)
+        own = teacher.collect(context.questions.train, asks, follows, context.study.collect)
+        flops = operations(own, model.footprint, llm.footprint)
     return StudentSamples(_material(context, recipe.model_copy(update={"method": "own"}), own).replies, flops)
 
 
@@ -251,7 +262,7 @@ def _lesson(
         base_hash=weights_hash(model_directory(context.study.student.path)),
         teacher=_teacher(context),
         data=_data(recipe),
-        prompts=context.prompts(role, getattr(recipe, "target", "")),
+        prompts=students.prompts(context.study, role, getattr(recipe, "target", "")),
         cost=_teaching_cost(context, recipe, collected),
         seed=seed,
         recipe=recipe.model_dump(mode="json"),
@@ -274,7 +285,7 @@ def _teacher(context: StudyContext) -> str:
     train = context.study.train
     if isinstance(train, TracesSource):
         return f"traces in {train.path} ({train.fingerprint()[:12]})"
-    identity = context.llm.engine.identity(None)
+    identity = context.models.llm.engine.identity(None)
     return f"{identity.model} at {identity.host} {identity.revision[:12]}".strip()
 
 
@@ -283,12 +294,12 @@ def _teaching_cost(context: StudyContext, recipe: Training | None, collected: Se
     elsewhere it is unknown."""
     if isinstance(context.study.train, TracesSource):
         return {}
-    size, nobody = context.llm.footprint, ModelSize(0)
+    size, nobody = context.models.llm.footprint, ModelSize(0)
     solutions = "single-stage solutions" if isinstance(recipe, SingleRecipe) else "solutions"
-    used = {solutions: _priced(context.llm, solving(collected), operations(collected, nobody, size))}
+    used = {solutions: _priced(context.models.llm, solving(collected), operations(collected, nobody, size))}
     if isinstance(recipe, SingleRecipe):
         return used
-    asked = {"decompositions": _priced(context.llm, decomposing(collected), operations(collected, size, nobody))}
+    asked = {"decompositions": _priced(context.models.llm, decomposing(collected), operations(collected, size, nobody))}
     # A decomposer that learns from all decompositions needs to know of no solution.
     is_unlabelled = isinstance(recipe, DecomposerRecipe) and recipe.method == "kd" and recipe.data == "all"
     return asked if is_unlabelled else asked | used

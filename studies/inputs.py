@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .. import prompts as templates
 from ..core.errors import ConfigError
-from ..eval.config import flat
+from ..eval.config import Study, flat
 from ..eval.freshness import digest, hashed, software
 from ..eval.run_dir import RunDirectory
+from ..lm.engine import Engine
 from ..lm.local.weights import model_directory, weights_hash
 from ..lm.settings import LocalSettings
+from ..tasks.question import Question
 from . import prompting
-
-if TYPE_CHECKING:
-    from ..eval.config import Study
-    from ..lm.engine import Engine
-    from ..tasks.question import Question
-    from .context import StudyContext
+from .context import StudyContext
 
 
 def of_results(context: StudyContext, engine: Engine | None, decisive: set[str]) -> str:
@@ -29,7 +25,8 @@ def of_results(context: StudyContext, engine: Engine | None, decisive: set[str])
     """
     study = context.study
     settings = {key: value for key, value in flat(study).items() if key in decisive}
-    asked = {"train": context.train_questions, **{f"test: {name}": of for name, of in context.tests.items()}}
+    asked = {"train": context.questions.train}
+    asked |= {f"test: {name}": of for name, of in context.questions.tests.items()}
     own = list(engine.identity(None)) if engine else None
     return digest(
         software(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..core.errors import ConfigError
 from ..core.files import replacing
@@ -14,16 +13,16 @@ from ..eval.grid.rows import ResultRow
 from ..eval.grid_spec import Track, UseStudent
 from ..eval.render.table import markdown
 from ..eval.report.learning_curve import curve_table, described
+from .checks import stages_taught
+from .context import StudyContext
 from .distil import distil
+from .evaluate import training_overlaps
 from .partners import ask_student
 
-if TYPE_CHECKING:
-    from .run import Run
 
-
-def train_curve(run: Run) -> Path:
+def train_curve(context: StudyContext) -> Path:
     """Distil and ask every student of the curve that is not there yet, and write the table; its path."""
-    settings = run.study.curve
+    settings = context.study.curve
     if not settings.tokens:
         raise ConfigError("the config lists no budgets: set curve.tokens")
     students = [
@@ -32,22 +31,22 @@ def train_curve(run: Run) -> Path:
     rows: list[ResultRow] = []
     for track, tokens, seed in students:
         called = student_name(track, tokens, seed)
-        directory = run.files.curve / called
-        distil(run, track, _recipe(run, track, tokens), directory, seed)
+        directory = context.files.curve / called
+        distil(context, track, _recipe(context, track, tokens), directory, seed)
         is_alone = track == "solver" and "solve" not in (
-            run.stages_taught(UseStudent("solver")) or ()
+            stages_taught(context, UseStudent("solver")) or ()
         )  # of imported traces
-        rows += ask_student(run, called, directory, track, "none" if is_alone else "llm")
-    with replacing(run.files.curve_results) as (part,):
-        results.save(results.with_overlaps(rows, run.overlaps()), part)
-    points = learning_curves(run.directory)
-    table = run.files.curve_table
+        rows += ask_student(context, called, directory, track, "none" if is_alone else "llm")
+    with replacing(context.files.curve_results) as (part,):
+        results.save(results.with_overlaps(rows, training_overlaps(context)), part)
+    points = learning_curves(context.directory)
+    table = context.files.curve_table
     with replacing(table) as (part,):
         part.write_text(f"{described(points)}\n\n{markdown(curve_table(points))}", encoding="utf-8")
     return table
 
 
-def _recipe(run: Run, track: Track, tokens: int) -> Training:
+def _recipe(context: StudyContext, track: Track, tokens: int) -> Training:
     """A track's recipe with another budget."""
     budget = {"max_train_tokens": tokens, "max_right_tokens": None, "max_train_flops": None}
-    return run.study.distill.recipe(track).model_copy(update=budget)
+    return context.study.distill.recipe(track).model_copy(update=budget)

@@ -11,7 +11,8 @@ from ..eval.config import Study
 from ..eval.grid_spec import DecomposerSpec, EmptyDecomposition, stage
 from ..lm.model import Model
 from ..lm.types import Sampling
-from ..solve.policy import InteractiveSolver, NextQuestion
+from ..solve.askers import NextQuestion
+from ..solve.lockstep import InteractiveSolver
 from ..solve.prompted import PromptedSolver
 from ..tasks import own
 from ..tasks.question import Question
@@ -37,11 +38,10 @@ def null_decomposer(spec: DecomposerSpec) -> Decomposer:
 
 def solver(study: Study, model: Model) -> PromptedSolver:
     """The study's solving prompts in front of a model, greedy."""
+    of = study.prompts
     return PromptedSolver(
         model=model,
-        prompt=prompts.load(study.prompts.solve),
-        single_stage=prompts.load(study.prompts.single_stage),
-        direct=prompts.load(study.prompts.direct),
+        prompts=prompts.family(of.solve, of.single_stage, of.direct, of.step, of.finish),
         sampling=Sampling(max_tokens=study.solve.max_tokens),
         examples=examples(study),
     )
@@ -54,8 +54,7 @@ def asker(study: Study, model: Model) -> NextQuestion:
 
 def interactive(study: Study, solver: PromptedSolver) -> InteractiveSolver:
     """A solver that is asked one sub-question at a time; it is shown no examples then."""
-    step, finish = prompts.load(study.prompts.step), prompts.load(study.prompts.finish)
-    return InteractiveSolver(solver, step, finish, study.decompose.max_subquestions)
+    return InteractiveSolver(solver, study.decompose.max_subquestions)
 
 
 def examples(study: Study) -> tuple[Question, ...]:

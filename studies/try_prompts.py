@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ..core.errors import ConfigError
 from ..core.files import replacing
@@ -24,9 +24,7 @@ from ..tasks import sources
 from ..tasks.contamination import overlaps
 from ..tasks.question import Question
 from . import prompting
-
-if TYPE_CHECKING:
-    from .run import Run
+from .context import StudyContext
 
 Way = Literal["single stage", "two stages"]
 SINGLE_STAGE = ("cot", "cot-full", "cot-boxed", "cot-full-boxed")
@@ -118,25 +116,25 @@ def _share(part: int, questions: int) -> str:
     return f"{100 * part / questions:.0f} %"
 
 
-def try_prompts(run: Run, n: int) -> Trials:
+def try_prompts(context: StudyContext, n: int) -> Trials:
     """Every trial with the study's LLM on `n` questions; also in `prompts.md` of the run."""
-    questions, are_of_training = _validation(run, n)
-    shown = [None, *([example] if (example := _examples(run)) else [])]
-    trials = [_single(run, name, examples, questions) for examples in shown for name in SINGLE_STAGE]
-    trials += [_two(run, *names, examples, questions) for examples in shown for names in TWO_STAGES]
+    questions, are_of_training = _validation(context, n)
+    shown = [None, *([example] if (example := _examples(context)) else [])]
+    trials = [_single(context, name, examples, questions) for examples in shown for name in SINGLE_STAGE]
+    trials += [_two(context, *names, examples, questions) for examples in shown for names in TWO_STAGES]
     found = Trials(tuple(trials), are_of_training)
-    with replacing(run.files.prompts_tried) as (part,):
+    with replacing(context.files.prompts_tried) as (part,):
         part.write_text(f"{found}\n", encoding="utf-8")
     return found
 
 
-def _validation(run: Run, n: int) -> tuple[list[Question], bool]:
+def _validation(context: StudyContext, n: int) -> tuple[list[Question], bool]:
     """Questions of the training source behind those that are learned from, and False; where it has too few others,
     those that are learned from, and True. None of them is a test question, or a spelling of one."""
-    source = run.study.train
+    source = context.study.train
     if source.source == "traces":
         raise ConfigError("prompts are tried on questions of the training source, and there are traces alone")
-    tests = [question for questions in run.tests.values() for question in questions]
+    tests = [question for questions in context.questions.tests.values() for question in questions]
     learned = source.max_questions
     wanted = None if learned is None else learned + 2 * n + len(tests)
     loaded = sources.load(source.model_copy(update={"max_questions": wanted}))
@@ -158,40 +156,42 @@ def _excluding(questions: Sequence[Question], seen: Sequence[Question]) -> list[
     return [question for question, overlap in found if overlap not in ("exact", "normalised")]
 
 
-def _examples(run: Run) -> str | None:
+def _examples(context: StudyContext) -> str | None:
     """The worked examples of the study, or those that are shipped for its data set."""
-    named = run.study.prompts.examples or run.study.train.source
+    named = context.study.prompts.examples or context.study.train.source
     from .. import prompts
 
     return named if prompts.examples(named).is_file() else None
 
 
-def _single(run: Run, name: str, examples: str | None, questions: Sequence[Question]) -> Trial:
-    solver = _solver(run, examples, single_stage=name)
-    return _trial(run, "single stage", (name,), examples, questions, none(questions), [], solver)
+def _single(context: StudyContext, name: str, examples: str | None, questions: Sequence[Question]) -> Trial:
+    solver = _solver(context, examples, single_stage=name)
+    return _trial(context, "single stage", (name,), examples, questions, none(questions), [], solver)
 
 
-def _two(run: Run, decompose: str, solve: str, examples: str | None, questions: Sequence[Question]) -> Trial:
-    study = run.study.model_copy(
-        update={"prompts": run.study.prompts.model_copy(update={"decompose": decompose, "examples": examples})}
+def _two(
+    context: StudyContext, decompose: str, solve: str, examples: str | None, questions: Sequence[Question]
+) -> Trial:
+    study = context.study.model_copy(
+        update={"prompts": context.study.prompts.model_copy(update={"decompose": decompose, "examples": examples})}
     )
-    decomposer = prompting.decomposer(study, run.llm)
-    with run.stage(f"try: {decompose}, {examples or 'no examples'}", run.llm) as stage:
-        replies = [made for (made,) in run.llm([decomposer.request(q) for q in questions], stage)]
+    decomposer = prompting.decomposer(study, context.models.llm)
+    with context.stage(f"try: {decompose}, {examples or 'no examples'}", context.models.llm) as stage:
+        replies = [made for (made,) in context.models.llm([decomposer.request(q) for q in questions], stage)]
     read = [decomposer.read(made) for made in replies]
-    solver = _solver(run, examples, solve=solve)
-    return _trial(run, "two stages", (decompose, solve), examples, questions, read, replies, solver)
+    solver = _solver(context, examples, solve=solve)
+    return _trial(context, "two stages", (decompose, solve), examples, questions, read, replies, solver)
 
 
-def _solver(run: Run, examples: str | None, **named: str) -> PromptedSolver:
-    changed = run.study.prompts.model_copy(update={**named, "examples": examples})
+def _solver(context: StudyContext, examples: str | None, **named: str) -> PromptedSolver:
+    changed = context.study.prompts.model_copy(update={**named, "examples": examples})
     for name in named.values():
         load(name)  # raises for one that is not there
-    return prompting.solver(run.study.model_copy(update={"prompts": changed}), run.llm)
+    return prompting.solver(context.study.model_copy(update={"prompts": changed}), context.models.llm)
 
 
 def _trial(
-    run: Run,
+    context: StudyContext,
     way: Way,
     prompts: tuple[str, ...],
     examples: str | None,
@@ -202,8 +202,8 @@ def _trial(
 ) -> Trial:
     known = [(q, d) for q, d in zip(questions, made, strict=True) if d.kind != "failed"]
     requests = [solver.request(question, d.subquestions, d.stage) for question, d in known]
-    with run.stage(f"try: {prompts[-1]}, {examples or 'no examples'}", run.llm) as stage:
-        replies = [reply for (reply,) in run.llm(requests, stage)]
+    with context.stage(f"try: {prompts[-1]}, {examples or 'no examples'}", context.models.llm) as stage:
+        replies = [reply for (reply,) in context.models.llm(requests, stage)]
     answered = [(question, reply) for (question, _), reply in zip(known, replies, strict=True) if not reply.has_failed]
     verdicts = grade((read_solution(reply, question).answer, question) for question, reply in answered)
     completions = [*asked, *replies]

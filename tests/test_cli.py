@@ -14,7 +14,7 @@ from divcon import configs
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.eval.config import load
-from divcon.studies.run import Run
+from divcon.studies.opening import open_study
 
 
 def fails(*words: str) -> str:
@@ -80,7 +80,7 @@ def test_a_run_directory_that_cannot_be_written(config: Path, tmp_path: Path) ->
 
 def test_a_log_that_cannot_be_written(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "r"
-    with Run(load(str(config)), run):
+    with open_study(load(str(config)), run):
         (run / "log.jsonl").mkdir()
     assert "log.jsonl" in fails("collect", str(config), "--run", str(run))
 

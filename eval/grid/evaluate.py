@@ -18,8 +18,9 @@ from ...lm.cost.flops import ModelSize, total
 from ...lm.cost.prices import AnyPrice
 from ...lm.store.store import StoredScore
 from ...lm.types import Usage, shared_prompt
+from ...solve.askers import Asker, FixedPlan
 from ...solve.grading.lenient import MEASURES
-from ...solve.policy import Asker, Calls, FixedPlan, Transcript
+from ...solve.lockstep import Calls, Transcript
 from ...solve.solution import UNKNOWN, Solution, Solver
 from ...solve.voting import rules
 from ...solve.voting.rules import Outcome

@@ -15,7 +15,7 @@ from ...lm.local.chat_template import encode
 from ...lm.local.model_dir import LocalEngine
 from ...lm.recorder import NoRecord
 from ...lm.types import Completion, Request, Usage
-from ...solve.policy import NextQuestion
+from ...solve.askers import NextQuestion
 from ...tasks.question import Question
 from ..pipeline.sanitize import sanitize
 from ..pipeline.types import CachedResult, DecomposeRequest, DecomposeResult

@@ -18,10 +18,10 @@ from ...lm.model import Model
 from ...lm.recorder import NoRecord
 from ...lm.settings import StudentSettings, TransformersSettings
 from ...lm.types import Sampling, Thinking
-from ...prompts import Prompt
-from ...solve.policy import NextQuestion
+from ...prompts import Prompt, PromptFamily
+from ...solve.askers import NextQuestion
 from ..pipeline import templates as prompted
-from ..pipeline.templates import Templates, family
+from ..pipeline.templates import family
 from ..settings import DecomposerSettings, LocalSolverSettings
 
 _TOKENS = 256
@@ -74,7 +74,7 @@ def asker(settings: DecomposerSettings, decomposer: Opened) -> NextQuestion:
     return NextQuestion(first, _load(settings.next or _next(prompt.name)))
 
 
-def templates(settings: LocalSolverSettings, solver: Opened) -> Templates:
+def templates(settings: LocalSolverSettings, solver: Opened) -> PromptFamily:
     """What a local solver is asked with."""
     if settings.prompts is None and solver.card:
         return prompted.taught(solver.card["prompts"], settings.path)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from ...core import config
 from ...core.errors import ConfigError
+from ...core.without_loop import iterate_without_loop, run_without_loop
 from ...decompose.decomposition import Decomposer
 from ...lm.api.response import text_and_reasoning
 from ...lm.api.spec import key
@@ -40,9 +43,8 @@ from ..pipeline.pipeline import (
     RequestTrace,
     Step,
     Steps,
-    aahead,
+    Take,
     ahead,
-    arun,
     chain,
     ended,
     run,
@@ -51,6 +53,7 @@ from ..pipeline.request import Chat
 from ..pipeline.response import Reply
 from ..pipeline.types import DecomposeRequest
 from ..settings import DecomposerSettings, LimitSettings, Mode, ServeSettings, UpstreamSettings, VoteSettings
+from .clients import AsyncChatClient, BlockingChatClient, ChatClient
 
 if TYPE_CHECKING:
     import openai
@@ -60,7 +63,6 @@ _OF_AN_ENDPOINT = frozenset({"on_failure", "timeout", "max_queue", "cache"})
 """Settings of a decomposer that only many clients at once have a use for."""
 _ANY = 2**31
 """Choices that a caller may ask for: it is his own account, and the API knows better what it allows."""
-_USAGE: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,7 @@ class DecomposedLLM:
 
     def answer(self, question: str) -> Answer:
         """One question answered. Raises what the client raises, and ConfigError without a client for threads."""
-        client, trail = self._client(), RequestTrace()
-        reply = run(self.steps(self._chat(question), trail), lambda step: self._take(step, client))
-        return self._read(reply, trail)
+        return run_without_loop(self._answer(question, BlockingChatClient(self._client())))
 
     def answers(self, questions: Sequence[str], concurrency: int = _AT_ONCE) -> list[Answer]:
         """Questions answered, in order: decomposed together, and asked `concurrency` at a time."""
@@ -129,25 +129,13 @@ class DecomposedLLM:
 
     def stream(self, question: str) -> Iterator[str | Answer]:
         """The solution in pieces as they come, and at the end the answer."""
-        client, trail, heard = self._client(), RequestTrace(), _Heard()
-        steps = self.steps(self._chat(question), trail)
-        last = ahead(steps, lambda step: self._take(step, client))
-        if isinstance(last, Ask):
-            with client.chat.completions.create(**last.body, **_USAGE) as chunks:
-                for chunk in chunks:
-                    yield from heard.pieces(chunk.to_dict(warnings=False))
-                yield from heard.end()
-            last = ended(steps, heard.reply)
-        answer = self._read(last, trail)
-        yield from heard.rest(answer)
-        yield answer
+        yield from iterate_without_loop(self._stream(question, BlockingChatClient(self._client())))
 
     async def aanswer(self, question: str) -> Answer:
         """One question answered; a client for threads is asked in a thread."""
         if self.aclient is None:
             return await asyncio.to_thread(self.answer, question)
-        trail = RequestTrace()
-        return self._read(await arun(self.steps(self._chat(question), trail), self.taken(self.aclient)), trail)
+        return await self._answer(question, AsyncChatClient(self.aclient))
 
     async def aanswers(self, questions: Sequence[str], concurrency: int = _AT_ONCE) -> list[Answer]:
         """Questions answered, in order: decomposed together, and asked `concurrency` at a time."""
@@ -174,16 +162,25 @@ class DecomposedLLM:
             while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
                 yield piece
             return
+        async with aclosing(self._stream(question, AsyncChatClient(self.aclient))) as heard:
+            async for piece in heard:
+                yield piece
+
+    async def _answer(self, question: str, client: ChatClient) -> Answer:
+        trail = RequestTrace()
+        return self._read(await run(self.steps(self._chat(question), trail), self.taken(client)), trail)
+
+    async def _stream(self, question: str, client: ChatClient) -> AsyncGenerator[str | Answer, None]:
         trail, heard = RequestTrace(), _Heard()
         steps = self.steps(self._chat(question), trail)
-        last = await aahead(steps, self.taken(self.aclient))
+        last = await ahead(steps, self.taken(client))
         if isinstance(last, Ask):
-            async with await self.aclient.chat.completions.create(**last.body, **_USAGE) as chunks:
+            async with aclosing(client.stream(last.body)) as chunks:
                 async for chunk in chunks:
-                    for piece in heard.pieces(chunk.to_dict(warnings=False)):
+                    for piece in heard.pieces(chunk):
                         yield piece
-                for piece in heard.end():
-                    yield piece
+            for piece in heard.end():
+                yield piece
             last = ended(steps, heard.reply)
         answer = self._read(last, trail)
         for piece in heard.rest(answer):
@@ -194,31 +191,23 @@ class DecomposedLLM:
         """What is to be done for a request."""
         return chain(chat, self.composition, trail)
 
-    def here(self, step: Step) -> Any:
+    def here(self, step: Decompose | Elect) -> Any:
         """What comes of a step that needs no API."""
         match step:
             case Decompose(wanted):
                 return self.asker([wanted])[0] if self.asker else None
             case Elect(question, samples, rule):
                 return self.composition.election(question, samples, rule)
-        raise AssertionError(step)
 
-    def taken(self, client: openai.AsyncOpenAI) -> Callable[[Step], Awaitable[Any]]:
-        """What comes of any step, in an event loop."""
+    def taken(self, client: ChatClient) -> Take:
+        """What takes any step."""
 
         async def take(step: Step) -> Any:
-            if isinstance(step, Ask):
-                return (await client.chat.completions.create(**step.body)).to_dict(warnings=False)
-            return await asyncio.to_thread(self.here, step)
+            return await (
+                client.complete(step.body) if isinstance(step, Ask) else client.work(partial(self.here, step))
+            )
 
         return take
-
-    def _take(self, step: Step, client: openai.OpenAI) -> Any:
-        return (
-            client.chat.completions.create(**step.body).to_dict(warnings=False)
-            if isinstance(step, Ask)
-            else self.here(step)
-        )
 
     def _client(self) -> openai.OpenAI:
         if self.client is None:

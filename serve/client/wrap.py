@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ...core.without_loop import run_without_loop
 from ...decompose.decomposition import Decomposer
 from ..pipeline import response
 from ..pipeline.billing import RequestBill
-from ..pipeline.pipeline import Ask, RequestTrace, Step, arun, run
+from ..pipeline.pipeline import Ask, RequestTrace, Step, run
 from ..pipeline.request import EXTENSION, Chat
 from ..pipeline.response import Reply
 from .plug import DecomposedLLM, plug
@@ -72,8 +73,9 @@ class _Completions:
         What comes back is the client's own object, with what each phase took under `usage.divcon`. A stream is the
         client's own too; of a vote, an iterator over the winner's chunks.
         """
-        call = _Call(*_request(self._plugged, asked), self._plugged, self._completions)
-        return call.run() if self._plugged.client is not None else call.arun()
+        blocks = self._plugged.client is not None
+        call = _Call(*_request(self._plugged, asked), self._plugged, self._completions, blocks)
+        return run_without_loop(call.run()) if blocks else call.run()
 
 
 @dataclass
@@ -87,26 +89,22 @@ class _Call:
     """What is sent with a stream alone."""
     plugged: DecomposedLLM
     completions: Any
+    blocks: bool
+    """Whether the client is one for threads."""
     last: Any = None
     """What the client gave for the last step: a completion, or a stream."""
 
-    def run(self) -> Any:
+    async def run(self) -> Any:
+        """The client's own object."""
         trail = RequestTrace()
-        reply = run(self.plugged.steps(self.chat, trail), self._take)
-        return self._returned(reply, trail, iter)
+        return self._returned(await run(self.plugged.steps(self.chat, trail), self._take), trail)
 
-    async def arun(self) -> Any:
-        trail = RequestTrace()
-        reply = await arun(self.plugged.steps(self.chat, trail), self._atake)
-        return self._returned(reply, trail, _aiter)
-
-    def _take(self, step: Step) -> Any:
-        return self._heard(step, self._create(step)) if isinstance(step, Ask) else self.plugged.here(step)
-
-    async def _atake(self, step: Step) -> Any:
+    async def _take(self, step: Step) -> Any:
         if isinstance(step, Ask):
-            return self._heard(step, await self._create(step))
-        return await asyncio.to_thread(self.plugged.here, step)
+            made = self._create(step)
+            self.last = made if self.blocks else await made
+            return {"choices": [], "usage": None} if self._streams(step) else self.last.to_dict(warnings=False)
+        return self.plugged.here(step) if self.blocks else await asyncio.to_thread(self.plugged.here, step)
 
     def _create(self, step: Ask) -> Any:
         streaming = {"stream": True, **self.options} if self._streams(step) else {}
@@ -115,12 +113,7 @@ class _Call:
     def _streams(self, step: Ask) -> bool:
         return self.chat.stream and step.is_last
 
-    def _heard(self, step: Ask, made: Any) -> Reply:
-        """What the steps after it are told of a call."""
-        self.last = made
-        return {"choices": [], "usage": None} if self._streams(step) else made.to_dict(warnings=False)
-
-    def _returned(self, reply: Reply, trail: RequestTrace, listed: Any) -> Any:
+    def _returned(self, reply: Reply, trail: RequestTrace) -> Any:
         from openai.types import CompletionUsage
         from openai.types.chat import ChatCompletionChunk
         from openai.types.chat.chat_completion import Choice
@@ -133,7 +126,7 @@ class _Call:
         if self.chat.stream:
             *chunks, last = [ChatCompletionChunk.model_validate(chunk) for chunk in response.as_chunks(reply)]
             ended = [last.model_copy(update={"choices": [], "usage": usage})] if self.chat.wants_usage else []
-            return listed([*chunks, last, *ended])
+            return iter([*chunks, last, *ended]) if self.blocks else _aiter([*chunks, last, *ended])
         changes = {"usage": usage, "choices": [Choice.model_validate(choice) for choice in reply["choices"]]}
         return self.last.model_copy(update=changes)
 

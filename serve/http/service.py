@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ...core.errors import ConfigError, ModelError
 from ...lm.local.chat_template import without_control_tokens
 from ...lm.local.weights import load_tokenizer
+from ...prompts import PromptFamily
 from ...solve.voting.election import NOBODY, Election, VoteResult
 from ..backends import loading
 from ..backends.batcher import Batcher
@@ -35,15 +36,14 @@ from ..pipeline.pipeline import (
     Step,
     Steps,
     Who,
-    aahead,
-    arun,
+    ahead,
     chain,
     ended,
     failed,
+    run,
 )
 from ..pipeline.request import Chat, refused_rule
 from ..pipeline.response import Reply
-from ..pipeline.templates import Templates
 from ..pipeline.types import CachedResult, DecomposeRequest, DecomposeResult
 from ..pipeline.usage import written
 from ..settings import DecomposerSettings, LocalSolverSettings, ServeSettings, UpstreamSettings
@@ -90,7 +90,7 @@ class Service:
         self._voting = ThreadPoolExecutor(_VOTES, thread_name_prefix="votes")
         self._samples: MemoryBudget | None = None
         self._upstream: Upstream | None = None
-        families: dict[Who, Templates] = {}
+        families: dict[Who, PromptFamily] = {}
         self.rates = Rates()
         if settings.upstream:
             self._open_upstream(settings.upstream, families)
@@ -103,12 +103,12 @@ class Service:
         secret = secrets.token_bytes(32)
         self.composition = Composition(families, election, secret, settings.decomposer, settings.cascade)
 
-    def _open_upstream(self, of: UpstreamSettings, families: dict[Who, Templates]) -> None:
+    def _open_upstream(self, of: UpstreamSettings, families: dict[Who, PromptFamily]) -> None:
         self.answerers["upstream"] = self._upstream = Upstream(of)
         families["upstream"] = templates.family(of.prompts)
         self.rates = replace(self.rates, upstream=of.rates())
 
-    def _open_local(self, of: LocalSolverSettings, families: dict[Who, Templates]) -> None:
+    def _open_local(self, of: LocalSolverSettings, families: dict[Who, PromptFamily]) -> None:
         solver = loading.opened(of.path, "solver", of.model, of.concurrency)
         name = self.name if self.settings.upstream is None else "local"
         self.answerers["local"] = LocalModel(
@@ -173,12 +173,12 @@ class Service:
 
     async def answer(self, chat: Chat, trail: RequestTrace) -> Reply:
         """The whole reply to a request. Raises Refused."""
-        return await arun(chain(chat, self.composition, trail), partial(self._take, trail=trail))
+        return await run(chain(chat, self.composition, trail), partial(self._take, trail=trail))
 
     async def stream(self, chat: Chat, trail: RequestTrace) -> AsyncGenerator[Reply, None]:
         """The chunks of the reply to a request, without its usage. Raises Refused, perhaps in between."""
         steps = chain(chat, self.composition, trail)
-        last = await aahead(steps, partial(self._take, trail=trail))
+        last = await ahead(steps, partial(self._take, trail=trail))
         if not isinstance(last, Ask):
             for chunk in response.as_chunks(last):
                 yield chunk

@@ -1,7 +1,7 @@
 """From a request to its answer, as steps that somebody else takes: decompose, ask a model, vote.
 
 A generator that yields what is to be done and is sent what came of it. It waits for nothing and knows no network, so
-that the endpoint drives it in an event loop, a Python call without one, and a test by hand.
+that the endpoint drives it, a Python call does, and a test by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from ...core.errors import ModelError
 from ...decompose.decomposition import listing
 from ...lm.api.retry import unsupported
 from ...lm.types import Usage
-from ...solve.policy import Answered, History, short_answer
+from ...prompts import PromptFamily
+from ...solve.policy import AnswerQuestion, History, NextSubquestion, self_ask
 from ...solve.policy import listing as answered_listing
 from ...solve.voting import rules
 from ...solve.voting.election import Election, Sample, VoteResult
@@ -24,7 +25,7 @@ from .errors import APIError
 from .request import Chat
 from .response import Reply
 from .sanitize import mark
-from .templates import Templates, fill
+from .templates import fill
 from .types import CachedResult, DecomposeRequest, Spending
 
 Who = Literal["upstream", "local"]
@@ -65,6 +66,8 @@ class Elect:
 
 Step = Decompose | Ask | Elect
 Steps = Generator[Step, Any, Reply]
+Take = Callable[[Step], Awaitable[Any]]
+"""Takes a step: what comes of it."""
 
 
 @dataclass
@@ -98,7 +101,7 @@ class RequestTrace:
 class Composition:
     """Who may be asked, and with what."""
 
-    templates: dict[Who, Templates]
+    templates: dict[Who, PromptFamily]
     election: Election
     secret: bytes
     """What delimiters are made with."""
@@ -128,31 +131,19 @@ def chain(chat: Chat, composition: Composition, trail: RequestTrace) -> Steps:
     return (yield from _answered(chat, composition, trail))
 
 
-def run(steps: Steps, take: Callable[[Step], Any]) -> Reply:
+async def run(steps: Steps, take: Take) -> Reply:
     """The reply at the end of the steps, each of which is taken."""
-    last = ahead(steps, take)
+    last = await ahead(steps, take)
     if not isinstance(last, Ask):
         return last
     try:
-        reply = take(last)
+        reply = await take(last)
     except Exception as error:  # noqa: BLE001  # raised again by the chain
         failed(steps, error)
     return ended(steps, reply)
 
 
-async def arun(steps: Steps, take: Callable[[Step], Awaitable[Any]]) -> Reply:
-    """The same in an event loop."""
-    last = await aahead(steps, take)
-    if not isinstance(last, Ask):
-        return last
-    try:
-        reply = await take(last)
-    except Exception as error:  # noqa: BLE001  # likewise
-        failed(steps, error)
-    return ended(steps, reply)
-
-
-def ahead(steps: Steps, take: Callable[[Step], Any]) -> Ask | Reply:
+async def ahead(steps: Steps, take: Take) -> Ask | Reply:
     """The call whose reply is the client's, after the steps before it; the reply itself where none may be streamed.
 
     What taking a step raises is the chain's to judge.
@@ -161,24 +152,8 @@ def ahead(steps: Steps, take: Callable[[Step], Any]) -> Ask | Reply:
         step = steps.send(None)
         while not (isinstance(step, Ask) and step.is_last):
             try:
-                done = take(step)
-            except Exception as error:  # noqa: BLE001  # raised again by the chain, unless it can do without
-                step = steps.throw(error)
-            else:
-                step = steps.send(done)
-    except StopIteration as end:
-        return dict(end.value)
-    return step
-
-
-async def aahead(steps: Steps, take: Callable[[Step], Awaitable[Any]]) -> Ask | Reply:
-    """The same in an event loop."""
-    try:
-        step = steps.send(None)
-        while not (isinstance(step, Ask) and step.is_last):
-            try:
                 done = await take(step)
-            except Exception as error:  # noqa: BLE001  # likewise
+            except Exception as error:  # noqa: BLE001  # raised again by the chain, unless it can do without
                 step = steps.throw(error)
             else:
                 step = steps.send(done)
@@ -234,21 +209,22 @@ def _static(chat: Chat, composition: Composition, trail: RequestTrace) -> Genera
 
 def _interactive(chat: Chat, composition: Composition, trail: RequestTrace, who: Who) -> Generator[Step, Any, _Known]:
     """One sub-question at a time, each answered before the next is asked for."""
-    history: History = ()
     found: CachedResult | None = None
     templates = composition.templates[who]
-    while len(history) < chat.wishes.limit:
-        found = yield from _decompose(chat, composition, trail, history)
-        if found is None or not found.made.subquestions:
-            break
-        (subquestion,) = found.made.subquestions
-        trail.subquestions += (subquestion,)
-        text = _filled(chat, composition, templates.step, history, f"{len(history) + 1}. {subquestion}")
-        body = chat.asking(text, **dict.fromkeys(_OF_THE_ANSWER))
-        reply = yield from _ask(trail, Ask(who, body, is_last=False))
-        solution = composition.election.solution(Sample(response.text(reply["choices"][0]), None))
-        history = (*history, Answered(subquestion, short_answer(solution)))
-    return _Known(history=history, is_whole=found is None or _is_whole(composition, found))
+    walk = self_ask(chat.wishes.limit)
+    step = next(walk)
+    while not isinstance(step, AnswerQuestion):  # which is asked as any question is: with a cascade, or a vote
+        history = step.history
+        if isinstance(step, NextSubquestion):
+            found = yield from _decompose(chat, composition, trail, history)
+            step = walk.send(next(iter(found.made.subquestions), None) if found else None)
+        else:
+            trail.subquestions += (step.subquestion,)
+            text = _filled(chat, composition, templates.step, history, f"{len(history) + 1}. {step.subquestion}")
+            body = chat.asking(text, **dict.fromkeys(_OF_THE_ANSWER))
+            reply = yield from _ask(trail, Ask(who, body, is_last=False))
+            step = walk.send(composition.election.solution(Sample(response.text(reply["choices"][0]), None)))
+    return _Known(history=step.history, is_whole=found is None or _is_whole(composition, found))
 
 
 def _is_whole(composition: Composition, found: CachedResult) -> bool:
@@ -348,7 +324,7 @@ def _body(chat: Chat, composition: Composition, who: Who, known: _Known, *, answ
         )
     elif not known.is_whole or (not templates.answer and (answers or chat.wishes.mode != "off")):
         # Without a sentence that asks for an answer, the model was taught with these prompts and knows no others.
-        text = fill(templates.cot, question=chat.question)
+        text = fill(templates.single_stage, question=chat.question)
     return chat.asking(_ended(text, templates) if answers else text)
 
 
@@ -368,7 +344,7 @@ def _filled(chat: Chat, composition: Composition, prompt: Any, history: History,
     )
 
 
-def _ended(text: str, templates: Templates) -> str:
+def _ended(text: str, templates: PromptFamily) -> str:
     return f"{text}\n{templates.answer}" if templates.answer and text.strip() else text
 
 

@@ -20,6 +20,7 @@ from divcon.eval.grid import results
 from divcon.eval.run_dir import RunDirectory, group_of
 from divcon.lm import Model, Scripted, Store
 from divcon.lm.types import Message, Sampling
+from divcon.prompts import family
 from divcon.prompts import load as prompt
 from divcon.serve.backends.loading import opened
 from divcon.solve.prompted import PromptedSolver
@@ -33,7 +34,7 @@ def solver(store: Store) -> PromptedSolver:
         return "The answer is 4." if index == 0 else "The answer is 5."
 
     model = Model("m", Scripted(answer=answer), store)
-    return PromptedSolver(model, prompt("solve"), prompt("cot"), prompt("direct"), Sampling(max_tokens=9))
+    return PromptedSolver(model, family(), Sampling(max_tokens=9))
 
 
 def test_as_many_solutions_are_sampled_as_over_all_decompositions() -> None:

@@ -72,9 +72,7 @@ def phases(model: Model = UNASKED) -> tuple[PromptedDecomposer, PromptedSolver]:
         PromptedDecomposer(model, prompts.load("miniature/decompose"), 4, Sampling(max_tokens=48)),
         PromptedSolver(
             model,
-            prompts.load("miniature/solve"),
-            prompts.load("miniature/cot"),
-            prompts.load("miniature/direct"),
+            prompts.family("miniature/solve", "miniature/cot", "miniature/direct"),
             Sampling(max_tokens=48),
         ),
     )

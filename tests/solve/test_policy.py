@@ -12,7 +12,8 @@ from divcon.eval.grid_spec import BASE, GREEDY, GoldDecomposition, parse_decompo
 from divcon.lm import Message, Model, Sampling, Scripted, Store
 from divcon.lm.cost.prices import Price
 from divcon.solve import PromptedSolver
-from divcon.solve.policy import FixedPlan, InteractiveSolver, NextQuestion
+from divcon.solve.askers import FixedPlan, NextQuestion
+from divcon.solve.lockstep import InteractiveSolver
 from divcon.tasks import Question
 
 PEARS = Question("1", "How many pears are left?", "4", subquestions=("How many at first?", "How many are gone?"))
@@ -24,9 +25,7 @@ def decomposer(model: Model) -> PromptedDecomposer:
 
 
 def interactive(model: Model, samples: int = 1) -> InteractiveSolver:
-    load = prompts.load
-    whole = PromptedSolver(model, load("solve"), load("cot"), load("direct"), Sampling(temperature=1.0), samples)
-    return InteractiveSolver(whole, load("step"), load("finish"), limit=3)
+    return InteractiveSolver(PromptedSolver(model, prompts.family(), Sampling(temperature=1.0), samples), limit=3)
 
 
 def says(messages: Sequence[Message], index: int) -> str:

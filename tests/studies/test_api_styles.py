@@ -25,7 +25,7 @@ from divcon.eval.run_dir import RunDirectory
 from divcon.lm import Model, Sampling, Store
 from divcon.lm.engines.scripted import Scripted
 from divcon.lm.types import Usage
-from divcon.prompts import load
+from divcon.prompts import family, load
 from divcon.solve.prompted import PromptedSolver
 
 from ..fakes.api_styles import KEY, STYLES, THOUGHT, Server, serving
@@ -106,7 +106,7 @@ def test_traces_and_what_students_are_taught_hold_no_thought_unless_it_is_kept(t
     with Store() as store:
         model = Model("student", Scripted(), store)
         decomposer = PromptedDecomposer(model, load("decompose"), 3, Sampling())
-        solver = PromptedSolver(model, load("solve"), load("cot"), load("direct"), Sampling())
+        solver = PromptedSolver(model, family(), Sampling())
         for keep in ("drop", "keep"):
             taught = [
                 *for_decomposer(traces, decomposer, "all", keep),

@@ -39,7 +39,9 @@ from divcon.lm.local.model_dir import ModelDirectory
 from divcon.lm.local.weights import load_tokenizer, model_directory
 from divcon.serve.http import keys
 from divcon.serve.http.keys import Caller
-from divcon.studies.run import Run
+from divcon.studies import prompting
+from divcon.studies.evaluate import evaluate
+from divcon.studies.opening import open_study
 
 BASE = model_directory("miniature/base")
 
@@ -413,16 +415,19 @@ def test_a_refused_run_leaves_no_directory_behind(tmp_path: Path, command: str, 
 
 def test_a_refused_run_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
-    with pytest.raises(ConfigError), Run(load("miniature", ["grid.reader=/no/model"]), tmp_path / "kept"):
+    with pytest.raises(ConfigError), open_study(load("miniature", ["grid.reader=/no/model"]), tmp_path / "kept"):
         pass
     assert (tmp_path / "kept").is_dir()
 
 
 def test_a_run_that_bought_something_before_it_failed_is_kept(tmp_path: Path) -> None:
     study = load("miniature", ["tests={mine: {source: jsonl, path: /no/file.jsonl}}"]).limited(1)
-    with pytest.raises(ConfigError), Run(study, tmp_path / "run", llm=Scripted(answer=lambda *_: "1. How?")) as run:
-        run.decomposer(run.llm)(run.train_questions)
-        run.evaluate()
+    with (
+        pytest.raises(ConfigError),
+        open_study(study, tmp_path / "run", llm=Scripted(answer=lambda *_: "1. How?")) as run,
+    ):
+        prompting.decomposer(study, run.models.llm)(run.questions.train)
+        evaluate(run)
     assert (tmp_path / "run" / "store.sqlite").is_file()
 
 
@@ -436,6 +441,6 @@ def test_an_import_that_is_refused_leaves_no_folder_behind(tmp_path: Path) -> No
 def test_a_disk_that_is_full_anywhere_in_a_run_is_one_sentence(tmp_path: Path) -> None:
     full = OSError(28, "No space left on device", "a.json")
     study = load("miniature").limited(1)
-    with pytest.raises(ConfigError, match=r"a\.json: No space left on device"), Run(study, tmp_path / "run"):
+    with pytest.raises(ConfigError, match=r"a\.json: No space left on device"), open_study(study, tmp_path / "run"):
         raise full
     assert not (tmp_path / "run").exists()

@@ -42,7 +42,7 @@ from divcon.serve.backends.loading import opened
 from divcon.serve.http import keys
 from divcon.serve.http.keys import Caller, Keys
 from divcon.studies import status
-from divcon.studies.run import Run
+from divcon.studies.opening import open_study
 
 EXAMPLES = int(os.environ.get("DIVCON_FUZZ", "2000"))
 """In all files together."""
@@ -306,5 +306,5 @@ def test_the_run_itself_can_be_read(run: Path) -> None:
     for read in FILES:
         for reader in read.readers:
             reader(run)
-    with Run(load("miniature", SMALL).limited(6), run):
+    with open_study(load("miniature", SMALL).limited(6), run):
         pass

@@ -22,7 +22,7 @@ from divcon.eval.config import load
 from divcon.eval.grid import results
 from divcon.eval.grid.rows import ResultRow
 from divcon.eval.run_dir import RunDirectory
-from divcon.studies.run import Run
+from divcon.studies.opening import open_study
 
 from ..fakes.read_only import read_only
 
@@ -260,22 +260,22 @@ def test_a_run_that_was_killed_ends_with_the_same_tables(
 
 def test_settings_may_change_before_anything_follows_from_them(run: Path, tmp_path: Path) -> None:
     for overrides in ([], ["distill.solver.learning_rate=1e-5", "grid.samples=1", "collect.solutions=3"]):
-        with Run(load("miniature", [*SMALL, *overrides]).limited(LIMIT), tmp_path / "fresh"):
+        with open_study(load("miniature", [*SMALL, *overrides]).limited(LIMIT), tmp_path / "fresh"):
             pass
-    with Run(load("miniature", [*SMALL, "llm.concurrency=3"]).limited(LIMIT), run):
+    with open_study(load("miniature", [*SMALL, "llm.concurrency=3"]).limited(LIMIT), run):
         pass  # how a model is run may change at any time
-    with Run(load("miniature", SMALL).limited(LIMIT), run):
+    with open_study(load("miniature", SMALL).limited(LIMIT), run):
         pass
 
 
 def test_another_directory_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("ten years of work", encoding="utf-8")
-    with pytest.raises(ConfigError, match="neither empty nor a run directory"), Run(load("miniature"), tmp_path):
+    with pytest.raises(ConfigError, match="neither empty nor a run directory"), open_study(load("miniature"), tmp_path):
         pass
 
 
 def test_a_student_of_another_base_is_not_taken_for_this_one(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("divcon.studies.context.weights_hash", lambda directory: "other")
+    monkeypatch.setattr("divcon.studies.students.weights_hash", lambda directory: "other")
     with pytest.raises(ConfigError, match="distilled on other base weights"):
         divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=run)
 
@@ -314,7 +314,7 @@ def test_a_run_does_not_go_on_under_another_config(run: Path) -> None:
 
 def test_two_processes_do_not_share_a_run(run: Path) -> None:
     study = load("miniature", SMALL).limited(LIMIT)
-    with Run(study, run), pytest.raises(ConfigError, match="another divcon is at work"), Run(study, run):
+    with open_study(study, run), pytest.raises(ConfigError, match="another divcon is at work"), open_study(study, run):
         pass
 
 
@@ -389,7 +389,7 @@ def test_a_study_shows_strict_beside_lenient_where_papers_are_lenient(tmp_path: 
 def test_a_run_can_be_looked_at_while_it_works(run: Path) -> None:
     outcome = CliRunner().invoke(main, ["status", str(run)])
     assert outcome.output.startswith("nobody is at work\ncollect: teacher's traces: done, 12 of 12, ")
-    with Run(load("miniature", SMALL).limited(LIMIT), run):
+    with open_study(load("miniature", SMALL).limited(LIMIT), run):
         assert CliRunner().invoke(main, ["status", str(run)]).output.startswith("at work\n")
         assert divcon.cost(run).spend.most == 0
     with (run / "log.jsonl").open("a", encoding="utf-8") as log:

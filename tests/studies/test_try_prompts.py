@@ -15,7 +15,7 @@ from divcon.eval.analysis.declined import declined, warnings
 from divcon.eval.grid.rows import Results
 from divcon.lm import Model, Sampling, Store
 from divcon.lm.engines.scripted import Scripted
-from divcon.prompts import load
+from divcon.prompts import family, load
 from divcon.solve.prompted import PromptedSolver
 from divcon.studies.try_prompts import SINGLE_STAGE, TWO_STAGES, _validation
 from divcon.tasks import Question
@@ -131,7 +131,7 @@ def test_worked_examples_state_their_answers_as_the_prompt_wants_them() -> None:
     with Store() as store:
         model = Model("m", Scripted(), store)
         for name, ending in (("cot", "The answer is: 75"), ("cot-boxed", r"\boxed{75}")):
-            solver = PromptedSolver(model, load("solve"), load(name), load("direct"), Sampling(), examples=(example,))
+            solver = PromptedSolver(model, family(single_stage=name), Sampling(), examples=(example,))
             assert solver.request(Question("q", "And now?", ""), ()).messages[1].content == f"60 + 15 = 75\n{ending}"
 
 

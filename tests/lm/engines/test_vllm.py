@@ -42,8 +42,10 @@ from divcon.serve.backends.batcher import Batcher
 from divcon.serve.backends.decomposer import DecomposerService
 from divcon.serve.backends.local import LocalModel
 from divcon.serve.pipeline.types import DecomposeRequest
-from divcon.solve.policy import NextQuestion
-from divcon.studies.run import Run
+from divcon.solve.askers import NextQuestion
+from divcon.studies.distil import distil_track
+from divcon.studies.evaluate import evaluate
+from divcon.studies.opening import open_study
 from divcon.tasks import miniature
 
 from ...paths import ROOT
@@ -384,11 +386,11 @@ def test_a_study_runs_on_vllm(tmp_path: Path) -> None:
         "distill.single.max_train_tokens=20000",
         "grid.samples=2",
     ]
-    with Run(study.load("miniature", overrides).limited(6), tmp_path) as run:
-        run.distill_decomposer()
-        run.distill_solver()
-        rows = run.evaluate()
-        assert run.store.unsettled() == 0
+    with open_study(study.load("miniature", overrides).limited(6), tmp_path) as opened:
+        distil_track(opened, "decomposer")
+        distil_track(opened, "solver")
+        rows = evaluate(opened)
+        assert opened.store.unsettled() == 0
     assert len(rows) == 3 * 2 * 2 * 4 * 6
     assert all(row.solve.flops and row.solve.seconds > 0 for row in rows)
 

@@ -176,23 +176,26 @@ def test_what_finds_everything_there_adds_no_environment_and_another_processor_i
 ) -> None:
     from divcon.eval.config import load
     from divcon.eval.report import report
-    from divcon.studies import context, run
+    from divcon.studies import context
+    from divcon.studies.collect import collect
+    from divcon.studies.evaluate import evaluate
+    from divcon.studies.opening import open_study
 
     study = load("miniature", TINY).limited(1)
     monkeypatch.setattr(context, "current", lambda: ONE)
-    with run.Run(study, tmp_path) as opened:
-        opened.evaluate()
+    with open_study(study, tmp_path) as opened:
+        evaluate(opened)
     monkeypatch.setattr(context, "current", lambda: ELSEWHERE)
     kept = environments.read(tmp_path)
     assert [used.environment for used in kept] == [ONE] and "solve: llm, greedy" in kept[0].stages
-    with run.Run(study, tmp_path) as opened:
-        opened.evaluate()
+    with open_study(study, tmp_path) as opened:
+        evaluate(opened)
     report.report(tmp_path)
     assert environments.read(tmp_path) == kept
 
     out = io.StringIO()
-    with run.Run(study, tmp_path, progress=Progress(tmp_path / "log.jsonl", out)) as opened:
-        opened.collect()
+    with open_study(study, tmp_path, progress=Progress(tmp_path / "log.jsonl", out)) as opened:
+        collect(opened)
     assert [used.environment for used in environments.read(tmp_path)] == [ONE, ELSEWHERE]
     assert "capability AVX512, not AVX2" in out.getvalue()
     events = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]

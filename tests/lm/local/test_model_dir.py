@@ -14,7 +14,7 @@ from divcon.lm import Message, Model, Request, Store
 from divcon.lm.engines.vllm import VLLM, servable
 from divcon.lm.engines.vllm_server import VLLMServer
 from divcon.lm.settings import VLLMSettings
-from divcon.studies.run import Run
+from divcon.studies.opening import open_study
 
 STUDENT = "student={engine: vllm, path: miniature/base, rank: 64}"
 
@@ -48,7 +48,10 @@ def test_vllm_that_is_not_installed_is_found_before_anything_is_trained(
     monkeypatch.setattr("divcon.lm.engines.vllm.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"vLLM is not installed: pip install 'divcon\[vllm\]'"):
         VLLM("miniature/base")
-    with pytest.raises(ConfigError, match="vLLM is not installed"), Run(config.load("miniature", [STUDENT]), tmp_path):
+    with (
+        pytest.raises(ConfigError, match="vLLM is not installed"),
+        open_study(config.load("miniature", [STUDENT]), tmp_path),
+    ):
         pass
 
 

@@ -1,0 +1,35 @@
+"""Coroutines run without an event loop, where they never wait for one: the same code for both kinds of callers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run_without_loop(awaited: Awaitable[T]) -> T:
+    """What a coroutine comes to that never waits for a loop. It may block the thread as any call does.
+
+    Raises what it raises, and RuntimeError for one that does wait for a loop.
+    """
+    steps = awaited.__await__()
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise RuntimeError("this coroutine waits for an event loop")
+
+
+def iterate_without_loop(items: AsyncGenerator[T, Any]) -> Iterator[T]:
+    """The items of an asynchronous generator that never waits for a loop; it is closed when nobody asks on."""
+    try:
+        while True:
+            try:
+                item = run_without_loop(anext(items))
+            except StopAsyncIteration:
+                return
+            yield item
+    finally:
+        run_without_loop(items.aclose())

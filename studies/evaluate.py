@@ -1,0 +1,155 @@
+"""Evaluating a study: every cell of its grid on every test, and all that its report stands on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from .. import prompts as templates
+from ..core.files import atomic_write
+from ..distill import student
+from ..distill.data.examples import decompositions, solutions
+from ..distill.traces import trace
+from ..eval import freshness
+from ..eval.analysis import reconstruction
+from ..eval.analysis.declined import warnings
+from ..eval.config import flat, is_operational
+from ..eval.grid import results, sample_counts
+from ..eval.grid.evaluate import compose
+from ..eval.grid.rows import Results
+from ..eval.grid_spec import LLM, NoDecomposition, UseModel, decomposing_model, is_interactive
+from ..tasks.contamination import fingerprint
+from ..tasks.question import Question
+from . import grid, inputs, provenance, students
+from .checks import check_tests
+from .context import StudyContext
+from .distil import distil, distil_ranker
+
+
+def evaluate(context: StudyContext) -> Results:
+    """Every cell of the grid on every test, and `results.parquet`."""
+    study, files = context.study, context.files
+    check_tests(context)
+    _distil_variants(context)
+    if study.grid.asks("rank"):
+        distil_ranker(context)
+    with context.store.recording_keys() as wanted:
+        made = compose(
+            context.questions.tests, grid.decomposers(context), grid.solvers(context), partial(_judge, context)
+        )
+    rows = results.with_overlaps(
+        made, training_overlaps(context)
+    )  # raises for damaged traces, before a file is replaced
+    context.keep_devices("llm", "student", *study.models)
+    sample_counts.write(len(wanted), rows, files.sample_counts)
+    atomic_write(files.data, json.dumps(_data(context), indent=2) + "\n")
+    provenance.write(_provenance(context), files.path)
+    results.save(rows, files.results)
+    for warning in warnings(rows.known):
+        context.progress.say(f"warning: {warning}")
+        context.progress.event("warning", text=warning)
+    written = [files.results, files.data, files.devices, files.provenance, files.sample_counts]
+    if study.grid.reader:
+        written.append(_reconstruct(context, study.grid.reader, rows))
+    freshness.write(files.evaluated, _inputs(context), written)
+    return rows
+
+
+def is_evaluated(context: StudyContext) -> bool:
+    """Whether the results are those that `evaluate` would write again."""
+    record = context.files.evaluated
+    return record.is_file() and freshness.is_current(record, _inputs(context))
+
+
+def _judge(context: StudyContext, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
+    return context.study.tests[test].judge(question, subquestions)
+
+
+def _reconstruct(context: StudyContext, path: str, rows: Results) -> Path:
+    """Let the reader say how probable every question is behind its sub-questions; where that is kept."""
+    reader = reconstruction.ReconstructionModel.at(path, context.store, context.study.student.device)
+    with context.progress.stage(f"read: {path}", begin=partial(context.remember, "read")) as advance:
+        reconstruction.keep(rows.known, replace(reader, advance=advance), context.files.reconstruction)
+    return context.files.reconstruction
+
+
+def _distil_variants(context: StudyContext) -> None:
+    """The students of the grid that no track's recipe describes; those are stages of their own."""
+    study, files = context.study, context.files
+    for role in get_args(student.Role):
+        for folder, spec in students.of_role(study, files, role).items():
+            if folder not in (files.decomposer, files.solver):
+                distil(context, spec.track, students.recipe(study, spec), folder, study.seed)
+
+
+def _inputs(context: StudyContext) -> str:
+    decisive = {key for key in flat(context.study) if not is_operational(key)}
+    return inputs.of_results(context, context.models.given_llm, decisive)
+
+
+# -- what the results stand on ----------------------------------------------------------------------------------------
+
+
+def training_overlaps(context: StudyContext) -> results.Overlaps:
+    """What each test question shares with the questions that each student has learned from."""
+    by_role = {role: context.questions.shared_with(questions) for role, questions in _taught(context).items()}
+    return {key: {role: found[key] for role, found in by_role.items()} for key in by_role["solver"]}
+
+
+def _taught(context: StudyContext) -> dict[student.Role, list[Question]]:
+    """The questions that each student has learned from; all training questions as long as there are no traces."""
+    path = context.files.traces
+    if not trace.exist(path):
+        return {"decomposer": context.questions.train, "solver": context.questions.train}
+    collected, recipes = trace.read(path), context.study.distill
+    asked, solved = collected, collected
+    if recipes.decomposer.method == "kd":
+        asked = decompositions(collected, context.study.decompose.max_subquestions, recipes.decomposer.data)
+    if recipes.solver.method == "kd":
+        solved = solutions(collected, recipes.solver.data)
+    if trace.exist(context.files.single_traces):
+        solved = [*solved, *trace.read(context.files.single_traces)]
+    return {"decomposer": [t.question for t in asked], "solver": [t.question for t in solved]}
+
+
+def _data(context: StudyContext) -> dict[str, dict[str, Any]]:
+    """Which questions the results stand on: where they came from, how many, and a hash of their contents."""
+    study, questions = context.study, context.questions
+    asked = {"train": (study.train, questions.train)}
+    asked |= {f"test: {name}": (study.tests[name], of) for name, of in questions.tests.items()}
+    return {
+        name: {
+            **source.model_dump(mode="json", exclude_none=True),
+            **source.origin(),
+            "questions": len(of),
+            "sha256": fingerprint(of),
+        }
+        for name, (source, of) in asked.items()
+    }
+
+
+def _provenance(context: StudyContext) -> dict[str, Any]:
+    """What the results were made with."""
+    study, models = context.study, context.models
+    asked = {*map(decomposing_model, study.grid.decomposer_specs), *study.grid.solver_specs} - {None}
+    own = [UseModel(name) for name in study.models]
+    used = {"llm": models.llm} if LLM in asked else {}
+    used |= {spec.name: models.own[spec.name] for spec in own if spec in asked}
+    if asked - {LLM, *own}:
+        used["student"] = replace(models.base, price=models.student_price)
+    return provenance.record(
+        {name: templates.load(name).sha256 for name in _prompts(context)},
+        {name: model.engine.identity(None)._asdict() for name, model in used.items()},
+        {name: model.price for name, model in used.items()},
+    )
+
+
+def _prompts(context: StudyContext) -> list[str]:
+    """The templates that the grid is asked with."""
+    of, decomposers = context.study.prompts, context.study.grid.decomposer_specs
+    used = [of.decompose, of.solve, of.single_stage] + [of.direct] * (NoDecomposition("direct") in decomposers)
+    return used + [of.next, of.step, of.finish] * any(map(is_interactive, decomposers))

@@ -1,0 +1,59 @@
+"""A study's questions: what is learned from, what is tested on, and what the two share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from ..core.errors import ConfigError
+from ..distill.traces.source import TracesSource
+from ..distill.traces.trace import Trace
+from ..eval.config import Study
+from ..eval.grid.gold_coverage import with_gold
+from ..eval.grid.rows import QuestionKey
+from ..tasks import sources
+from ..tasks.contamination import Overlap, overlaps
+from ..tasks.question import Question
+
+
+class StudyQuestions:
+    """Each loaded when it is first asked for, and then kept."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    @cached_property
+    def train(self) -> list[Question]:
+        return sources.load(self._study.train)
+
+    @cached_property
+    def tests(self) -> dict[str, list[Question]]:
+        return {name: sources.load(source) for name, source in self._study.tests.items()}
+
+    @cached_property
+    def imported_traces(self) -> list[Trace]:
+        """The traces that the study is given instead of a teacher; none where there is a teacher to ask."""
+        return self._study.train.traces() if isinstance(self._study.train, TracesSource) else []
+
+    @cached_property
+    def with_gold(self) -> frozenset[str]:
+        """The tests that have gold sub-questions. Raises ConfigError where the grid needs some and none has them."""
+        return with_gold(self.tests, self._study.grid.decomposer_specs)
+
+    def shared_with(self, train: Sequence[Question]) -> dict[QuestionKey, Overlap]:
+        """What each test question shares with questions that are learned from."""
+        return {
+            (test, question.id): overlap
+            for test, questions in self.tests.items()
+            for question, overlap in zip(questions, overlaps(train, questions), strict=True)
+        }
+
+    def refuse_overlap(self) -> None:
+        """Raise ConfigError when a test question is a training question, unless that is allowed."""
+        found = self.shared_with(self.train)
+        same = [f"{name} of {test}" for (test, name), overlap in found.items() if overlap == "exact"]
+        if same and not self._study.allow_overlap:
+            raise ConfigError(
+                f"{len(same)} test questions are training questions too, such as {same[0]}; "
+                "take other questions, or set allow_overlap=true"
+            )
