@@ -1,11 +1,9 @@
-"""Decomposing for many at once: questions that come together are decomposed together, and none twice."""
+"""Decomposing for many at once: questions that come together are decomposed together."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,8 +16,7 @@ from ...lm.types import Completion, Request, Usage
 from ...solve.askers import NextQuestion
 from ...tasks.question import Question
 from ..pipeline.sanitize import sanitize
-from ..pipeline.types import CachedResult, DecomposeRequest, DecomposeResult
-from .batcher import Batcher
+from ..pipeline.types import DecomposeRequest, DecomposeResult
 
 Clean = Callable[[str], str]
 
@@ -81,45 +78,3 @@ def _read(asker: NextQuestion, wanted: DecomposeRequest, made: Completion) -> De
 
 def _question(wanted: DecomposeRequest) -> Question:
     return Question("asked", wanted.question, answer="")
-
-
-_Own = tuple[str, DecomposeRequest]
-"""A caller, and what they want."""
-
-
-class DecompositionCache:
-    """Decompositions for requests that run at once: batched, remembered, and each made once for all who wait for it."""
-
-    def __init__(self, batcher: Batcher[DecomposeRequest, DecomposeResult], most: int) -> None:
-        """`most` is how many are remembered; the one not asked for longest is forgotten first."""
-        self._batcher = batcher
-        self._most = most
-        self._there: OrderedDict[_Own, DecomposeResult] = OrderedDict()
-        self._coming: dict[_Own, asyncio.Task[DecomposeResult]] = {}
-
-    def __len__(self) -> int:
-        return len(self._there)
-
-    async def __call__(self, wanted: DecomposeRequest, seconds: float, caller: str = "") -> CachedResult:
-        """Raises TimeoutError after so many seconds, and whatever the decomposer does; others may still wait for it.
-
-        Each caller has their own: that a question was asked before is not for others to know.
-        """
-        own = (caller, wanted)
-        if (made := self._there.get(own)) is not None:
-            self._there.move_to_end(own)
-            return CachedResult(made, was_there=True)
-        task = self._coming.get(own)
-        is_coming = task is not None
-        if task is None:
-            task = self._coming[own] = asyncio.create_task(self._batcher.submit(wanted))
-            task.add_done_callback(lambda done: self._came(own, done))
-        return CachedResult(await asyncio.wait_for(asyncio.shield(task), seconds), was_there=is_coming)
-
-    def _came(self, own: _Own, done: asyncio.Task[DecomposeResult]) -> None:
-        del self._coming[own]
-        if done.cancelled() or done.exception() is not None:
-            return
-        self._there[own] = done.result()
-        while len(self._there) > self._most:
-            self._there.popitem(last=False)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...lm.types import Message, Request, Role, SampleRequest, Sampling, Thinking
+from ..pipeline import fields
 from ..pipeline.errors import APIError
 
 MAX_TOKENS = 512
@@ -65,35 +66,26 @@ def read(body: Mapping[str, Any]) -> LocalRequest:
     sampling = Sampling(
         temperature=_temperature(body),
         top_p=_share(body, "top_p"),
-        max_tokens=_whole(body, limit, MAX_TOKENS, 1, _LONGEST),
+        max_tokens=fields.integer(body, limit, MAX_TOKENS, most=_LONGEST),
         stop=_stops(body.get("stop")),
     )
-    seed = None if body.get("seed") is None else _whole(body, "seed", 0, -(2**63), 2**63 - 1)
+    seed = None if body.get("seed") is None else fields.integer(body, "seed", 0, -(2**63), 2**63 - 1)
     return LocalRequest(
-        _messages(body.get("messages")),
+        tuple(_message(i, turn) for i, turn in enumerate(fields.messages(body))),
         sampling,
-        _whole(body, "n", 1, 1, _SAMPLES),
-        _switch(body, "logprobs"),
+        fields.integer(body, "n", 1, most=_SAMPLES),
+        fields.boolean(body, "logprobs"),
         seed,
     )
 
 
-def _messages(value: object) -> tuple[Message, ...]:
-    if not isinstance(value, list) or not value:
-        raise APIError(400, "messages must be a list with at least one message", param="messages")
-    return tuple(_message(i, item) for i, item in enumerate(value))
-
-
-def _message(i: int, item: object) -> Message:
-    where = f"messages[{i}]"
-    if not isinstance(item, dict):
-        raise APIError(400, f"{where} must be an object", param=where)
-    role = item.get("role")
-    if role in ("tool", "function") or item.get("tool_calls") or item.get("function_call"):
+def _message(i: int, turn: Mapping[str, Any]) -> Message:
+    where, role = f"messages[{i}]", turn["role"]
+    if role in ("tool", "function") or turn.get("tool_calls") or turn.get("function_call"):
         raise APIError(400, "this model takes no tools", param=where)
-    if not isinstance(role, str) or role not in _ROLES:
+    if role not in _ROLES:
         raise APIError(400, f"{where}.role must be one of {', '.join(map(str, _ROLES))}", param=f"{where}.role")
-    return Message(_ROLES[role], _content(f"{where}.content", item.get("content")))
+    return Message(_ROLES[role], _content(f"{where}.content", turn.get("content")))
 
 
 def _content(where: str, value: object) -> str:
@@ -127,38 +119,13 @@ def _stops(value: object) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def _number(body: Mapping[str, Any], field: str, default: float, least: float, most: float) -> float:
-    value = body.get(field)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-        raise APIError(400, f"{field} must be a number from {least:g} to {most:g}", param=field)
-    return float(value)
-
-
 def _temperature(body: Mapping[str, Any]) -> float:
-    value = _number(body, "temperature", 1.0, 0.0, 2.0)
+    value = fields.number(body, "temperature", 1.0, 0.0, 2.0)
     return value if value >= _COLDEST else 0.0
 
 
 def _share(body: Mapping[str, Any], field: str) -> float:
-    value = _number(body, field, 1.0, 0.0, 1.0)
+    value = fields.number(body, field, 1.0, 0.0, 1.0)
     if not value:
         raise APIError(400, f"{field} must be above 0", param=field)
     return value
-
-
-def _whole(body: Mapping[str, Any], field: str, default: int, least: int, most: int) -> int:
-    value = body.get(field)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise APIError(400, f"{field} must be a whole number from {least} to {most}", param=field)
-    return value
-
-
-def _switch(body: Mapping[str, Any], field: str) -> bool:
-    value = body.get(field)
-    if value is not None and not isinstance(value, bool):
-        raise APIError(400, f"{field} must be true or false", param=field)
-    return bool(value)

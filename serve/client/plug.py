@@ -28,7 +28,7 @@ from ...solve.voting.election import Election, Sample
 from ...tasks.question import GraderName
 from ..backends import loading
 from ..backends.decomposer import DecomposerService
-from ..backends.decomposer_cache import DecomposerCache, Make, decomposer_of
+from ..backends.decomposer_cache import BlockingDecomposer, Make, decomposer_of
 from ..backends.ranker import RankerScorer
 from ..pipeline import request as chats
 from ..pipeline import response, templates
@@ -94,7 +94,7 @@ class DecomposedLLM:
     """A decomposer and an API LLM; may be used by several threads at once."""
 
     settings: ServeSettings
-    asker: DecomposerCache | None
+    asker: BlockingDecomposer | None
     composition: Composition
     rates: Rates
     client: openai.OpenAI | None
@@ -327,7 +327,7 @@ def plug(
     rates = replace(rates, upstream=price or upstream.rates())
     return DecomposedLLM(
         settings,
-        DecomposerCache(make) if make else None,
+        BlockingDecomposer(make) if make else None,
         composition,
         rates,
         client,

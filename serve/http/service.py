@@ -20,7 +20,8 @@ from ...prompts import PromptFamily
 from ...solve.voting.election import NOBODY, Election, VoteResult
 from ..backends import loading
 from ..backends.batcher import Batcher
-from ..backends.decomposer import Clean, DecomposerService, DecompositionCache
+from ..backends.decomposer import Clean, DecomposerService
+from ..backends.decomposer_cache import BatchedDecomposer
 from ..backends.local import LocalModel
 from ..backends.ranker import RankerScorer
 from ..backends.upstream import Upstream
@@ -85,7 +86,7 @@ class Service:
         if problem := refused_rule(settings.vote.rule, settings):
             raise ConfigError(problem)
         self.answerers: dict[Who, Answerer] = {}
-        self._remembering: DecompositionCache | None = None
+        self._remembering: BatchedDecomposer | None = None
         self._batcher: Batcher[DecomposeRequest, DecomposeResult] | None = None
         self._voting = ThreadPoolExecutor(_VOTES, thread_name_prefix="votes")
         self._samples: MemoryBudget | None = None
@@ -132,7 +133,7 @@ class Service:
         self._batcher = Batcher(
             decomposing, most=of.concurrency, max_queue=of.max_queue, on_batch=self.watch.decomposed
         )
-        self._remembering = DecompositionCache(self._batcher, of.cache)
+        self._remembering = BatchedDecomposer(self._batcher, of.cache)
         price, size = of.price, opened.engine.footprint(opened.adapter)
         self.rates = replace(self.rates, decomposer=price, decomposer_size=size)
 

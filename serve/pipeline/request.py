@@ -11,6 +11,7 @@ from ...core import strict_json
 from ...core.errors import ConfigError
 from ...solve.voting import rules
 from ..settings import MOST, Mode, ServeSettings
+from . import fields
 from .errors import APIError
 
 EXTENSION = "divcon"
@@ -122,8 +123,8 @@ def parse(raw: bytes) -> dict[str, Any]:
 def read(found: Mapping[str, Any], headers: Mapping[str, str], settings: ServeSettings) -> Chat:
     """The request in a body. Raises Refused for the first thing wrong with it."""
     body = {key: value for key, value in found.items() if key not in (EXTENSION, "stream", "stream_options")}
-    messages = _messages(found.get("messages"))
-    n = _whole(found, "n", 1, settings.limits.n)
+    messages = fields.messages(found)
+    n = fields.integer(found, "n", 1, most=settings.limits.n)
     _refuse_other_numbers(found)
     body |= _tokens(found, settings)
     said = _extension(found.get(EXTENSION), headers)
@@ -132,9 +133,7 @@ def read(found: Mapping[str, Any], headers: Mapping[str, str], settings: ServeSe
     wishes = _wishes({**said, "k": 1} if n > 1 else said, settings)
     if wishes.samples > 1 and _is_json(found.get("response_format")):
         raise APIError(400, "a vote reads an answer out of a text, which JSON is not: leave out k", param="k")
-    stream, options = found.get("stream"), found.get("stream_options")
-    if stream is not None and not isinstance(stream, bool):
-        raise APIError(400, "stream is neither true nor false", param="stream")
+    options = found.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise APIError(400, "stream_options is no object", param="stream_options")
     asked = [i for i, message in enumerate(messages) if message["role"] == "user"]
@@ -144,26 +143,13 @@ def read(found: Mapping[str, Any], headers: Mapping[str, str], settings: ServeSe
         asked[-1] if question.strip() else None,
         question,
         wishes,
-        bool(stream),
+        fields.boolean(found, "stream"),
         bool((options or {}).get("include_usage")),
     )
 
 
 def _is_json(form: Any) -> bool:
     return isinstance(form, dict) and form.get("type", "text") != "text"
-
-
-def _messages(found: Any) -> list[dict[str, Any]]:
-    if not isinstance(found, list) or not found:
-        raise APIError(400, "messages is no list of at least one message", param="messages")
-    for i, message in enumerate(found):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise APIError(400, f"messages[{i}] has no role", param="messages")
-        content = message.get("content")
-        is_parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
-        if not (content is None or isinstance(content, str) or is_parts):
-            raise APIError(400, f"the content of messages[{i}] is neither a text nor a list of parts", param="messages")
-    return found
 
 
 def _tokens(found: Mapping[str, Any], settings: ServeSettings) -> dict[str, Any]:
@@ -194,24 +180,11 @@ def _is_above(value: Any, most: int) -> bool:
 
 def _refuse_other_numbers(found: Mapping[str, Any]) -> None:
     """Raises Refused for a field of sampling that is no number, or one that cannot be."""
-    for kinds, name, ranges in ((int, "whole number", _WHOLE), (int | float, "number", _REAL)):
-        for key, (least, most) in ranges.items():
-            value = found.get(key)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
-                raise APIError(400, f"{key} is no {name} from {least} to {most}", param=key)
-    if not isinstance(found.get("logprobs"), bool | None):
-        raise APIError(400, "logprobs is neither true nor false", param="logprobs")
-
-
-def _whole(found: Mapping[str, Any], key: str, default: int, most: int | None = None) -> int:
-    value = found.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1 or (most is not None and value > most):
-        raise APIError(400, f"{key} is no whole number from 1" + (f" to {most}" if most else ""), param=key)
-    return value
+    for key, (least, most) in _WHOLE.items():
+        fields.integer(found, key, least, least, most)
+    for key, (lowest, highest) in _REAL.items():
+        fields.number(found, key, lowest, lowest, highest)
+    fields.boolean(found, "logprobs")
 
 
 def _extension(found: Any, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -243,8 +216,8 @@ def _wishes(said: Mapping[str, Any], settings: ServeSettings) -> RequestOptions:
     if mode != "off" and settings.decomposer is None:
         raise APIError(400, "this server has no decomposer: mode can only be off", param="mode")
     limit = settings.decomposer.max_subquestions if settings.decomposer else MOST
-    limit = min(_whole(said, "max_subquestions", limit), limit)
-    samples = _whole(said, "k", settings.vote.samples, max(settings.limits.samples, settings.vote.samples))
+    limit = min(fields.integer(said, "max_subquestions", limit), limit)
+    samples = fields.integer(said, "k", settings.vote.samples, most=max(settings.limits.samples, settings.vote.samples))
     rule = said.get("vote", settings.vote.rule)
     if not isinstance(rule, str):
         raise APIError(400, "vote is no name of a rule", param="vote")

@@ -11,7 +11,7 @@ import pytest
 
 from divcon.lm import Usage
 from divcon.serve.backends.batcher import Batcher
-from divcon.serve.backends.decomposer import DecompositionCache
+from divcon.serve.backends.decomposer_cache import BatchedDecomposer
 from divcon.serve.http.service import Service
 from divcon.serve.pipeline.pipeline import RequestTrace
 from divcon.serve.pipeline.types import DecomposeRequest, DecomposeResult
@@ -36,7 +36,7 @@ def test_those_who_ask_for_one_decomposition_at_once_pay_for_it_once() -> None:
             asked.extend(wanted)
             return [DecomposeResult(("How many?",), "asked", "dec-1", Usage(30, 20)) for _ in wanted]
 
-        remembering = DecompositionCache(Batcher(work, most=4, max_queue=4), most=10)
+        remembering = BatchedDecomposer(Batcher(work, most=4, max_queue=4), most=10)
         found = await asyncio.gather(*(remembering(DecomposeRequest("2 + 3?", 6), 10.0) for _ in range(3)))
         assert [each.was_there for each in found] == [False, True, True]
         assert len(asked) == 1

@@ -84,7 +84,8 @@ def test_a_field_that_makes_no_sense_is_named(field: str, value: Any) -> None:
     with pytest.raises(APIError) as refused:
         read(body, {}, settings())
     assert refused.value.status == 400
-    assert refused.value.param in (field, *("mode", "k", "vote", "max_subquestions"))
+    named = str(refused.value.param).partition("[")[0]  # a turn of the messages is named by its place
+    assert named in (field, "mode", "k", "vote", "max_subquestions")
     assert set(refused.value.body()["error"]) == {"message", "type", "param", "code"}
 
 
