@@ -85,6 +85,7 @@ reliability: install
 
 docs: install
 	$(BIN)/python docs/reference.py > docs/reference.md
+	$(BIN)/python docs/python_reference.py > docs/reference/python.md
 
 check: lint types test
 

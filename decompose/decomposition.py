@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ..lm.types import Usage
+from ..lm.types import NO_USAGE, Usage
 from ..tasks.question import Question
 from .control_tokens import drop_control_tokens
 
@@ -32,9 +32,9 @@ class Decomposition:
     subquestions: tuple[str, ...]
     """Empty when none are needed or none could be read; a solver then answers in a single stage."""
     kind: Kind
-    text: str
+    text: str = ""
     """What the decomposer wrote."""
-    usage: Usage
+    usage: Usage = NO_USAGE
     reasoning: str | None = None
     """What it thought before; no sub-question is ever read from it. None where there was nothing."""
 

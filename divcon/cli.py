@@ -100,23 +100,23 @@ def study(
     config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, dry_run: bool, pilot: Path | None
 ) -> None:
     """Run a whole study: collect, distil both phases, evaluate every cell, report."""
-    from . import api
+    from . import commands
 
     if pilot and not dry_run:
         raise click.UsageError("--pilot goes with --dry-run")
     if dry_run:
-        echo(api.plan(config, overrides=overrides, limit=limit, pilot=pilot))
+        echo(commands.plan(config, overrides=overrides, limit=limit, pilot=pilot))
     else:
-        echo(api.study(config, overrides=overrides, limit=limit, run=run))
+        echo(commands.study(config, overrides=overrides, limit=limit, run=run))
 
 
 @main.command()
 @_study_options
 def collect(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
     """Sample the teacher's decompositions and solutions of the training questions, and label them."""
-    from . import api
+    from . import commands
 
-    echo(api.collect(config, overrides=overrides, limit=limit, run=run))
+    echo(commands.collect(config, overrides=overrides, limit=limit, run=run))
 
 
 @main.group()
@@ -126,9 +126,9 @@ def distill() -> None:
 
 def _list_methods(context: click.Context, _: click.Parameter, method: str | None) -> str | None:
     if method == "list":
-        from . import api
+        from . import commands
 
-        echo(api.list_methods())
+        echo(commands.list_methods())
         context.exit()
     return method
 
@@ -148,10 +148,10 @@ def decomposer(
     config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, method: str | None
 ) -> None:
     """Train a small model to write sub-questions."""
-    from . import api
+    from . import commands
 
     more = (f"distill.decomposer.method={method}",) if method else ()
-    echo(api.distill_decomposer(config, overrides=(*overrides, *more), limit=limit, run=run))
+    echo(commands.distill_student(config, "decomposer", overrides=(*overrides, *more), limit=limit, run=run))
 
 
 @distill.command()
@@ -159,10 +159,10 @@ def decomposer(
 @_method
 def solver(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, method: str | None) -> None:
     """Train a small model to answer questions that come with sub-questions."""
-    from . import api
+    from . import commands
 
     more = (f"distill.solver.method={method}",) if method else ()
-    echo(api.distill_solver(config, overrides=(*overrides, *more), limit=limit, run=run))
+    echo(commands.distill_student(config, "solver", overrides=(*overrides, *more), limit=limit, run=run))
 
 
 @distill.command()
@@ -170,37 +170,37 @@ def solver(config: str, overrides: tuple[str, ...], limit: int | None, run: Path
 @_method
 def single(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, method: str | None) -> None:
     """Train a small model to answer whole questions: the control of splitting them."""
-    from . import api
+    from . import commands
 
     more = (f"distill.single.method={method}",) if method else ()
-    echo(api.distill_single(config, overrides=(*overrides, *more), limit=limit, run=run))
+    echo(commands.distill_student(config, "single", overrides=(*overrides, *more), limit=limit, run=run))
 
 
 @distill.command()
 @_study_options
 def ranker(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
     """Train a model to say how likely a solution is right, for votes that weigh by it."""
-    from . import api
+    from . import commands
 
-    echo(api.distill_ranker(config, overrides=overrides, limit=limit, run=run))
+    echo(commands.distill_student(config, "ranker", overrides=overrides, limit=limit, run=run))
 
 
 @distill.command()
 @_study_options
 def methods(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
     """Train a student by every method and seed that the config lists, and compare them."""
-    from . import api
+    from . import commands
 
-    echo(api.compare_methods(config, overrides=overrides, limit=limit, run=run))
+    echo(commands.compare_methods(config, overrides=overrides, limit=limit, run=run))
 
 
 @distill.command()
 @_study_options
 def curve(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
     """Train every track at several budgets of tokens (`curve.tokens`), for its learning curve."""
-    from . import api
+    from . import commands
 
-    echo(api.learning_curve(config, overrides=overrides, limit=limit, run=run))
+    echo(commands.learning_curve(config, overrides=overrides, limit=limit, run=run))
 
 
 @main.group()
@@ -211,9 +211,9 @@ def prompts() -> None:
 @prompts.command("list")
 def list_prompts() -> None:
     """Every shipped prompt, by its name in a config."""
-    from . import api
+    from . import commands
 
-    echo(api.list_prompts())
+    echo(commands.list_prompts())
 
 
 @prompts.command("try")
@@ -223,18 +223,18 @@ def list_prompts() -> None:
 @click.option("--run", type=click.Path(path_type=Path), help="Run directory [default: runs/NAME-prompts].")
 def try_prompts(config: str, n: int, overrides: tuple[str, ...], run: Path | None) -> None:
     """Compare four single-stage and four two-stage prompts on validation questions, with the study's LLM."""
-    from . import api
+    from . import commands
 
-    echo(api.try_prompts(config, n=n, overrides=overrides, run=run))
+    echo(commands.try_prompts(config, n=n, overrides=overrides, run=run))
 
 
 @main.command("eval")
 @_study_options
 def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
     """Evaluate every decomposer before every solver."""
-    from . import api
+    from . import commands
 
-    echo(api.evaluate(config, overrides=overrides, limit=limit, run=run))
+    echo(commands.evaluate(config, overrides=overrides, limit=limit, run=run))
 
 
 _AXES = click.Choice(["flops", "tokens", "reasoning", "seconds", "dollars"])
@@ -265,9 +265,9 @@ def plot(
     axis: Literal["flops", "tokens", "reasoning", "seconds", "dollars"],
 ) -> None:
     """Draw one figure of a run, accuracy_cost say, and write its numbers beside it; needs no model."""
-    from . import api
+    from . import commands
 
-    echo(api.plot(run, name, out, style, axis, columns))
+    echo(commands.plot(run, name, out, style, axis, columns))
 
 
 @main.command()
@@ -275,9 +275,9 @@ def plot(
 @click.option("--axis", type=_AXES, help="The kind of cost that accuracy is drawn against [default: flops].")
 def report(run: Path, axis: Literal["flops", "tokens", "reasoning", "seconds", "dollars"] | None) -> None:
     """Rebuild the report of a run directory; needs no model and no network."""
-    from . import api
+    from . import commands
 
-    echo(api.report(run, axis))
+    echo(commands.report(run, axis))
 
 
 @main.command()
@@ -288,9 +288,9 @@ def report(run: Path, axis: Literal["flops", "tokens", "reasoning", "seconds", "
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with every question that flipped.")
 def compare(run: Path, a: str, b: str, test: str | None, as_json: bool) -> None:
     """Compare two cells of a run on the same questions; A and B are decomposer:solver:vote, llm:llm:greedy say."""
-    from . import api
+    from . import commands
 
-    found = api.compare(run, a, b, test)
+    found = commands.compare(run, a, b, test)
     echo_json(found.as_json(), indent=1) if as_json else echo(found)
 
 
@@ -300,9 +300,9 @@ def compare(run: Path, a: str, b: str, test: str | None, as_json: bool) -> None:
 @click.option("--beside", metavar="CELL", help="Hold the others against this cell, llm:llm:greedy say.")
 def seeds(runs: tuple[Path, ...], out: Path | None, beside: str | None) -> None:
     """Put runs of one study under several seeds into one table: means, and differences over seeds and questions."""
-    from . import api
+    from . import commands
 
-    echo(api.seeds(runs, out, beside))
+    echo(commands.seeds(runs, out, beside))
 
 
 @main.command()
@@ -310,27 +310,27 @@ def seeds(runs: tuple[Path, ...], out: Path | None, beside: str | None) -> None:
 @click.option("--run", type=click.Path(path_type=Path), help="Beside the cells of this run, where it has any like it.")
 def papers(name: str | None, run: Path | None) -> None:
     """Print what the papers printed, with intervals; NAME is divide-or-conquer or turning-dust-into-gold."""
-    from . import api
+    from . import commands
 
-    echo(api.papers(name, run))
+    echo(commands.papers(name, run))
 
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def status(run: Path) -> None:
     """How far a run is; it may be at work meanwhile."""
-    from . import api
+    from . import commands
 
-    echo(api.status(run))
+    echo(commands.status(run))
 
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def cost(run: Path) -> None:
     """What a run has spent, and on what; it may be at work meanwhile."""
-    from . import api
+    from . import commands
 
-    echo(api.cost(run))
+    echo(commands.cost(run))
 
 
 @main.command()
@@ -345,9 +345,9 @@ def cost(run: Path) -> None:
 @click.option("--reasoning", is_flag=True, help="Show what the models thought before they replied.")
 def ask(question: str, run: Path, decomposer: str | None, solver: str, reasoning: bool) -> None:
     """Answer one question with one composition of a run, and show its sub-questions and steps."""
-    from . import api
+    from . import commands
 
-    echo(api.ask(question, run=run, decomposer=decomposer, solver=solver, reasoning=reasoning))
+    echo(commands.ask(question, run=run, decomposer=decomposer, solver=solver, reasoning=reasoning))
 
 
 @main.command()
@@ -365,9 +365,9 @@ def ask(question: str, run: Path, decomposer: str | None, solver: str, reasoning
 @click.option("--base", metavar="DIR", help="Directory of the base, if it has moved since the student was made.")
 def export(student: Path, form: str, out: Path | None, base: str | None) -> None:
     """Write a distilled student as other programs load it, and say how it is served."""
-    from . import api
+    from . import commands
 
-    echo(api.export(student, form, out=out, base=base))
+    echo(commands.export(student, form, out=out, base=base))
 
 
 @main.command()
@@ -432,9 +432,9 @@ def data() -> None:
 @data.command("list")
 def list_data() -> None:
     """Every data set, by its name in a config."""
-    from . import api
+    from . import commands
 
-    echo(api.list_data())
+    echo(commands.list_data())
 
 
 @data.command()
@@ -443,9 +443,9 @@ def list_data() -> None:
 @click.option("--n", "count", type=click.IntRange(min=1), default=3, show_default=True, help="How many questions.")
 def show(name: str, path: Path | None, count: int) -> None:
     """The first questions of a data set; PATH is its file (of `miniature`, a split)."""
-    from . import api
+    from . import commands
 
-    echo(api.show_data(name, path, count))
+    echo(commands.show_data(name, path, count))
 
 
 @main.group()
@@ -460,9 +460,9 @@ def traces() -> None:
 @click.option("--questions", type=click.Path(path_type=Path), help="The questions that a batch's output refers to.")
 def import_traces(path: Path, out: Path, grader: GraderName | None, questions: Path | None) -> None:
     """Label the traces of a file, or of all files below a folder, and write them in the study's format."""
-    from . import api
+    from . import commands
 
-    echo(api.import_traces(path, out, grader, questions))
+    echo(commands.import_traces(path, out, grader, questions))
 
 
 @traces.command()
@@ -470,9 +470,9 @@ def import_traces(path: Path, out: Path, grader: GraderName | None, questions: P
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def stats(folder: Path, as_json: bool) -> None:
     """Right, wrong and unreadable; majority and oracle; lengths; shares by level and type."""
-    from . import api
+    from . import commands
 
-    figures = api.stats_of_traces(folder)
+    figures = commands.stats_of_traces(folder)
     echo_json(figures.as_json(), indent=2) if as_json else echo(figures)
 
 
@@ -491,18 +491,18 @@ def add_key(
     file: Path, name: str, requests_per_minute: float | None, dollars_per_day: float | None, metrics: bool
 ) -> None:
     """Make a key and print it, this once: FILE, made where there is none, keeps its hash and its limits."""
-    from . import api
+    from . import commands
 
-    echo(api.add_key(file, name, requests_per_minute, dollars_per_day, metrics))
+    echo(commands.add_key(file, name, requests_per_minute, dollars_per_day, metrics))
 
 
 @keys.command("list")
 @click.argument("file", type=click.Path(path_type=Path))
 def list_keys(file: Path) -> None:
     """Who has a key, and how much they may; never the keys."""
-    from . import api
+    from . import commands
 
-    echo(api.list_keys(file))
+    echo(commands.list_keys(file))
 
 
 @keys.command("remove")
@@ -510,14 +510,14 @@ def list_keys(file: Path) -> None:
 @click.argument("name")
 def remove_key(file: Path, name: str) -> None:
     """Take a key away, from a running endpoint within a second, and list those that are left."""
-    from . import api
+    from . import commands
 
-    echo(api.remove_key(file, name))
+    echo(commands.remove_key(file, name))
 
 
 @main.command()
 def doctor() -> None:
     """Check this installation: versions, processor, the shipped models."""
-    from . import api
+    from . import commands
 
-    echo(api.doctor())
+    echo(commands.doctor())

@@ -1,6 +1,6 @@
 """Prompts in, completions out: engines that speak in batches, and a store that keeps everything bought."""
 
-from .engine import Engine, Identity
+from .engine import Engine, Identity, SimpleEngine
 from .engines.scripted import Scripted
 from .model import Model
 from .store.store import Store
@@ -16,6 +16,7 @@ __all__ = [
     "SampleRequest",
     "Sampling",
     "Scripted",
+    "SimpleEngine",
     "Store",
     "Usage",
 ]

@@ -65,6 +65,46 @@ class Engine(Protocol):
         ...
 
 
+class SimpleEngine:
+    """An engine that gives one completion after another: a base for your own. Say `name`, and how to `complete`."""
+
+    name: str
+    """Of the model: samples are kept under it. Change `revision` where the same name answers otherwise."""
+    revision: str = ""
+
+    def complete(self, draw: SampleRequest) -> Completion:
+        """One sample: `draw.request` has the messages and the sampling, `draw.index` tells samples of one apart.
+
+        Raises ModelError where the model does not answer now, and ConfigError for a request that can never succeed.
+        """
+        raise NotImplementedError
+
+    def identity(self, adapter: Path | None) -> Identity:
+        """As a model on this machine."""
+        return Identity("local", self.name, self.revision)
+
+    def footprint(self, adapter: Path | None) -> ModelSize | None:
+        """Unknown."""
+        return None
+
+    def status(self) -> EngineStatus:
+        """Nothing to tell."""
+        return EngineStatus()
+
+    def generate(
+        self,
+        draws: Sequence[SampleRequest],
+        record: PurchaseRecorder,
+        adapter: Path | None = None,
+        *,
+        planned: Sequence[SampleRequest] = (),
+    ) -> Iterator[Finished]:
+        """One after another; each is kept before the next is asked for."""
+        for draw in draws:
+            (attempt,) = record.begin([draw])
+            yield record.settle([(attempt, self.complete(draw))])
+
+
 StreamCallback = Callable[[SampleRequest, str], bool]
 """Told a draw and its text so far, reasoning and reply (`lm.reasoning` splits them), in the generating thread. The text
 never gets shorter.

@@ -114,6 +114,10 @@ class Usage:
         )
 
 
+NO_USAGE = Usage()
+"""Of what asked nobody."""
+
+
 @dataclass(frozen=True)
 class Completion:
     """One continuation of a conversation."""

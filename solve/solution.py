@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..decompose.decomposition import Decomposition
-from ..lm.types import Usage
+from ..lm.types import NO_USAGE, Usage
 from ..tasks.question import Question
 from .grading.extract import NUMBER, extract
 
@@ -20,7 +20,7 @@ class Solution:
     text: str
     answer: str | None
     """The final answer; None when none could be read out of the text."""
-    usage: Usage
+    usage: Usage = NO_USAGE
     logprob: float | None = None
     """The mean natural log-probability of its tokens; None where it was not asked for or not offered."""
     self_certainty: float | None = None
@@ -31,7 +31,9 @@ class Solution:
     """Whether its request failed permanently, so that nobody knows what the model would have said."""
 
     @classmethod
-    def read(cls, text: str, usage: Usage, *, pattern: re.Pattern[str] | None = NUMBER, cut: bool = False) -> Solution:
+    def read(
+        cls, text: str, usage: Usage = NO_USAGE, *, pattern: re.Pattern[str] | None = NUMBER, cut: bool = False
+    ) -> Solution:
         """A solution from a model's text.
 
         `pattern` is what answers look like (`Grader.pattern`; default: numbers). `cut` says that the text ended at a

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 import divcon
-from divcon import configs
+from divcon import commands, configs
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.eval.config import load
@@ -122,7 +122,7 @@ def test_paths_are_strings_too_and_settings_need_no_file(tmp_path: Path) -> None
     collected = divcon.collect(values, overrides=["collect.solutions=1"], limit=2, run=run)
     assert collected.path == tmp_path / "run" / "traces" / "traces.jsonl" and collected.traces == 2
     assert values["collect"]["solutions"] == 2, "what was given was changed"
-    assert divcon.status(run) and divcon.stats_of_traces(f"{run}/traces")
+    assert commands.status(run) and commands.stats_of_traces(f"{run}/traces")
     with pytest.raises(ConfigError, match="give run"):
         divcon.collect(values, limit=2)
     with pytest.raises(ConfigError, match="no split 'nowhere'"):

@@ -8,22 +8,31 @@ import runpy
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import divcon
+from divcon import commands
 from divcon.cli import main
+from divcon.distill.method_catalogue import METHODS
+from divcon.distill.methods import TRAIN, distil
 from divcon.eval.config import load
+from divcon.lm import Store
 
+from .distill.test_methods import RECIPE, course
 from .paths import ROOT
 
 DOCS = ROOT
 PAGES = [DOCS / "README.md", *DOCS.glob("docs/**/*.md"), DOCS / "CONTRIBUTING.md"]
 
 
-def test_the_reference_is_current() -> None:
-    made = runpy.run_path(str(DOCS / "docs" / "reference.py"))["page"]()
-    assert (DOCS / "docs" / "reference.md").read_text(encoding="utf-8") == made, "make docs writes it again"
+@pytest.mark.parametrize(
+    ("maker", "page"), [("reference.py", "reference.md"), ("python_reference.py", "reference/python.md")]
+)
+def test_the_reference_is_current(maker: str, page: str) -> None:
+    made = runpy.run_path(str(DOCS / "docs" / maker))["page"]()
+    assert (DOCS / "docs" / page).read_text(encoding="utf-8") == made, "make docs writes it again"
 
 
 def test_every_setting_says_what_it_is_for() -> None:
@@ -32,11 +41,40 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert silent <= {"source", "engine", "kind"}  # their one value says it
 
 
+def example(page: str) -> dict[str, Any]:
+    """What the only Python block of a page leaves."""
+    text = (DOCS / "docs" / "how-to" / page).read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    left: dict[str, Any] = {}
+    exec(code, left)
+    return left
+
+
 def test_the_example_of_ones_own_solver_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (DOCS / "docs" / "how-to" / "own-solver.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    exec(code, {})
-    assert capsys.readouterr().out == "[1.0, 1.0]\n"
+    example("own-solver.md")
+    assert capsys.readouterr().out == "{'none → last number': [1.0], 'first sentence → last number': [1.0]}\n"
+
+
+@pytest.mark.model
+def test_the_example_of_ones_own_engine_takes_the_llms_place(tmp_path: Path) -> None:
+    engine = example("own-engine.md")["Mine"]()
+    overrides = ["grid.decomposers=[none]", "grid.solvers=[llm]", "grid.samples=0"]
+    found = commands.evaluate("miniature", overrides=overrides, limit=1, run=tmp_path / "run", llm=engine)
+    assert all(row.solutions[0].startswith("The answer is ") and row.answer for row in found.rows)
+    with Store(tmp_path / "run" / "store.sqlite") as store:
+        assert len(store) == len(found.rows) == 4
+
+
+def test_the_example_of_ones_own_method_distils(tmp_path: Path) -> None:
+    try:
+        example("own-method.md")
+        recipe = RECIPE.model_copy(update={"method": "kd-then-nt", "max_train_tokens": 200})
+        trained = distil("kd-then-nt", course(tmp_path / "stages", recipe), tmp_path / "student")
+        assert trained.steps > 0 and (tmp_path / "student" / "adapter_config.json").is_file()
+        assert str(METHODS["kd-then-nt"]) == "kd, then negative training from its student"
+    finally:
+        METHODS.pop("kd-then-nt", None)
+        TRAIN.pop("kd-then-nt", None)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

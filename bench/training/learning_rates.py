@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import divcon
+from divcon import commands
 from divcon.eval.config import load
 from divcon.eval.grid import results
 from divcon.eval.run_dir import RunDirectory
@@ -34,7 +34,7 @@ def accuracies(config: str, rate: float, overrides: Sequence[str]) -> dict[str, 
     rates = ", ".join(f"{method}: {rate:g}" for method in study.methods.names)
     ours += [f"methods.seeds=[{SEED}]", f"distill.{study.methods.role}.learning_rates={{{rates}}}"]
     ours += [f"store={Path('runs') / f'{config}-rates.sqlite'}"]
-    divcon.compare_methods(config, overrides=[*overrides, *ours], run=run)
+    commands.compare_methods(config, overrides=[*overrides, *ours], run=run)
     credits: dict[str, list[float]] = {}
     for row in results.read(RunDirectory(run).method_results):
         method = str(getattr(row.cell, study.methods.role)).rpartition(" ")[0]

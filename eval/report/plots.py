@@ -211,18 +211,34 @@ def draw(
 
     Raises ConfigError for an unknown figure, another format, or a run that has nothing for it.
     """
-    if name not in PLOTS:
-        raise ConfigError(f"no figure {name!r}; there are {', '.join(PLOTS)}")
+    _check(name)
     figures.check_format(out)
     with figures.styled(style, columns):
-        made = PLOTS[name](Drawn(run, axis))
-        if made is None:
-            known = f" by {axis}" if name in ("accuracy_cost", "break_even") else ""
-            raise ConfigError(f"{run} has nothing for the figure {name!r}{known}")
+        made = _plot(run, name, axis)
         with replacing(out, out.with_suffix(".csv")) as (drawing, numbers):
             figures.write(made.figure, drawing)
             _write(made, numbers)
     return out
+
+
+def plot(run: Path, name: str, axis: AxisName = "flops", style: Style = "paper", columns: Columns = "two") -> Plot:
+    """One figure, and its numbers. Raises ConfigError for an unknown one, or a run that has nothing for it."""
+    _check(name)
+    with figures.styled(style, columns):
+        return _plot(run, name, axis)
+
+
+def _check(name: str) -> None:
+    if name not in PLOTS:
+        raise ConfigError(f"no figure {name!r}; there are {', '.join(PLOTS)}")
+
+
+def _plot(run: Path, name: str, axis: AxisName) -> Plot:
+    made = PLOTS[name](Drawn(run, axis))
+    if made is None:
+        known = f" by {axis}" if name in ("accuracy_cost", "break_even") else ""
+        raise ConfigError(f"{run} has nothing for the figure {name!r}{known}")
+    return made
 
 
 def _write(plot: Plot, file: Path) -> None:

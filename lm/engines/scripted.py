@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from ..cost.flops import ModelSize
-from ..engine import EngineStatus, Identity
-from ..recorder import Finished, Recorder
+from ..engine import Identity, SimpleEngine
 from ..types import Completion, Message, SampleRequest, Usage
 
 Reply = Callable[[tuple[Message, ...], int], str]
 """From the conversation and the sample's index to the answer."""
 
 
-class Scripted:
+class Scripted(SimpleEngine):
     """Answers in turn from a list of replies, or from a function of the conversation and the sample's index."""
 
     def __init__(self, *replies: str, answer: Reply | None = None, parameters: int | None = None) -> None:
@@ -30,22 +29,7 @@ class Scripted:
     def footprint(self, adapter: Path | None) -> ModelSize | None:
         return ModelSize(self._parameters) if self._parameters else None
 
-    def status(self) -> EngineStatus:
-        return EngineStatus()
-
-    def generate(
-        self,
-        draws: Sequence[SampleRequest],
-        record: Recorder,
-        adapter: Path | None = None,
-        *,
-        planned: Sequence[SampleRequest] = (),
-    ) -> Iterator[Finished]:
-        for draw in draws:
-            (attempt,) = record.begin([draw])
-            yield record.settle([(attempt, self._completion(draw))])
-
-    def _completion(self, draw: SampleRequest) -> Completion:
+    def complete(self, draw: SampleRequest) -> Completion:
         messages = draw.request.messages
         self.asked.append(messages)
         text = self._answer(messages, draw.index) if self._answer else self._replies.pop(0)

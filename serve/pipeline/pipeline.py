@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
 
 from ...core.errors import ModelError
-from ...decompose.decomposition import listing
 from ...lm.api.retry import unsupported
 from ...lm.types import Usage
 from ...prompts import PromptFamily
@@ -25,7 +24,7 @@ from .errors import APIError
 from .request import Chat
 from .response import Reply
 from .sanitize import mark
-from .templates import fill
+from .templates import fill, two_stage_prompt
 from .types import CachedResult, DecomposeRequest, Spending
 
 Who = Literal["upstream", "local"]
@@ -316,12 +315,7 @@ def _body(chat: Chat, composition: Composition, who: Who, known: _Known, *, answ
     if known.history:
         text = _filled(chat, composition, templates.finish, known.history)
     elif known.subquestions:
-        text = fill(
-            templates.solve,
-            question=chat.question,
-            subquestions=listing(known.subquestions),
-            mark=mark(chat.question, composition.secret),
-        )
+        text = two_stage_prompt(templates, chat.question, known.subquestions, composition.secret)
     elif not known.is_whole or (not templates.answer and (answers or chat.wishes.mode != "off")):
         # Without a sentence that asks for an answer, the model was taught with these prompts and knows no others.
         text = fill(templates.single_stage, question=chat.question)

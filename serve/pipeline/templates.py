@@ -5,12 +5,14 @@ Each may take `{mark}` where it delimits what another program wrote.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ... import prompts
 from ...core.errors import ConfigError
+from ...decompose.decomposition import listing
 from ...prompts import Prompt, PromptFamily
+from .sanitize import mark
 
 _MEMBERS = ("solve", "cot", "step", "finish")
 
@@ -41,6 +43,12 @@ def taught(names: Mapping[str, str], path: str) -> PromptFamily:
     if changed := [name for name, sha256 in names.items() if given[name].sha256 != sha256]:
         raise ConfigError(f"{path} was taught with another text of the prompt {changed[0]}; give local.prompts")
     return PromptFamily(given[solve], given[single], given[single], step, finish)
+
+
+def two_stage_prompt(templates: PromptFamily, question: str, subquestions: Sequence[str], secret: bytes) -> str:
+    """A question with its sub-questions, which another program wrote and which are delimited as such."""
+    listed, delimiter = listing(subquestions), mark(question, secret)
+    return fill(templates.solve, question=question, subquestions=listed, mark=delimiter)
 
 
 def fill(prompt: Prompt, **values: str) -> str:

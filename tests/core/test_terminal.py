@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from divcon import api
+from divcon import commands as calls
 from divcon.cli import main
 from divcon.core.errors import ConfigError, ModelError
 from divcon.core.terminal import json_text, libraries_visible, visible
@@ -92,9 +92,9 @@ class Says(SimpleNamespace):
 def ran(words: list[str], act: Callable[..., object]) -> Result:
     """A command whose work is done by `act`."""
     with pytest.MonkeyPatch.context() as patched:
-        for name, value in vars(api).items():
-            if callable(value) and getattr(value, "__module__", "") == api.__name__:
-                patched.setattr(api, name, act)
+        for name, value in vars(calls).items():
+            if callable(value) and getattr(value, "__module__", "") == calls.__name__:
+                patched.setattr(calls, name, act)
         return CliRunner().invoke(main, words)
 
 

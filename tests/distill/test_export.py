@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-import divcon
+from divcon import commands
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.distill.export import CONVERTER, _dtype
@@ -44,7 +44,7 @@ def says(path: str, adapter: Path | None = None) -> str:
 
 
 def test_merged_it_answers_as_the_adapter_does_and_stock_transformers_loads_it(student: Path, tmp_path: Path) -> None:
-    exported = divcon.export(student, "merged", out=tmp_path / "whole")
+    exported = commands.export(student, "merged", out=tmp_path / "whole")
     assert str(exported).startswith(f"wrote {tmp_path / 'whole'}; serve it with: vllm serve {tmp_path / 'whole'}")
     tokens = torch.tensor([load_tokenizer(student)("How many pears are there in 4 boxes?")["input_ids"]])
     adapted = load_adapter(load_model(model_directory(BASE), "float32", "cpu"), student, "s").eval()
@@ -57,7 +57,7 @@ def test_merged_it_answers_as_the_adapter_does_and_stock_transformers_loads_it(s
 
 
 def test_for_vllm_an_adapter_stays_as_it_is_on_a_plain_base(student: Path, tmp_path: Path) -> None:
-    exported = divcon.export(student, "vllm", out=tmp_path / "out")
+    exported = commands.export(student, "vllm", out=tmp_path / "out")
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (student, exported.path))
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     assert f"--max-lora-rank 8 --lora-modules decomposer={tmp_path / 'out'}" in exported.command
@@ -69,13 +69,13 @@ def test_vllm_is_told_the_largest_rank_of_any_layer(
 ) -> None:
     config = adapter_config(student) | {"rank_pattern": {"q_proj": 40}}
     monkeypatch.setattr("divcon.distill.export.adapter_config", lambda directory: config)
-    assert "--max-lora-rank 64 " in divcon.export(student, "vllm", out=tmp_path / "out").command
+    assert "--max-lora-rank 64 " in commands.export(student, "vllm", out=tmp_path / "out").command
 
 
 def test_for_vllm_layers_are_named_as_in_the_published_class(tmp_path: Path) -> None:
     base = make("Qwen 3.5", tmp_path / "base")
     student = taught(tmp_path / "decomposer", str(base))
-    exported = divcon.export(student, "vllm")
+    exported = commands.export(student, "vllm")
     names = load_file(exported.path / "adapter_model.safetensors").keys()
     assert exported.path == tmp_path / "decomposer-vllm"
     assert names and all(name.startswith("base_model.model.model.language_model.layers.") for name in names)
@@ -84,7 +84,7 @@ def test_for_vllm_layers_are_named_as_in_the_published_class(tmp_path: Path) -> 
 def test_a_whole_student_is_a_whole_model_already(tmp_path: Path) -> None:
     student = taught(tmp_path / "decomposer", recipe=DecomposerRecipe(tuning=Full(kind="full"), **BRIEF))
     for form in ("merged", "vllm"):
-        exported = divcon.export(student, form)
+        exported = commands.export(student, form)
         assert says(str(exported.path)) == says(str(student))
         assert not (exported.path / "divcon.json").exists()
 
@@ -103,12 +103,12 @@ def test_gguf_is_written_by_llama_cpps_converter(
     out = tmp_path / "student.gguf"
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=f"{CONVERTER}, which is not on the PATH"):
-        divcon.export(student, "gguf", out=out)
+        commands.export(student, "gguf", out=out)
     converter(tmp_path / "bad", "echo NotImplementedError >&2; exit 1", monkeypatch)
     with pytest.raises(ConfigError, match="it says: NotImplementedError"):
-        divcon.export(student, "gguf", out=out)
+        commands.export(student, "gguf", out=out)
     converter(tmp_path / "good", 'test -f "$1/model.safetensors" && echo GGUF > "$3"', monkeypatch)
-    assert divcon.export(student, "gguf", out=out).command == f"llama-server -m {out}"
+    assert commands.export(student, "gguf", out=out).command == f"llama-server -m {out}"
     assert [path.name for path in tmp_path.iterdir() if "student" in path.name] == ["student.gguf"]
 
 
@@ -123,7 +123,7 @@ def test_where_nothing_can_be_written_is_one_sentence_and_nothing_changes(studen
         (student / "out", "lies within the student"),
     ]:
         with pytest.raises(ConfigError, match=said):
-            divcon.export(student, "merged", out=out)
+            commands.export(student, "merged", out=out)
     assert sorted(student.iterdir()) == before
 
 
@@ -132,7 +132,7 @@ def test_a_student_is_found_by_any_path_and_the_command_is_quoted(
 ) -> None:
     student = taught(tmp_path / "a decomposer")
     monkeypatch.chdir(student)
-    exported = divcon.export(Path(), "vllm")
+    exported = commands.export(Path(), "vllm")
     assert exported.path == tmp_path / "a decomposer-vllm"
     assert f"--lora-modules 'a decomposer'='{exported.path}'" in exported.command
 
@@ -147,20 +147,20 @@ def test_a_whole_model_keeps_the_number_format_of_its_base(tmp_path: Path, key: 
 
 def test_what_has_no_other_form_is_refused(student: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no student in .*: it has no divcon\.json"):
-        divcon.export(tmp_path, "merged")
+        commands.export(tmp_path, "merged")
     with pytest.raises(ConfigError, match="no form 'onnx'; there are merged, vllm, gguf"):
-        divcon.export(student, "onnx")
+        commands.export(student, "onnx")
     with pytest.raises(ConfigError, match="is a ranker, which scores solutions"):
-        divcon.export(taught(tmp_path / "ranker", role="ranker"), "merged")
+        commands.export(taught(tmp_path / "ranker", role="ranker"), "merged")
     (tmp_path / "there").mkdir()
     with pytest.raises(ConfigError, match="is in the way"):
-        divcon.export(student, "merged", out=tmp_path / "there")
+        commands.export(student, "merged", out=tmp_path / "there")
     with pytest.raises(ConfigError, match="was distilled on other base weights"):
-        divcon.export(student, "merged", out=tmp_path / "out", base="miniature/llm")
+        commands.export(student, "merged", out=tmp_path / "out", base="miniature/llm")
     nat = taught(tmp_path / "nat")
     (nat / "nat_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ConfigError, match="is a NAT student"):
-        divcon.export(nat, "merged")
+        commands.export(nat, "merged")
     outcome = CliRunner().invoke(main, ["export", str(tmp_path)])
     assert outcome.exit_code == 2 and "has no divcon.json" in outcome.stderr
     outcome = CliRunner().invoke(main, ["export", str(student), "--out", str(tmp_path / "by-default")])

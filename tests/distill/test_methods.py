@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-import divcon
+from divcon import commands
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.distill import methods, student
@@ -425,7 +425,7 @@ def test_a_comparison_that_cannot_be_made_is_refused_before_it_begins(
     override: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
-        divcon.compare_methods("miniature-negatives", overrides=[override], limit=4, run=tmp_path)
+        commands.compare_methods("miniature-negatives", overrides=[override], limit=4, run=tmp_path)
     assert not (tmp_path / "methods").exists()
 
 
@@ -580,9 +580,9 @@ def test_methods_are_compared_over_seeds(tmp_path: Path) -> None:
         "methods.role=decomposer",
     ):  # or the table would mix two recipes
         with pytest.raises(ConfigError, match=f"it differs in {changed.partition('=')[0]}"):
-            divcon.compare_methods("miniature-negatives", overrides=[*SMALL, changed], limit=12, run=tmp_path)
+            commands.compare_methods("miniature-negatives", overrides=[*SMALL, changed], limit=12, run=tmp_path)
     before = {path: path.stat().st_mtime for path in tmp_path.rglob("*.safetensors")}
-    divcon.compare_methods("miniature-negatives", overrides=SMALL, limit=12, run=tmp_path)
+    commands.compare_methods("miniature-negatives", overrides=SMALL, limit=12, run=tmp_path)
     assert {path: path.stat().st_mtime for path in tmp_path.rglob("*.safetensors")} == before
     assert (tmp_path / "methods" / "table.md").read_text(encoding="utf-8") == table
 
@@ -605,7 +605,7 @@ def test_either_half_learns_by_any_method(tmp_path: Path) -> None:
         "methods.seeds=[0]",
         "distill.decomposer.max_train_tokens=1500",
     ]
-    table = divcon.compare_methods("miniature-negatives", overrides=overrides, limit=40, run=tmp_path)
+    table = commands.compare_methods("miniature-negatives", overrides=overrides, limit=40, run=tmp_path)
     assert "| nt |" in table.read_text(encoding="utf-8")
 
 
@@ -626,5 +626,5 @@ def test_every_method_of_the_catalogue_trains() -> None:
 
 
 def test_what_a_method_is_called_is_listed_without_loading_what_trains() -> None:
-    code = "import sys, divcon\nassert 'nat-random' in divcon.list_methods()\nassert 'trl' not in sys.modules"
+    code = "import sys, divcon\nassert 'nat-random' in commands.list_methods()\nassert 'trl' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

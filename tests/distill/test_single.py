@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import divcon
+from divcon import commands
 from divcon.core.errors import ConfigError
 from divcon.distill import student
 from divcon.distill.data.training_data import solving
@@ -182,14 +183,14 @@ def test_students_are_asked_in_their_formats_and_pay_for_what_their_tracks_used(
 @pytest.mark.model
 def test_one_question_is_asked_as_a_student_was_taught_and_no_other_way(run: Path) -> None:
     question = "Mia has 4 pears. She eats 2 pears. How many pears are left?"
-    found = divcon.ask(question, run=run, solver="distilled-single")
+    found = commands.ask(question, run=run, solver="distilled-single")
     assert found.solution.text and not found.decomposition.was_tried
     with pytest.raises(
         ConfigError, match="distilled-single was not taught to be asked behind llm: give --decomposer none"
     ):
-        divcon.ask(question, run=run, decomposer="llm", solver="distilled-single")
+        commands.ask(question, run=run, decomposer="llm", solver="distilled-single")
     with pytest.raises(ConfigError, match="distilled was not taught to be asked behind none: give a decomposer"):
-        divcon.ask(question, run=run, decomposer="none", solver="distilled")
+        commands.ask(question, run=run, decomposer="none", solver="distilled")
     with pytest.raises(ConfigError, match="is a distilled single-stage student, and no solver"):
         opened(str(run / "single"), "solver", None, 1)
 
@@ -207,6 +208,6 @@ def test_a_plain_adapter_is_counted_as_merged_and_as_it_ran(run: Path) -> None:
 
 
 def test_the_single_stage_student_can_be_distilled_by_itself(tmp_path: Path) -> None:
-    made = divcon.distill_single("miniature", overrides=FEW, limit=4, run=tmp_path / "run")
+    made = divcon.distill_student("miniature", "single", overrides=FEW, limit=4, run=tmp_path / "run")
     assert made == tmp_path / "run" / "single" and student.read(made)
     assert not (tmp_path / "run" / "traces" / "traces.jsonl").exists()  # nothing was bought for the other tracks

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-import divcon
+from divcon import commands
 from divcon.core.errors import ConfigError
 from divcon.lm import Model, Request, Sampling, Store
 from divcon.lm.engines.vllm import VLLM
@@ -22,7 +22,7 @@ def main(family: str, folder: Path) -> None:
     """Serve the base, a student as it is, and the student exported."""
     base = make(family, folder / "base")
     student = taught(folder / "decomposer", str(base))
-    exported = divcon.export(student, "vllm").path
+    exported = commands.export(student, "vllm").path
     # bfloat16 is what vLLM's kernels of linear attention take on a processor.
     engine = VLLM(str(base), dtype="bfloat16", concurrency=2, cache=0.1, context=256, adapters=2, rank=8)
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-from divcon.lm import Completion, Identity, Message, Model, Request, SampleRequest, Scripted, Store, Usage
-from divcon.lm.engine import EngineStatus
-from divcon.lm.recorder import Finished, Lease, NoRecord, Purchase, Recorder
+from divcon.lm import Completion, Message, Model, Request, SampleRequest, Scripted, Store, Usage
+from divcon.lm.engine import SimpleEngine
+from divcon.lm.recorder import Lease, NoRecord, Purchase
 
 REQUESTS = [Request((Message("user", text),), n=2) for text in ("a", "b")]
 
@@ -34,32 +31,16 @@ def test_nothing_is_ever_there_or_owed_where_nothing_is_kept() -> None:
     assert record.batches("m") == [] and record.spend() == (0.0, 0.0)
 
 
-class Shouting:
+class Shouting(SimpleEngine):
     """An engine of one's own."""
 
-    def identity(self, adapter: Path | None) -> Identity:
-        return Identity("here", "shouting", "1")
+    name = "shouting"
 
-    def footprint(self, adapter: Path | None) -> None:
-        return None
-
-    def status(self) -> EngineStatus:
-        return EngineStatus()
-
-    def generate(
-        self,
-        draws: Sequence[SampleRequest],
-        record: Recorder,
-        adapter: Path | None = None,
-        *,
-        planned: Sequence[SampleRequest] = (),
-    ) -> Iterator[Finished]:
-        for attempt in record.begin(draws):
-            said = shout(attempt.draw.request.messages, attempt.draw.index)
-            yield record.settle([(attempt, Completion(said, "stop", Usage()))])
+    def complete(self, draw: SampleRequest) -> Completion:
+        return Completion(shout(draw.request.messages, draw.index), "stop", Usage())
 
 
-def test_an_engine_of_ones_own_is_four_methods() -> None:
+def test_an_engine_of_ones_own_is_a_name_and_a_method() -> None:
     with Store() as store:
         made = Model("mine", Shouting(), store)(REQUESTS)
         assert [[one.text for one in of] for of in made] == [["A 0", "A 1"], ["B 0", "B 1"]]

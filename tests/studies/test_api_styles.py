@@ -13,6 +13,7 @@ import openai
 import pytest
 
 import divcon
+from divcon import commands
 from divcon.core.errors import ConfigError
 from divcon.decompose import Decomposition
 from divcon.decompose.decomposition import parse
@@ -71,7 +72,7 @@ def config(folder: Path, server: Server, **llm: Any) -> Path:
 
 def studied(folder: Path, style: str) -> tuple[Results, Server]:
     with serving(style) as server:
-        divcon.evaluate(config(folder, server), run=folder / "run")
+        commands.evaluate(config(folder, server), run=folder / "run")
     return results.read(RunDirectory(folder / "run").results), server
 
 
@@ -150,7 +151,7 @@ def test_a_parameter_that_a_model_refuses_is_named_with_the_setting_that_drops_i
             ({"drop": ["temperature", "top_p"], "tokens_key": "max_tokens"}, "set tokens_key: max_completion_tokens"),
         ):
             with pytest.raises(ConfigError, match=remedy):
-                divcon.evaluate(config(tmp_path, server, **settings), run=tmp_path / str(len(settings["drop"])))
+                commands.evaluate(config(tmp_path, server, **settings), run=tmp_path / str(len(settings["drop"])))
 
 
 def test_the_reasoning_of_these_servers_would_be_read_as_sub_questions() -> None:

@@ -19,7 +19,7 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-import divcon
+from divcon import commands
 from divcon.cli import main
 from divcon.core import config as strict
 from divcon.core import documents, jsonlines
@@ -434,7 +434,7 @@ def test_a_run_that_bought_something_before_it_failed_is_kept(tmp_path: Path) ->
 def test_an_import_that_is_refused_leaves_no_folder_behind(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"x": 1}', encoding="utf-8")
     with pytest.raises(ConfigError):
-        divcon.import_traces(tmp_path / "a.jsonl", tmp_path / "out" / "deep")
+        commands.import_traces(tmp_path / "a.jsonl", tmp_path / "out" / "deep")
     assert not (tmp_path / "out").exists()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import divcon
+from divcon import commands
 from divcon.core.errors import ConfigError
 from divcon.eval.analysis.summary import unknowns
 from divcon.eval.grid import results
@@ -53,7 +54,7 @@ def config(folder: Path, url: str, **llm: Any) -> Path:
 
 def evaluated(folder: Path, answer: Answer, **llm: Any) -> Results:
     with serving(answer) as (_, url):
-        divcon.evaluate(config(folder, url, **llm), run=folder / "run")
+        commands.evaluate(config(folder, url, **llm), run=folder / "run")
     return results.read(RunDirectory(folder / "run").results, unknown=True)
 
 
@@ -71,7 +72,7 @@ def test_what_nobody_knows_is_counted_and_left_out(tmp_path: Path) -> None:
     (found,) = unknowns(rows)
     assert (found.questions, found.failed, found.known.value) == (40, 1, 1.0)
     assert (found.low, found.high) == (39 / 40, 1.0)
-    divcon.report(tmp_path / "run")
+    commands.report(tmp_path / "run")
     table = (tmp_path / "run" / "report" / "table.md").read_text(encoding="utf-8")
     assert "| none | llm | greedy | pears | 40 | 1 | 100.0 [91.0, 100.0] | 97.5 | 100.0 |" in table
     page = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
@@ -81,10 +82,10 @@ def test_what_nobody_knows_is_counted_and_left_out(tmp_path: Path) -> None:
 def test_a_later_run_asks_for_what_is_unknown_alone_and_comes_to_the_same(tmp_path: Path) -> None:
     with serving(refusing({3})) as (upstream, url):
         path = config(tmp_path, url)
-        divcon.evaluate(path, run=tmp_path / "run")
+        commands.evaluate(path, run=tmp_path / "run")
         first, asked = results.read(RunDirectory(tmp_path / "run").results, unknown=True), len(upstream.bodies)
         RunDirectory(tmp_path / "run").results.unlink()
-        divcon.evaluate(path, run=tmp_path / "run")
+        commands.evaluate(path, run=tmp_path / "run")
         again = upstream.bodies[asked:]
     assert all("Pear 3:" in body["messages"][0]["content"] for body in again) and again
     assert results.read(RunDirectory(tmp_path / "run").results, unknown=True) == first

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import divcon
+from divcon import commands
 from divcon.core.errors import ConfigError
 from divcon.eval.analysis import learning_curve
 from divcon.eval.config import load
@@ -90,18 +91,18 @@ SMALL = [
 @pytest.mark.model
 def test_a_curve_is_drawn_told_and_not_made_twice(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    table = divcon.learning_curve("miniature", overrides=SMALL, limit=3, run=run)
+    table = commands.learning_curve("miniature", overrides=SMALL, limit=3, run=run)
     assert table.read_text(encoding="utf-8").count("\n| single |") == 2
     made = {path: path.stat().st_mtime_ns for path in (run / "curve").rglob("*.safetensors")}
     assert len(made) == 6
-    assert divcon.learning_curve("miniature", overrides=SMALL, limit=3, run=run) == table
+    assert commands.learning_curve("miniature", overrides=SMALL, limit=3, run=run) == table
     assert {path: path.stat().st_mtime_ns for path in (run / "curve").rglob("*.safetensors")} == made
-    page = divcon.study("miniature", overrides=SMALL, limit=3, run=run).read_text(encoding="utf-8")
+    page = divcon.study("miniature", overrides=SMALL, limit=3, run=run).report.read_text(encoding="utf-8")
     assert ">Learning curves</h" in page and "learning_curve" in page
-    divcon.plot(run, "learning_curve", tmp_path / "curve.svg")
+    commands.plot(run, "learning_curve", tmp_path / "curve.svg")
     assert (tmp_path / "curve.csv").read_text(encoding="utf-8").count("\n") == 1 + 6
 
 
 def test_no_budgets_make_no_curve(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"set curve\.tokens"):
-        divcon.learning_curve("miniature", limit=1, run=tmp_path / "run")
+        commands.learning_curve("miniature", limit=1, run=tmp_path / "run")

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import divcon
+from divcon import commands
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.eval.config import load
@@ -301,7 +302,7 @@ def test_a_damaged_file_is_one_clear_sentence(run: Path, tmp_path: Path, name: s
         shutil.rmtree(copy / "solver")
     if name == "results.parquet":
         with pytest.raises(ConfigError):
-            divcon.report(copy)
+            commands.report(copy)
     else:
         with pytest.raises(ConfigError):
             divcon.study("miniature", overrides=SMALL, limit=LIMIT, run=copy)
@@ -319,7 +320,7 @@ def test_two_processes_do_not_share_a_run(run: Path) -> None:
 
 
 def test_asking_shows_subquestions_steps_and_answer(run: Path) -> None:
-    asked = divcon.ask("Mia has 4 pears. She eats 2 pears. How many pears are left?", run=run)
+    asked = commands.ask("Mia has 4 pears. She eats 2 pears. How many pears are left?", run=run)
     for heading in ("Sub-questions", "Solution", "Answer"):
         assert heading in str(asked)
 
@@ -354,7 +355,7 @@ SOCRATIC = {
 def test_students_are_distilled_from_imported_traces_without_asking_a_teacher(tmp_path: Path) -> None:
     (tmp_path / "socratic.jsonl").write_text(json.dumps(SOCRATIC), encoding="utf-8")
     imported = tmp_path / "imported"
-    assert divcon.import_traces(tmp_path / "socratic.jsonl", imported).right == 1
+    assert commands.import_traces(tmp_path / "socratic.jsonl", imported).right == 1
     config = tmp_path / "study.yaml"
     config.write_text(
         f"train: {{source: traces, path: {imported}}}\n"
@@ -380,8 +381,8 @@ def test_a_study_shows_strict_beside_lenient_where_papers_are_lenient(tmp_path: 
     tests = f"tests={{gsm8k: {{source: gsm8k, path: {tmp_path / 'test.jsonl'}}}}}"
     grid = ["grid.samples=0", "grid.decomposers=[none]", "grid.solvers=[llm]"]
     run = tmp_path / "run"
-    divcon.evaluate("miniature", overrides=[tests, *grid, "train.max_questions=2"], run=run)
-    divcon.report(run)
+    commands.evaluate("miniature", overrides=[tests, *grid, "train.max_questions=2"], run=run)
+    commands.report(run)
     assert "any-token" in (run / "report" / "table.md").read_text(encoding="utf-8")
     assert "Strict beside lenient" in (run / "report" / "index.html").read_text(encoding="utf-8")
 
@@ -391,21 +392,21 @@ def test_a_run_can_be_looked_at_while_it_works(run: Path) -> None:
     assert outcome.output.startswith("nobody is at work\ncollect: teacher's traces: done, 12 of 12, ")
     with open_study(load("miniature", SMALL).limited(LIMIT), run):
         assert CliRunner().invoke(main, ["status", str(run)]).output.startswith("at work\n")
-        assert divcon.cost(run).spend.most == 0
+        assert commands.cost(run).spend.most == 0
     with (run / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"event": "progress", "sta')
-    assert len(divcon.status(run).stages) == len({stage["stage"] for stage in divcon.status(run).stages}) > 5
+    assert len(commands.status(run).stages) == len({stage["stage"] for stage in commands.status(run).stages}) > 5
     outcome = CliRunner().invoke(main, ["cost", str(run)])
     assert "spent $0.0000\nmodels of your own: " in outcome.output and "without a price" in outcome.output
 
 
 def test_a_run_that_nobody_may_write_can_be_looked_at(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "copy")
-    divcon.report(copy)
-    spent = divcon.cost(run)
+    commands.report(copy)
+    spent = commands.cost(run)
     with read_only(copy):
         before = written(copy)
-        assert divcon.cost(copy) == spent and divcon.status(copy).stages
+        assert commands.cost(copy) == spent and commands.status(copy).stages
         assert CliRunner().invoke(main, ["cost", str(copy)]).exit_code == 0
         outcome = CliRunner().invoke(main, ["report", str(copy)])
         assert outcome.exit_code == 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import divcon
+from divcon import commands
 from divcon.core.errors import ConfigError
 from divcon.eval.analysis.declined import declined, warnings
 from divcon.eval.grid.rows import Results
@@ -63,9 +63,9 @@ def test_as_many_prompts_are_tried_for_one_stage_as_for_two() -> None:
 
 def test_trials_are_measured_on_questions_that_teach_nothing(tmp_path: Path) -> None:
     with serving(answer) as (upstream, url):
-        found = divcon.try_prompts(config(tmp_path, url), n=6, run=tmp_path / "run")
+        found = commands.try_prompts(config(tmp_path, url), n=6, run=tmp_path / "run")
         asked = len(upstream.bodies)
-        again = divcon.try_prompts(config(tmp_path, url), n=6, run=tmp_path / "run")
+        again = commands.try_prompts(config(tmp_path, url), n=6, run=tmp_path / "run")
         assert len(upstream.bodies) == asked  # all of it is kept
     texts = " ".join(body["messages"][-1]["content"] for body in upstream.bodies)
     assert all((f"Pear {i}:" in texts) is (4 <= i < 10) for i in range(12)) and "A test?" not in texts
@@ -82,7 +82,7 @@ def test_trials_are_measured_on_questions_that_teach_nothing(tmp_path: Path) -> 
 
 def test_more_questions_than_there_are_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the training source has 8 questions to try prompts on, and --n asks for 13"):
-        divcon.try_prompts(config(tmp_path, "http://127.0.0.1:9/v1"), n=13, run=tmp_path / "run")
+        commands.try_prompts(config(tmp_path, "http://127.0.0.1:9/v1"), n=13, run=tmp_path / "run")
 
 
 def test_no_question_of_a_test_is_tried_however_it_is_spelled(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_no_question_of_a_test_is_tried_however_it_is_spelled(tmp_path: Path) ->
         json.dumps(QUESTIONS[5] | {"question": "pear 5, HOW many?"}), encoding="utf-8"
     )
     with serving(answer) as (upstream, url):
-        divcon.try_prompts(path, n=6, run=tmp_path / "run", overrides=[f"llm.base_url={url}"])
+        commands.try_prompts(path, n=6, run=tmp_path / "run", overrides=[f"llm.base_url={url}"])
     texts = " ".join(body["messages"][-1]["content"] for body in upstream.bodies)
     assert [i for i in range(12) if f"Pear {i}:" in texts] == [4, 6, 7, 8, 9, 10]
 
@@ -99,7 +99,7 @@ def test_no_question_of_a_test_is_tried_however_it_is_spelled(tmp_path: Path) ->
 def test_questions_that_are_learned_from_are_said_to_be_where_there_are_no_others(tmp_path: Path) -> None:
     with serving(answer) as (_, url):
         path = config(tmp_path, url, train={"source": "jsonl", "path": str(tmp_path / "questions.jsonl")})
-        found = divcon.try_prompts(path, n=6, run=tmp_path / "run")
+        found = commands.try_prompts(path, n=6, run=tmp_path / "run")
     assert found.are_of_training and "questions that the study learns from" in str(found)
 
 
@@ -118,7 +118,7 @@ def test_requests_that_fail_for_good_are_unknown_and_not_wrong(tmp_path: Path) -
 
     with serving(refusing) as (upstream, url):
         path = config(tmp_path, url)
-        found = divcon.try_prompts(path, n=6, run=tmp_path / "run", overrides=["llm.max_failures=0.2"])
+        found = commands.try_prompts(path, n=6, run=tmp_path / "run", overrides=["llm.max_failures=0.2"])
     assert all((trial.questions, trial.unknown) == (5, 1) for trial in found.trials)
     assert {trial.accuracy.value for trial in found.trials if trial.prompts == ("cot-full",)} == {1.0}
     assert "unknown" in str(found)

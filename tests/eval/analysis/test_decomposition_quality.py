@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import divcon
+from divcon import commands
 from divcon.core.errors import ConfigError
 from divcon.decompose.decomposition import listing
 from divcon.eval.analysis import agreement, decomposition_quality, reconstruction
@@ -214,7 +214,7 @@ GRID = ["grid.decomposers=[none, base, llm, gold, shuffled]", "grid.solvers=[llm
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "errors"
-    divcon.evaluate("miniature", overrides=GRID, limit=4, run=directory)
+    commands.evaluate("miniature", overrides=GRID, limit=4, run=directory)
     return directory
 
 
@@ -227,7 +227,7 @@ def test_a_finished_run_can_be_read_by_a_model_and_reported_without_it(
 ) -> None:
     shutil.copytree(run, tmp_path / "run")
     assert said(run).reader is None
-    divcon.evaluate("miniature", overrides=[*GRID, "grid.reader=miniature/base"], limit=4, run=tmp_path / "run")
+    commands.evaluate("miniature", overrides=[*GRID, "grid.reader=miniature/base"], limit=4, run=tmp_path / "run")
     monkeypatch.setattr(reconstruction, "load_model", None)
     found = said(tmp_path / "run")
     assert found.reader == "miniature/base"
@@ -239,7 +239,7 @@ def test_a_finished_run_can_be_read_by_a_model_and_reported_without_it(
 def test_a_reader_that_is_not_there_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     overrides = [*GRID, f"grid.reader={tmp_path}/none"]
     with pytest.raises(ConfigError, match="no model in"):
-        divcon.evaluate("miniature", overrides=overrides, limit=4, run=tmp_path / "run")
+        commands.evaluate("miniature", overrides=overrides, limit=4, run=tmp_path / "run")
     assert not (tmp_path / "run" / "results.parquet").exists()
 
 

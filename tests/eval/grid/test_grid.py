@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 import divcon
+from divcon import commands
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.decompose import Decomposition, controls
@@ -224,19 +225,19 @@ def test_every_figure_is_drawn_with_its_numbers_beside_it(run: Path, tmp_path: P
 
 @pytest.mark.parametrize("name", ["accuracy_cost", "by_test", "heat_map", "slopes", "training"])
 def test_a_figure_across_one_column_is_that_wide(run: Path, tmp_path: Path, name: str) -> None:
-    drawn = divcon.plot(run, name, tmp_path / "f.svg", columns="one").read_text(encoding="utf-8")
+    drawn = commands.plot(run, name, tmp_path / "f.svg", columns="one").read_text(encoding="utf-8")
     width = re.search(r'width="([\d.]+)pt"', drawn)
     assert width and float(width[1]) / 72 <= 3.35 + 1e-6
 
 
 def test_a_figures_numbers_are_the_runs(run: Path, tmp_path: Path) -> None:
-    divcon.plot(run, "heat_map", tmp_path / "f.svg")
+    commands.plot(run, "heat_map", tmp_path / "f.svg")
     listed = csv.DictReader((tmp_path / "f.csv").read_text(encoding="utf-8").splitlines())
     rows = results.read(run / "results.parquet")
     for one in listed:
         of_cell = [r.credit for r in rows if r.cell.names[:2] == (one["decomposer"], one["solver"])]
         assert float(one["accuracy"]) == pytest.approx(sum(filter(None, of_cell)) / len(of_cell))
-    first, again = ((tmp_path / "f.svg").read_bytes(), divcon.plot(run, "heat_map", tmp_path / "g.svg").read_bytes())
+    first, again = ((tmp_path / "f.svg").read_bytes(), commands.plot(run, "heat_map", tmp_path / "g.svg").read_bytes())
     assert first == again
 
 
@@ -299,7 +300,7 @@ def test_one_decomposer_before_several_llms(tmp_path: Path) -> None:
         "grid.samples=0",
         *(f"prompts.{name}=miniature/{name}" for name in ("next", "step", "finish")),
     ]
-    evaluated = divcon.evaluate("miniature", overrides=overrides, limit=2, run=tmp_path / "run")
+    evaluated = commands.evaluate("miniature", overrides=overrides, limit=2, run=tmp_path / "run")
     cells = list(dict.fromkeys(row.cell.names[:2] for row in evaluated.rows))
     assert cells == [*product(["llm", "other"], ["llm", "other"]), ("interactive-other", "other")]
     assert evaluated.rows[0].solve.flops != evaluated.rows[8].solve.flops

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import divcon
+from divcon import commands
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.core.files import replacing
@@ -142,11 +142,11 @@ def test_a_figure_that_fails_on_the_way_leaves_the_old_one(
     run: Path, tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "out").mkdir()
-    divcon.plot(run, "by_test", tmp_path / "out" / "f.svg")
+    commands.plot(run, "by_test", tmp_path / "out" / "f.svg")
     before = state(tmp_path / "out")
     monkeypatch.setattr(figures if part == "_print" else plots, part, refuse)
     with pytest.raises(OSError, match="No space left"):
-        divcon.plot(run, "heat_map", tmp_path / "out" / "f.svg")
+        commands.plot(run, "heat_map", tmp_path / "out" / "f.svg")
     assert state(tmp_path / "out") == before and len(before) == 2
 
 

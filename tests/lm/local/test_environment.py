@@ -75,11 +75,11 @@ def test_a_process_that_began_reproducible_stays_so(no_torch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("flag", ["--reproducible", "--no-reproducible"])
 def test_the_flag_is_a_setting_like_another(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from divcon import api
+    from divcon import commands
     from divcon.cli import main
 
     given: list[tuple[str, ...]] = []
-    monkeypatch.setattr(api, "evaluate", lambda config, overrides, limit, run: given.append(overrides))
+    monkeypatch.setattr(commands, "evaluate", lambda config, overrides, limit, run: given.append(overrides))
     CliRunner().invoke(main, ["eval", "miniature", flag, "--set", "seed=1"], catch_exceptions=False)
     assert given == [("seed=1", f"reproducible={'no' not in flag}".lower())]
 

@@ -10,7 +10,7 @@ import openai
 import pytest
 from click.testing import CliRunner
 
-import divcon
+from divcon import commands
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.serve.http.start import serve, settings
@@ -38,12 +38,12 @@ def keys(folder: Path) -> dict[str, str]:
     """Keys by their owners' names; the file is there before the endpoint is."""
     file = folder / "keys.json"
     return {
-        "free": divcon.add_key(file, "free"),
-        "slow": divcon.add_key(file, "slow", requests_per_minute=2),
-        "poor": divcon.add_key(file, "poor", dollars_per_day=0.0425),
-        "careful": divcon.add_key(file, "careful", dollars_per_day=0.05),
-        "gone": divcon.add_key(file, "gone"),
-        "watcher": divcon.add_key(file, "watcher", metrics=True),
+        "free": commands.add_key(file, "free"),
+        "slow": commands.add_key(file, "slow", requests_per_minute=2),
+        "poor": commands.add_key(file, "poor", dollars_per_day=0.0425),
+        "careful": commands.add_key(file, "careful", dollars_per_day=0.05),
+        "gone": commands.add_key(file, "gone"),
+        "watcher": commands.add_key(file, "watcher", metrics=True),
     }
 
 
@@ -144,7 +144,7 @@ def test_what_others_have_asked_does_not_show(upstream: Server, folder: Path, ke
 
 def test_a_key_that_is_taken_away_is_out(served: Served, keys: dict[str, str], folder: Path) -> None:
     assert served.chat("2 + 3?", bearer(keys["gone"])).status == 200
-    divcon.remove_key(folder / "keys.json", "gone")
+    commands.remove_key(folder / "keys.json", "gone")
     assert eventually(lambda: served.chat("2 + 3?", bearer(keys["gone"])).status == 401)
 
 
@@ -219,7 +219,7 @@ def test_what_is_wrong_is_said_in_a_sentence_before_anything_begins(words: tuple
 
 
 def test_dollars_need_a_price(tmp_path: Path) -> None:
-    divcon.add_key(tmp_path / "keys", "poor", dollars_per_day=1.0)
+    commands.add_key(tmp_path / "keys", "poor", dollars_per_day=1.0)
     given = {"upstream.url": "http://127.0.0.1:1/v1", "upstream.model": "m", "keys": tmp_path / "keys"}
     with pytest.raises(ConfigError, match="price of m is unknown"):
         serve(settings(None, given), print)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import divcon
+from divcon import commands
 from divcon.serve.http.admission import AdmissionQueue, MemoryBudget
 from divcon.serve.http.service import Service
 from divcon.serve.pipeline.errors import APIError
@@ -39,7 +39,7 @@ def upstream() -> Iterator[Server]:
 def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """A header for each name, and where their file is."""
     file = tmp_path_factory.mktemp("fair") / "keys.json"
-    found = {name: divcon.add_key(file, name, metrics=name == "watcher") for name in NAMES}
+    found = {name: commands.add_key(file, name, metrics=name == "watcher") for name in NAMES}
     return {"file": {"path": str(file)}, **{name: {"authorization": f"Bearer {key}"} for name, key in found.items()}}
 
 

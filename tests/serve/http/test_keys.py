@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-import divcon
+from divcon import commands
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.serve.http import keys
@@ -298,6 +298,6 @@ def test_a_refusal_is_one_sentence(path: Path) -> None:
 
 
 def test_the_commands_are_calls(path: Path) -> None:
-    key = divcon.add_key(path, "alice", requests_per_minute=60, dollars_per_day=2.5)
-    assert divcon.list_keys(path).caller(key) == ALICE
-    assert divcon.remove_key(path, "alice").callers == ()
+    key = commands.add_key(path, "alice", requests_per_minute=60, dollars_per_day=2.5)
+    assert commands.list_keys(path).caller(key) == ALICE
+    assert commands.remove_key(path, "alice").callers == ()

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import divcon
+from divcon import commands
 from divcon.core.without_loop import run_without_loop
 from divcon.lm.cost.prices import Price
 from divcon.prompts import Prompt
@@ -82,9 +82,9 @@ class opened:  # noqa: N801  # a context manager
     def __enter__(self) -> Shop:
         file = self.folder / "keys.json"
         keys = {
-            "free": divcon.add_key(file, "free"),
-            "limited": divcon.add_key(file, "limited", dollars_per_day=1e30),
-            "small": divcon.add_key(file, "small", dollars_per_day=0.5),
+            "free": commands.add_key(file, "free"),
+            "limited": commands.add_key(file, "limited", dollars_per_day=1e30),
+            "small": commands.add_key(file, "small", dollars_per_day=0.5),
         }
         sets = {"upstream.price": PRICE, "limits.max_tokens": MOST, "upstream.timeout": 1.0, **self.sets}
         self.upstream = billing()

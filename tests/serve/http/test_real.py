@@ -35,8 +35,8 @@ FEW = (
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with two students that have learned little, by the same way as any other."""
     run = tmp_path_factory.mktemp("run")
-    divcon.distill_decomposer("miniature", limit=24, overrides=FEW, run=run)
-    divcon.distill_solver("miniature", limit=24, overrides=FEW, run=run)
+    divcon.distill_student("miniature", "decomposer", limit=24, overrides=FEW, run=run)
+    divcon.distill_student("miniature", "solver", limit=24, overrides=FEW, run=run)
     return run
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-import divcon
+from divcon import commands
 from divcon.serve.http.reload import RELOADED, merged
 from divcon.serve.settings import ServeSettings
 
@@ -137,13 +137,13 @@ def test_what_cannot_change_stays_and_is_named(served: Served, file: File) -> No
 
 def test_a_key_is_out_at_once(tmp_path: Path, upstream: Server) -> None:
     keys = tmp_path / "keys.json"
-    key = divcon.add_key(keys, "ann")
-    divcon.add_key(keys, "ben")
+    key = commands.add_key(keys, "ann")
+    commands.add_key(keys, "ben")
     headers = {"authorization": f"Bearer {key}"}
     words = ("--upstream", upstream.url, "--model", "m", "--keys", str(keys))
     with serving(*words) as served:
         assert served.chat("2 + 3?", headers).status == 200
-        divcon.remove_key(keys, "ann")
+        commands.remove_key(keys, "ann")
         reloaded(served)
         assert served.chat("2 + 3?", headers).status == 401
         keys.write_text("{}")

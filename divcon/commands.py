@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from . import prompts
 from .core.errors import ConfigError
@@ -21,7 +21,7 @@ from .distill.method_catalogue import explain
 from .distill.traces import importers
 from .distill.traces import trace as traces
 from .distill.traces.stats import TraceStats, trace_stats
-from .eval import freshness, grid_spec
+from .eval import grid_spec
 from .eval.analysis import summary
 from .eval.analysis.compare import Comparison, comparison
 from .eval.analysis.pareto import AxisName
@@ -31,8 +31,10 @@ from .eval.papers import reference
 from .eval.render.table import markdown
 from .eval.report import tables
 from .eval.run_dir import RunDirectory
+from .lm.engine import Engine
 from .lm.local import environment
 from .lm.store.store import Store
+from .run import Run
 from .serve.http import keys
 from .serve.http.keys import Caller, Keys
 from .solve.grading.sympy_pool import EQUIVALENCE
@@ -68,20 +70,28 @@ RUNS = Path("runs")
 
 
 def study(
-    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
-) -> Path:
-    """Run a whole study; the path of its report. A stage that is finished is not done again, nor is the report.
+    config: AnyConfig,
+    *,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    run: AnyPath | None = None,
+    llm: Engine | None = None,
+) -> Run:
+    """Run a whole study; its results, students and report. What is finished is not done again.
 
     `config` is a YAML file, a shipped study's name, or settings as they stand in such a file; `overrides` are
-    `key.key=value`, `limit` caps the questions of each data set, `run` is the run directory. Raises ConfigError when
-    something must be changed, ModelError when a model cannot be reached.
+    `key.key=value`, `limit` caps the questions of each data set, `run` is the run directory. `llm` is an engine of your
+    own in place of the one that the config names. Raises ConfigError when something must be changed, ModelError when a
+    model cannot be reached.
     """
-    with _open(config, overrides, limit, run) as opened:
+    with _open(config, overrides, limit, run, llm=llm) as opened:
         distil_track(opened, "decomposer")
         distil_track(opened, "solver")
         if not is_evaluated(opened):
             run_grid(opened)
-        return _report(opened.directory)
+        finished = Run(opened.directory)
+        finished.report  # noqa: B018  # made while the directory is locked
+        return finished
 
 
 def plan(
@@ -98,48 +108,38 @@ def plan(
 
 
 def collect(
-    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
+    config: AnyConfig,
+    *,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    run: AnyPath | None = None,
+    llm: Engine | None = None,
 ) -> Collected:
     """The teacher's traces."""
-    with _open(config, overrides, limit, run) as opened:
+    with _open(config, overrides, limit, run, llm=llm) as opened:
         verdicts = [trace.verdict for trace in collected(opened)]
         return Collected(opened.files.traces, len(verdicts), verdicts.count("right"))
 
 
-def distill_decomposer(
-    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
+def distill_student(
+    config: AnyConfig,
+    track: Literal["decomposer", "solver", "single", "ranker"],
+    *,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    run: AnyPath | None = None,
 ) -> Path:
-    """Train the student that decomposes; its directory."""
+    """Train one student; its directory. What it learns from is collected first, unless it is there.
+
+    `track` is the half that it takes: `decomposer`, `solver`, `single` (whole questions, in a single stage: the control
+    of splitting them), or `ranker`, which says how likely a solution is right.
+    """
     with _open(config, overrides, limit, run) as opened:
-        distil_track(opened, "decomposer")
-        return opened.files.decomposer
-
-
-def distill_solver(
-    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
-) -> Path:
-    """Train the student that solves; its directory."""
-    with _open(config, overrides, limit, run) as opened:
-        distil_track(opened, "solver")
-        return opened.files.solver
-
-
-def distill_single(
-    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
-) -> Path:
-    """Train the student that answers whole questions, in a single stage; its directory."""
-    with _open(config, overrides, limit, run) as opened:
-        distil_track(opened, "single")
-        return opened.files.single
-
-
-def distill_ranker(
-    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
-) -> Path:
-    """Train the model that says how likely a solution is right; its directory."""
-    with _open(config, overrides, limit, run) as opened:
-        distil_ranker(opened)
-        return opened.files.ranker
+        if track == "ranker":
+            distil_ranker(opened)
+        else:
+            distil_track(opened, track)
+        return opened.files.path / track
 
 
 def compare_methods(
@@ -178,10 +178,15 @@ def list_methods() -> str:
 
 
 def evaluate(
-    config: AnyConfig, *, overrides: Sequence[str] = (), limit: int | None = None, run: AnyPath | None = None
+    config: AnyConfig,
+    *,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    run: AnyPath | None = None,
+    llm: Engine | None = None,
 ) -> Evaluated:
     """Every cell of the grid; the students it needs must have been distilled."""
-    with _open(config, overrides, limit, run) as opened:
+    with _open(config, overrides, limit, run, llm=llm) as opened:
         return Evaluated(opened.files.results, run_grid(opened))
 
 
@@ -458,14 +463,6 @@ class Diagnosis:
         return "\n".join(self.lines)
 
 
-def _report(run: Path) -> Path:
-    """A run's report, made unless it is there and the same again."""
-    page = RunDirectory(run).page
-    if page.is_file() and freshness.is_current(RunDirectory(run).reported, freshness.of_report(run, "flops")):
-        return page
-    return report(run)
-
-
 @contextmanager
 def _remembering(folder: Path) -> Iterator[None]:
     """Keep comparisons of answers in a folder's store, or in that of the run whose traces it holds.
@@ -486,7 +483,12 @@ def _shown(question: Question) -> str:
 
 
 def _open(
-    config: AnyConfig, overrides: Sequence[str], limit: int | None, run: AnyPath | None, behind: str = ""
+    config: AnyConfig,
+    overrides: Sequence[str],
+    limit: int | None,
+    run: AnyPath | None,
+    behind: str = "",
+    llm: Engine | None = None,
 ) -> AbstractContextManager[StudyContext]:
     """A run cut short has a directory of its own, so that it never stands in the way of the whole one.
 
@@ -496,4 +498,4 @@ def _open(
     if run is None and isinstance(config, Mapping):
         raise ConfigError("settings that come from no file have no name: give run, the directory of the run")
     name = "" if run else find(config).stem + behind + (f"-limit{limit}" if limit else "")
-    return open_study(study, Path(run) if run else RUNS / name)
+    return open_study(study, Path(run) if run else RUNS / name, llm=llm)
