@@ -183,8 +183,8 @@ def study(folder: Path, url: str, store: Path | None = None, concurrency: int = 
 
 def start(config: Path, run: Path) -> subprocess.Popen[bytes]:
     """Collect and evaluate in a process of its own."""
-    code = "import sys, divcon; c, r = sys.argv[1:]; divcon.collect(c, run=__import__('pathlib').Path(r)); "
-    code += "commands.evaluate(c, run=__import__('pathlib').Path(r))"
+    code = "import sys; from divcon import commands; c, r = sys.argv[1:]; "
+    code += "commands.collect(c, run=r); commands.evaluate(c, run=r)"
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", code, str(config), str(run)], env=environment, stderr=subprocess.PIPE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from typing import Any, TypeVar
 
@@ -24,12 +25,17 @@ def run_without_loop(awaited: Awaitable[T]) -> T:
 
 def iterate_without_loop(items: AsyncGenerator[T, Any]) -> Iterator[T]:
     """The items of an asynchronous generator that never waits for a loop; it is closed when nobody asks on."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)  # a loop that runs in this thread would close the generator at its own end
+    first: Awaitable[T] | None = anext(items)
+    sys.set_asyncgen_hooks(*hooks)
     try:
         while True:
             try:
-                item = run_without_loop(anext(items))
+                item = run_without_loop(first or anext(items))
             except StopAsyncIteration:
                 return
+            first = None
             yield item
     finally:
         run_without_loop(items.aclose())

@@ -8,7 +8,8 @@
     llm = divcon.plug("runs/miniature/decomposer", client, model="gpt-4o-mini")
     llm.answer("A crate holds 10 pears ...").answer                # a distilled decomposer before an API LLM
 
-    divcon.evaluate(questions, {"mine": my_decomposer}, {"last number": my_solver}).by_cell
+    results = divcon.evaluate(questions, {"mine": my_decomposer}, {"last number": my_solver})
+    divcon.summarize(results)[0].accuracy                          # functions of your own
 
 The commands of the command line are calls in `divcon.commands`. What everything is made of is in `divcon.tasks`,
 `divcon.lm`, `divcon.decompose`, `divcon.solve`, `divcon.distill` and `divcon.eval`.
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .decompose.decomposition import Decomposer, Decomposition
     from .distill.method_catalogue import METHODS as methods  # noqa: N811  # a mapping, not a setting
     from .eval.grid.rows import ResultRow, Results
-    from .evaluation import evaluate
+    from .evaluation import evaluate, summarize
     from .lm.types import Usage
     from .run import Run
     from .serve.client.decomposer import decomposer
@@ -57,6 +58,7 @@ __all__ = [
     "plan",
     "plug",
     "study",
+    "summarize",
     "wrap",
 ]
 _HOMES = {
@@ -64,7 +66,7 @@ _HOMES = {
     ".core.errors": ("ConfigError", "ModelError"),
     ".decompose.decomposition": ("Decomposer", "Decomposition"),
     ".eval.grid.rows": ("ResultRow", "Results"),
-    ".evaluation": ("evaluate",),
+    ".evaluation": ("evaluate", "summarize"),
     ".lm.types": ("Usage",),
     ".run": ("Run",),
     ".serve.client.decomposer": ("decomposer",),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from . import prompts
 from .core.errors import ConfigError
@@ -27,6 +27,7 @@ from .eval.analysis.compare import Comparison, comparison
 from .eval.analysis.pareto import AxisName
 from .eval.config import AnyConfig, find, load
 from .eval.grid.rows import Results
+from .eval.grid_spec import Track
 from .eval.papers import reference
 from .eval.render.table import markdown
 from .eval.report import tables
@@ -100,7 +101,7 @@ def plan(
     """What a study would ask of its models; asks nothing and writes nothing.
 
     `pilot` is the directory of a run of the same study with a limit: how long its prompts and completions were
-    takes the place of estimates.
+    takes the place of estimates. Raises ConfigError for a study that is none, and for a pilot of another study.
     """
     settings = load(config, overrides).limited(limit)
     tests = {name: sources.load(source) for name, source in settings.tests.items()}
@@ -115,7 +116,11 @@ def collect(
     run: AnyPath | None = None,
     llm: Engine | None = None,
 ) -> Collected:
-    """The teacher's traces."""
+    """The teacher's traces of the training questions: where they are, and how many.
+
+    The rest is as for `study`. Raises ConfigError when something must be changed, ModelError when a model cannot be
+    reached.
+    """
     with _open(config, overrides, limit, run, llm=llm) as opened:
         verdicts = [trace.verdict for trace in collected(opened)]
         return Collected(opened.files.traces, len(verdicts), verdicts.count("right"))
@@ -128,13 +133,17 @@ def distill_student(
     overrides: Sequence[str] = (),
     limit: int | None = None,
     run: AnyPath | None = None,
+    llm: Engine | None = None,
 ) -> Path:
     """Train one student; its directory. What it learns from is collected first, unless it is there.
 
     `track` is the half that it takes: `decomposer`, `solver`, `single` (whole questions, in a single stage: the control
-    of splitting them), or `ranker`, which says how likely a solution is right.
+    of splitting them), or `ranker`, which says how likely a solution is right. The rest is as for `study`. Raises
+    ConfigError for another track, and when something must be changed; ModelError when a model cannot be reached.
     """
-    with _open(config, overrides, limit, run) as opened:
+    if track not in (*get_args(Track), "ranker"):
+        raise ConfigError(f"no track {track!r}; there are {', '.join(get_args(Track))} and ranker")
+    with _open(config, overrides, limit, run, llm=llm) as opened:
         if track == "ranker":
             distil_ranker(opened)
         else:

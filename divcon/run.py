@@ -12,7 +12,7 @@ from .core.errors import ConfigError
 from .distill import student
 from .eval import freshness
 from .eval.analysis import summary
-from .eval.analysis.compare import Comparison, comparison
+from .eval.analysis.compare import Comparison, compared
 from .eval.analysis.pareto import AxisName
 from .eval.analysis.summary import CellSummary
 from .eval.config import Study
@@ -74,7 +74,7 @@ class Run:
         `test` names one of the tests; all without it. Raises ConfigError for a cell or test that is not there, and for
         cells that were asked different questions.
         """
-        return comparison(self.path, a, b, test)
+        return compared(self.results, a, b, test)
 
     def figure(self, name: str, axis: AxisName = "flops") -> Figure:
         """A figure by its name (`accuracy_cost`, `by_test`, `heat_map`, `slopes`, ...), to be changed or saved.
@@ -83,7 +83,8 @@ class Run:
         """
         from .eval.report import plots  # matplotlib takes a second to import
 
-        return plots.plot(self.path, name, axis).figure
+        known = self.results if self._files.results.is_file() else None
+        return plots.plot(plots.Drawn(self.path, axis, known), name).figure
 
     @property
     def students(self) -> dict[str, Student]:

@@ -14,21 +14,25 @@ from functools import cached_property
 from typing import Any
 
 import divcon
+from divcon.commands import Collected
 from divcon.eval.analysis.compare import Comparison
 from divcon.eval.analysis.summary import CellSummary
 from divcon.eval.grid.rows import PhaseCost
 from divcon.run import Student
 from divcon.serve.client.decomposer import DecomposedQuestion, DistilledDecomposer
 from divcon.serve.client.plug import Answer, DecomposedLLM
+from divcon.studies.dry_run import Plan
 
 _PARTS = {
-    "Calls": ("study", "collect", "distill_student", "plan", "evaluate", "decomposer", "plug", "wrap"),
+    "Calls": ("study", "collect", "distill_student", "plan", "evaluate", "summarize", "decomposer", "plug", "wrap"),
     "Runs and results": ("Run", "Results", "ResultRow"),
     "Functions of one's own": ("Question", "Decomposition", "Decomposer", "Solution", "Solver", "Usage"),
     "Errors": ("ConfigError", "ModelError"),
 }
 
 _RETURNED = (
+    Collected,
+    Plan,
     CellSummary,
     Comparison,
     PhaseCost,

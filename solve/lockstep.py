@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..decompose.decomposition import FAILURE, Decomposition, Kind
@@ -142,12 +142,13 @@ class InteractiveSolver:
             return replace(read, text=f"{listing(branch.step.history)}{read.text}")
         return read
 
-    def _after(self, own: _Work, branch: _Branch, heard: Sequence[object]) -> list[_Branch]:
+    def _after(self, own: _Work, branch: _Branch, heard: Sequence[Hashable]) -> list[_Branch]:
         """The branches of samples that have heard this, in their order. Those that are at their end leave."""
         parted: dict[PolicyStep, _Branch] = {}
+        steps = {one: replay(self.policy, self.limit, (*branch.heard, one)) for one in dict.fromkeys(heard)}
         for sample, one in zip(branch.samples, heard, strict=True):
             alone = replace(branch, samples=(sample,), heard=(*branch.heard, one))
-            step = replay(self.policy, self.limit, alone.heard)
+            step = steps[one]
             if isinstance(step, Solution):
                 own.end(alone, [step])
             elif isinstance(one, Solution) and one.failed:

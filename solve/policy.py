@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..decompose.decomposition import harmless
@@ -90,4 +91,9 @@ def listing(history: History) -> str:
 
 def short_answer(solution: Solution) -> str:
     """What the next turn is told."""
-    return " ".join(harmless(solution.answer or solution.text).split())[:_LONGEST]
+    return _shortened(solution.answer or solution.text)
+
+
+@lru_cache(maxsize=4096)  # walks are repeated
+def _shortened(text: str) -> str:
+    return " ".join(harmless(text).split())[:_LONGEST]

@@ -39,7 +39,8 @@ class PromptedSolver:
     def request(self, question: Question, subquestions: Sequence[str], stage: Stage | None = None) -> Request:
         """What the model is sent; also what a student is trained on. Without a stage, sub-questions decide it."""
         stage = stage or ("solve" if subquestions else "single_stage")
-        prompt: Prompt = getattr(self.prompts, stage)
+        of = self.prompts
+        prompt = {"solve": of.solve, "single_stage": of.single_stage, "direct": of.direct}[stage]
         shown = [
             (_ask(prompt, e, e.subquestions), Message("assistant", _reply(e, stage, prompt))) for e in self.examples
         ]

@@ -33,6 +33,7 @@ from .distil import distil, distil_ranker
 def evaluate(context: StudyContext) -> Results:
     """Every cell of the grid on every test, and `results.parquet`."""
     study, files = context.study, context.files
+    reader = _reader(context)
     check_tests(context)
     _distil_variants(context)
     if study.grid.asks("rank"):
@@ -53,8 +54,8 @@ def evaluate(context: StudyContext) -> Results:
         context.progress.say(f"warning: {warning}")
         context.progress.event("warning", text=warning)
     written = [files.results, files.data, files.devices, files.provenance, files.sample_counts]
-    if study.grid.reader:
-        written.append(_reconstruct(context, study.grid.reader, rows))
+    if reader:
+        written.append(_reconstruct(context, reader, rows))
     freshness.write(files.evaluated, _inputs(context), written)
     return rows
 
@@ -69,10 +70,15 @@ def _judge(context: StudyContext, test: str, question: Question, subquestions: S
     return context.study.tests[test].judge(question, subquestions)
 
 
-def _reconstruct(context: StudyContext, path: str, rows: Results) -> Path:
+def _reader(context: StudyContext) -> reconstruction.ReconstructionModel | None:
+    """The model that rebuilds questions, where the config names one. Raises ConfigError when it is not there."""
+    path, device = context.study.grid.reader, context.study.student.device
+    return reconstruction.ReconstructionModel.at(path, context.store, device) if path else None
+
+
+def _reconstruct(context: StudyContext, reader: reconstruction.ReconstructionModel, rows: Results) -> Path:
     """Let the reader say how probable every question is behind its sub-questions; where that is kept."""
-    reader = reconstruction.ReconstructionModel.at(path, context.store, context.study.student.device)
-    with context.progress.stage(f"read: {path}", begin=partial(context.remember, "read")) as advance:
+    with context.progress.stage(f"read: {reader.path}", begin=partial(context.remember, "read")) as advance:
         reconstruction.keep(rows.known, replace(reader, advance=advance), context.files.reconstruction)
     return context.files.reconstruction
 

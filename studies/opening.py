@@ -42,10 +42,12 @@ def open_study(
     """
     prepare(reproducible=study.reproducible)
     files = RunDirectory(directory)
-    made, made_store = missing(directory), missing(study.store) if study.store else []
+    made: list[Path] = []
+    made_store: list[Path] = []
     try:
         with ExitStack() as opened:
             try:
+                made, made_store = missing(directory), missing(study.store) if study.store else []
                 context = _opened(study, files, opened, llm, progress)
             except OSError as error:
                 raise ConfigError(f"cannot write to {directory}: {error.strerror}") from error
@@ -73,7 +75,7 @@ def _opened(
         _keep_config(study, files)
     store = opened.enter_context(Store(study.store or files.store))
     if study.grid.reader:
-        ReconstructionModel.at(study.grid.reader, store)
+        ReconstructionModel.at(study.grid.reader, store, study.student.device)
     models = Models(study, files, store, llm)
     models.base  # noqa: B018  # for what it raises
     solvers = students.of_role(study, files, "solver").items()

@@ -100,6 +100,6 @@ def _against(
 
 def _costs(rows: Results, currency: Currency) -> list[float] | None:
     """Of each question; None where one is unknown."""
-    each = [total(getattr(phase, currency) for phase in row.phases) for row in rows]
+    each = [total(phase.in_currency(currency) for phase in row.phases) for row in rows]
     known = [amount for amount in each if amount is not None]
     return known if len(known) == len(each) else None

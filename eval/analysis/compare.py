@@ -71,13 +71,17 @@ class Comparison:
 
 
 def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison:
-    """Two cells by their labels, `decomposer:solver:vote`, on all tests or one of them.
+    """Two cells of a run by their labels, `decomposer:solver:vote`, on all tests or one of them.
 
     Raises ConfigError for a cell or test that is not there, and for cells on different questions.
     """
-    rows = results.read(RunDirectory(run).results)
+    return compared(results.read(RunDirectory(run).results), a, b, test)
+
+
+def compared(rows: Results, a: str, b: str, test: str | None = None) -> Comparison:
+    """The same of rows of results."""
     if test is not None and not (rows := rows.of_test(test)):
-        raise ConfigError(f"{run} has no test {test!r}")
+        raise ConfigError(f"no test {test!r} in these results")
     of_a, of_b = (_of(rows, label) for label in (a, b))
     if of_a.keys != of_b.keys:
         raise ConfigError(f"{a} and {b} were asked different questions, and cannot be compared{_common(of_a, of_b)}")

@@ -343,7 +343,7 @@ def swapped(row: ResultRow, with_gold: ResultRow) -> Swapped | None:
 def beside_gold(rows: Results) -> dict[Cell, list[tuple[ResultRow, ResultRow]]]:
     """For each cell whose solver and vote also stand behind gold sub-questions: its rows, each with gold's.
 
-    Results of questions that gold was not asked are left out.
+    Rows of questions that gold was not asked are left out.
     """
     cells = rows.by_cell
     found = {}

@@ -378,9 +378,15 @@ def lenient(rows: Results) -> list[Lenient]:
                 by_measure.setdefault((row.test, row.measure), []).append(row)
         for (test, measure), measured in by_measure.items():
             own = Results(measured)
-            soft = accuracy([row.lenient for row in own if row.lenient is not None], own.families)
+            soft = lenient_accuracy(own)
             found.append(Lenient(cell, test, measure, len(own), accuracy_of(own), soft))
     return found
+
+
+def lenient_accuracy(rows: Results) -> Estimate:
+    """The mean of the softer score, over the rows that have one."""
+    known = [(row.lenient, row.cluster) for row in rows if row.lenient is not None]
+    return accuracy([score for score, _ in known], [family for _, family in known])
 
 
 @dataclass(frozen=True)

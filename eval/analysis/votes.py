@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ...core.errors import ConfigError
 from ...solve.voting.curves import Pool, curve
 from ...solve.voting.rules import Score, Tally, credit, scores_by_kind, tally
 from ...solve.voting.stopping import Vote, bought, read
@@ -139,5 +140,7 @@ def _pool(rows: Results) -> Pool:
 
 
 def scores_of(row: ResultRow) -> dict[Score, list[float | None]]:
-    """Every kind of score of a row's solutions."""
+    """Every kind of score of a row's solutions. Raises ConfigError for results that were kept without them."""
+    if len(row.logprobs) < len(row.classes):
+        raise ConfigError("these results were kept without texts and scores of solutions, and tell nothing of them")
     return scores_by_kind(row.logprobs, row.certainties, row.scores)

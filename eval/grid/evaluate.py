@@ -271,7 +271,7 @@ def _row(
         question=question.prompt,
         cluster=question.cluster or f"{test}/{question.id}",
         gold=question.answer,
-        subquestions=decomposition.subquestions,
+        subquestions=tuple(decomposition.subquestions),
         decomposition=decomposition.text,
         decomposition_reasoning=decomposition.reasoning,
         decomposition_kind=decomposition.kind,

@@ -62,7 +62,7 @@ def _arrow(hint: Any) -> pa.DataType:
 
 
 SCHEMA = pa.schema([(name, _arrow(hint)) for field in _stored() for name, hint in _columns(field)])
-"""One row per cell and question: the fields of `ResultRow`, column by column. Null is unknown."""
+"""One row per cell and question: the fields of `ResultRow`. Null is unknown, or a text that was not kept."""
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------

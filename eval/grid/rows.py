@@ -42,6 +42,10 @@ class PhaseCost(NamedTuple):
     dollars: float | None = 0.0
     """None is unknown."""
 
+    def in_currency(self, currency: Literal["flops", "dollars", "seconds"]) -> float | None:
+        """One of the three."""
+        return {"flops": self.flops, "dollars": self.dollars, "seconds": self.seconds}[currency]
+
     @property
     def tokens(self) -> int:
         """Of prompts and completions."""

@@ -22,7 +22,7 @@ from ...core.errors import ConfigError
 from ...distill.method_catalogue import METHODS
 from ...distill.recipes import DecomposerData, SolverData
 from ...tasks.sources import BaseSource, PublishedSource
-from ..analysis.summary import accuracy_of
+from ..analysis.summary import accuracy_of, lenient_accuracy
 from ..config import Study
 from ..grid import results
 from ..grid.rows import Results
@@ -30,7 +30,7 @@ from ..grid_spec import BASE, LLM, Cell, DecomposerSpec, NoDecomposition, Solver
 from ..render import page
 from ..render.table import Table, percent
 from ..run_dir import RunDirectory
-from ..stats.intervals import Estimate, accuracy, share
+from ..stats.intervals import Estimate, share
 
 Paper = Literal["divide-or-conquer", "turning-dust-into-gold"]
 TITLES: Mapping[Paper, str] = {
@@ -181,8 +181,7 @@ def _comparisons(cell: Cell, of_test: Results, source: BaseSource, study: Study)
     """For one cell on one test."""
     measured = of_test.where(lambda row: row.measure is not None)
     strict = accuracy_of(of_test)
-    scores = [row.lenient for row in measured if row.lenient is not None]
-    lenient = accuracy(scores, measured.families) if measured else None
+    lenient = lenient_accuracy(measured) if measured else None
     measure = measured[0].measure if measured else None
     for paper in TITLES:
         if told := _told(paper, cell, study):

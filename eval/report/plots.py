@@ -214,18 +214,18 @@ def draw(
     _check(name)
     figures.check_format(out)
     with figures.styled(style, columns):
-        made = _plot(run, name, axis)
+        made = _plot(Drawn(run, axis), name)
         with replacing(out, out.with_suffix(".csv")) as (drawing, numbers):
             figures.write(made.figure, drawing)
             _write(made, numbers)
     return out
 
 
-def plot(run: Path, name: str, axis: AxisName = "flops", style: Style = "paper", columns: Columns = "two") -> Plot:
+def plot(of: Drawn, name: str, style: Style = "paper", columns: Columns = "two") -> Plot:
     """One figure, and its numbers. Raises ConfigError for an unknown one, or a run that has nothing for it."""
     _check(name)
     with figures.styled(style, columns):
-        return _plot(run, name, axis)
+        return _plot(of, name)
 
 
 def _check(name: str) -> None:
@@ -233,11 +233,11 @@ def _check(name: str) -> None:
         raise ConfigError(f"no figure {name!r}; there are {', '.join(PLOTS)}")
 
 
-def _plot(run: Path, name: str, axis: AxisName) -> Plot:
-    made = PLOTS[name](Drawn(run, axis))
+def _plot(of: Drawn, name: str) -> Plot:
+    made = PLOTS[name](of)
     if made is None:
-        known = f" by {axis}" if name in ("accuracy_cost", "break_even") else ""
-        raise ConfigError(f"{run} has nothing for the figure {name!r}{known}")
+        known = f" by {of.axis}" if name in ("accuracy_cost", "break_even") else ""
+        raise ConfigError(f"{of.run} has nothing for the figure {name!r}{known}")
     return made
 
 

@@ -1,4 +1,4 @@
-"""Decompositions that were made before, or are being made: each is made once for all who ask for it."""
+"""Decompositions that were made before: one memory of them, for an event loop and for threads."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from typing import NamedTuple
 
 from ...core.errors import ConfigError
 from ...decompose.decomposition import Decomposer
@@ -23,58 +21,42 @@ _Key = tuple[str, DecomposeRequest]
 """A caller, and what they want: that a question was asked before is not for others to know."""
 
 
-class _Claim(NamedTuple):
-    """What somebody who wants a decomposition waits for."""
-
-    coming: Future[DecomposeResult]
-    is_new: bool
-    """Whether whoever claimed it is to make it."""
-
-
 class DecompositionCache:
-    """What was made, and what is being made; for several threads at once."""
+    """Decompositions that were made, by who wanted them; for several threads at once."""
 
     def __init__(self, most: int = _REMEMBERED) -> None:
         """`most` is how many are remembered; the one not asked for longest is forgotten first."""
         self._most = most
         self._lock = threading.Lock()
-        self._there: OrderedDict[_Key, Future[DecomposeResult]] = OrderedDict()
-        self._coming: dict[_Key, Future[DecomposeResult]] = {}
+        self._there: OrderedDict[_Key, DecomposeResult] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._there)
 
-    def claim(self, wanted: DecomposeRequest, caller: str = "") -> _Claim:
-        """A decomposition, or the task of making it: then its future is to be settled, whatever comes of it."""
+    def get(self, wanted: DecomposeRequest, caller: str = "") -> DecomposeResult | None:
+        """What was made for a caller; None where that is not remembered."""
         key = (caller, wanted)
         with self._lock:
-            if (there := self._there.get(key)) is not None:
+            if key in self._there:
                 self._there.move_to_end(key)
-                return _Claim(there, is_new=False)
-            if (coming := self._coming.get(key)) is not None:
-                return _Claim(coming, is_new=False)
-            new = self._coming[key] = Future()
-        new.add_done_callback(lambda done: self._settled(key, done))
-        return _Claim(new, is_new=True)
+            return self._there.get(key)
 
-    def _settled(self, key: _Key, done: Future[DecomposeResult]) -> None:
+    def keep(self, wanted: DecomposeRequest, made: DecomposeResult, caller: str = "") -> None:
+        """Remember what was made for a caller."""
         with self._lock:
-            del self._coming[key]
-            if done.cancelled() or done.exception() is not None:
-                return
-            self._there[key] = done
+            self._there[caller, wanted] = made
             while len(self._there) > self._most:
                 self._there.popitem(last=False)
 
 
 class BatchedDecomposer:
-    """For an event loop: what is wanted at once is made in batches."""
+    """For an event loop: what is wanted at once is made in batches, and each once for all who wait for it."""
 
     def __init__(self, batcher: Batcher[DecomposeRequest, DecomposeResult], most: int) -> None:
         """`most` decompositions are remembered."""
         self._batcher = batcher
         self._cache = DecompositionCache(most)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._coming: dict[_Key, asyncio.Task[DecomposeResult]] = {}
 
     def __len__(self) -> int:
         """Decompositions that are remembered."""
@@ -82,24 +64,21 @@ class BatchedDecomposer:
 
     async def __call__(self, wanted: DecomposeRequest, seconds: float, caller: str = "") -> CachedResult:
         """Raises TimeoutError after so many seconds, and whatever the decomposer does; others may still wait for it."""
-        coming, is_new = self._cache.claim(wanted, caller)
-        if coming.done() and not is_new:
-            return CachedResult(coming.result(), was_there=True)
-        if is_new:
-            task = asyncio.create_task(self._make(wanted, coming))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        made = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(coming)), seconds)
-        return CachedResult(made, was_there=not is_new)
+        if (made := self._cache.get(wanted, caller)) is not None:
+            return CachedResult(made, was_there=True)
+        key = (caller, wanted)
+        task = self._coming.get(key)
+        is_coming = task is not None
+        if task is None:
+            task = self._coming[key] = asyncio.create_task(self._batcher.submit(wanted))
+            task.add_done_callback(lambda done: self._came(key, done))
+        return CachedResult(await asyncio.wait_for(asyncio.shield(task), seconds), was_there=is_coming)
 
-    async def _make(self, wanted: DecomposeRequest, coming: Future[DecomposeResult]) -> None:
-        try:
-            coming.set_result(await self._batcher.submit(wanted))
-        except asyncio.CancelledError:
-            coming.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001  # for whoever waits
-            coming.set_exception(error)
+    def _came(self, key: _Key, done: asyncio.Task[DecomposeResult]) -> None:
+        del self._coming[key]
+        if not done.cancelled() and done.exception() is None:
+            caller, wanted = key
+            self._cache.keep(wanted, done.result(), caller)
 
 
 class BlockingDecomposer:
@@ -112,24 +91,21 @@ class BlockingDecomposer:
         self._at_work = threading.Lock()
 
     def __call__(self, wanted: Sequence[DecomposeRequest]) -> list[CachedResult]:
-        """The decompositions, in order. Raises whatever the decomposer does."""
-        claims = {each: self._cache.claim(each) for each in dict.fromkeys(wanted)}
-        new = {each: claim.coming for each, claim in claims.items() if claim.is_new}
-        if new:
-            self._settle(new)
-        return [CachedResult(claims[each].coming.result(), was_there=not claims[each].is_new) for each in wanted]
+        """The decompositions, in order; of equal ones the first was made, and the others were there.
 
-    def _settle(self, new: dict[DecomposeRequest, Future[DecomposeResult]]) -> None:
-        try:
-            with self._at_work:
-                made = self._make(list(new))
-            for coming, one in zip(new.values(), made, strict=True):
-                coming.set_result(one)
-        except BaseException as error:
-            for coming in new.values():
-                if not coming.done():
-                    coming.set_exception(error)
-            raise
+        Raises whatever the decomposer does, and remembers nothing of that call.
+        """
+        with self._at_work:
+            there = {each: one for each in dict.fromkeys(wanted) if (one := self._cache.get(each)) is not None}
+            new = [each for each in dict.fromkeys(wanted) if each not in there]
+            made = dict(zip(new, self._make(new), strict=True)) if new else {}
+            for each, one in made.items():
+                self._cache.keep(each, one)
+        found = []
+        for each in wanted:
+            found.append(CachedResult(there[each] if each in there else made[each], was_there=each in there))
+            there.setdefault(each, found[-1].made)
+        return found
 
 
 def decomposer_of(decomposer: Decomposer) -> Make:

@@ -60,6 +60,8 @@ class DistilledDecomposer:
 
     def many(self, questions: Sequence[str]) -> list[DecomposedQuestion]:
         """Questions decomposed together, in order. Raises ConfigError where one is empty or too long."""
+        if isinstance(questions, str):
+            raise ConfigError("give a list of questions, or call the decomposer with one")
         most = self.settings.max_question_chars
         for question in questions:
             if not question.strip():
@@ -78,6 +80,20 @@ class DistilledDecomposer:
         return DecomposedQuestion(question, subquestions, found.made.kind, prompt, usage, flops)
 
 
+_ENDPOINT_ONLY = frozenset({"on_failure", "timeout", "max_queue", "cache"})
+"""Settings of a decomposer that only many clients at once have a use for."""
+
+
+def decomposer_settings(
+    path: str | Path, max_subquestions: int | None, options: Mapping[str, Any]
+) -> DecomposerSettings:
+    """How a decomposer is asked in Python. Raises ConfigError for an option that is none, or only an endpoint's."""
+    if idle := _ENDPOINT_ONLY & options.keys():
+        raise ConfigError(f"{min(idle)} is for an endpoint; in Python a decomposer's error is raised as it is")
+    limit = {"max_subquestions": max_subquestions} if max_subquestions else {}
+    return config.check(DecomposerSettings, {"path": path, **limit, **options}, "the decomposer")
+
+
 def decomposer(
     path: str | os.PathLike[str],
     *,
@@ -91,8 +107,7 @@ def decomposer(
     further settings (`divcon.serve.settings.DecomposerSettings`). Nothing but the decomposer is loaded. Raises
     ConfigError when it, or its base, is not there.
     """
-    limit = {} if max_subquestions is None else {"max_subquestions": max_subquestions}
-    settings = config.check(DecomposerSettings, {"path": Path(path), **limit, **(options or {})}, "the decomposer")
+    settings = decomposer_settings(Path(path), max_subquestions, options or {})
     opened = loading.opened(str(path), "decomposer", settings.model, settings.concurrency)
     asker = BlockingDecomposer(DecomposerService(loading.asker(settings, opened)))
     size = opened.engine.footprint(opened.adapter)

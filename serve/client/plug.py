@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from ...core import config
 from ...core.errors import ConfigError
 from ...core.without_loop import iterate_without_loop, run_without_loop
 from ...decompose.decomposition import Decomposer
@@ -54,13 +53,12 @@ from ..pipeline.response import Reply
 from ..pipeline.types import DecomposeRequest
 from ..settings import DecomposerSettings, LimitSettings, Mode, ServeSettings, UpstreamSettings, VoteSettings
 from .clients import AsyncChatClient, BlockingChatClient, ChatClient
+from .decomposer import decomposer_settings
 
 if TYPE_CHECKING:
     import openai
 
 _AT_ONCE = 16
-_OF_AN_ENDPOINT = frozenset({"on_failure", "timeout", "max_queue", "cache"})
-"""Settings of a decomposer that only many clients at once have a use for."""
 _ANY = 2**31
 """Choices that a caller may ask for: it is his own account, and the API knows better what it allows."""
 
@@ -168,12 +166,12 @@ class DecomposedLLM:
 
     async def _answer(self, question: str, client: ChatClient) -> Answer:
         trail = RequestTrace()
-        return self._read(await run(self.steps(self._chat(question), trail), self.taken(client)), trail)
+        return self._read(await run(self.steps(self._chat(question), trail), self.step_taker(client)), trail)
 
     async def _stream(self, question: str, client: ChatClient) -> AsyncGenerator[str | Answer, None]:
         trail, heard = RequestTrace(), _Heard()
         steps = self.steps(self._chat(question), trail)
-        last = await ahead(steps, self.taken(client))
+        last = await ahead(steps, self.step_taker(client))
         if isinstance(last, Ask):
             async with aclosing(client.stream(last.body)) as chunks:
                 async for chunk in chunks:
@@ -191,7 +189,7 @@ class DecomposedLLM:
         """What is to be done for a request."""
         return chain(chat, self.composition, trail)
 
-    def here(self, step: Decompose | Elect) -> Any:
+    def local_result(self, step: Decompose | Elect) -> Any:
         """What comes of a step that needs no API."""
         match step:
             case Decompose(wanted):
@@ -199,12 +197,12 @@ class DecomposedLLM:
             case Elect(question, samples, rule):
                 return self.composition.election(question, samples, rule)
 
-    def taken(self, client: ChatClient) -> Take:
+    def step_taker(self, client: ChatClient) -> Take:
         """What takes any step."""
 
         async def take(step: Step) -> Any:
             return await (
-                client.complete(step.body) if isinstance(step, Ask) else client.work(partial(self.here, step))
+                client.complete(step.body) if isinstance(step, Ask) else client.work(partial(self.local_result, step))
             )
 
         return take
@@ -343,14 +341,8 @@ def _decomposer(
     """How a decomposer is asked, what asks it, and what it costs."""
     if decomposer is None:
         return None, None, Rates()
-    values = {
-        "path": decomposer if isinstance(decomposer, str | Path) else "own",
-        **({"max_subquestions": limit} if limit else {}),
-        **options,
-    }
-    if idle := _OF_AN_ENDPOINT & options.keys():
-        raise ConfigError(f"{min(idle)} is for an endpoint; in Python a decomposer's error is raised as it is")
-    settings = config.check(DecomposerSettings, values, "the decomposer")
+    path = decomposer if isinstance(decomposer, str | Path) else "own"
+    settings = decomposer_settings(path, limit, options)
     if not isinstance(decomposer, str | Path):
         return settings, decomposer_of(decomposer), Rates()
     opened = loading.opened(str(decomposer), "decomposer", settings.model, settings.concurrency)

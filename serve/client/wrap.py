@@ -104,7 +104,9 @@ class _Call:
             made = self._create(step)
             self.last = made if self.blocks else await made
             return {"choices": [], "usage": None} if self._streams(step) else self.last.to_dict(warnings=False)
-        return self.plugged.here(step) if self.blocks else await asyncio.to_thread(self.plugged.here, step)
+        return (
+            self.plugged.local_result(step) if self.blocks else await asyncio.to_thread(self.plugged.local_result, step)
+        )
 
     def _create(self, step: Ask) -> Any:
         streaming = {"stream": True, **self.options} if self._streams(step) else {}
@@ -134,7 +136,7 @@ class _Call:
 def wrap(client: AnyClient, decomposer: str | Path | Decomposer | None, **options: Any) -> Wrapped[AnyClient]:
     """A client of OpenAI's (for threads, or for event loops) with a decomposer in front of its chat completions.
 
-    `options` are those of `plug`, but for `model`: each request names its own.
+    `options` are those of `plug`, but for `model`: each request names its own. Raises ConfigError as `plug` does.
     """
     return Wrapped(client, plug(decomposer, client, "any", **options))
 

@@ -26,9 +26,7 @@ def family(name: str) -> PromptFamily:
         solve, cot, step, finish = (prompts.load(f"{where}{part}{end}") for part in _MEMBERS)
     except ValueError as error:
         raise ConfigError(f"{name!r} is no family of prompts: {error}") from None
-    direct = _optional(f"{where}direct{end}") or cot  # nobody is asked with it here
-    answer = _optional(f"{where}answer{end}")
-    return PromptFamily(solve, cot, direct, step, finish, answer=answer.text if answer else "")
+    return PromptFamily(solve, cot, cot, step, finish, answer=_sentence(f"{where}answer{end}"))  # nobody asks directly
 
 
 def taught(names: Mapping[str, str], path: str) -> PromptFamily:
@@ -56,8 +54,8 @@ def fill(prompt: Prompt, **values: str) -> str:
     return prompt.fill(**{name: value for name, value in values.items() if f"{{{name}}}" in prompt.text})
 
 
-def _optional(name: str) -> Prompt | None:
+def _sentence(name: str) -> str:
     try:
-        return prompts.load(name)
+        return prompts.load(name).text
     except ValueError:
-        return None
+        return ""

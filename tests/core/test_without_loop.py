@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -58,3 +58,14 @@ def test_a_generator_is_closed_at_its_end_and_where_nobody_asks_on() -> None:
     assert next(items) == 0
     items.close()  # type: ignore[attr-defined]  # it is a generator
     assert closed == ["closed"] * 2
+
+
+def test_a_loop_that_ends_closes_no_stream_that_began_in_its_thread() -> None:
+    closed: list[str] = []
+
+    async def begins() -> Iterator[int]:
+        items = iterate_without_loop(counting(closed))
+        assert next(items) == 0
+        return items
+
+    assert list(asyncio.run(begins())) == [2, 4] and closed == ["closed"]

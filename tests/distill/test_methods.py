@@ -626,5 +626,6 @@ def test_every_method_of_the_catalogue_trains() -> None:
 
 
 def test_what_a_method_is_called_is_listed_without_loading_what_trains() -> None:
-    code = "import sys, divcon\nassert 'nat-random' in commands.list_methods()\nassert 'trl' not in sys.modules"
+    code = "import sys\nfrom divcon import commands\n"
+    code += "assert 'nat-random' in commands.list_methods()\nassert 'trl' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -50,12 +50,33 @@ def test_threads_that_want_one_decomposition_at_once_have_it_made_once() -> None
     assert sum(not one.was_there for both in found for one in both) == 3
 
 
-def test_a_failure_is_raised_for_all_who_wait_and_not_remembered() -> None:
+def test_a_failure_is_not_remembered() -> None:
     making = Making(fails=1)
     decomposer = BlockingDecomposer(making)
     with pytest.raises(OSError, match="no memory"):
         decomposer([wants("a"), wants("b")])
-    assert [one.was_there for one in decomposer([wants("a"), wants("b")])] == [False, False]
+    assert [one.was_there for one in decomposer([wants("a"), wants("b"), wants("a")])] == [False, False, True]
+
+
+def test_threads_are_not_told_of_one_anothers_failures() -> None:
+    making = Making()
+
+    def picky(wanted: Sequence[DecomposeRequest]) -> list[DecomposeResult]:
+        made = making(wanted)
+        if any(each.question == "bad" for each in wanted):
+            raise KeyboardInterrupt if len(wanted) == 1 else OSError("no memory left")
+        return made
+
+    decomposer = BlockingDecomposer(picky)
+    making.let.clear()
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(decomposer, [wants("bad"), wants("good")]), pool.submit(decomposer, [wants("good")])]
+        making.let.set()
+        assert both[1].result(30)[0].made.id == "good"
+        assert isinstance(both[0].exception(30), OSError)
+    with pytest.raises(KeyboardInterrupt):
+        decomposer([wants("bad")])
+    assert decomposer([wants("good")])[0].was_there
 
 
 def test_what_was_not_asked_for_longest_is_forgotten_first() -> None:
