@@ -105,7 +105,7 @@ def test_questions_that_are_learned_from_are_said_to_be_where_there_are_no_other
 
 def test_a_source_without_end_is_read_as_far_as_it_is_needed() -> None:
     source = MiniatureSource(source="miniature", split="train", max_questions=30)
-    run = SimpleNamespace(study=SimpleNamespace(train=source), tests={})
+    run = SimpleNamespace(study=SimpleNamespace(train=source), questions=SimpleNamespace(tests={}))
     chosen, are_of_training = _validation(run, 20)  # type: ignore[arg-type]
     assert len(chosen) == 20 and not are_of_training
     assert not {question.prompt for question in chosen} & {question.prompt for question in source.load()}
