@@ -125,11 +125,14 @@ def test_a_run_is_values(tmp_path: Path) -> None:
 @pytest.mark.model
 def test_a_decomposer_alone_gives_sub_questions_a_prompt_and_its_cost() -> None:
     decomposer = divcon.decomposer("miniature/llm", options={"prompt": "miniature/decompose"})
+    priced = {"price": {"second": 2.0, "exaflop": 1e6}, "prompt": "miniature/decompose"}
+    paid = divcon.decomposer("miniature/llm", options=priced)("Mia has 4 crates of pears. How many pears are there?")
+    assert paid.flops and paid.dollars == pytest.approx(2 * paid.usage.seconds + paid.flops / 1e12)
     asked = questions("known-known", 3, seed=1)
     first, *_ = decomposer.many([question.text for question in asked])
     assert first.kind == "asked" and first.subquestions == asked[0].subquestions
     assert first.question in first.prompt and all(subquestion in first.prompt for subquestion in first.subquestions)
-    assert first.usage.completion_tokens > 0 and first.flops and first.flops > 1e6
+    assert first.usage.completion_tokens > 0 and first.flops and first.flops > 1e6 and first.dollars is None
     again = decomposer(asked[0].text)
     assert (again.subquestions, again.usage, again.flops) == (first.subquestions, Usage(), 0.0)
     with pytest.raises(ConfigError, match="the question is empty"):

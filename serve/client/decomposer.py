@@ -38,6 +38,8 @@ class DecomposedQuestion:
     """Tokens and seconds of decomposing; nothing where it was decomposed before."""
     flops: float | None
     """Of decomposing; None where the decomposer's size is unknown."""
+    dollars: float | None
+    """Of decomposing; None where its price is unknown (`options={"price": ...}`)."""
 
     def __str__(self) -> str:
         return self.prompt
@@ -76,8 +78,10 @@ class DistilledDecomposer:
         usage = Usage() if found.was_there else found.made.usage
         secret = secrets.token_bytes(32)
         prompt = two_stage_prompt(self.templates, question, subquestions, secret) if subquestions else question
-        flops = self.size.flops([usage]) if self.size and not found.was_there else (0.0 if self.size else None)
-        return DecomposedQuestion(question, subquestions, found.made.kind, prompt, usage, flops)
+        spent = [] if found.was_there else [usage]
+        flops, price = self.size.flops(spent) if self.size else None, self.settings.price
+        dollars = price.dollars(usage, flops) if price else None
+        return DecomposedQuestion(question, subquestions, found.made.kind, prompt, usage, flops, dollars)
 
 
 _ENDPOINT_ONLY = frozenset({"on_failure", "timeout", "max_queue", "cache"})
