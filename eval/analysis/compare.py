@@ -80,8 +80,9 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
 
 def compared(rows: Results, a: str, b: str, test: str | None = None) -> Comparison:
     """The same of rows of results."""
-    if test is not None and not (rows := rows.of_test(test)):
-        raise ConfigError(f"no test {test!r} in these results")
+    if test is not None and test not in rows.tests:
+        raise ConfigError(f"the results have no test {test!r}; there are {', '.join(rows.tests)}")
+    rows = rows if test is None else rows.of_test(test)
     of_a, of_b = (_of(rows, label) for label in (a, b))
     if of_a.keys != of_b.keys:
         raise ConfigError(f"{a} and {b} were asked different questions, and cannot be compared{_common(of_a, of_b)}")

@@ -388,7 +388,7 @@ def test_how_a_model_of_the_grid_is_reached_may_change() -> None:
 def test_comparing_what_is_not_there_is_one_sentence(run: Path) -> None:
     for arguments, sentence in (
         (["llm:llm:greedy", "llm:llm"], "no cell 'llm:llm'; there are none:base:greedy"),
-        (["llm:llm:greedy", "gold:llm:greedy", "--test", "none"], "has no test 'none'"),
+        (["llm:llm:greedy", "gold:llm:greedy", "--test", "none"], "the results have no test 'none'; there are"),
     ):
         outcome = CliRunner().invoke(main, ["compare", str(run), *arguments])
         assert outcome.exit_code == 2 and sentence in outcome.output
