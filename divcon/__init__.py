@@ -2,14 +2,14 @@
 
     import divcon
 
-    run = divcon.study("miniature")                                # a whole study: results, students, report
+    run = divcon.study("miniature")  # a whole study: results, students, report
     run.compare("distilled:llm:greedy", "llm:llm:greedy").difference
 
     llm = divcon.plug("runs/miniature/decomposer", client, model="gpt-4o-mini")
-    llm.answer("A crate holds 10 pears ...").answer                # a distilled decomposer before an API LLM
+    llm.answer("A crate holds 10 pears ...").answer  # a distilled decomposer before an API LLM
 
     results = divcon.evaluate(questions, {"mine": my_decomposer}, {"last number": my_solver})
-    divcon.summarize(results)[0].accuracy                          # functions of your own
+    divcon.summarize(results)[0].accuracy  # functions of your own
 
 The commands of the command line are calls in `divcon.commands`. What everything is made of is in `divcon.tasks`,
 `divcon.lm`, `divcon.decompose`, `divcon.solve`, `divcon.distill` and `divcon.eval`.

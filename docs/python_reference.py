@@ -134,8 +134,8 @@ def _line(text: str | None) -> str:
 
 
 def _short(what: object) -> str:
-    """Without the modules that names are in."""
-    return re.sub(r"\bdivcon(?:\.\w+)+\.(\w+)", r"\1", str(what))
+    """Without the modules that names are in, and with the formatter's quotes."""
+    return re.sub(r"\bdivcon(?:\.\w+)+\.(\w+)", r"\1", str(what)).replace("'", '"')
 
 
 if __name__ == "__main__":
