@@ -45,9 +45,8 @@ def _add(kind: Kind, folder: Path, run: Path) -> None:
         unlike = [k for k in differences(here.study, there.study) if decides_results(k) and k not in LISTED]
         if unlike:
             raise ConfigError(f"{run} is of another study than {folder}: {', '.join(unlike)}")
-    else:
-        folder.mkdir(parents=True)
-        shutil.copy(there.config, here.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(there.config, here.config)  # the newest lists all methods
     added = results.without_texts(results.read(_rows_of(kind, there)))
     names = {_student(row) for row in added}
     for name in sorted(names):
