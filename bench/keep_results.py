@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from divcon.eval.config import dump
 from divcon.eval.grid import results
 from divcon.eval.run_dir import RunDirectory
 
@@ -22,9 +23,15 @@ def keep(folder: Path, runs: Sequence[Path]) -> None:
     for run in runs:
         there, here = RunDirectory(run), RunDirectory(folder / run.name)
         here.path.mkdir(parents=True, exist_ok=True)
-        for name in ("config", "environments", "devices", "provenance"):
+        keep_config(there, here)
+        for name in ("environments", "devices", "provenance"):
             shutil.copy(getattr(there, name), getattr(here, name))
-        results.save(results.without_texts(results.read(there.results)), here.results)
+        results.save(results.drop_texts(results.read(there.results)), here.results)
+
+
+def keep_config(there: RunDirectory, here: RunDirectory) -> None:
+    """A run's settings without where its store lay: that is a path of one machine, and decides nothing."""
+    here.config.write_text(dump(there.study.model_copy(update={"store": None})), encoding="utf-8")
 
 
 if __name__ == "__main__":

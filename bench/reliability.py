@@ -195,7 +195,7 @@ def rows(run: Path) -> list[ResultRow]:
     """The results without what a clock says."""
     from divcon.eval.grid import results
 
-    return [row.without_seconds() for row in results.read(run / "results.parquet")]
+    return [row.drop_timings() for row in results.read(run / "results.parquet")]
 
 
 def kills(times: int = 50, concurrency: int = 8) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def run_without_loop(awaited: Awaitable[T]) -> T:
+def run_sync(awaited: Awaitable[T]) -> T:
     """What a coroutine comes to that never waits for a loop. It may block the thread as any call does.
 
     Raises what it raises, and RuntimeError for one that does wait for a loop.
@@ -23,7 +23,7 @@ def run_without_loop(awaited: Awaitable[T]) -> T:
     raise RuntimeError("this coroutine waits for an event loop")
 
 
-def iterate_without_loop(items: AsyncGenerator[T, Any]) -> Iterator[T]:
+def iter_sync(items: AsyncGenerator[T, Any]) -> Iterator[T]:
     """The items of an asynchronous generator that never waits for a loop; it is closed when nobody asks on."""
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)  # a loop that runs in this thread would close the generator at its own end
@@ -32,10 +32,10 @@ def iterate_without_loop(items: AsyncGenerator[T, Any]) -> Iterator[T]:
     try:
         while True:
             try:
-                item = run_without_loop(first or anext(items))
+                item = run_sync(first or anext(items))
             except StopAsyncIteration:
                 return
             first = None
             yield item
     finally:
-        run_without_loop(items.aclose())
+        run_sync(items.aclose())

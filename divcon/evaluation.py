@@ -43,7 +43,9 @@ def evaluate(
     rates, votes = prices or {}, (VoteSpec.parse(vote),)
     votes[0].voting_rule()
     asking = [
-        GridDecomposer(_spec(name, own), sizes.get(name), rates.get(name), _Checked(name, own) if own else none)
+        GridDecomposer(
+            _spec(name, own), sizes.get(name), rates.get(name), _CheckedDecomposer(name, own) if own else none
+        )
         for name, own in decomposers.items()
     ]
     solving = [
@@ -69,7 +71,7 @@ def _model(name: str) -> UseModel:
 
 
 @dataclass(frozen=True)
-class _Checked:
+class _CheckedDecomposer:
     name: str
     decomposer: Decomposer
 

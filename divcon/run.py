@@ -12,7 +12,7 @@ from .core.errors import ConfigError
 from .distill import student
 from .eval import freshness
 from .eval.analysis import summary
-from .eval.analysis.compare import Comparison, compared
+from .eval.analysis.compare import Comparison, compare_cells
 from .eval.analysis.pareto import AxisName
 from .eval.analysis.summary import CellSummary
 from .eval.config import Study
@@ -74,7 +74,7 @@ class Run:
         `test` names one of the tests; all without it. Raises ConfigError for a cell or test that is not there, and for
         cells that were asked different questions.
         """
-        return compared(self.results, a, b, test)
+        return compare_cells(self.results, a, b, test)
 
     def figure(self, name: str, axis: AxisName = "flops") -> Figure:
         """A figure by its name (`accuracy_cost`, `by_test`, `heat_map`, `slopes`, ...), to be changed or saved.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -65,19 +66,19 @@ class Engine(Protocol):
         ...
 
 
-class SimpleEngine:
+class SimpleEngine(ABC):
     """An engine that gives one completion after another: a base for your own. Say `name`, and how to `complete`."""
 
     name: str
     """Of the model: samples are kept under it. Change `revision` where the same name answers otherwise."""
     revision: str = ""
 
+    @abstractmethod
     def complete(self, draw: SampleRequest) -> Completion:
         """One sample: `draw.request` has the messages and the sampling, `draw.index` tells samples of one apart.
 
         Raises ModelError where the model does not answer now, and ConfigError for a request that can never succeed.
         """
-        raise NotImplementedError
 
     def identity(self, adapter: Path | None) -> Identity:
         """As a model on this machine."""

@@ -42,27 +42,44 @@ def open_study(
     """
     prepare(reproducible=study.reproducible)
     files = RunDirectory(directory)
-    made: list[Path] = []
-    made_store: list[Path] = []
+    with _one_sentence(directory), _no_empty_directory(directory, study.store), ExitStack() as opened:
+        try:
+            context = _opened(study, files, opened, llm, progress)
+        except OSError as error:
+            raise ConfigError(f"cannot write to {directory}: {error.strerror}") from error
+        context.store.verify()
+        opened.enter_context(EQUIVALENCE.remembering(context.store))
+        yield context
+
+
+@contextmanager
+def _one_sentence(directory: Path) -> Iterator[None]:
+    """Raises ConfigError where a disk is full, or a file cannot be read or written: libraries have errors of their own
+    for it."""
     try:
-        with ExitStack() as opened:
-            try:
-                made, made_store = missing(directory), missing(study.store) if study.store else []
-                context = _opened(study, files, opened, llm, progress)
-            except OSError as error:
-                raise ConfigError(f"cannot write to {directory}: {error.strerror}") from error
-            context.store.verify()
-            opened.enter_context(EQUIVALENCE.remembering(context.store))
-            yield context
-    except BaseException as error:
-        if is_first():
+        yield
+    except DivconError:
+        raise
+    except Exception as error:
+        if (why := reason_not_written(error)) is None:
+            raise
+        where = getattr(error, "filename", None) or directory
+        kept = f"; what {directory} holds is kept, and the same command goes on" if directory.exists() else ""
+        raise ConfigError(f"{where}: {why}{kept}") from error
+
+
+@contextmanager
+def _no_empty_directory(directory: Path, store: Path | None) -> Iterator[None]:
+    """After a failure, remove what was made for nothing."""
+    made, made_store = missing(directory), missing(store) if store else []
+    succeeded = False
+    try:
+        yield
+        succeeded = True
+    finally:
+        if not succeeded and is_first():
             remove_made(made, _is_worthless)
             remove_made(made_store, is_empty)
-        if not isinstance(error, DivconError) and (why := reason_not_written(error)) is not None:
-            where = getattr(error, "filename", None) or directory
-            kept = f"; what {directory} holds is kept, and the same command goes on" if directory.exists() else ""
-            raise ConfigError(f"{where}: {why}{kept}") from error
-        raise
 
 
 def _opened(

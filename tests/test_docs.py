@@ -132,3 +132,11 @@ def test_the_finding_is_the_one_that_was_made_of_the_runs(page: str) -> None:
     (shown,) = FINDING.findall((DOCS / page).read_text(encoding="utf-8"))
     assert shown.strip() and kept == f"# The default study over seeds\n\n{shown}\n"
     assert len(re.findall(r"\d+ seeds \(0, 1, 2, 3, 4\)", shown)) == 1
+
+
+def test_nothing_that_is_kept_names_a_path_of_the_machine_that_made_it() -> None:
+    kept = [path for folder in ("docs", "configs", "tests/frozen") for path in (DOCS / folder).rglob("*")]
+    texts = [path for path in kept if path.suffix in (".md", ".yaml", ".json", ".jsonl", ".csv", ".txt", ".tex")]
+    pattern = re.compile(r"(?:^|[\s\"':=\[(])/(?:home|root|tmp|work|Users|mnt|data\d*)/\w", re.MULTILINE)
+    assert len(texts) > 100
+    assert [path.name for path in texts if pattern.search(path.read_text(encoding="utf-8"))] == []

@@ -26,6 +26,8 @@ from divcon.eval.report.spread import made_on
 from divcon.eval.run_dir import RunDirectory
 from divcon.studies.compare_methods import describe
 
+from ..keep_results import keep_config
+
 Kind = Literal["methods", "curve"]
 _TARGETS: dict[Kind, str] = {"methods": "nat", "curve": "learning-curve"}
 """What of bench/Makefile runs and joins them."""
@@ -46,8 +48,8 @@ def _add(kind: Kind, folder: Path, run: Path) -> None:
         if unlike:
             raise ConfigError(f"{run} is of another study than {folder}: {', '.join(unlike)}")
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(there.config, here.config)  # the newest lists all methods
-    added = results.without_texts(results.read(_rows_of(kind, there)))
+    keep_config(there, here)  # the newest lists all methods
+    added = results.drop_texts(results.read(_rows_of(kind, there)))
     names = {_student(row) for row in added}
     for name in sorted(names):
         card = _students_of(kind, here) / name / "divcon.json"

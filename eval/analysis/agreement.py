@@ -20,7 +20,7 @@ from ..grid_spec import DecomposerSpec, UseModel, UseStudent, parse_decomposer
 from ..stats.clusters import merged
 from ..stats.intervals import Estimate, ratio
 from .decomposition_quality import MEASURES, measured
-from .errors import SOLVING, Cause, Swapped, attribution, beside_gold, gold_problems, swapped
+from .errors import SOLVING, Cause, Swapped, attribution, gold_problems, paired_with_gold, swapped
 
 _DRAWS, _FEWER = 2_000, 400
 _MANY = 1_000
@@ -254,7 +254,7 @@ def views(rows: Results, problems: Mapping[str, Problem] | None = None) -> list[
     """
     problems = gold_problems(rows) if problems is None else problems
     cases: dict[tuple[str, str], list[tuple[Cause, Swapped, str]]] = {}
-    for cell, pairs in beside_gold(rows).items():
+    for cell, pairs in paired_with_gold(rows).items():
         if not _is_models(cell.decomposer):
             continue
         for row, gold in pairs:

@@ -75,10 +75,10 @@ def comparison(run: Path, a: str, b: str, test: str | None = None) -> Comparison
 
     Raises ConfigError for a cell or test that is not there, and for cells on different questions.
     """
-    return compared(results.read(RunDirectory(run).results), a, b, test)
+    return compare_cells(results.read(RunDirectory(run).results), a, b, test)
 
 
-def compared(rows: Results, a: str, b: str, test: str | None = None) -> Comparison:
+def compare_cells(rows: Results, a: str, b: str, test: str | None = None) -> Comparison:
     """The same of rows of results."""
     if test is not None and test not in rows.tests:
         raise ConfigError(f"the results have no test {test!r}; there are {', '.join(rows.tests)}")

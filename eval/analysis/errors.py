@@ -340,7 +340,7 @@ def swapped(row: ResultRow, with_gold: ResultRow) -> Swapped | None:
     return "solving"
 
 
-def beside_gold(rows: Results) -> dict[Cell, list[tuple[ResultRow, ResultRow]]]:
+def paired_with_gold(rows: Results) -> dict[Cell, list[tuple[ResultRow, ResultRow]]]:
     """For each cell whose solver and vote also stand behind gold sub-questions: its rows, each with gold's.
 
     Rows of questions that gold was not asked are left out.
@@ -399,7 +399,7 @@ def _share(kinds: Sequence[tuple[Swapped, str]], of: Swapped) -> Estimate:
 def swap_lines(rows: Results) -> list[SwapLine]:
     """For each cell that can be held beside gold sub-questions."""
     found = []
-    for cell, pairs in beside_gold(rows).items():
+    for cell, pairs in paired_with_gold(rows).items():
         known = [(one, row.cluster) for row, gold in pairs if (one := swapped(row, gold)) is not None]
         if known:
             found.append(SwapLine(cell, known))

@@ -78,7 +78,7 @@ def _overlap(by_role: Mapping[Role, Overlap]) -> dict[str, Any]:
     return {"overlap": closest, **{f"overlap_{role}": overlap for role, overlap in by_role.items()}}
 
 
-def without_texts(rows: Iterable[ResultRow]) -> Results:
+def drop_texts(rows: Iterable[ResultRow]) -> Results:
     """The rows without texts and numbers of their tokens, as results are kept for tables over seeds and trainings."""
     texts = {
         field.name: _missing(_hints(ResultRow)[field.name]) for field in fields(ResultRow) if "text" in field.metadata

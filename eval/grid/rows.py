@@ -128,7 +128,7 @@ class ResultRow:
     def phases(self) -> tuple[PhaseCost, PhaseCost, PhaseCost]:
         return self.decompose, self.solve, self.rank
 
-    def without_seconds(self) -> ResultRow:
+    def drop_timings(self) -> ResultRow:
         """Without what a clock said: all that is the same when a study is run again."""
         decompose, solve, rank = (cost._replace(seconds=0.0) for cost in self.phases)
         return replace(self, decompose=decompose, solve=solve, rank=rank)

@@ -53,7 +53,7 @@ class Errors:
             measure_lines(of_vote),
             blame_lines(of_vote, problems),
             views(of_vote, problems),
-            _without_gold(of_vote),
+            _tests_lacking_gold(of_vote),
             reader if was_read else None,
         )
 
@@ -111,7 +111,7 @@ class Errors:
         ]
 
 
-def _without_gold(rows: Results) -> list[str]:
+def _tests_lacking_gold(rows: Results) -> list[str]:
     """The tests that were not asked with gold sub-questions, where others were."""
     asked = {row.test for row in rows if row.cell.decomposer == GoldDecomposition()}
     return [test for test in dict.fromkeys(row.test for row in rows) if test not in asked] if asked else []

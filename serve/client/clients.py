@@ -32,7 +32,7 @@ class ChatClient(Protocol):
 
 
 class BlockingChatClient:
-    """Blocks the thread, and never waits for an event loop: for `core.without_loop`."""
+    """Blocks the thread, and never waits for an event loop: for `core.async_to_sync`."""
 
     def __init__(self, client: openai.OpenAI) -> None:
         self._client = client

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from ...core.async_to_sync import iter_sync, run_sync
 from ...core.errors import ConfigError
-from ...core.without_loop import iterate_without_loop, run_without_loop
 from ...decompose.decomposition import Decomposer
 from ...lm.api.response import text_and_reasoning
 from ...lm.api.spec import key
@@ -117,7 +117,7 @@ class DecomposedLLM:
 
     def answer(self, question: str) -> Answer:
         """One question answered. Raises what the client raises, and ConfigError without a client for threads."""
-        return run_without_loop(self._answer(question, BlockingChatClient(self._client())))
+        return run_sync(self._answer(question, BlockingChatClient(self._client())))
 
     def answers(self, questions: Sequence[str], concurrency: int = _AT_ONCE) -> list[Answer]:
         """Questions answered, in order: decomposed together, and asked `concurrency` at a time."""
@@ -127,7 +127,7 @@ class DecomposedLLM:
 
     def stream(self, question: str) -> Iterator[str | Answer]:
         """The solution in pieces as they come, and at the end the answer."""
-        yield from iterate_without_loop(self._stream(question, BlockingChatClient(self._client())))
+        yield from iter_sync(self._stream(question, BlockingChatClient(self._client())))
 
     async def aanswer(self, question: str) -> Answer:
         """One question answered; a client for threads is asked in a thread."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ...core.without_loop import run_without_loop
+from ...core.async_to_sync import run_sync
 from ...decompose.decomposition import Decomposer
 from ..pipeline import response
 from ..pipeline.billing import RequestBill
@@ -75,7 +75,7 @@ class _Completions:
         """
         blocks = self._plugged.client is not None
         call = _Call(*_request(self._plugged, asked), self._plugged, self._completions, blocks)
-        return run_without_loop(call.run()) if blocks else call.run()
+        return run_sync(call.run()) if blocks else call.run()
 
 
 @dataclass

@@ -53,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def numbers(run: Path) -> list[ResultRow]:
     """The results without the seconds, which no two runs share."""
-    return [row.without_seconds() for row in results.read(run / "results.parquet")]
+    return [row.drop_timings() for row in results.read(run / "results.parquet")]
 
 
 def without_seconds(run: Path) -> list[list[str]]:

@@ -75,7 +75,7 @@ def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_texts_that_were_left_out_or_are_null_are_empty(tmp_path: Path) -> None:
-    (bare,) = results.without_texts([WHOLE_ROW])
+    (bare,) = results.drop_texts([WHOLE_ROW])
     assert (bare.question, bare.solutions, bare.reasoning, bare.scores) == ("", (), None, None)
     assert (bare.answers, bare.credit, bare.cell) == (WHOLE_ROW.answers, 0.5, WHOLE_ROW.cell)
     results.save([bare], tmp_path / "new.parquet")

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from divcon import commands
-from divcon.core.without_loop import run_without_loop
+from divcon.core.async_to_sync import run_sync
 from divcon.lm.cost.prices import Price
 from divcon.prompts import Prompt
 from divcon.serve.http.budget import Budget
@@ -516,7 +516,7 @@ def test_no_history_of_calls_is_booked_below_its_bill(faults: list[Fault], asked
             with suppress(APIError):
                 budget = Budget(allowance, caller, price, None, chat)
                 try:
-                    run_without_loop(run(chain(chat, bank.composition, RequestTrace(budget=budget)), bank.take))
+                    run_sync(run(chain(chat, bank.composition, RequestTrace(budget=budget)), bank.take))
                 finally:
                     budget.settle()
             assert allowance.spent(caller) - booked >= bank.bill - before - 1e-9
@@ -535,7 +535,7 @@ def test_a_call_that_is_larger_than_was_thought_is_not_sent_where_the_key_has_le
         budget = Budget(allowance, caller, Price(prompt=PROMPT, completion=COMPLETION), None, chat)
         with pytest.raises(APIError, match="has less left") as refused:
             steps = chain(chat, replace(bank.composition, templates=templates), RequestTrace(budget=budget))
-            run_without_loop(run(steps, bank.take))
+            run_sync(run(steps, bank.take))
         budget.settle()
         assert (refused.value.status, refused.value.code, bank.bill) == (429, "insufficient_quota", 0)
         assert allowance.spent(caller) == pytest.approx(0, abs=1e-9)

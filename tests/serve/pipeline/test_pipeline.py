@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from divcon.core import config
+from divcon.core.async_to_sync import run_sync
 from divcon.core.errors import ModelError
-from divcon.core.without_loop import run_without_loop
 from divcon.lm import Usage
 from divcon.lm.cost.prices import MachinePrice, Price
 from divcon.serve.pipeline.billing import Rates, RequestBill
@@ -65,7 +65,7 @@ class World:
         self.trail = RequestTrace()
 
     def run(self, chat: Chat) -> dict[str, Any]:
-        return run_without_loop(run(chain(chat, self.composition, self.trail), self.take))
+        return run_sync(run(chain(chat, self.composition, self.trail), self.take))
 
     async def take(self, step: Step) -> Any:
         match step:
@@ -335,19 +335,19 @@ def test_a_request_for_more_than_one_text_goes_to_the_api_at_once(fields: dict[s
 def test_what_the_local_solver_cannot_answer_the_api_does(error: Exception) -> None:
     world = World("30", **CASCADE)
     steps = chain(request(world.settings), world.composition, world.trail)
-    asked = steps.send(run_without_loop(world.take(next(steps))))
+    asked = steps.send(run_sync(world.take(next(steps))))
     assert isinstance(asked, Ask) and asked.who == "local"
     asked = steps.throw(error)
     assert isinstance(asked, Ask) and asked.who == "upstream"
     with pytest.raises(StopIteration):
-        steps.send(run_without_loop(world.take(asked)))
+        steps.send(run_sync(world.take(asked)))
     assert [who for who, _ in world.trail.solving] == ["upstream"]
 
 
 def test_what_the_api_refuses_is_refused() -> None:
     world = World(**CASCADE)
     steps = chain(request(world.settings, n=2), world.composition, world.trail)
-    steps.send(run_without_loop(world.take(next(steps))))
+    steps.send(run_sync(world.take(next(steps))))
     with pytest.raises(APIError, match="no quota"):
         steps.throw(APIError(429, "no quota"))
 
