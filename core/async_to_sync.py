@@ -27,8 +27,10 @@ def iter_sync(items: AsyncGenerator[T, Any]) -> Iterator[T]:
     """The items of an asynchronous generator that never waits for a loop; it is closed when nobody asks on."""
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)  # a loop that runs in this thread would close the generator at its own end
-    first: Awaitable[T] | None = anext(items)
-    sys.set_asyncgen_hooks(*hooks)
+    try:
+        first: Awaitable[T] | None = anext(items)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
     try:
         while True:
             try:

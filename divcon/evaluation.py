@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,12 +34,15 @@ def evaluate(
     `parameters` are the sizes of models (weights) and `prices` what their tokens cost, by the names of decomposers and
     solvers: what nobody says stays unknown in the costs. `divcon.summarize` has accuracies and costs of what comes
     back. Raises ConfigError for a vote that is none, a name that stands for something else in a study, and where
-    anything returns other than its protocol says.
+    anything returns other than its protocol says, or two questions of a test have one id.
     """
     named = tests if isinstance(tests, Mapping) else {"test": tests}
     asked = {name: tuple(questions) for name, questions in named.items()}
     if not all(isinstance(question, Question) for questions in asked.values() for question in questions):
         raise ConfigError("tests are questions (divcon.Question), or sequences of them by name")
+    for name, questions in asked.items():  # questions are paired by their ids
+        if twice := next((one for one, count in Counter(q.id for q in questions).items() if count > 1), None):
+            raise ConfigError(f"two questions of {name!r} have the id {twice!r}")
     sizes = {name: ModelSize(round(size)) for name, size in (parameters or {}).items()}
     rates, votes = prices or {}, (VoteSpec.parse(vote),)
     votes[0].voting_rule()

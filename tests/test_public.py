@@ -88,6 +88,7 @@ def test_what_models_cost_can_be_told() -> None:
         ({"vote": "best"}, "no vote"),
         ({"vote": "sc@5"}, "returned 1 samples, and the vote is over 5"),
         ({"tests": ["How many?"]}, "tests are questions"),
+        ({"tests": {"pears": [*QUESTIONS, QUESTIONS[0]]}}, "two questions of 'pears' have the id 'a'"),
         ({"decomposers": {"gold": sentences}}, "cannot be called 'gold'"),
         ({"decomposers": {"mine": lambda questions: ["How?"]}}, "must return a divcon.Decomposition for each question"),
         ({"solvers": {"mine": lambda questions, made: ["4"] * 2}}, "must return a list of divcon.Solution"),
