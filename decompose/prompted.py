@@ -41,7 +41,7 @@ class PromptedDecomposer:
 
     def _ask(self, question: Question) -> Message:
         limit = {"limit": str(self.limit)} if "{limit}" in self.prompt.text else {}
-        return Message("user", self.prompt.fill(question=question.prompt, **limit))
+        return Message("user", self.prompt.fill(**question.values(self.prompt.text), **limit))
 
     def read(self, made: Completion) -> Decomposition:
         """A decomposition from what the model wrote."""

@@ -34,7 +34,7 @@ class NextQuestion:
         """What the model is sent."""
         if not history:
             return self.first.request(question)
-        asked = self.prompt.fill(question=question.prompt, answered=listing(history))
+        asked = self.prompt.fill(**question.values(self.prompt.text), answered=listing(history))
         return Request((Message("user", asked),), self.first.sampling, 1, self.prompt.sha256)
 
     def read(self, made: Completion, history: History) -> Decomposition:

@@ -11,7 +11,7 @@ from ..lm.model import Model, ProgressCallback, silent
 from ..lm.types import Completion, Message, Request, Sampling
 from ..prompts import Prompt, PromptFamily
 from ..tasks.question import Question
-from .grading.grade import GRADERS
+from .grading.grade import grader_of
 from .solution import Solution
 
 
@@ -60,7 +60,7 @@ _MARKED = re.compile(r"The answer is: (.*)\Z")
 def read_solution(completion: Completion, question: Question) -> Solution:
     """A completion as a solution of a question: its answer, and how probable it is."""
     read = Solution.read(
-        completion.text, completion.usage, pattern=GRADERS[question.grader].pattern, cut=completion.finish == "length"
+        completion.text, completion.usage, pattern=grader_of(question).pattern, cut=completion.finish == "length"
     )
     logprobs = completion.logprobs
     mean = sum(logprobs) / len(logprobs) if logprobs else None
@@ -70,7 +70,7 @@ def read_solution(completion: Completion, question: Question) -> Solution:
 
 
 def _ask(prompt: Prompt, question: Question, subquestions: Sequence[str]) -> Message:
-    values = {"question": question.prompt}
+    values = question.values(prompt.text)
     if "{subquestions}" in prompt.text:
         values["subquestions"] = listing(subquestions)
     return Message("user", prompt.fill(**values))

@@ -27,7 +27,7 @@ from ..lm.local.weights import model_directory, weights_hash
 from ..lm.model import Model
 from ..lm.settings import TransformersSettings
 from ..lm.types import Usage
-from ..solve.grading.grade import GRADERS, classify
+from ..solve.grading.grade import classify, grader_of
 from ..solve.voting.rules import learn
 from . import prompting, students
 from .collect import collect, collect_single
@@ -168,7 +168,7 @@ def _tell_held_out(ranked: Ranked, out: Path) -> None:
     from ..distill.ranker import model as ranker
 
     groups = [one.group for one in ranked.held_out]
-    graders = [GRADERS[group.question.grader] for group in groups]
+    graders = [grader_of(group.question) for group in groups]
     classes = classify([[s.answer for s in group.solutions] for group in groups], graders)
     facts = {
         "questions": len(groups),

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..core import packed
 from ..core.errors import ConfigError
-from ..core.jsonlines import Row, contents, text, texts
+from ..core.jsonlines import Row, text, texts
 from .question import Question
 
 SEPARATOR = "; "
@@ -42,7 +43,7 @@ def drop(row: Row, where: str, name: str) -> Question:
 def drop_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """The rows of a published file: passages, each with its questions."""
     try:
-        passages = json.loads(contents(path))
+        passages = json.loads(packed.text(path))
         rows = [{**pair, "passage": of["passage"]} for of in passages.values() for pair in of["qa_pairs"]]
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path} has not the shape of DROP: passages with their qa_pairs") from error

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from ..core import tables
 from ..core.errors import ConfigError
-from ..core.jsonlines import Row, listed
+from ..core.jsonlines import Row
 from . import reading_comprehension, word_problems
 from .hub import Hub
 from .question import Question
@@ -28,7 +29,7 @@ class DataSet:
     question: Callable[[Row, str, str], Question]
     """From a row, where it stands (for an error), and a name for the question."""
     hub: Hub
-    rows: Callable[[Path], Iterator[tuple[int, Row]]] = listed
+    rows: Callable[[Path], Iterator[tuple[int, Row]]] = tables.rows
     """The numbered rows of a file."""
 
     def read(self, path: Path) -> list[Question]:

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from ..core.errors import ConfigError
 from ..core.settings import Settings
 from . import miniature, own, registry
+from .hub import Hub
 from .question import GraderName, Question
 
 
@@ -100,58 +101,103 @@ class PublishedSource(BaseSource):
     """Only the questions that the data set says this of, `{level: Level 1}` say; an empty one asks for nothing."""
     max_questions: int | None = Field(default=None, gt=0)
     """The first of them only; None is all of them."""
+    skip: int = Field(default=0, ge=0)
+    """Questions at the beginning that are left out: so one file can be learned from and tested on."""
 
     def load(self) -> list[Question]:
         data_set = registry.DATA_SETS[self.source]
         questions = data_set.read(self.path) if self.path else data_set.download(self.split)
-        found = [q for q in questions if self.only.items() <= q.tags.items()][: self.max_questions]
+        found = [q for q in questions if self.only.items() <= q.tags.items()]
         if questions and not found:
             raise ConfigError(
                 f"no question of {self.source} has {_said(self.only)}; the first has {_said(questions[0].tags)}"
             )
-        return found
+        return _some(found, self.skip, self.max_questions)
 
     def origin(self) -> dict[str, str]:
         hub = registry.DATA_SETS[self.source].hub
         return {} if self.path else {"hub": hub.repository, "revision": hub.revision}
 
 
-class JsonlSource(BaseSource):
-    """Questions of your own, one JSON object a line."""
+class FileSource(BaseSource):
+    """Questions of your own, from a file or a folder."""
 
-    source: Literal["jsonl"]
+    source: Literal["file", "jsonl"]
+    """`jsonl` is an older name of `file`."""
     path: Path
-    """Keys: `question`, `answer`, optionally `id`, `context`, `solution`, and the lists `subquestions`, `aliases`."""
+    """CSV, TSV, JSON, JSON Lines, Parquet or Arrow, perhaps as .gz or .zst, or a folder that `save_to_disk` wrote."""
+    columns: dict[own.Part, str] = Field(default_factory=dict)
+    """The columns of `question`, `answer`, `id`, `context`, `choices`, `solution`, and of the lists `subquestions` and
+    `aliases`, where they have other names: `{question: problem, answer: target.value}`. Others become tags."""
+    split: str | None = None
+    """Which part of a folder that holds several."""
     max_questions: int | None = Field(default=None, gt=0)
     """The first questions only; None is all of them."""
+    skip: int = Field(default=0, ge=0)
+    """Questions at the beginning that are left out: so one file can be learned from and tested on."""
 
     def load(self) -> list[Question]:
-        return own.read(self.path)[: self.max_questions]
+        return _some(own.read(self.path, self.columns, self.split), self.skip, self.max_questions)
 
 
-AnySource = MiniatureSource | PublishedSource | JsonlSource
+class HubSource(BaseSource):
+    """Questions of any data set on the Hugging Face hub."""
+
+    source: Literal["hub"]
+    name: str
+    """`owner/name`."""
+    revision: str
+    """A commit, a tag or a branch; only a commit gives the same questions tomorrow."""
+    split: str = "test"
+    """Which of its splits."""
+    config: str | None = None
+    """Which of its configurations, where it has several."""
+    columns: dict[own.Part, str] = Field(default_factory=dict)
+    """As of files."""
+    max_questions: int | None = Field(default=None, gt=0)
+    """The first questions only; None is all of them."""
+    skip: int = Field(default=0, ge=0)
+    """Questions at the beginning that are left out: so one file can be learned from and tested on."""
+
+    def load(self) -> list[Question]:
+        hub = Hub(self.name, self.revision, {self.split: self.split}, (self.config,))
+        rows = ((f"{self.name} {name}", name, row) for name, row in hub.rows(self.split))
+        return _some(list(own.questions(rows, self.columns)), self.skip, self.max_questions)
+
+    def origin(self) -> dict[str, str]:
+        return {"hub": self.name, "revision": self.revision}
+
+
+AnySource = MiniatureSource | PublishedSource | FileSource | HubSource
 Source = Annotated[AnySource, Field(discriminator="source")]
 
 
 CATALOGUE: dict[str, str] = {
     "miniature": "word problems with facts and structures that are held out; made on the spot",
     **{name: data_set.about for name, data_set in registry.DATA_SETS.items()},
-    "jsonl": "questions of your own, from a file",
+    "file": "questions of your own: CSV, TSV, JSON, JSON Lines, Parquet, Arrow",
+    "hub": "any data set on the Hugging Face hub, by its name and revision",
 }
 """Every source by its name in a config."""
 
 
 def named(name: str, path: Path | None, max_questions: int) -> AnySource:
     """The source of a name, for a first look. Raises ConfigError for an unknown name, or one that needs a path."""
-    if name not in CATALOGUE:
+    if name == "hub":
+        raise ConfigError("a data set of the hub needs a config: {source: hub, name: OWNER/NAME, revision: COMMIT}")
+    if name not in (*CATALOGUE, "jsonl"):
         raise ConfigError(f"no data set {name!r}; there are {', '.join(CATALOGUE)}")
     if name == "miniature":
         return MiniatureSource(source="miniature", split=str(path or "train"), max_questions=max_questions)
-    if name != "jsonl":
+    if name not in ("file", "jsonl"):
         return PublishedSource.model_validate({"source": name, "path": path, "max_questions": max_questions})
     if path is None:
         raise ConfigError("questions of your own need the path of a file")
-    return JsonlSource(source="jsonl", path=path, max_questions=max_questions)
+    return FileSource(source="file", path=path, max_questions=max_questions)
+
+
+def _some(questions: list[Question], skip: int, most: int | None) -> list[Question]:
+    return questions[skip:][:most]
 
 
 def _said(tags: Mapping[str, str]) -> str:
@@ -166,6 +212,14 @@ def load(source: BaseSource) -> list[Question]:
     questions = [replace(question, cluster=source.cluster_of(question)) for question in questions]
     if not questions:
         raise ConfigError(f"no questions in {getattr(source, 'path', None) or source.source}")
-    if len({question.id for question in questions}) < len(questions):
-        raise ConfigError(f"two questions in {getattr(source, 'path', None) or source.source} have the same id")
+    _refuse_twins(questions, str(getattr(source, "path", None) or source.source))
     return questions
+
+
+def _refuse_twins(questions: Sequence[Question], where: str) -> None:
+    first: dict[str, Question] = {}
+    for question in questions:
+        other = first.setdefault(question.id, question)
+        if other is not question:
+            places = f": {other.place} and {question.place}" if question.place else ""
+            raise ConfigError(f"two questions in {where} have the same id {question.id!r}{places}")

@@ -15,7 +15,7 @@ from ...decompose.prompted import PromptedDecomposer
 from ...lm.reasoning import render
 from ...lm.types import Message
 from ...solve.grading.extract import splice
-from ...solve.grading.grade import GRADERS
+from ...solve.grading.grade import grader_of
 from ...solve.prompted import PromptedSolver
 from ...tasks.question import Question
 from ..recipes import DecomposerData, SolverData
@@ -64,7 +64,7 @@ def for_solver(
         answer, worked = trace.answer or "", trace.solution
         if data == "gold-spliced":
             answer = trace.question.answer
-            worked = splice(worked, answer, GRADERS[trace.question.grader].pattern)
+            worked = splice(worked, answer, grader_of(trace.question).pattern)
         reply = worked if target == "sub-answers" else f"The answer is {answer}."
         reply = with_reasoning(trace.reasoning, reply, reasoning)
         examples.append(Example(solver.request(trace.question, trace.subquestions, stage).messages, reply))
@@ -102,6 +102,15 @@ def solutions(traces: Sequence[Trace], data: SolverData) -> list[Trace]:
 
 def _some(examples: list[Example], what: str, traces: Sequence[Trace]) -> list[Example]:
     if not examples:
-        right = sum(t.verdict == "right" for t in traces)
-        raise ConfigError(f"nothing to teach {what}: of {len(traces)} traces {right} are right")
+        raise ConfigError(f"nothing to teach {what}: {_missing(what, traces)}")
     return examples
+
+
+def _missing(what: str, traces: Sequence[Trace]) -> str:
+    """The part that the traces lack."""
+    if "decomposer" in what and not any(trace.subquestions for trace in traces):
+        return "there are no sub-questions in these traces"
+    if not any(trace.solution for trace in traces):
+        remedy = "; take data: all" if "decomposer" in what else ""
+        return f"there are no solutions in these traces, which say what is right{remedy}"
+    return f"of {len(traces)} traces {sum(trace.verdict == 'right' for trace in traces)} are right"

@@ -33,7 +33,7 @@ from ...lm.cost.flops import ModelSize
 from ...lm.local.chat_template import check_known
 from ...lm.local.untrusted import loading
 from ...lm.local.weights import load_reader, load_tokenizer, model_directory, moved
-from ...solve.grading.grade import GRADERS, classify
+from ...solve.grading.grade import classify, grader_of
 from ...solve.solution import Solution
 from ...tasks.question import Question
 from .. import student
@@ -222,7 +222,7 @@ def _probability(group: Group) -> list[float]:
 
 def _frequency(group: Group) -> list[float]:
     """The share of a question's solutions that come to the same answer."""
-    (classes,) = classify([[s.answer for s in group.solutions]], [GRADERS[group.question.grader]])
+    (classes,) = classify([[s.answer for s in group.solutions]], [grader_of(group.question)])
     counts = Counter(classes)
     return [0.0 if of is None else counts[of] / len(classes) for of in classes]
 

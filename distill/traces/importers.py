@@ -1,11 +1,14 @@
 """Traces made elsewhere, read into the study's own format and labelled by its graders.
 
-Told apart by their keys, a JSON object a line, plain or gzipped:
+Rows of any kind of file (`core.tables`), told apart by their keys:
 
 * `question`, `answer`, `generated_answer` (a list): the traces of Turning Dust into Gold on MATH;
 * `question`, `ground_truth`, and a `{"solution": ...}` a model: the model solutions published with GSM8K;
 * `question`, `answer` with "sub-question ** step" lines: the Socratic files of GSM8K;
 * `messages` (chat turns, the last one the assistant's) with the gold `answer`, optionally `id` and `subquestions`;
+* `conversations` (`from` and `value`: ShareGPT), likewise;
+* `prompt` and `completion`, or `instruction` and `output`, and the like, with the gold `answer`;
+* `question` and `subquestions` without a solution: decompositions alone;
 * `custom_id`, `response`: the output of OpenAI's Batch API, whose questions stand in a file of their own.
 """
 
@@ -17,21 +20,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...core import tables
 from ...core.errors import ConfigError
-from ...core.jsonlines import objects, text, texts
-from ...decompose.decomposition import listing
+from ...core.jsonlines import text, texts
+from ...decompose.decomposition import listing, parse
 from ...lm.api.response import text_and_reasoning
 from ...lm.reasoning import split
 from ...lm.types import Completion, Usage
 from ...solve.grading.extract import extract
-from ...solve.grading.grade import GRADERS, grade
+from ...solve.grading.grade import Verdict, grade, grader_of
 from ...tasks import own, word_problems
 from ...tasks.boxed import last_boxed
 from ...tasks.question import GraderName, Question
 from . import trace
 from .trace import Trace
 
-_SUFFIXES = (".jsonl", ".jsonl.gz")
 _SAMPLE = re.compile(r"[-_#:/](?:sample[-_]?)?\d+$")
 """What a batch request's id may carry behind the question's id: which sample it is."""
 
@@ -55,19 +58,22 @@ def read(path: Path, grader: GraderName | None = None, questions: Path | None = 
     (`id`, `question`, `answer`), which the output of a batch refers to. Raises ConfigError, naming the line, for an
     unknown shape.
     """
-    files = sorted(file for file in path.rglob("*") if file.name.endswith(_SUFFIXES)) if path.is_dir() else [path]
+    files = _below(path) if path.is_dir() else [path]
     files = [file for file in files if not trace.is_one(file)]
     if not files:
         raise ConfigError(
-            f"no .jsonl or .jsonl.gz file below {path}" if path.is_dir() else f"no traces to import in {path}"
+            f"no file to read below {path}; accepted are {tables.ACCEPTED}"
+            if path.is_dir()
+            else f"no traces to import in {path}"
         )
     asked = {question.id: question for question in own.read(questions)} if questions else {}
     made: list[_Made] = []
     failed = 0
     for file in files:
         ids: dict[str, str] = {}
-        stem = str(file.relative_to(path) if path.is_dir() else file.name).removesuffix(".gz").removesuffix(".jsonl")
-        for number, row in objects(file):
+        stem = str(file.relative_to(path) if path.is_dir() else file.name)
+        stem = re.sub(r"(\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|feather))?(\.(gz|zst))?$", "", stem)
+        for number, row in tables.rows(file):
             line = _Line(row, f"{file}:{number}", f"{stem}/{number}", asked, ids, grader)
             for solution in _read(line):
                 if solution is None:
@@ -76,6 +82,12 @@ def read(path: Path, grader: GraderName | None = None, questions: Path | None = 
                     made.append(solution)
     _refuse_twins(made)
     return Imported(_labelled(made), failed)
+
+
+def _below(folder: Path) -> list[Path]:
+    """The files of traces in a folder: those whose rows are numbered, since a `.json` may describe them."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and tables.is_readable(file))
+    return [file for file in files if not re.search(r"\.json(\.gz|\.zst)?$", file.name)]
 
 
 def _read(line: _Line) -> list[_Made | None]:
@@ -126,6 +138,7 @@ class _Made:
     subquestions: tuple[str, ...] = ()
     usage: Usage = _UNKNOWN
     reasoning: str | None = None
+    system: str = ""
 
 
 def _shape(line: _Line) -> Callable[[_Line], Iterator[_Made | None]]:
@@ -137,7 +150,10 @@ def _shape(line: _Line) -> Callable[[_Line], Iterator[_Made | None]]:
 
 
 def _labelled(made: Sequence[_Made]) -> list[Trace]:
-    verdicts = grade((each.answer, each.question) for each in made)
+    solved = [i for i, each in enumerate(made) if each.solution]
+    verdicts: list[Verdict] = ["unreadable"] * len(made)
+    for i, verdict in zip(solved, grade((made[i].answer, made[i].question) for i in solved), strict=True):
+        verdicts[i] = verdict
     return [
         Trace(
             question=each.question,
@@ -150,6 +166,7 @@ def _labelled(made: Sequence[_Made]) -> list[Trace]:
             usage=each.usage,
             decomposition_usage=Usage(),
             reasoning=each.reasoning,
+            system=each.system,
         )
         for each, verdict in zip(made, verdicts, strict=True)
     ]
@@ -192,14 +209,89 @@ def _socratic(line: _Line) -> Iterator[_Made | None]:
 
 
 def _chat(line: _Line) -> Iterator[_Made | None]:
-    turns = line.row["messages"]
+    yield _conversation(line, line.row["messages"], "messages")
+
+
+_ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "chatgpt": "assistant"}
+
+
+def _sharegpt(line: _Line) -> Iterator[_Made | None]:
+    turns = [
+        {"role": _ROLES.get(str(turn.get("from")).lower(), turn.get("from")), "content": turn.get("value")}
+        for turn in line.row["conversations"]
+    ]
+    yield _conversation(line, turns, "conversations")
+
+
+def _conversation(line: _Line, turns: Sequence[Any], key: str) -> _Made | None:
+    """A solution from a chat: the last user's turn is the question, the system's turn is kept."""
     said = [_content(turn).text for turn in turns if isinstance(turn, dict) and turn.get("role") == "user"]
+    system = [_content(turn).text for turn in turns if isinstance(turn, dict) and turn.get("role") == "system"]
     last = turns[-1] if turns and isinstance(turns[-1], dict) else {}
     if not said or not said[-1].strip() or last.get("role") != "assistant":
-        raise ConfigError(f"{line.where}: 'messages' does not end in a user's question and an assistant's solution")
-    name = line.text("id") if line.row.get("id") is not None else line.ids.setdefault(said[-1], line.name)
-    question = line.question(Question(name, said[-1], line.text("answer"), grader="math"))
-    yield _solved(question, *_content(last), 0, texts(line.row, "subquestions", line.where))
+        raise ConfigError(f"{line.where}: {key!r} does not end in a user's question and an assistant's solution")
+    question = _asked(line, said[-1])
+    made = _solved(question, *_content(last), 0, texts(line.row, "subquestions", line.where))
+    return replace(made, system="\n\n".join(system)) if made else None
+
+
+def _asked(line: _Line, asked: str) -> Question:
+    """A question with the row's gold answer."""
+    gold = next((key for key in _GOLD if line.row.get(key) not in (None, "")), None)
+    if gold is None:
+        raise ConfigError(
+            f"{line.where} has no 'answer', the gold one, without which nobody knows whether its solution is right"
+        )
+    name = line.text("id") if line.row.get("id") is not None else line.ids.setdefault(asked, line.name)
+    return line.question(Question(name, asked, line.text(gold), grader="math"))
+
+
+_ASKED = ("prompt", "instruction", "question", "problem", "query", "input")
+_SOLVED = ("completion", "response", "output", "solution", "generation")
+_GOLD = ("answer", "gold", "final_answer", "expected_answer", "target", "ground_truth")
+"""Keys under which rows made elsewhere have the question, the solution and the gold answer."""
+
+
+def _pair(line: _Line) -> Iterator[_Made | None]:
+    """A prompt and its completion, as texts or as turns."""
+    asked, solved = _first(line.row, _ASKED), _first(line.row, _SOLVED)
+    if isinstance(line.row[asked], list) or isinstance(line.row[solved], list):
+        turns = [*_turns(line.row[asked], "user"), *_turns(line.row[solved], "assistant")]
+        yield _conversation(line, turns, solved)
+        return
+    question = line.text(asked)
+    if asked == "instruction" and str(line.row.get("input") or "").strip():
+        question = f"{question}\n\n{line.row['input']}"
+    made = _solved(_asked(line, question), _said(line.row[solved]), None, 0, _subquestions(line))
+    yield replace(made, system=_said(line.row.get("system"))) if made else None
+
+
+def _turns(said: Any, role: str) -> list[Any]:
+    return said if isinstance(said, list) else [{"role": role, "content": said}]
+
+
+def _decomposition(line: _Line) -> Iterator[_Made | None]:
+    """A question with its sub-questions, which nobody has solved."""
+    asked, subquestions = line.text(_first(line.row, _ASKED)), _subquestions(line)
+    if not subquestions:
+        raise ConfigError(f"{line.where} has neither a solution nor sub-questions")
+    gold = next((line.text(key) for key in _GOLD if line.row.get(key) not in (None, "")), "")
+    name = line.text("id") if line.row.get("id") is not None else line.ids.setdefault(asked, line.name)
+    yield _Made(line.question(Question(name, asked, gold, grader="math")), "", 0, None, subquestions)
+
+
+def _subquestions(line: _Line) -> tuple[str, ...]:
+    """A list, or a text with one a line."""
+    said = line.row.get("subquestions")
+    return parse(said, limit=100)[0] if isinstance(said, str) else texts(line.row, "subquestions", line.where)
+
+
+def _first(row: Mapping[str, Any], keys: Sequence[str]) -> str:
+    return next(key for key in keys if row.get(key))
+
+
+def _has(row: Mapping[str, Any], *keys: Sequence[str]) -> bool:
+    return all(any(row.get(key) for key in some) for some in keys)
 
 
 def _batch(line: _Line) -> Iterator[_Made | None]:
@@ -234,7 +326,7 @@ def _solved(
     made = Completion.read(written, "length" if cut else "stop", Usage(), reasoning=reasoning)
     if not made.text.strip():
         return None
-    answer = extract(made.text, pattern=GRADERS[question.grader].pattern, cut=cut)
+    answer = extract(made.text, pattern=grader_of(question).pattern, cut=cut)
     return _Made(question, made.text, attempt, answer, subquestions, reasoning=made.reasoning)
 
 
@@ -272,7 +364,10 @@ SHAPES: list[tuple[Callable[[dict[str, Any]], bool], Callable[[_Line], Iterator[
     (lambda row: isinstance(row.get("generated_answer"), list), _math),
     (lambda row: "ground_truth" in row, _models),
     (lambda row: isinstance(row.get("messages"), list), _chat),
+    (lambda row: isinstance(row.get("conversations"), list), _sharegpt),
     (lambda row: "custom_id" in row and "response" in row, _batch),
     (lambda row: " ** " in str(row.get("answer")), _socratic),
+    (lambda row: _has(row, _ASKED, _SOLVED), _pair),
+    (lambda row: _has(row, _ASKED, ("subquestions",)), _decomposition),
 ]
 """How a line is told, and how it is read; the first that fits."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from ...solve.grading.grade import GRADERS, classify
+from ...solve.grading.grade import classify, grader_of
 from ...solve.voting.rules import credit, tally
 from .trace import Trace
 
@@ -77,7 +77,7 @@ def trace_stats(traces: Sequence[Trace]) -> TraceStats:
 def _majority(questions: Sequence[Sequence[Trace]]) -> float:
     """Over the labels that the traces carry."""
     answers = [[trace.answer for trace in traces] for traces in questions]
-    classed = classify(answers, [GRADERS[traces[0].question.grader] for traces in questions])
+    classed = classify(answers, [grader_of(traces[0].question) for traces in questions])
     right = [[trace.verdict == "right" for trace in traces] for traces in questions]
     return sum(credit(tally(classes), of) for classes, of in zip(classed, right, strict=True)) / len(questions)
 

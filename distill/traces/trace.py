@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from ...core import documents
+from ...core import documents, packed
 from ...core.errors import ConfigError
 from ...core.files import atomic_write
-from ...core.jsonlines import contents, objects
+from ...core.jsonlines import objects
 from ...lm.types import Usage
 from ...solve.grading.grade import GRADERS, Verdict
 from ...solve.grading.lenient import MEASURES
@@ -51,6 +51,8 @@ class Trace:
     """What the teacher thought before it wrote the solution; None where there was nothing."""
     decomposition_reasoning: str | None = None
     """What it thought before the decomposition, likewise."""
+    system: str = ""
+    """The system turn that the teacher was given, in traces made elsewhere. A student is asked without it."""
 
 
 def write(traces: Sequence[Trace], path: Path, origin: str = "") -> None:
@@ -88,7 +90,7 @@ def read(path: Path, origin: str | None = None) -> list[Trace]:
             f"{path} was collected from other questions, prompts or another teacher; give another --run directory, "
             "or remove the file to collect again"
         )
-    if facts.get("sha256") != hashlib.sha256(contents(path).encode()).hexdigest():
+    if facts.get("sha256") != hashlib.sha256(packed.text(path).encode()).hexdigest():
         raise ConfigError(f"{path} is damaged: it is not what was written there; remove its folder to make it again")
     try:
         return [_trace(row) for _, row in objects(path)]
@@ -118,6 +120,7 @@ def _row(trace: Trace) -> dict[str, object]:
         "reference": question.solution,
         "context": question.context,
         "tags": dict(question.tags),
+        **({"choices": list(question.choices)} if question.choices else {}),
         "subquestions": list(trace.subquestions),
         "decomposition": trace.decomposition,
         "solution": trace.solution,
@@ -127,6 +130,7 @@ def _row(trace: Trace) -> dict[str, object]:
         "usage": vars(trace.usage),
         "decomposition_usage": vars(trace.decomposition_usage),
         "logprob": trace.logprob,
+        **({"system": trace.system} if trace.system else {}),
         **{name: thought for name in _REASONING if (thought := getattr(trace, name)) is not None},
     }
 
@@ -158,6 +162,7 @@ def _trace(row: dict[str, object]) -> Trace:
             aliases=texts("aliases"),
             grader=_one_of(GRADERS, row["grader"]),
             measure=None if row["measure"] is None else _one_of(MEASURES, row["measure"]),
+            choices=texts("choices") if row.get("choices") else (),
             tags=tags,
         ),
         subquestions=texts("subquestions"),
@@ -169,6 +174,7 @@ def _trace(row: dict[str, object]) -> Trace:
         usage=documents.checked(Usage, usage, "usage"),
         decomposition_usage=documents.checked(Usage, decomposition_usage, "decomposition_usage"),
         logprob=None if logprob is None else float(str(logprob)),
+        system=str(row.get("system") or ""),
         **{name: text(name) for name in _REASONING if row.get(name) is not None},
     )
 

@@ -51,6 +51,7 @@ def two_stage_prompt(templates: PromptFamily, question: str, subquestions: Seque
 
 def fill(prompt: Prompt, **values: str) -> str:
     """A prompt with those of the values that it has a place for."""
+    values = {"choices": "", **values}  # of an endpoint, they stand in the question
     return prompt.fill(**{name: value for name, value in values.items() if f"{{{name}}}" in prompt.text})
 
 

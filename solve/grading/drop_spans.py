@@ -11,6 +11,9 @@ import re
 import string
 from collections.abc import Sequence
 
+from . import moments
+from .unicode_math import letters
+
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _GIVEN = re.compile(r"\s*[;\n]\s*")
 _LISTED = re.compile(r"\s*(?:[;\n]|,(?!\d)|\band\b)\s*")
@@ -63,6 +66,9 @@ def _overlap(answer: frozenset[str], gold: frozenset[str]) -> float:
 
 
 def _normalised(span: str) -> str:
+    span = letters(span)
+    if (moment := moments.read(span)) is not None and str(moment)[0] != "T":
+        return str(moment)
     words = (_word(word) for word in re.split(r"[ -]", span.lower()))
     return " ".join(word for word in words if word) or span.strip().lower()
 

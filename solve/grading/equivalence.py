@@ -1,24 +1,33 @@
-"""Equality of mathematical answers, the cheap ways first: as numbers, by their values, then by computer algebra."""
+"""Equality of mathematical answers, the cheap ways first: as what they are written as, by their values, then by
+computer algebra.
+
+Equality is exact or symbolic. No tolerance is absolute; only a decimal of six significant digits or more may stand for
+the endless one that it rounds.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import product
 
-from .closed_form import differ
-from .latex import radians, says_more, tidy
+from . import moments, numeral_bases, regions
+from .latex import bare, in_unit, one_number, radians, readings, says_more
 from .limits import explosive
+from .numbers import alike
+from .numerals import same_value
 from .sympy_pool import EQUIVALENCE, Pair
+from .values import compare, real
 
-_FRACTION = re.compile(r"-?\d+(?:/\d+)?")
-_DECIMALS = re.compile(r"\.\d{6,}")
-_NUMERAL = re.compile(r"(-?\d+)_(?:\{(\d+)\}|(\d+))")
 _WORD = re.compile(r"[A-Za-z]{4,}|[a-z]*[A-Z][A-Za-z]{2,}")
-_HALF = re.compile(r"(?<=\d)[ap]\.?m\.?$")
-"""Of the day."""
-_ROUNDED = Fraction(1, 2 * 10**6)
-"""`math-verify` rounds to six decimals, so that 0.333333 is a third."""
+_LIST = re.compile(r"\[([^\[\]()<>]*,[^\[\]()<>]*)\]")
+"""As programs write it."""
+_BRACES = re.compile(r"\\\{[^<>:|\\{}]*\\\}")
+_POINT = re.compile(r"\([^()<>:|]*,[^()<>:|]*\)|\[[^\[\]<>:|]*,[^\[\]<>:|]*\]")
+_BARE_LIST = re.compile(r"[^\[\](){}\\]*,[^\[\](){}\\]*")
+_ROUGHLY = Fraction(1, 20)
+"""How far the sides of `2\\sqrt{2} \\approx 2.83` may lie apart, relative to the larger, to be one answer."""
 
 
 def equal(pairs: Sequence[Pair]) -> list[bool | None]:
@@ -26,38 +35,81 @@ def equal(pairs: Sequence[Pair]) -> list[bool | None]:
 
     Values only tell answers apart; that two expressions are equal is for `math-verify` to say.
     """
-    found = [_known(one, other) for one, other in pairs]
-    hard = [i for i, same in enumerate(found) if same is None and not any(map(explosive, pairs[i]))]
-    asked = [(radians(one), radians(other)) for one, other in (pairs[i] for i in hard)]
-    for i, same in zip(hard, EQUIVALENCE(asked), strict=True):
-        found[i] = same
-    return found
+    return _found(pairs, _by_algebra)
 
 
 def plainly(pairs: Sequence[Pair]) -> list[bool | None]:
     """The same without computer algebra, at once: what only it could find equal counts as different."""
-    return [bool(_known(one, other)) for one, other in pairs]
+    return _found(pairs, lambda hard: [False] * len(hard))
+
+
+def _found(pairs: Sequence[Pair], decide: Callable[[Sequence[Pair]], Sequence[bool | None]]) -> list[bool | None]:
+    sides = [list(product(_sides(one), _sides(other))) for one, other in pairs]
+    known = {pair: _known(*pair) for each in sides for pair in each}
+    hard = [pair for pair, same in known.items() if same is None]
+    known |= zip(hard, decide(hard), strict=True)
+    return [_any(known[pair] for pair in each) for each in sides]
+
+
+def _any(found: object) -> bool | None:
+    same = list(found)  # type: ignore[call-overload]
+    return True if True in same else None if None in same else False
+
+
+def _sides(answer: str) -> tuple[str, ...]:
+    """What an answer says. Sides that are not about equal are no approximation, and say nothing together."""
+    said = readings(answer)
+    values = [real(bare(in_unit(side)[0])) for side in said] if len(said) > 1 else [None]
+    if None in values:
+        return said
+    known = [value for value in values if value is not None]
+    largest = max(map(abs, known))
+    return said if max(known) - min(known) <= _ROUGHLY * largest else ()
+
+
+def _by_algebra(pairs: Sequence[Pair]) -> list[bool | None]:
+    asked = {i: _as_algebra(*pair) for i, pair in enumerate(pairs) if not any(map(explosive, pair))}
+    same = dict(zip(asked, EQUIVALENCE(list(asked.values())), strict=True))
+    return [same.get(i) for i in range(len(pairs))]
+
+
+def _as_algebra(one: str, other: str) -> Pair:
+    """What `math-verify` is asked: angles in radians, regions as intervals, expressions in one unit."""
+    scale, a, b = _in_one_unit(one, other)
+    if scale is not None and scale != 1:
+        a = f"\\frac{{{scale.numerator}}}{{{scale.denominator}}} \\cdot ({a})"
+    regional = regions.read(a), regions.read(b)
+    if regional[0] is not None and regional[1] is not None and any(r.is_definite for r in regional if r):
+        return str(regional[0]), str(regional[1])
+    return radians(a), radians(b)
+
+
+def _in_one_unit(one: str, other: str) -> tuple[Fraction | None, str, str]:
+    """How many of the second's unit the first's is, and the expressions; None where they measure different things."""
+    (a, first), (b, second) = in_unit(one), in_unit(other)
+    if first is None or second is None:
+        return Fraction(1), one, other
+    return alike(first, second), a, b
 
 
 def _known(one: str, other: str) -> bool | None:
-    """What needs no computer algebra: numbers, numerals, words, and answers that are clearly different."""
+    """What needs no computer algebra; None for all else."""
     if _spaceless(one) == _spaceless(other):
         return True
-    a, b = tidy(one), tidy(other)
+    a, b = bare(one), bare(other)
     if _WORD.fullmatch(a) and _WORD.fullmatch(b):
         return a.lower() == b.lower()
-    if (numerals := _numerals(a, b)) is not None:
-        return numerals
-    if a != b and _hour(a) == _hour(b):
-        return not (_HALF.search(a) and _HALF.search(b))  # one says which half of the day; the other need not
+    for way in (numeral_bases.same, moments.same, _as_numbers, _as_ratios, _as_lists, _as_regions):
+        if (same := way(one, other)) is not None:
+            return same
     if says_more(one) or says_more(other):
         return False  # `math-verify` would not read what they say
     if "%" in one or "%" in other:
         return None  # a percentage may be meant as a number or as a share
-    if _FRACTION.fullmatch(a) and _FRACTION.fullmatch(b):
-        rounded = bool(_DECIMALS.search(one)) != bool(_DECIMALS.search(other))
-        return rounded and abs(Fraction(a) - Fraction(b)) <= _ROUNDED
-    return False if differ(a, b) else None
+    scale, _, _ = _in_one_unit(one, other)
+    if scale is None:
+        return False
+    return compare(a, b) if scale == 1 else None
 
 
 def _spaceless(answer: str) -> str:
@@ -65,24 +117,43 @@ def _spaceless(answer: str) -> str:
     return re.sub(r"(?<!\w)\s+|\s+(?!\w)", "", answer.strip())
 
 
-def _hour(answer: str) -> str:
-    """A time without its half of the day."""
-    return _HALF.sub("", answer)
+def _as_numbers(one: str, other: str) -> bool | None:
+    a, b = one_number(one), one_number(other)
+    if a is None or b is None:
+        return None
+    if a.equals(b):
+        return True
+    shares = ("%" in one) - ("%" in other)  # 50% is 50, and a half
+    if not shares or a.unit or b.unit:
+        return False
+    share, whole = (a, b) if shares > 0 else (b, a)
+    return same_value(share.times(Fraction(1, 100)), whole.number)
 
 
-def _numerals(one: str, other: str) -> bool | None:
-    """Of numerals with a base: equal when they are the same number, or the same digits where one base is left out."""
-    a, b = _NUMERAL.fullmatch(one), _NUMERAL.fullmatch(other)
-    if a and b:
-        return _number(a) == _number(b)
-    if (a or b) and _FRACTION.fullmatch(other if a else one):
-        return (a[1] if a else one) == (b[1] if b else other)
+def _as_ratios(one: str, other: str) -> bool | None:
+    """`1:2` is `2:4`, and a half."""
+    a, b = moments.ratio(one), moments.ratio(other)
+    if a is not None and b is not None:
+        return a == b
+    parts, rest = (a, other) if a is not None else (b, one)
+    if parts is None or len(parts) != 2:
+        return None
+    value = real(bare(rest))
+    return None if value is None else value * parts[1] == parts[0]
+
+
+def _as_lists(one: str, other: str) -> bool | None:
+    """`[1, 2]` is a list where the other one is, and no set in braces."""
+    for listed, plain in ((one, other), (other, one)):
+        if (found := _LIST.fullmatch(listed.strip())) and _BARE_LIST.fullmatch(plain):
+            return _known(found[1], plain)
+        if _BRACES.fullmatch(plain.strip()) and _POINT.fullmatch(listed.strip()):
+            return False
     return None
 
 
-def _number(numeral: re.Match[str]) -> int | str:
-    base = int(numeral[2] or numeral[3])
-    try:
-        return int(numeral[1], base)
-    except ValueError:
-        return numeral[0]
+def _as_regions(one: str, other: str) -> bool | None:
+    a, b = regions.read(one), regions.read(other)
+    if a is None or b is None or not (a.is_definite or b.is_definite):
+        return None
+    return regions.same(a, b)

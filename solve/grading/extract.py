@@ -2,6 +2,7 @@
 
 Four ways to state an answer, tried in the order of how deliberately each is written: the last `\\boxed{}`, the last
 "the answer is", the last `####` line (GSM8K), and the last thing that looks like an answer: a number, for most tasks.
+What explains an answer behind it is left out ("18, because 9 * 2 = 18"), and a correction replaces it ("No, it is 6").
 Nothing found is None: unknown is not wrong.
 """
 
@@ -17,11 +18,17 @@ from .numbers import number
 Span = tuple[int, int]
 """Where an answer stands in a text."""
 
+_MARKUP = r"(?:[#*_>`~-]|<(?!/?answer)/?\w+>)"
+"""Headings, emphasis and quotes of Markdown and HTML."""
 _ANSWER_IS = re.compile(
-    r"(?:the\s+(?:final\s+|correct\s+)*answer\s+is|final\s+answer|^\W*answer\s*:)\W{0,3}?\s*:?[ \t*]*",
+    r"(?:the\s+(?:final\s+|correct\s+)*answer\s+is|final\s+answer|<answer>"
+    rf"|^(?:{_MARKUP}|[\s\d.)(])*answer\s*{_MARKUP}*\s*(?::|$))"
+    rf"\W{{0,3}}?\s*:?(?:[ \t]|{_MARKUP}(?!\d))*",
     re.IGNORECASE | re.MULTILINE,
 )
-_MATHEMATICS = re.compile(r"\$\$(.+?)\$\$|\$((?:\\.|[^$\n])+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_MATHEMATICS = re.compile(
+    r"\$\$(.+?)\$\$|\$(?![\s])((?:\\.|[^$\n])*(?:\\.|[^$\s]))\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL
+)
 _TEX = re.compile(r"\\(?:text|mbox|begin|end|math[a-z]+)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _WORTH = re.compile(r"(?:[A-Za-z]'?\s*|[^A-Za-z=\\]+)(?:=[^A-Za-z=\\]+)+$")
 """A name, or a sum, and what it comes to."""
@@ -31,6 +38,32 @@ NUMBER = re.compile(r"(?:\b(?:negative|minus)\s+)?[-−]?\$?\d(?:[\d,]*\d)?(?:\.
 _SENTENCE = re.compile(r"\.(?:\s|$)")
 _PHRASE = re.compile(r"(?<=\w{3})\.(?:\s|$)")
 """Where a sentence ends that may hold initials."""
+_BETWEEN = re.compile(
+    r"[\s$()\\]*(?:,|;|\band\b|\bor\b|\\text\s*\{\s*(?:,\s*)?(?:and|or)\s*\})+(?:[\s$()\\,]|\band\b|\bor\b|\\quad)*"
+    r"(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?"
+)
+"""What joins two boxes to one answer."""
+_EXPLAINS = re.compile(
+    r"[,.;]?\s+(?:because|since|as|which|where|given\s+that|so\s+that|for\s+(?:he|she|it|they|the))\b|,?\s+i\.\s?e\b"
+    r"|\s+\((?!\s*[A-Za-z]\s*\)|[^()]*\)\S)|;|\s+[-\u2013\u2014]+\s+(?=[A-Za-z])|,\s+(?:and\s+)?not\b|,\s+rather\s+than\b",
+    re.IGNORECASE,
+)
+"""Where an explanation of a number begins."""
+_EXPLAINS_WORDS = re.compile(r",?\s+because\b|,\s+(?:since|as|which|who|where|not)\b|;", re.IGNORECASE)
+"""The same of an answer in words."""
+_RETRACTS = re.compile(
+    r"\b(?:no|wait|actually|sorry|correction|hmm+|oops|scratch\s+that|on\s+second\s+thought|mistake|wrong|incorrect"
+    r"|not\s+(?:right|correct))\b",
+    re.IGNORECASE,
+)
+_IT_IS = re.compile(
+    r"\b(?:correction\s*:|make\s+that|i\s+mean(?:t)?|(?:it|this|that)(?:'s|\u2019s|\s+is|\s+should\s+be|\s+must\s+be)"
+    r"|should\s+(?:be|have\s+been))\s*:?\s*(?=\S)(?!(?:not|wrong|incorrect|right|correct|a|the|because)\b)",
+    re.IGNORECASE,
+)
+"""What a correction is introduced by."""
+_NEGATED = re.compile(r"\W*(?:is\s+)?not\b(?!.*\bbut\b)", re.IGNORECASE | re.DOTALL)
+_QUALIFIES = re.compile(r"\b(?:more|less|fewer|than|least|most|or|and|not|no|between|up)\b", re.IGNORECASE)
 _LETTERS = re.compile(r"[A-Za-z]{8}|[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+")
 """So many words before it that the mathematics may be part of a tale."""
 _WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}")
@@ -56,10 +89,111 @@ def splice(text: str, answer: str, pattern: re.Pattern[str] | None = NUMBER) -> 
 
 
 def _candidates(text: str, pattern: re.Pattern[str] | None, cut: bool = False) -> Iterator[tuple[str, Span]]:
-    marked = (last_boxed, _stated_number if pattern is NUMBER else _stated, _hashed)
+    stated = _stated_number if pattern is NUMBER else _stated_words
+    marked = (partial(_boxed, pattern), stated, _hashed)
     for way in marked if cut or pattern is None else (*marked, partial(_last, pattern)):
-        if (span := way(text)) is not None and (answer := undress(text[slice(*span)])):
+        if (span := way(text)) is None:
+            continue
+        span = span if way is marked[2] else _corrected(text, span, pattern)
+        if answer := _listed(undress(text[slice(*span)])):
             yield answer, span
+
+
+def _listed(answer: str) -> str:
+    """Several boxes as one list."""
+    if "\\boxed{" not in answer:
+        return answer
+    parts = [_balanced(part) for part in re.split(r"\\boxed\s*\{", answer)]
+    return ", ".join(dict.fromkeys(part.strip() for part in parts))
+
+
+def _balanced(text: str) -> str:
+    """Up to a brace that closes none of its own."""
+    depth = 0
+    for i, character in enumerate(text):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth < 0:
+            return text[:i]
+    return text
+
+
+def _boxed(pattern: re.Pattern[str] | None, text: str) -> Span | None:
+    """The content of the last box, or of the boxes that end in it and are one list; of a sentence about a number in it,
+    the number."""
+    span = last_boxed(text)
+    if span is None:
+        return None
+    begin, end = span
+    while (before := last_boxed(text[: text.rindex("\\boxed", 0, begin)])) and _BETWEEN.fullmatch(
+        text[before[1] + 1 : text.rindex("\\boxed", 0, begin)]
+    ):
+        begin = before[0]
+    if begin == span[0] and pattern is NUMBER:
+        return _told(text, span)
+    return begin, end
+
+
+def _told(text: str, span: Span) -> Span:
+    """The number in a sentence: `Janet makes $18 a day`. All of it where it is no sentence, or of several numbers."""
+    content = text[slice(*span)]
+    words = re.sub(r"\\text(?:bf|it)?\s*\{|[{}]", lambda found: " " * len(found[0]), content)
+    numbers = list(NUMBER.finditer(words))
+    said = re.match(r"\s*(?:[A-Za-z]{2,}\s+){2,}", words)
+    if said is None or len(numbers) != 1 or _QUALIFIES.search(words) or number(content) is not None:
+        return span
+    return span[0] + numbers[0].start(), span[0] + numbers[0].end()
+
+
+def _corrected(text: str, span: Span, pattern: re.Pattern[str] | None) -> Span:
+    """What a correction behind an answer replaces it by; the answer, where there is none."""
+    behind = text[span[1] :]
+    negated = _NEGATED.match(text[slice(*span)]) or re.search(r"\bnot\s+\W*$", text[max(0, span[0] - 12) : span[0]])
+    retracted = _RETRACTS.search(behind[:200])
+    starts = retracted is not None and re.fullmatch(
+        r"[\W]*(?:[^.!?\n]{0,40}[.!?\n]\W*)?(?:\w+['\u2019]?\w*\s+){0,4}", behind[: retracted.start()]
+    )
+    if not (negated or starts):
+        return span
+    found = [
+        match for match in _IT_IS.finditer(behind) if negated or retracted is None or match.end() > retracted.start()
+    ]
+    for match in reversed(found):
+        begin = span[1] + match.end()
+        line = re.match(r".*", text[begin:])
+        sentence = _SENTENCE.split(line[0] if line else "", maxsplit=1)[0]
+        told = _number_in(text, (begin, begin + len(sentence))) if pattern is NUMBER else (begin, begin + len(sentence))
+        if told is not None and undress(text[slice(*told)]):
+            return told
+    return span
+
+
+def _number_in(text: str, span: Span) -> Span | None:
+    """A number that a correction begins with, in words or without."""
+    sentence = text[slice(*span)]
+    if number(undress(sentence)) is not None:
+        return span
+    found = NUMBER.search(sentence)
+    if found is None or found.start() > 20:
+        return None
+    return span[0] + found.start(), span[0] + found.end()
+
+
+def _stated_words(text: str) -> Span | None:
+    """A statement without what explains it."""
+    span = _stated(text)
+    return None if span is None else _without(_EXPLAINS_WORDS, text, span)
+
+
+def _without(explains: re.Pattern[str], text: str, span: Span, holds: re.Pattern[str] | None = None) -> Span:
+    """A statement up to where an explanation begins, if what stands before holds an answer; a correction is none."""
+    for found in explains.finditer(text[slice(*span)]):
+        before = text[span[0] : span[0] + found.start()]
+        if not undress(before) or (holds and not holds.search(before)):
+            continue
+        if _RETRACTS.search(text[span[0] + found.start() : span[0] + found.end() + 25]):
+            break
+        return span[0], span[0] + found.start()
+    return span
 
 
 def _stated_number(text: str) -> Span | None:
@@ -70,6 +204,7 @@ def _stated_number(text: str) -> Span | None:
     span = _stated(text, _SENTENCE)
     if span is None:
         return None
+    span = _without(_EXPLAINS, text, span, NUMBER)
     if (marked := _marked(text, span)) is not None:
         return marked
     # A full stop that ends a sentence is not a decimal point.
@@ -123,4 +258,5 @@ def undress(answer: str) -> str:
     answer = re.sub(r"^(?:\\\(|\\\[|\$(?=.*\$$))\s*(.*?)\s*(?:\\\)|\\\]|\$)$", r"\1", answer)
     if (inner := last_boxed(answer)) is not None:
         answer = answer[slice(*inner)]
+    answer = re.sub(r"^(?:about|approximately|roughly|around)\s+(?=[$\d])", "", answer, flags=re.IGNORECASE)
     return answer.rstrip(".").strip().strip("*_`\"'“”").strip()

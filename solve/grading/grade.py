@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
 from typing import Literal
 
 from ...core.errors import ConfigError
 from ...tasks.question import GraderName, Question
-from . import drop_spans, latex, math_string, words
+from . import drop_spans, latex, math_string, numbers, words
 from .equivalence import equal, plainly
 from .extract import NUMBER
 from .limits import refused
-from .numbers import canonical
 from .sympy_pool import Pair
 
 Verdict = Literal["right", "wrong", "unreadable", "timed out"]
@@ -81,13 +81,23 @@ PLAIN_MATH = replace(MATH, check=plainly)
 
 GRADERS: dict[GraderName, Grader] = {
     "math": MATH,
-    "number": Grader(canonical),
+    "number": Grader(numbers.canonical, numbers.equal),
     "hendrycks": Grader(math_string.tidy),
-    "choice": Grader(words.choice, pattern=re.compile(r"\([A-E]\)")),
+    "choice": Grader(words.choice, pattern=words.CHOSEN),
     "yes-no": Grader(words.yes_no, pattern=words.SAID),
     "phrase": Grader(words.phrase, pattern=None),
     "drop": Grader(drop_spans.spans, drop_spans.listed, pattern=None),
 }
+
+
+def grader_of(question: Question) -> Grader:
+    """The rule for answers to a question: its grader, bounded by its choices where it has some."""
+    return _among(question.choices) if question.grader == "choice" and question.choices else GRADERS[question.grader]
+
+
+@lru_cache(maxsize=4096)
+def _among(choices: tuple[str, ...]) -> Grader:
+    return Grader(lambda answer: words.choice(answer, choices), pattern=words.CHOSEN)
 
 
 def grade(asked: Iterable[tuple[str | None, Question]]) -> list[Verdict]:
@@ -98,15 +108,53 @@ def grade(asked: Iterable[tuple[str | None, Question]]) -> list[Verdict]:
     """
     asked = list(asked)
     verdicts: dict[int, Verdict] = dict.fromkeys(range(len(asked)), "unreadable")
-    for name, grader in GRADERS.items():
-        of_grader = [i for i, (_, question) in enumerate(asked) if question.grader == name]
-        at = [i for i in of_grader if grader.spelling(asked[i][1].answer)]
-        if of_grader and not at:
-            gold = asked[of_grader[0]][1]
-            raise ConfigError(f"no gold answer says anything to grader {name!r}: that of {gold.id} is {gold.answer!r}")
+    rules = [grader_of(question) for _, question in asked]
+    known = [i for i, (_, question) in enumerate(asked) if rules[i].spelling(question.answer)]
+    _refuse_mute([question for _, question in asked], {asked[i][1].grader for i in known})
+    for rule in {id(rule): rule for rule in rules}.values():
+        at = [i for i in known if rules[i] is rule]
         golds = [(asked[i][0], (asked[i][1].answer, *asked[i][1].aliases)) for i in at]
-        verdicts |= zip(at, grader.verdicts(golds), strict=True)
+        verdicts |= zip(at, rule.verdicts(golds), strict=True)
     return [verdicts[i] for i in range(len(asked))]
+
+
+def _refuse_mute(questions: Sequence[Question], heard: Container[GraderName]) -> None:
+    """Raise ConfigError for a grader to which no gold answer says anything."""
+    mute = next((question for question in questions if question.grader not in heard), None)
+    if mute is not None:
+        raise ConfigError(
+            f"no gold answer says anything to grader {mute.grader!r}: that of {mute.id} is {mute.answer!r}"
+        )
+
+
+_READ: dict[GraderName, str] = {
+    "choice": "the letter of a choice",
+    "yes-no": "yes or no, true or false",
+    "number": "a number or a word",
+    "math": "mathematics of at most 2,048 characters",
+    "hendrycks": "mathematics of at most 2,048 characters",
+    "phrase": "words",
+    "drop": "spans, numbers or dates",
+}
+"""What each grader reads, for messages."""
+
+
+def refuse_unreadable_gold(questions: Iterable[Question]) -> None:
+    """Raise ConfigError, naming its place, for the first question whose gold answer no answer can match."""
+    for question in questions:
+        where = question.place or question.id
+        if question.answer.strip().lower().lstrip("+-") in _NO_NUMBERS and question.grader in ("number", "math"):
+            raise ConfigError(f"{where}: the answer {question.answer!r} is no number")
+        if not grader_of(question).spelling(question.answer):
+            choices = f" of {len(question.choices)}" if question.choices else ""
+            raise ConfigError(
+                f"{where}: no answer can match {question.answer!r}: grader {question.grader!r} reads "
+                f"{_READ[question.grader]}{choices}"
+            )
+
+
+_NO_NUMBERS = frozenset({"nan", "inf", "infinity", "null", "none"})
+"""What programs print where there is no number."""
 
 
 def classify(samples: Sequence[Sequence[str | None]], graders: Sequence[Grader]) -> list[list[Class]]:

@@ -1,7 +1,7 @@
 """One spelling for mathematical answers that differ in dressing only: spaces, sizes, units, separators, a full stop.
 
 Looser than the string rule of `hendrycks` where that one is arbitrary, and stricter where it throws away what matters:
-`6 \\text{ or } 10` is not 6, `y = 3` is not `x = 3`.
+`6 \\text{ or } 10` is not 6, `y = 3` is not `x = 3`, 5 km is not 5 m.
 """
 
 from __future__ import annotations
@@ -11,17 +11,10 @@ from fractions import Fraction
 from functools import lru_cache
 
 from .math_string import braced_fractions
-from .numbers import is_unit, number
+from .numbers import Quantity, is_unit, quantity
+from .unicode_math import to_latex
+from .units import Unit, unit
 
-_UNICODE = {
-    "\N{MINUS SIGN}": "-",
-    "\N{GREEK SMALL LETTER PI}": "\\pi ",
-    "\N{INFINITY}": "\\infty ",
-    "\N{DEGREE SIGN}": "^\\circ ",
-    "\N{MULTIPLICATION SIGN}": "\\times ",
-    "\N{MIDDLE DOT}": "\\cdot ",
-    "\N{SQUARE ROOT}": "\\sqrt ",
-}
 _SPACING = re.compile(r"(?<!\\)\\[!,;:> ]|~|\\(?:q?quad|displaystyle|left|right|[bB]igg?[lr]?)(?![A-Za-z])")
 _DRESSING = re.compile(r"\\?\$|\\?%")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])")
@@ -36,16 +29,113 @@ _CHOICE = re.compile(r"\(([A-E])\)(?=[\d\\(.-])")
 _SEPARATOR = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|,\s*\\!)(?=\d{3}(?!\d))")
 """Of thousands, as only LaTeX writes it."""
 _COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_LIST = re.compile(r"[(\[;]|\\\{|\\cup|,\s|,(?!\d{3}(?!\d))|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])")
+_LIST = re.compile(r"[(\[;]|\\\{|\\cup|,\s|,(?!\d{2,3}(?!\d))|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z])")
 """What makes commas between digits the commas of a list."""
+
+_LABEL = re.compile(
+    r"^\s*(?:\\text(?:bf|it)?\s*\{)?\s*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:(?:final|correct)\s+)*answer"
+    r"(?:\s*(?:is|=|:))+\s*:?\s*\}?\s*(?=\S)",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(r"^\s*(?:\\text(?:bf|it)?\s*\{\s*[A-Za-z][A-Za-z ]{2,}\}|[A-Za-z]{3}[A-Za-z ]*)\s*=\s*(?=[^=]+$)")
+"""Words for what is worked out: `\\text{Total cost} = 18`."""
+_ABOUT = re.compile(
+    r"^\s*(?:\\text(?:bf|it)?\s*\{\s*)?(?:\\approx|\\sim(?:eq)?|~|=|approximately|approx\.?|about|roughly|around)"
+    r"(?![A-Za-z])\s*\}?\s*",
+    re.IGNORECASE,
+)
+_APPROXIMATES = re.compile(r"\\approx|\\simeq|\\doteq")
+_ROWS = re.compile(r"\\\\\s*\[[^\[\]]*(?:pt|em|ex|mm|cm)\]|\\cr(?![A-Za-z])|\\tabularnewline")
+_ENVIRONMENT = re.compile(
+    r"(?:\\left\s*)?[(\[]?\s*\\begin\{(?P<kind>(?:small)?matrix|array)\}(?:\{[^{}]*\})?(?P<rows>.*?)\\end\{(?P=kind)\}"
+    r"\s*(?:\\right\s*)?[)\]]?",
+    re.DOTALL,
+)
+_NESTED = re.compile(r"\[\s*(\[[^\[\]]+\](?:\s*,\s*\[[^\[\]]+\])*)\s*\]")
+_SAID = (
+    (
+        re.compile(r"(?:\\text\s*\{\s*)?(?:there\s+(?:is|are)\s+)?no\s+(?:real\s+)?solutions?\s*\}?\.?", re.I),
+        "\\emptyset",
+    ),
+    (re.compile(r"(?:\\text\s*\{\s*)?(?:the\s+)?empty\s+set\s*\}?\.?", re.I), "\\emptyset"),
+    (
+        re.compile(
+            r"(?:\\text\s*\{\s*)?(?:(?:the\s+)?set\s+of\s+)?all\s+(?:the\s+)?reals?(?:\s+numbers?)?\s*\}?\.?", re.I
+        ),
+        "\\mathbb{R}",
+    ),
+)
+
+
+@lru_cache(maxsize=65536)
+def prepared(answer: str) -> str:
+    """An answer as LaTeX, without what only introduces it: `\\text{The answer is }`, `\\approx`, `\\text{Total} =`."""
+    text = to_latex(answer).strip()
+    while (bare := _ABOUT.sub("", _NAMED.sub("", _LABEL.sub("", text), count=1), count=1)) != text and bare:
+        text = bare
+    for said, command in _SAID:
+        if said.fullmatch(text):
+            return command
+    return _matrices(_same_commands(text)) if "\\" in text or "[" in text else text
+
+
+def _same_commands(text: str) -> str:
+    text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
+    text = re.sub(r"\\varnothing(?![A-Za-z])|^\s*\\\{\s*\\\}\s*$", r"\\emptyset", text)
+    return re.sub(r"\\(lbrace|rbrace)(?![A-Za-z])", lambda found: "\\{" if found[1] == "lbrace" else "\\}", text)
+
+
+def _matrices(text: str) -> str:
+    r"""Every matrix as a `pmatrix`."""
+    text = _ROWS.sub(r"\\\\", text)
+    text = _ENVIRONMENT.sub(lambda found: f"\\begin{{pmatrix}}{found['rows']}\\end{{pmatrix}}", text)
+    text = re.sub(r"\{bmatrix\}", "{pmatrix}", text)
+    if nested := _NESTED.fullmatch(text.strip()):
+        rows = re.findall(r"\[([^\[\]]+)\]", nested[1])
+        return "\\begin{pmatrix}" + "\\\\".join(row.replace(",", "&") for row in rows) + "\\end{pmatrix}"
+    return re.sub(r"(?:\\\\\s*)+\\end\{pmatrix\}", r"\\end{pmatrix}", text)
+
+
+@lru_cache(maxsize=65536)
+def readings(answer: str) -> tuple[str, ...]:
+    """What an answer says: one thing, or the sides of `2\\sqrt{2} \\approx 2.83`."""
+    sides = [side.strip() for side in _APPROXIMATES.split(prepared(answer))]
+    return tuple(prepared(side) for side in sides if side) or (answer,)
 
 
 @lru_cache(maxsize=65536)
 def tidy(answer: str) -> str:
     """The spelling of an answer; empty when nothing is left of it. Equal spellings are equal answers."""
-    plain = None if _LIST.search(_SEPARATOR.sub("", answer)) and "," in answer else number(answer)
-    if plain is not None:
-        return str(plain)
+    said = readings(answer)
+    if len(said) > 1:
+        return " \\approx ".join(map(tidy, said))
+    found = one_number(said[0])
+    if found is not None:
+        return str(found)
+    expression, measured = in_unit(said[0])
+    spelling = bare(expression)
+    return spelling if measured is None else f"{spelling} [{measured.factor} {measured}]"
+
+
+def one_number(answer: str) -> Quantity | None:
+    """An answer that is one number with or without a unit; None for a list and all else."""
+    plain = _SPACING.sub("", _SEPARATOR.sub("", answer))
+    return None if "," in plain and _LIST.search(plain) else quantity(answer, comma=False)
+
+
+def in_unit(answer: str) -> tuple[str, Unit | None]:
+    """An expression and the unit in text behind it; all of it and None where there is no known unit."""
+    found = _UNIT.search(answer.strip())
+    measured = unit(found[0].rstrip(".,;")) if found else None
+    return (answer.strip()[: found.start()], measured) if found and measured else (answer, None)
+
+
+@lru_cache(maxsize=65536)
+def bare(answer: str) -> str:
+    """The spelling of an answer without its unit."""
+    found = one_number(answer)
+    if found is not None:
+        return str(found.value)
     text = _undressed(answer)
     value = _rational(text)
     return text if value is None else str(value)
@@ -65,13 +155,10 @@ def says_more(answer: str) -> bool:
 
 
 def _undressed(answer: str) -> str:
-    text = answer.strip()
-    for character, command in _UNICODE.items():
-        text = text.replace(character, command)
-    text = _SEPARATOR.sub("", text)
+    text = _SEPARATOR.sub("", answer.strip())
     if not _LIST.search(text):
         text = _COMMA.sub("", text)
-    text = _DRESSING.sub("", re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text))
+    text = _DRESSING.sub("", text)
     text = _DEGREES.sub("", radians(text))
     text = _SPACING.sub(" ", text).strip()
     text = _UNIT.sub(_without_unit, _OR.sub(",", text))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ...core.errors import ConfigError
 from ...tasks.question import Question
-from ..grading.grade import GRADERS, Class, Verdict, classify, grade
+from ..grading.grade import Class, Verdict, classify, grade, grader_of
 
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -238,5 +238,5 @@ def judge(questions: Sequence[Question], samples: Sequence[Sequence[str | None]]
     """The answers of every question, all compared and graded together."""
     graded = iter(grade((a, q) for q, answers in zip(questions, samples, strict=True) for a in answers))
     verdicts = [tuple(next(graded) for _ in answers) for answers in samples]
-    classed = classify(samples, [GRADERS[question.grader] for question in questions])
+    classed = classify(samples, [grader_of(question) for question in questions])
     return [Judged(tuple(classes), of) for classes, of in zip(classed, verdicts, strict=True)]

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from divcon import commands
 from divcon.cli import main
 from divcon.core import config as strict
-from divcon.core import documents, jsonlines
+from divcon.core import documents, jsonlines, packed
 from divcon.core.errors import ConfigError, ModelError
 from divcon.distill.data.examples import Example
 from divcon.distill.recipes import SolverRecipe
@@ -123,12 +123,12 @@ def test_a_row_with_a_number_of_thousands_of_digits_is_named(tmp_path: Path) -> 
 
 
 def test_a_packed_file_is_unpacked_up_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonlines, "_ALWAYS", 10_000)
+    monkeypatch.setattr(packed, "_ALWAYS", 10_000)
     (tmp_path / "bomb.jsonl.gz").write_bytes(gzip.compress(b" " * 10_000_000))
     with pytest.raises(ConfigError, match="unpacks to more than"):
-        jsonlines.contents(tmp_path / "bomb.jsonl.gz")
+        packed.contents(tmp_path / "bomb.jsonl.gz")
     (tmp_path / "text.jsonl.gz").write_bytes(gzip.compress(b" " * 10_000))
-    assert len(jsonlines.contents(tmp_path / "text.jsonl.gz")) == 10_000
+    assert len(packed.contents(tmp_path / "text.jsonl.gz")) == 10_000
 
 
 # -- model directories ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from divcon.core.errors import ConfigError
 from divcon.tasks import sources
-from divcon.tasks.sources import JsonlSource, MiniatureSource, PublishedSource
+from divcon.tasks.sources import FileSource, MiniatureSource, PublishedSource
 
 
 def written(path: Path, rows: list[dict[str, str]]) -> Path:
@@ -31,9 +31,9 @@ def test_questions_on_one_passage_are_a_family_and_others_are_not(tmp_path: Path
         {"question": "d?", "answer": "4"},
     ]
     path = written(tmp_path / "own.jsonl", rows)
-    a, b, c, d = sources.load(JsonlSource(source="jsonl", path=path))
+    a, b, c, d = sources.load(FileSource(source="file", path=path))
     assert a.cluster == b.cluster != c.cluster and a.cluster and c.cluster and not d.cluster
-    alone = sources.load(JsonlSource(source="jsonl", path=path, cluster="none"))
+    alone = sources.load(FileSource(source="file", path=path, cluster="none"))
     assert [q.cluster for q in alone] == [""] * 4
 
 

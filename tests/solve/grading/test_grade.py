@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from fractions import Fraction
 
 import pytest
@@ -11,16 +12,24 @@ from hypothesis import strategies as st
 
 from divcon.core.errors import ConfigError
 from divcon.solve import GRADERS
-from divcon.solve.grading.closed_form import differ
-from divcon.solve.grading.grade import MATH, classify, grade
+from divcon.solve.grading.extract import extract
+from divcon.solve.grading.grade import MATH, classify, grade, grader_of
 from divcon.solve.grading.numbers import canonical
+from divcon.solve.grading.values import differ
 from divcon.tasks import Question
 
 from ...paths import ROOT
 
-LINES = (ROOT / "tests" / "answers.tsv").read_text(encoding="utf-8").splitlines()
-ANSWERS = [line.split("\t") for line in LINES if not line.startswith("#")]
-"""Grader, verdict, gold answer, answer."""
+TESTS = ROOT / "tests"
+
+
+def rows(name: str) -> list[list[str]]:
+    """Grader, verdict, gold answer, and an answer or a whole reply."""
+    lines = (TESTS / name).read_text(encoding="utf-8").splitlines()
+    return [line.split("\t") for line in lines if not line.startswith("#")]
+
+
+ANSWERS, REPLIES = rows("answers.tsv"), rows("replies.tsv")
 
 numbers = st.fractions(max_denominator=60).filter(lambda value: abs(value) < 10**6)
 letters = st.sampled_from("abxyn")
@@ -36,13 +45,42 @@ closed_forms = st.recursive(
 )
 
 
+def question(gold: str, grader: str) -> Question:
+    return Question("1", "?", gold, grader=next(name for name in GRADERS if name == grader))
+
+
 def test_every_answer_of_the_table_gets_its_verdict() -> None:
-    asked = [
-        (answer or None, Question("1", "?", gold, grader=next(name for name in GRADERS if name == grader)))
-        for grader, _, gold, answer in ANSWERS
-    ]
+    asked = [(answer or None, question(gold, grader)) for grader, _, gold, answer in ANSWERS]
     got = [[a[0], verdict, *a[2:]] for a, verdict in zip(ANSWERS, grade(asked), strict=True)]
-    assert got == ANSWERS and len(ANSWERS) >= 200
+    assert got == ANSWERS and len(ANSWERS) >= 900
+
+
+def test_every_reply_of_the_table_gets_its_verdict() -> None:
+    questions = [question(gold, grader) for grader, _, gold, _ in REPLIES]
+    asked = [
+        (extract(reply.replace("\\n", "\n"), pattern=grader_of(of).pattern), of)
+        for (*_, reply), of in zip(REPLIES, questions, strict=True)
+    ]
+    got = [[r[0], verdict, *r[2:]] for r, verdict in zip(REPLIES, grade(asked), strict=True)]
+    assert got == REPLIES
+
+
+@pytest.mark.parametrize("name", ["answers.tsv", "replies.tsv"])
+def test_a_kind_has_right_and_wrong_answers(name: str) -> None:
+    found: dict[str, Counter[bool]] = {}
+    for line in (TESTS / name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("# kind: "):
+            counted = found.setdefault(line.removeprefix("# kind: "), Counter())
+        elif found:
+            counted[line.split("\t")[1] == "right"] += 1
+    assert len(found) >= 5
+    assert {kind for kind, of in found.items() if min(of[True], of[False]) < 6} == set()
+
+
+def test_equality_is_symmetric_on_every_answer_of_the_table() -> None:
+    for name, grader in GRADERS.items():
+        pairs = [(gold, answer) for of, _, gold, answer in ANSWERS if of == name and answer]
+        assert grader.same(pairs) == grader.same([(b, a) for a, b in pairs])
 
 
 @pytest.mark.parametrize("grader", GRADERS.values(), ids=GRADERS)
@@ -67,7 +105,7 @@ def test_a_number_is_itself_in_every_dress(value: Fraction) -> None:
     for dressed in (latex, latex.replace("frac", "dfrac"), f" {latex} .", f"\\displaystyle {latex}", f"${latex}$"):
         assert MATH.normalise(dressed) == str(value)
     for dressed in (f"{latex}\\text{{ cm}}", f"{latex}^\\circ", f"\\${latex}", f"{latex}\\%"):
-        assert MATH.normalise(dressed) == str(value)
+        assert MATH(dressed, str(value)) == "right"
 
 
 @given(st.text(max_size=200))

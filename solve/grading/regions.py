@@ -1,0 +1,268 @@
+"""Sets of real numbers in every notation: intervals, unions, inequalities, exclusions.
+
+`x < 3 or x > 3`, `x \\ne 3`, `\\mathbb{R} \\setminus \\{3\\}` and `(-\\infty, 3) \\cup (3, \\infty)` are one region.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from .values import compare, real
+
+_SPELLINGS = (
+    (r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])|\\[,;:! ]|~|\\q?quad(?![A-Za-z])", " "),
+    (r"\\(?:leqslant|leqq|leq|le)(?![A-Za-z])", "<="),
+    (r"\\(?:geqslant|geqq|geq|ge)(?![A-Za-z])", ">="),
+    (r"\\(?:neq|ne|not\s*=)(?![A-Za-z])", "!="),
+    (r"\\lt(?![A-Za-z])", "<"),
+    (r"\\gt(?![A-Za-z])", ">"),
+    (r"\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(or|and)\s*\}", r" \1 "),
+    (r"\\(?:vee|lor)(?![A-Za-z])", " or "),
+    (r"\\(?:wedge|land)(?![A-Za-z])", " and "),
+    (r"\\(?:mathbb|mathbf|mathrm)\s*\{?R\}?|\\(?:reals|Reals|R)(?![A-Za-z])", "@"),
+    (r"\\(?:setminus|backslash|smallsetminus)(?![A-Za-z])", "\\\\"),
+    (r"\\in(?![A-Za-z])", " in "),
+    (r"\\(?:mid|vert|colon)(?![A-Za-z])", ":"),
+    (r"\\(?:lbrace|\{)", "{"),
+    (r"\\(?:rbrace|\})", "}"),
+)
+_NAME = r"(?:[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi|omega))"
+_BUILDER = re.compile(rf"\{{\s*({_NAME})\s*(?:in\s*(@)\s*)?[:|]\s*(.*)\}}")
+_MEMBER = re.compile(rf"({_NAME})\s*in\s+(.*)")
+_RELATION = re.compile(r"<=|>=|!=|<|>|=")
+_INTERVAL = re.compile(r"([\[(\]])(.*),(.*)([\])\[])")
+_BRACES = re.compile(r"\{(?!\{)(.*)\}")
+_DEFINITE = re.compile(r"<|>|!=|\\cup|@| in |\\\\|\\infty|\\emptyset")
+"""What no list and no point of the plane has."""
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where a piece begins or ends."""
+
+    text: str
+    value: Any
+    """Comparable to others: exact, or of many digits."""
+    is_closed: bool
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """An interval; a point is one whose ends are the same."""
+
+    low: _End
+    high: _End
+
+
+@dataclass(frozen=True)
+class Region:
+    """Disjoint pieces in their order, and the name of the variable where one is said."""
+
+    pieces: tuple[_Piece, ...]
+    name: str = ""
+    is_definite: bool = False
+    """Whether it was written as nothing else could be: `(1, 2)` may be a point of the plane."""
+
+    def __str__(self) -> str:
+        if not self.pieces:
+            return "\\emptyset"
+        return "\\cup".join(
+            f"{'[' if piece.low.is_closed else '('}{piece.low.text},{piece.high.text}"
+            f"{']' if piece.high.is_closed else ')'}"
+            for piece in self.pieces
+        )
+
+
+def same(one: Region, other: Region) -> bool | None:
+    """Whether two regions are one; None where that hangs on ends that arithmetic cannot tell apart."""
+    if one.name and other.name and one.name != other.name:
+        return False
+    if len(one.pieces) != len(other.pieces):
+        return False
+    ends = [
+        (a, b)
+        for piece, twin in zip(one.pieces, other.pieces, strict=True)
+        for a, b in ((piece.low, twin.low), (piece.high, twin.high))
+    ]
+    if any(a.is_closed != b.is_closed for a, b in ends):
+        return False
+    equal = [True if a.text == b.text else compare(a.text, b.text) for a, b in ends]
+    return False if False in equal else None if None in equal else True
+
+
+class _NoRegionError(Exception):
+    """The text says something else."""
+
+
+@lru_cache(maxsize=16384)
+def read(answer: str) -> Region | None:
+    """The region that an answer in LaTeX is; None for anything else."""
+    text = answer
+    for pattern, spelling in _SPELLINGS:
+        text = re.sub(pattern, lambda found, to=spelling: found.expand(to) if "\\1" in to else to, text)  # type: ignore[misc]
+    text = " ".join(text.split())
+    try:
+        return _region(text)
+    except _NoRegionError:
+        return None
+
+
+def _region(text: str) -> Region:
+    is_definite = _DEFINITE.search(text.replace("-\\infty", "\\infty")) is not None
+    if built := _BUILDER.fullmatch(text):
+        return _named(_condition(built[3]), built[1], is_definite=True)
+    if member := _MEMBER.fullmatch(text):
+        inside = _set(member[2])
+        return Region(inside, member[1], is_definite=True)
+    if _RELATION.search(text):
+        return _named(_condition(text), "", is_definite=is_definite)
+    return Region(_set(text), "", is_definite)
+
+
+def _named(found: tuple[tuple[_Piece, ...], str], name: str, *, is_definite: bool) -> Region:
+    pieces, said = found
+    if name and said and name != said:
+        raise _NoRegionError
+    return Region(pieces, name or said, is_definite)
+
+
+def _set(text: str) -> tuple[_Piece, ...]:
+    whole = text.partition("\\\\") if "\\\\" in text else (text, "", "")
+    if not whole[1] and (removed := re.fullmatch(r"(@)\s*-\s*(\{.*\})", text)):
+        whole = (removed[1], "-", removed[2])
+    pieces = _union(piece for part in whole[0].split("\\cup") for piece in _part(part.strip()))
+    return _intersection(pieces, _complement(_set(whole[2].strip()))) if whole[1] else pieces
+
+
+def _part(text: str) -> tuple[_Piece, ...]:
+    if text in ("@", "\\emptyset", "{}", "{ }"):
+        return _LINE if text == "@" else ()
+    if braces := _BRACES.fullmatch(text):
+        return _union(_point(_end(each, is_closed=True)) for each in braces[1].split(","))
+    if (interval := _INTERVAL.fullmatch(text)) and _split_once(interval[2], interval[3]):
+        low = _end(interval[2], is_closed=interval[1] == "[")
+        high = _end(interval[3], is_closed=interval[4] == "]")
+        if low.value > high.value:
+            raise _NoRegionError
+        return (_Piece(low, high),) if low.value < high.value or (low.is_closed and high.is_closed) else ()
+    raise _NoRegionError
+
+
+def _split_once(low: str, high: str) -> bool:
+    return "," not in low and "," not in high and low.count("(") == low.count(")")
+
+
+def _condition(text: str) -> tuple[tuple[_Piece, ...], str]:
+    """What a condition allows, and of which variable."""
+    names: set[str] = set()
+    pieces = _union(
+        piece
+        for option in re.split(r",?\s+or\s+", text)
+        for piece in _all_of(re.split(r",?\s+and\s+|,\s*|;\s*", option), names)
+    )
+    if len(names) != 1:
+        raise _NoRegionError
+    return pieces, names.pop()
+
+
+def _all_of(conditions: Iterable[str], names: set[str]) -> tuple[_Piece, ...]:
+    conditions = [condition for condition in conditions if condition.strip()]
+    if len(conditions) > 1 and all(_RELATION.findall(each) == ["="] for each in conditions):
+        raise _NoRegionError  # a list of solutions
+    pieces: tuple[_Piece, ...] = _LINE
+    for condition in conditions:
+        pieces = _intersection(pieces, _chain(condition, names))
+    return pieces
+
+
+def _chain(text: str, names: set[str]) -> tuple[_Piece, ...]:
+    """`1 < x <= 2`, `x > 3`, `3 < x`, `x != 3`, `x in (1, 2)`."""
+    if member := _MEMBER.fullmatch(text.strip()):
+        names.add(member[1])
+        return _set(member[2])
+    sides, signs = [side.strip() for side in _RELATION.split(text)], _RELATION.findall(text)
+    at = [i for i, side in enumerate(sides) if re.fullmatch(_NAME, side)]
+    if len(at) != 1 or not 1 <= len(signs) <= 2 or (len(signs) == 2 and at != [1]):
+        raise _NoRegionError
+    if len(signs) == 2 and {signs[0][0], signs[1][0]} not in ({"<"}, {">"}):
+        raise _NoRegionError
+    names.add(sides[at[0]])
+    pieces: tuple[_Piece, ...] = _LINE
+    for i, sign in enumerate(signs):
+        from_left = sides[i + 1] if at[0] == i else sides[i]
+        pieces = _intersection(pieces, _half(sign if at[0] == i else _FLIPPED[sign], from_left))
+    return pieces
+
+
+def _half(sign: str, bound: str) -> tuple[_Piece, ...]:
+    """What `x SIGN bound` allows."""
+    end = _end(bound, is_closed="=" in sign)
+    if sign == "=":
+        return (_point(end),)
+    if sign == "!=":
+        return _complement((_point(end),))
+    return (_Piece(_BOTTOM, end),) if sign[0] == "<" else (_Piece(end, _TOP),)
+
+
+def _end(text: str, *, is_closed: bool) -> _End:
+    text = re.sub(r"\s+", " ", text.strip())
+    if re.fullmatch(r"[+-]?\s*\\infty", text):
+        return _BOTTOM if text.startswith("-") else _TOP
+    value = real(text.replace(" ", ""))
+    if value is None:
+        raise _NoRegionError
+    return _End(text.replace(" ", ""), value, is_closed)
+
+
+def _point(end: _End) -> _Piece:
+    closed = _End(end.text, end.value, is_closed=True)
+    return _Piece(closed, closed)
+
+
+_BOTTOM, _TOP = _End("-\\infty", float("-inf"), is_closed=False), _End("\\infty", float("inf"), is_closed=False)
+_LINE = (_Piece(_BOTTOM, _TOP),)
+
+
+def _union(pieces: Iterable[_Piece]) -> tuple[_Piece, ...]:
+    merged: list[_Piece] = []
+    for piece in sorted(pieces, key=lambda each: (each.low.value, not each.low.is_closed)):
+        if merged and _touch(merged[-1].high, piece.low):
+            merged[-1] = _Piece(
+                merged[-1].low, max(merged[-1].high, piece.high, key=lambda end: (end.value, end.is_closed))
+            )
+        else:
+            merged.append(piece)
+    return tuple(merged)
+
+
+def _touch(high: _End, low: _End) -> bool:
+    return bool(low.value < high.value) or (bool(low.value == high.value) and (high.is_closed or low.is_closed))
+
+
+def _intersection(some: Iterable[_Piece], others: Iterable[_Piece]) -> tuple[_Piece, ...]:
+    found = []
+    others = tuple(others)
+    for a in some:
+        for b in others:
+            low = max(a.low, b.low, key=lambda end: (end.value, not end.is_closed))
+            high = min(a.high, b.high, key=lambda end: (end.value, end.is_closed))
+            if low.value < high.value or (low.value == high.value and low.is_closed and high.is_closed):
+                found.append(_Piece(low, high))
+    return _union(found)
+
+
+def _complement(pieces: Iterable[_Piece]) -> tuple[_Piece, ...]:
+    left: tuple[_Piece, ...] = _LINE
+    for piece in pieces:
+        sides = []
+        if piece.low.value != _BOTTOM.value:
+            sides.append(_Piece(_BOTTOM, _End(piece.low.text, piece.low.value, not piece.low.is_closed)))
+        if piece.high.value != _TOP.value:
+            sides.append(_Piece(_End(piece.high.text, piece.high.value, not piece.high.is_closed), _TOP))
+        left = _intersection(left, sides)
+    return left
