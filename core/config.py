@@ -55,19 +55,108 @@ def check(model: type[Group], values: Any, where: str) -> Group:
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:
-    """The first problem in a sentence; for an unknown key, the nearest known one."""
+    """The first problem in a sentence; for an unknown key, the known one that is nearest in spelling or meaning."""
     first = error.errors(include_url=False)[0]
     keys = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         *above, wrong = keys
         shown, groups = _followed(model, above)
         known = sorted({name for group in groups for name in group.model_fields})
-        near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.0)
         place = f" under {'.'.join(shown)}" if shown else ""
-        return f"unknown key {wrong!r}{place}; did you mean {near[0]!r}?" if near else f"unknown key {wrong!r}{place}"
+        near = _nearest(wrong, known) or _nearest_anywhere(wrong, model) or next(iter(_close(wrong, known, 0.0)), None)
+        return f"unknown key {wrong!r}{place}" + (f"; did you mean {near!r}?" if near else "")
     shown, _ = _followed(model, keys)
-    place, said = ".".join(shown), str(first["msg"]).removeprefix("Value error, ")
+    place, said = ".".join(shown), _plainly(first)
     return f"{place}: {said}" if place else said
+
+
+_SYNONYMS = {
+    "lr": "learning_rate", "bs": "batch_size", "batch": "batch_size", "temp": "temperature", "n": "max_questions",
+    "limit": "max_questions", "k": "samples", "steps": "max_train_tokens", "budget": "max_train_tokens",
+    "model": "path", "model_path": "path", "model_name": "path", "file": "path", "url": "base_url",
+    "endpoint": "base_url", "api_key": "api_key_env", "key": "api_key_env", "teacher": "llm", "base": "student",
+    "dataset": "source", "data": "train", "test": "tests", "eval": "tests", "max_new_tokens": "max_tokens",
+    "lora": "tuning", "r": "rank", "think": "thinking", "threads": "concurrency", "workers": "concurrency",
+}  # fmt: skip
+"""What people call some settings."""
+
+
+def _nearest(wrong: str, known: Sequence[str]) -> str | None:
+    """The known key that is spelled nearly so, or means it."""
+    meant = _SYNONYMS.get(wrong.lower())
+    if meant in known:
+        return meant
+    return next(iter(_close(wrong, known, 0.7)), None)
+
+
+def _close(wrong: str, known: Sequence[str], cutoff: float) -> list[str]:
+    return difflib.get_close_matches(wrong, known, n=1, cutoff=cutoff)
+
+
+def _nearest_anywhere(wrong: str, model: type[BaseModel]) -> str | None:
+    """The dotted key of another group that has this name, or one that means it; the shortest of several."""
+    paths = sorted(_paths(model, ()), key=lambda path: (path.count("."), path))
+    names = {path.rpartition(".")[2] for path in paths}
+    meant = wrong if wrong in names else _SYNONYMS.get(wrong.lower())
+    return next((path for path in paths if path.rpartition(".")[2] == meant), None) if meant in names else None
+
+
+def _paths(model: type[BaseModel], above: tuple[str, ...]) -> list[str]:
+    found = []
+    for name, field in model.model_fields.items():
+        found.append(".".join((*above, name)))
+        if len(above) < _DEEPEST and not _is_mapping(field.annotation):
+            found += [path for group in _models(field.annotation) for path in _paths(group, (*above, name))]
+    return found
+
+
+_DEEPEST = 3
+"""Groups within groups of settings."""
+
+
+def _plainly(problem: Any) -> str:
+    """What is wrong with a value, in words of the file and not of the validator."""
+    kind, said, context = problem["type"], problem.get("input"), problem.get("ctx") or {}
+    shown = repr(said) if isinstance(said, str | int | float | bool) else "this"
+    if kind == "value_error":
+        return str(problem["msg"]).removeprefix("Value error, ")
+    if kind == "union_tag_not_found":
+        return f"it must say its {_unquoted(context['discriminator'])}"
+    if kind == "union_tag_invalid":
+        expected = context["expected_tags"].replace("'", "")
+        return f"{_unquoted(context['discriminator'])} {context['tag']!r} is none of {expected}"
+    if kind in ("literal_error", "enum"):
+        return f"{shown} is none of {context['expected'].replace(chr(39), '')}"
+    if kind == "missing":
+        return "it is missing"
+    if kind.startswith(("greater_than", "less_than")):
+        word = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than"}
+        bound = next(context[name] for name in ("gt", "ge", "lt", "le") if name in context)
+        return f"{shown} must be {word.get(kind, 'at most')} {bound}"
+    if kind == "too_short":
+        return f"it must hold at least {context['min_length']}"
+    if wanted := next((words for prefix, words in _WANTED if kind.startswith(prefix)), None):
+        return f"{shown} must be {wanted}"
+    return str(problem["msg"])
+
+
+_WANTED = (
+    ("int_", "a whole number"),
+    ("float_", "a number"),
+    ("finite_number", "a finite number"),
+    ("bool_", "true or false"),
+    ("string_type", "text"),
+    ("tuple_type", "a list"),
+    ("list_type", "a list"),
+    ("dict_type", "keys with values"),
+    ("model_type", "keys with values"),
+    ("model_attributes_type", "keys with values"),
+    ("path_type", "a path"),
+)
+
+
+def _unquoted(name: str) -> str:
+    return str(name).strip("'")
 
 
 def _followed(model: type[BaseModel], path: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:

@@ -89,6 +89,39 @@ def _study_options(command: F) -> F:
 
 
 @main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="study.yaml", show_default=True, help="The study to write."
+)
+@click.option("--llm", default="Qwen/Qwen2.5-1.5B-Instruct", show_default=True, help="A model, or a server's URL.")
+@click.option("--student", default="HuggingFaceTB/SmolLM2-135M-Instruct", show_default=True, help="The base model.")
+@click.option("--force", is_flag=True, help="Write over a study that is there.")
+def init(files: tuple[Path, ...], out: Path, llm: str, student: str, force: bool) -> None:
+    """Write a study for FILES of questions: what their columns hold, how answers are compared, how much is asked."""
+    from . import commands
+
+    echo(commands.init(files, out, llm=llm, student=student, force=force))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path), default="runs")
+@click.option("--prune", type=click.Path(path_type=Path), help="Remove a finished run's store and checkpoints.")
+@click.option("--yes", is_flag=True, help="Do not ask before removing.")
+def runs(folder: Path, prune: Path | None, yes: bool) -> None:
+    """The runs in FOLDER [default: runs], with state and size."""
+    from . import commands
+
+    if prune is None:
+        echo(commands.runs(folder))
+        return
+    parts = commands.prunable(prune)
+    if parts and not yes:
+        names = ", ".join(part.name for part in parts)
+        click.confirm(f"Remove {names} of {prune}? Its samples would have to be bought again", abort=True)
+    echo(commands.prune(prune))
+
+
+@main.command()
 @_study_options
 @click.option("--dry-run", is_flag=True, help="Show what would be asked, and ask nothing.")
 @click.option(

@@ -44,7 +44,7 @@ from .studies import compare_methods as methods
 from .studies import prompting
 from .studies import status as statuses
 from .studies.across_seeds import Seeds, over_seeds
-from .studies.checks import stages_taught
+from .studies.checks import check_models, check_study, stages_taught
 from .studies.collect import collect as collected
 from .studies.context import StudyContext
 from .studies.distil import distil_ranker, distil_track
@@ -53,8 +53,14 @@ from .studies.dry_run import plan as planned
 from .studies.evaluate import evaluate as run_grid
 from .studies.evaluate import is_evaluated
 from .studies.learning_curve import train_curve
+from .studies.new_study import NewStudy
+from .studies.new_study import write as written
 from .studies.opening import open_study
-from .studies.pilot import lengths
+from .studies.pilot import lengths, rates
+from .studies.questions import StudyQuestions
+from .studies.runs import ListedRuns, Pruned, list_runs
+from .studies.runs import prunable as removable
+from .studies.runs import prune as pruned
 from .studies.status import RunCost, Status
 from .studies.try_prompts import Trials
 from .studies.try_prompts import try_prompts as tried
@@ -101,11 +107,40 @@ def plan(
     """What a study would ask of its models; asks nothing and writes nothing.
 
     `pilot` is the directory of a run of the same study with a limit: how long its prompts and completions were
-    takes the place of estimates. Raises ConfigError for a study that is none, and for a pilot of another study.
+    takes the place of estimates, and its seconds say how long the study will take. Raises ConfigError for what the run
+    would refuse too (tests among the training questions, prompts too long, gold answers that nothing can match, models
+    that are not there), and for a pilot of another study.
     """
     settings = load(config, overrides).limited(limit)
-    tests = {name: sources.load(source) for name, source in settings.tests.items()}
-    return planned(settings, sources.load(settings.train), tests, lengths(Path(pilot), settings) if pilot else None)
+    questions = StudyQuestions(settings)
+    check_study(settings, questions)
+    check_models(settings)
+    known = (lengths(Path(pilot), settings), rates(Path(pilot))) if pilot else (None, None)
+    return planned(settings, questions.train, questions.tests, *known)
+
+
+def init(files: Sequence[AnyPath], out: AnyPath, *, llm: str, student: str, force: bool = False) -> NewStudy:
+    """Write a study for files of questions, with what was guessed in comments.
+
+    `llm` and `student` are models' directories or names on the hub; `llm` may be a server's URL. Raises ConfigError for
+    a file that holds no questions, and for a study that is there already unless `force` says to write over it.
+    """
+    return written([Path(file) for file in files], Path(out), llm, student, overwrite=force)
+
+
+def runs(folder: AnyPath = RUNS) -> ListedRuns:
+    """The runs in a folder, with state and size. Raises ConfigError when there is no such folder."""
+    return list_runs(Path(folder))
+
+
+def prunable(run: AnyPath) -> list[Path]:
+    """A finished run's store and checkpoints. Raises ConfigError when it is at work, or not finished."""
+    return removable(Path(run))
+
+
+def prune(run: AnyPath) -> Pruned:
+    """Remove them; results, students, traces and the report stay."""
+    return pruned(Path(run))
 
 
 def collect(
@@ -296,7 +331,7 @@ def ask(
     with open_study(RunDirectory(run).study, run) as opened:
         grid_spec.check_solver(solver, opened.study.models)
         answers = grid_spec.parse_solver(solver)
-        taught = stages_taught(opened, answers)
+        taught = stages_taught(opened.study, opened.questions, answers)
         is_alone = taught is not None and "solve" not in taught
         usual = str(grid_spec.decomposer_of(min(taught))) if taught and is_alone else "distilled"
         grid_spec.check_decomposer(decomposer or usual, opened.study.models)

@@ -36,7 +36,8 @@ from ..lm.settings import LocalSettings, OpenAISettings
 from ..lm.types import Message, Usage
 from ..tasks.question import Question
 from . import prompting
-from .pilot import Lengths
+from .pilot import Lengths, Rates
+from .progress import duration
 from .prompt_lengths import check_contexts
 
 _SUBQUESTION = "x" * 60
@@ -87,6 +88,8 @@ class Plan:
     """Whether all lengths come from a pilot."""
     is_timed: bool = False
     """Whether a model is paid for by its machine, which is not planned."""
+    rates: Rates | None = None
+    """How fast a pilot went."""
 
     def __str__(self) -> str:
         wide, models = (max(len(str(getattr(stage, of))) for stage in self.stages) for of in ("name", "model"))
@@ -107,7 +110,20 @@ class Plan:
             lines.append("what a machine's time or operations cost is not in it")
         if not self.is_priced:
             lines.append("what the LLM costs is unknown: give it a price")
+        if self.rates:
+            lines.append(self._takes(self.rates))
         return "\n".join(lines)
+
+    def _takes(self, rates: Rates) -> str:
+        """How long the run will take, at the pilot's seconds a sample."""
+        known = [(stage, rates.seconds(stage.name, stage.samples)) for stage in self.stages]
+        asking = sum(seconds for _, seconds in known if seconds is not None)
+        unlike = sorted({stage.name for stage, seconds in known if seconds is None})
+        text = (
+            f"about {duration(asking + rates.training)}, at the pilot's seconds a sample and on its machine: "
+            f"{duration(asking)} of asking, {duration(rates.training)} of training"
+        )
+        return text + (f"; not in it, because the pilot had none like them: {', '.join(unlike)}" if unlike else "")
 
 
 def plan(
@@ -115,8 +131,9 @@ def plan(
     train: Sequence[Question],
     tests: Mapping[str, Sequence[Question]],
     measured: Mapping[str, Lengths] | None = None,
+    rates: Rates | None = None,
 ) -> Plan:
-    """The stages of a study over these training and test questions; `measured` is what a pilot found.
+    """The stages of a study over these training and test questions; `measured` and `rates` are what a pilot found.
 
     Raises ConfigError where the tests cannot be asked what the grid asks.
     """
@@ -145,7 +162,7 @@ def plan(
     is_priced = all(not isinstance(settings, OpenAISettings) or settings.rates() is not None for settings in used)
     is_measured = all(stage.name in planner.measured for stage in stages)
     is_timed = any(isinstance(settings.rates(), MachinePrice) for settings in used)
-    return Plan(tuple(stages), planner.unshared(), is_priced, is_measured, is_timed)
+    return Plan(tuple(stages), planner.unshared(), is_priced, is_measured, is_timed, rates)
 
 
 class _Planner:

@@ -119,6 +119,7 @@ def _solver(context: StudyContext, spec: SolverSpec, votes: tuple[VoteSpec, ...]
     """One way to sample, and the votes over its samples."""
     grid, model = context.study.grid, solver.model
     title = f"solve: {spec}, {_called(votes)}"
+    watched = _WatchedSolver(solver, partial(context.stage, title, model))
     one_by_one = None
     if str(spec) in grid.interactive:
         stepwise = prompting.interactive(context.study, solver)
@@ -128,10 +129,11 @@ def _solver(context: StudyContext, spec: SolverSpec, votes: tuple[VoteSpec, ...]
         model.merged_footprint,
         model.price,
         votes,
-        _WatchedSolver(solver, partial(context.stage, title, model)),
+        watched,
         _ranker(context) if not votes[0].is_greedy and grid.asks("rank") else None,
         one_by_one,
-        stages_taught(context, spec),
+        stages_taught(context.study, context.questions, spec),
+        lambda decomposer: replace(watched, behind=str(decomposer)),
         as_run=model.footprint,
     )
 
@@ -173,9 +175,12 @@ class _WatchedDecomposer:
 class _WatchedSolver:
     solver: PromptedSolver
     stage: _Stage
+    behind: str = ""
+    """Whose decompositions it solves."""
 
     def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
         with self.stage() as advance:
+            advance.behind = self.behind
             return replace(self.solver, advance=advance)(questions, decompositions)
 
 

@@ -34,7 +34,7 @@ def train_curve(context: StudyContext) -> Path:
         directory = context.files.curve / called
         distil(context, track, _recipe(context, track, tokens), directory, seed)
         is_alone = track == "solver" and "solve" not in (
-            stages_taught(context, UseStudent("solver")) or ()
+            stages_taught(context.study, context.questions, UseStudent("solver")) or ()
         )  # of imported traces
         rows += ask_student(context, called, directory, track, "none" if is_alone else "llm")
     with replacing(context.files.curve_results) as (part,):

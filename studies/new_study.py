@@ -56,8 +56,11 @@ class Sniffed:
     settings: dict[str, Any]
     """Of a source: `source`, `path`, `columns`."""
     questions: list[Question]
+    """All that can be read, where a file of one's own has rows that cannot: the longest stretch without such a row."""
     said: tuple[str, ...]
     """What was guessed, a sentence each."""
+    skip: int = 0
+    """Rows before the first of these questions."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,38 @@ def sniff(path: Path) -> Sniffed:
     if not rows:
         raise ConfigError(f"{path} holds no rows")
     columns = _columns(path, rows)
-    questions = own.read(path, columns)
+    skip, questions, bad = _stretch(path, columns)
     grader, why = _grader(questions)
     settings: dict[str, Any] = {"source": "file", "path": str(path)}
     settings |= {"columns": dict(columns)} if columns else {}
     settings |= {"grader": grader} if grader != questions[0].grader else {}
     told = ", ".join(f"{part} from {column!r}" for part, column in columns.items()) or "columns of the usual names"
-    return Sniffed(path, settings, questions, (f"{path.name}: {told}", f"{path.name}: grader {grader}, {why}"))
+    said = [f"{path.name}: {told}", f"{path.name}: grader {grader}, {why}"]
+    if bad:
+        said.append(
+            f"{path.name}: {len(bad)} rows have no question or answer and are stepped around; the first: {bad[0]}"
+        )
+    return Sniffed(path, settings, questions, tuple(said), skip)
+
+
+def _stretch(path: Path, columns: own.Columns) -> tuple[int, list[Question], list[str]]:
+    """The longest stretch of rows that are questions, how many rows stand before it, and what is wrong with others.
+
+    Raises ConfigError when no row is a question.
+    """
+    best: tuple[int, list[Question]] = (0, [])
+    begin, bad, rows = 0, list[str](), sum(1 for _ in tables.rows(path))
+    while begin < rows:
+        found: list[Question] = []
+        try:
+            found.extend(own.questions(own.located(path, begin), columns))  # keeps those before a bad row
+        except ConfigError as error:
+            bad.append(str(error))
+        best = max(best, (begin, found), key=lambda stretch: len(stretch[1]))
+        begin += len(found) + 1
+    if not best[1]:
+        raise ConfigError(bad[0])
+    return *best, bad
 
 
 def _published(path: Path) -> Sniffed | None:
@@ -168,8 +196,8 @@ def _parts(found: Sequence[Sniffed]) -> tuple[dict[str, Any], list[dict[str, Any
     learned = (named or list(found))[0]
     others = [file for file in found if file is not learned]
     if others:
-        train = learned.settings | {"max_questions": min(len(learned.questions), _TRAIN)}
-        tests = [file.settings | {"max_questions": min(len(file.questions), _TEST)} for file in others]
+        train = _taking(learned, 0, min(len(learned.questions), _TRAIN))
+        tests = [_taking(file, 0, min(len(file.questions), _TEST)) for file in others]
         return train, tests, [f"{learned.path.name} is learned from, the others are tests"]
     size = max(1, min(round(_SHARE * len(learned.questions)), _TRAIN))
     tested = min(len(learned.questions) - size, _TEST)
@@ -177,11 +205,13 @@ def _parts(found: Sequence[Sniffed]) -> tuple[dict[str, Any], list[dict[str, Any
         raise ConfigError(f"{learned.path} holds {len(learned.questions)} question; two are the least")
     skip = _first_apart(learned.questions, size, tested)
     note = f"the first {size:,} questions are learned from; {tested:,} behind them are the test"
-    return (
-        learned.settings | {"max_questions": size},
-        [learned.settings | {"skip": skip, "max_questions": tested}],
-        [note],
-    )
+    return _taking(learned, 0, size), [_taking(learned, skip, tested)], [note]
+
+
+def _taking(file: Sniffed, skip: int, most: int) -> dict[str, Any]:
+    """The settings of some of a file's questions."""
+    begin = file.skip + skip
+    return file.settings | ({"skip": begin} if begin else {}) | {"max_questions": most}
 
 
 def _first_apart(questions: Sequence[Question], size: int, tested: int) -> int:

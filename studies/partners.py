@@ -46,4 +46,7 @@ def ask_student(context: StudyContext, name: str, directory: Path, track: Track,
 
 def _stages(context: StudyContext, track: Track) -> frozenset[Stage]:
     """The prompts that a track's solver was taught with."""
-    return stages_taught(context, UseStudent("single" if track == "single" else "solver")) or frozenset()
+    return (
+        stages_taught(context.study, context.questions, UseStudent("single" if track == "single" else "solver"))
+        or frozenset()
+    )

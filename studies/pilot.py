@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import NamedTuple
 
 from ..core.errors import ConfigError
+from ..core.jsonlines import readable
 from ..distill.traces import trace as traces
 from ..eval.config import Study, decides_results, differences
 from ..eval.grid import results
@@ -125,3 +127,43 @@ def _lengths(asked: Iterable[_Asked]) -> Lengths:
     ]
     error = stdev(completions) / len(completions) ** 0.5 if len(completions) > 1 else float("inf")
     return Lengths(fmean(prompts), fmean(completions), error, fmean(one.calls for one in asked))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How fast a pilot went: the wall seconds of its stages, as its log has them."""
+
+    samples: Mapping[str, float]
+    """Seconds a fresh sample, by stage: `collect`, `decompose: NAME`, `solve: NAME`."""
+    training: float
+    """Seconds of all its trainings."""
+
+    def seconds(self, stage: str, samples: int) -> float | None:
+        """Of so many samples of a planned stage; None where the pilot had none like it."""
+        each = self.samples.get(_kind(stage))
+        return None if each is None else each * samples
+
+
+def rates(run: Path) -> Rates:
+    """The seconds of a run, from its log. Raises ConfigError when there is no such run."""
+    RunDirectory(run).check()
+    log = RunDirectory(run).log
+    fresh: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    training = 0.0
+    for line in readable(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else ():
+        if line.get("event") != "end" or not isinstance(line.get("seconds"), int | float):
+            continue
+        name = str(line.get("stage"))
+        if name.startswith("distil:"):
+            training += line["seconds"]
+        elif (made := int(line.get("done", 0)) - int(line.get("kept", 0))) > 0:
+            fresh[_kind(name)] += made
+            seconds[_kind(name)] += line["seconds"]
+    return Rates({name: seconds[name] / made for name, made in fresh.items()}, training)
+
+
+def _kind(stage: str) -> str:
+    """What stages of a plan and of a log have in common: `solve: llm -> distilled` and `solve: distilled, greedy`."""
+    what, _, who = stage.partition(": ")
+    return what if what == "collect" else f"{what}: {who.partition(',')[0].rpartition(' -> ')[2]}"

@@ -68,7 +68,13 @@ class Progress:
         ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[told]}", markup=False))
         with Bars(*columns, *ends, console=Console(file=self._out)) as bars:
             task = bars.add_task(visible(state.name), total=None, told="")
-            yield lambda: bars.update(task, completed=state.done, total=state.wanted, told=visible(state.told()))
+            yield lambda: bars.update(
+                task,
+                description=visible(state.title),
+                completed=state.done,
+                total=state.wanted,
+                told=visible(state.told()),
+            )
 
     @contextmanager
     def _lines(self, state: Stage) -> Iterator[Callable[[], None]]:
@@ -78,11 +84,12 @@ class Progress:
             nonlocal last
             if time.perf_counter() - last >= _EVERY:
                 last = time.perf_counter()
-                self.say(", ".join(filter(None, [f"{state.name}: {state.done} of {state.wanted}", state.told()])))
+                said = [f"{state.title}: {state.done} of {state.wanted}", state.told(), state.left()]
+                self.say(", ".join(filter(None, said)))
 
         yield show
         kept = f", {state.kept} kept from before" if state.kept else ""
-        self.say(f"{state.name}: {state.done} of {state.wanted}{kept}, {state.seconds:.1f} s")
+        self.say(f"{state.title}: {state.done} of {state.wanted}{kept}, {state.seconds:.1f} s")
 
 
 @dataclass
@@ -102,6 +109,8 @@ class Stage:
     """Generated in it."""
     note: str = ""
     """What it is like at the moment, in its own words."""
+    behind: str = ""
+    """Whose decompositions are solved in it."""
 
     def __post_init__(self) -> None:
         self._started = self._logged = time.perf_counter()
@@ -122,8 +131,17 @@ class Stage:
         self.show()
 
     @property
+    def title(self) -> str:
+        return f"{self.name}, behind {self.behind}" if self.behind else self.name
+
+    @property
     def seconds(self) -> float:
         return time.perf_counter() - self._started
+
+    def left(self) -> str:
+        """How long the rest takes, if it goes on as before; empty where that cannot be told."""
+        fresh = self.done - self.kept
+        return f"about {duration(self.seconds / fresh * (self.wanted - self.done))} left" if fresh > 0 else ""
 
     @property
     def projected(self) -> float | None:
@@ -136,6 +154,8 @@ class Stage:
     def facts(self) -> dict[str, object]:
         """What the log says."""
         facts: dict[str, object] = {"done": self.done, "wanted": self.wanted, "kept": self.kept, "tokens": self.tokens}
+        if self.behind:
+            facts["behind"] = self.behind
         if self._status:
             spend, status = self._status
             facts |= {"dollars": [spend.known, spend.most], "projected": self.projected}
@@ -154,3 +174,11 @@ class Stage:
         if self._status:
             parts += [f"{cause}: {count} times" for cause, count in self._status.status.retries.items()]
         return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """In the units that a person waits in."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Literal, get_args
@@ -27,14 +28,24 @@ _LONGEST_TAG = 80
 """Characters of a value by which people break results down."""
 
 
-def read(path: Path, columns: Columns | None = None, split: str | None = None) -> list[Question]:
-    """Every question of a file. Raises ConfigError naming the file, and the row where one is malformed."""
+def read(
+    path: Path, columns: Columns | None = None, split: str | None = None, skip: int = 0, most: int | None = None
+) -> list[Question]:
+    """The questions of a file: all, or at `most` so many behind those skipped, and no other row is looked at.
+
+    Raises ConfigError naming the file, and the row where one is malformed.
+    """
+    return list(questions(located(path, skip, most, split), columns or {}))
+
+
+def located(
+    path: Path, skip: int = 0, most: int | None = None, split: str | None = None
+) -> Iterator[tuple[str, str, Row]]:
+    """Where each row of a file stands, an id for it, and its values."""
     stem = path.name.split(".")[0] if path.is_file() else path.name
-    rows = (
-        (f"{path}:{n}", f"{stem}/{n}", _cells(row) if tables.is_text(path) else row)
-        for n, row in tables.rows(path, split)
-    )
-    return list(questions(rows, columns or {}))
+    as_read = _cells if tables.is_text(path) else dict
+    rows = ((f"{path}:{n}", f"{stem}/{n}", as_read(row)) for n, row in tables.rows(path, split))
+    return islice(rows, skip, None if most is None else skip + most)
 
 
 def questions(rows: Iterator[tuple[str, str, Row]], columns: Columns) -> Iterator[Question]:

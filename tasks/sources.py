@@ -137,7 +137,7 @@ class FileSource(BaseSource):
     """Questions at the beginning that are left out: so one file can be learned from and tested on."""
 
     def load(self) -> list[Question]:
-        return _some(own.read(self.path, self.columns, self.split), self.skip, self.max_questions)
+        return own.read(self.path, self.columns, self.split, self.skip, self.max_questions)
 
 
 class HubSource(BaseSource):

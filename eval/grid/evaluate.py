@@ -7,7 +7,7 @@ alone, so that two cells can be compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -96,6 +96,12 @@ class GridSolver(Phase):
     """The same solver, one sub-question at a time; None keeps it from decomposers that ask so."""
     stages: frozenset[Stage] | None = None
     """The prompts that it has learned to be asked with; None is any. Decomposers that need others do not ask it."""
+    told: Callable[[DecomposerSpec], Solver] | None = None
+    """The same solver, which says whose decompositions it works on; None says nothing."""
+
+    def behind(self, decomposer: DecomposerSpec) -> GridSolver:
+        """The solver at work on a decomposer's decompositions."""
+        return replace(self, solver=self.told(decomposer)) if self.told else self
 
 
 Judge = Callable[[str, Question, Sequence[str]], bool | None]
@@ -125,7 +131,7 @@ def compose(
         if isinstance(decomposing, InteractiveGridDecomposer):
             answered = _worked(asked, decomposing, solving, decompositions) if solving.interactive else []
         else:
-            answered = _solved(asked, decompositions[decomposing.spec], solving)
+            answered = _solved(asked, decompositions[decomposing.spec], solving.behind(decomposing.spec))
         for vote in solving.votes if answered else ():
             cell, rule = Cell(decomposing.spec, solving.spec, vote), vote.voting_rule()
             given = [_weighed_by(rule, one) for one in answered]

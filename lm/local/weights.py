@@ -34,7 +34,7 @@ def model_directory(path: str) -> Path:
     directory = (
         Path(miniature.__file__).parent / path.removeprefix(_SHIPPED) if path.startswith(_SHIPPED) else Path(path)
     )
-    if not directory.exists() and _is_hub_name(path):
+    if not directory.exists() and is_hub_name(path):
         directory = _from_hub(path)
     if not (directory / "config.json").is_file():
         raise ConfigError(f"no model in {directory}: it has no config.json")
@@ -43,7 +43,8 @@ def model_directory(path: str) -> Path:
     return directory
 
 
-def _is_hub_name(path: str) -> bool:
+def is_hub_name(path: str) -> bool:
+    """Whether a path may be a name on the hub."""
     return path.count("/") == 1 and not path.startswith((".", "/", "~"))
 
 
