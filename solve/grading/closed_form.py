@@ -66,7 +66,7 @@ def forms(answer: str) -> tuple[Form, ...] | None:
     """One form, or those of a tuple, list, set or interval in their order; None for an answer outside the grammar."""
     try:
         return tuple(_Reader(part).whole() for part in _parts(answer))
-    except (_UnknownError, ValueError):
+    except (_UnknownError, ValueError, RecursionError):
         return None
 
 

@@ -18,7 +18,7 @@ from .limits import explosive
 from .numbers import alike
 from .numerals import same_value
 from .sympy_pool import EQUIVALENCE, Pair
-from .values import compare, real
+from .values import are_close, compare, real
 
 _WORD = re.compile(r"[A-Za-z]{4,}|[a-z]*[A-Z][A-Za-z]{2,}")
 _LIST = re.compile(r"\[([^\[\]()<>]*,[^\[\]()<>]*)\]")
@@ -70,7 +70,13 @@ def _sides(answer: str) -> tuple[str, ...]:
 def _by_algebra(pairs: Sequence[Pair]) -> list[bool | None]:
     asked = {i: _as_algebra(*pair) for i, pair in enumerate(pairs) if not any(map(explosive, pair))}
     same = dict(zip(asked, EQUIVALENCE(list(asked.values())), strict=True))
-    return [same.get(i) for i in range(len(pairs))]
+    return [_agree(*pair) if (found := same.get(i)) else found for i, pair in enumerate(pairs)]
+
+
+def _agree(one: str, other: str) -> bool:
+    """Whether the values of two expressions that computer algebra calls equal agree."""
+    scale, a, b = _in_one_unit(one, other)
+    return scale != 1 or are_close(bare(a), bare(b))
 
 
 def _as_algebra(one: str, other: str) -> Pair:
@@ -78,10 +84,25 @@ def _as_algebra(one: str, other: str) -> Pair:
     scale, a, b = _in_one_unit(one, other)
     if scale is not None and scale != 1:
         a = f"\\frac{{{scale.numerator}}}{{{scale.denominator}}} \\cdot ({a})"
+    ratios = moments.ratio(a), moments.ratio(b)
+    if ratios[0] and ratios[1] and len(ratios[0]) == len(ratios[1]):
+        return _scaled(ratios[0], ratios[1][0]), _scaled(ratios[1], ratios[0][0])
     regional = regions.read(a), regions.read(b)
     if regional[0] is not None and regional[1] is not None and any(r.is_definite for r in regional if r):
         return str(regional[0]), str(regional[1])
-    return radians(a), radians(b)
+    return tuple(map(_both_signs, (radians(a), radians(b))))  # type: ignore[return-value]
+
+
+def _scaled(ratio: Sequence[str], by: str) -> str:
+    return "(" + ", ".join(f"({part}) \\cdot ({by})" for part in ratio) + ")"
+
+
+def _both_signs(answer: str) -> str:
+    """`1 \\pm x` as the two that it is."""
+    if answer.count("\\pm") != 1:
+        return answer
+    both = (answer.rpartition("=")[2].replace("\\pm", sign) for sign in "+-")
+    return "\\{" + ", ".join(both) + "\\}"
 
 
 def _in_one_unit(one: str, other: str) -> tuple[Fraction | None, str, str]:
@@ -99,7 +120,8 @@ def _known(one: str, other: str) -> bool | None:
     a, b = bare(one), bare(other)
     if _WORD.fullmatch(a) and _WORD.fullmatch(b):
         return a.lower() == b.lower()
-    for way in (numeral_bases.same, moments.same, _as_numbers, _as_ratios, _as_lists, _as_regions):
+    ways = (_in_degrees, numeral_bases.same, moments.same, _as_numbers, _as_ratios, _as_points, _as_lists, _as_regions)
+    for way in ways:
         if (same := way(one, other)) is not None:
             return same
     if says_more(one) or says_more(other):
@@ -131,15 +153,60 @@ def _as_numbers(one: str, other: str) -> bool | None:
 
 
 def _as_ratios(one: str, other: str) -> bool | None:
-    """`1:2` is `2:4`, and a half."""
+    """`1:2` is `2:4`, and a half: by cross products, so that the parts may be anything with a value."""
     a, b = moments.ratio(one), moments.ratio(other)
-    if a is not None and b is not None:
-        return a == b
-    parts, rest = (a, other) if a is not None else (b, one)
-    if parts is None or len(parts) != 2:
+    if a is None and b is None:
         return None
-    value = real(bare(rest))
-    return None if value is None else value * parts[1] == parts[0]
+    if a is None or b is None:
+        a, b = (a, (bare(other), "1")) if a is not None else ((bare(one), "1"), b or ())
+        if max(len(a), len(b)) > 2 or real(a[0]) is None or real(b[0]) is None:
+            return None
+    if len(a) != len(b):
+        return False
+    return _all(
+        [compare(bare(f"({x}) \\cdot ({b[0]})"), bare(f"({y}) \\cdot ({a[0]})")) for x, y in zip(a, b, strict=True)]
+    )
+
+
+def _all(found: Sequence[bool | None]) -> bool | None:
+    return False if False in found else None if None in found else True
+
+
+def _as_points(one: str, other: str) -> bool | None:
+    """`x = 2, y = 1` is the point `(2, 1)`, its names in alphabetic order."""
+    a, b = _named_values(one), _named_values(other)
+    if a is None and b is None:
+        return None
+    if a is not None and b is not None:
+        return _all([_known(a[name], b[name]) for name in a]) if a.keys() == b.keys() else False
+    named, rest = (a, other) if a is not None else (b or {}, one)
+    point = _POINT.fullmatch(rest.strip()) or _BARE_LIST.fullmatch(rest.strip())
+    values = rest.strip().strip("()[]").split(",") if point else []
+    if len(values) != len(named):
+        return None
+    return _all([_known(named[name], value.strip()) for name, value in zip(sorted(named), values, strict=True)])
+
+
+def _named_values(answer: str) -> dict[str, str] | None:
+    """What each of several different letters is said to be; None where that is not what an answer says."""
+    parts = re.split(
+        r",\s*(?:\\text\s*\{\s*and\s*\}|and\s)?|\\text\s*\{\s*,?\s*and\s*\}|\s+and\s+|;|\\quad",
+        answer.strip().strip("()"),
+    )
+    found = [re.fullmatch(r"\s*([A-Za-z])\s*=\s*([^=]+?)\s*", part) for part in parts if part.strip()]
+    named = {each[1]: each[2] for each in found if each}
+    return named if len(found) > 1 and None not in found and len(named) == len(found) else None
+
+
+def _in_degrees(one: str, other: str) -> bool | None:
+    """`60^\\circ` is `\\frac{\\pi}{3}`; None where not just one of two is in degrees and the other a multiple of pi."""
+    degrees = ["\\circ" in one or "\\degree" in one, "\\circ" in other or "\\degree" in other]
+    if degrees[0] == degrees[1]:
+        return None
+    angle, rest = (one, other) if degrees[0] else (other, one)
+    if rest.count("\\pi") != 1 or (number := one_number(angle)) is None:
+        return None
+    return compare(bare(in_unit(rest)[0].replace("\\pi", "(1)")), str(number.value / 180))
 
 
 def _as_lists(one: str, other: str) -> bool | None:
@@ -154,6 +221,9 @@ def _as_lists(one: str, other: str) -> bool | None:
 
 def _as_regions(one: str, other: str) -> bool | None:
     a, b = regions.read(one), regions.read(other)
+    for found, rest in ((a, other), (b, one)):
+        if found and found.is_definite and found.is_finite and _BARE_LIST.fullmatch(rest.strip()):
+            a, b = found, regions.read(f"\\{{{rest.strip()}\\}}")
     if a is None or b is None or not (a.is_definite or b.is_definite):
         return None
     return regions.same(a, b)

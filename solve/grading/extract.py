@@ -9,20 +9,24 @@ Nothing found is None: unknown is not wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from ...tasks.boxed import last_boxed
+from . import moments
 from .numbers import number
 
 Span = tuple[int, int]
 """Where an answer stands in a text."""
+_Way = Callable[[str], Span | None]
+"""A way to state an answer: where the answer stands, if it is stated so."""
 
 _MARKUP = r"(?:[#*_>`~-]|<(?!/?answer)/?\w+>)"
 """Headings, emphasis and quotes of Markdown and HTML."""
 _ANSWER_IS = re.compile(
-    r"(?:the\s+(?:final\s+|correct\s+)*answer\s+is|final\s+answer|<answer>"
-    rf"|^(?:{_MARKUP}|[\s\d.)(])*answer\s*{_MARKUP}*\s*(?::|$))"
+    r"(?:the\s+(?:(?:final|correct|right|best)\s+)*(?:answer|option|choice)(?:\s+to\s+[^.:\n]{1,60}?|,\s+\w+,)?\s+is"
+    r"|final\s+answer|<answer>"
+    rf"|^(?:{_MARKUP}|[ \t\d.)(])*answer\s*{_MARKUP}*\s*(?::|$))"
     rf"\W{{0,3}}?\s*:?(?:[ \t]|{_MARKUP}(?!\d))*",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -39,7 +43,8 @@ _SENTENCE = re.compile(r"\.(?:\s|$)")
 _PHRASE = re.compile(r"(?<=\w{3})\.(?:\s|$)")
 """Where a sentence ends that may hold initials."""
 _BETWEEN = re.compile(
-    r"[\s$()\\]*(?:,|;|\band\b|\bor\b|\\text\s*\{\s*(?:,\s*)?(?:and|or)\s*\})+(?:[\s$()\\,]|\band\b|\bor\b|\\quad)*"
+    r"(?:[\s$()~]|\\[,;:! ()]|\\q?quad)*(?:,|;|\band\b|\bor\b|\\text\s*\{\s*(?:,\s*)?(?:and|or)\s*\})+"
+    r"(?:[\s$(),;~]|\\[,;:! ()]|\band\b|\bor\b|\\q?quad)*"
     r"(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?"
 )
 """What joins two boxes to one answer."""
@@ -62,7 +67,26 @@ _IT_IS = re.compile(
     re.IGNORECASE,
 )
 """What a correction is introduced by."""
+_NOT_BUT = re.compile(r"\W*not\s+[^.\n]+?,?\s+but\s+(?:rather\s+)?", re.IGNORECASE)
+_AT_ONCE = re.compile(
+    r"(?:\b(?:no|wait|actually|oops|sorry|scratch\s+that|correction)\b[\s,:.-]*)+(?=[-$]?\d)", re.IGNORECASE
+)
+"""A correction that is the number alone."""
 _NEGATED = re.compile(r"\W*(?:is\s+)?not\b(?!.*\bbut\b)", re.IGNORECASE | re.DOTALL)
+_BEGINS = re.compile(rf"[\s*_`$(]*({NUMBER.pattern})")
+_CALCULATES = re.compile(
+    r"[\s$*]*(?:[-+*/^\u00d7\u00b7\u00f7]|\\times|\\cdot|x\s*\d|(?:times|plus|minus|divided|multiplied|percent\s+of|of)\b)"
+    r"|\d\s*[-+*/\u00d7]"
+)
+CHOSEN = re.compile(r"\([A-Z]\)")
+"""A choice that a sentence names."""
+_LEADS = re.compile(r"[\s*_#>]*\(?([A-Z])(?:[).:]|\*\*|\s*\n|\s*$)")
+_IS_RIGHT = re.compile(
+    r"(?:^|(?<=[.!?\n]))[ \t*_#>]*(?:[Oo]ption\s+|[Cc]hoice\s+)?\(?([A-Z])\)?(?:[).:][^.\n]{0,60})?"
+    r"[\s*]+is\s+(?:the\s+)?(?:correct|right|true)\b"
+)
+_MORE = re.compile(r"(?:\s*(?:,|;|\bor\b|\band\b)+\s*[-$]?\d[\d.,/]*)+\W*", re.IGNORECASE)
+"""The other numbers of a list."""
 _QUALIFIES = re.compile(r"\b(?:more|less|fewer|than|least|most|or|and|not|no|between|up)\b", re.IGNORECASE)
 _LETTERS = re.compile(r"[A-Za-z]{8}|[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+")
 """So many words before it that the mathematics may be part of a tale."""
@@ -89,14 +113,25 @@ def splice(text: str, answer: str, pattern: re.Pattern[str] | None = NUMBER) -> 
 
 
 def _candidates(text: str, pattern: re.Pattern[str] | None, cut: bool = False) -> Iterator[tuple[str, Span]]:
-    stated = _stated_number if pattern is NUMBER else _stated_words
-    marked = (partial(_boxed, pattern), stated, _hashed)
-    for way in marked if cut or pattern is None else (*marked, partial(_last, pattern)):
+    stated: _Way = (
+        _stated_number if pattern is NUMBER else partial(_stated_words, _PHRASE if pattern is None else _SENTENCE)
+    )
+    marked: tuple[_Way, ...] = (partial(_boxed, pattern), stated, _hashed)
+    if pattern is CHOSEN:
+        marked = (*marked, _chosen)
+    ways: tuple[_Way, ...] = marked if cut or pattern is None else (*marked, partial(_last, pattern))
+    for way in ways:
         if (span := way(text)) is None:
             continue
-        span = span if way is marked[2] else _corrected(text, span, pattern)
+        span = span if way is _hashed else _corrected(text, span, pattern)
         if answer := _listed(undress(text[slice(*span)])):
             yield answer, span
+
+
+def _chosen(text: str) -> Span | None:
+    """A letter that a reply begins with, or that its last sentence of the kind calls right."""
+    found = [*_IS_RIGHT.finditer(text)] or [*filter(None, [_LEADS.match(text)])]
+    return found[-1].span(1) if found else None
 
 
 def _listed(answer: str) -> str:
@@ -124,9 +159,10 @@ def _boxed(pattern: re.Pattern[str] | None, text: str) -> Span | None:
     if span is None:
         return None
     begin, end = span
-    while (before := last_boxed(text[: text.rindex("\\boxed", 0, begin)])) and _BETWEEN.fullmatch(
-        text[before[1] + 1 : text.rindex("\\boxed", 0, begin)]
-    ):
+    while (command := max(text.rfind(name, 0, begin) for name in ("\\boxed", "\\fbox"))) > 0:
+        before = last_boxed(text[:command])
+        if before is None or not _BETWEEN.fullmatch(text[before[1] + 1 : command]):
+            break
         begin = before[0]
     if begin == span[0] and pattern is NUMBER:
         return _told(text, span)
@@ -154,9 +190,9 @@ def _corrected(text: str, span: Span, pattern: re.Pattern[str] | None) -> Span:
     )
     if not (negated or starts):
         return span
-    found = [
-        match for match in _IT_IS.finditer(behind) if negated or retracted is None or match.end() > retracted.start()
-    ]
+    ways = (_IT_IS, _AT_ONCE) if pattern is NUMBER else (_IT_IS,)
+    every = sorted((match for way in ways for match in way.finditer(behind)), key=lambda match: match.end())
+    found = [match for match in every if negated or retracted is None or match.end() > retracted.start()]
     for match in reversed(found):
         begin = span[1] + match.end()
         line = re.match(r".*", text[begin:])
@@ -178,10 +214,14 @@ def _number_in(text: str, span: Span) -> Span | None:
     return span[0] + found.start(), span[0] + found.end()
 
 
-def _stated_words(text: str) -> Span | None:
-    """A statement without what explains it."""
-    span = _stated(text)
-    return None if span is None else _without(_EXPLAINS_WORDS, text, span)
+def _stated_words(stop: re.Pattern[str], text: str) -> Span | None:
+    """A statement without what explains it, and without what it is not."""
+    span = _stated(text, stop)
+    if span is None:
+        return None
+    if but := _NOT_BUT.match(text[slice(*span)]):
+        span = span[0] + but.end(), span[1]
+    return _without(_EXPLAINS_WORDS, text, span)
 
 
 def _without(explains: re.Pattern[str], text: str, span: Span, holds: re.Pattern[str] | None = None) -> Span:
@@ -207,6 +247,8 @@ def _stated_number(text: str) -> Span | None:
     span = _without(_EXPLAINS, text, span, NUMBER)
     if (marked := _marked(text, span)) is not None:
         return marked
+    if (first := _first_number(text, span)) is not None:
+        return first
     # A full stop that ends a sentence is not a decimal point.
     sentence = undress(text[slice(*span)])
     plain = _TEX.sub("", sentence)
@@ -216,6 +258,23 @@ def _stated_number(text: str) -> Span | None:
         if numbers is not None:
             return span[0] + numbers[0], span[0] + numbers[1]
     return span
+
+
+def _first_number(text: str, span: Span) -> Span | None:
+    """The number that a statement begins with, where what follows is no calculation, correction or other number of a
+    list; None where it does not begin with one, or is a number with its unit as a whole."""
+    sentence = text[slice(*span)]
+    found = _BEGINS.match(sentence)
+    if found is None or number(undress(sentence)) is not None or moments.read(undress(sentence)) is not None:
+        return None
+    rest = sentence[found.end() :]
+    if worth := re.match(r"[\s$*]*=([^=]*)$", rest):
+        return (span[0] + found.start(1), span[0] + found.end()) if _CALCULATES.search(worth[1]) else None
+    if "=" in rest or _CALCULATES.match(rest) or _MORE.fullmatch(rest) or _RETRACTS.search(rest):
+        return None
+    if "\\" in rest or re.match(r":\d|\s*:\s*\d+(?!\s*(?:times|x|\*))|[A-Za-z(^_!]|\s+to\s+\d", rest):
+        return None
+    return span[0] + found.start(1), span[0] + found.end()
 
 
 def _marked(text: str, span: Span) -> Span | None:
@@ -235,7 +294,7 @@ def _stated(text: str, stop: re.Pattern[str] = _PHRASE) -> Span | None:
     if not found:
         return None
     begin = found[-1].end()
-    line = re.match(r"\s*(.*)", text[begin:])
+    line = re.match(r"\s*(?:(?<=\n)>\s*)?(.*)", text[begin:])
     if line is None or not line[1]:
         return None
     begin += line.start(1)
@@ -254,7 +313,7 @@ def _last(pattern: re.Pattern[str], text: str) -> Span | None:
 
 def undress(answer: str) -> str:
     """Without markdown emphasis, inline mathematics, quotes and a closing full stop."""
-    answer = answer.replace("**", "").strip().strip("*_`\"'“”").strip()
+    answer = re.sub(r"</?[A-Za-z]\w*>", "", answer).replace("**", "").strip().strip("*_`\"'“”").strip()
     answer = re.sub(r"^(?:\\\(|\\\[|\$(?=.*\$$))\s*(.*?)\s*(?:\\\)|\\\]|\$)$", r"\1", answer)
     if (inner := last_boxed(answer)) is not None:
         answer = answer[slice(*inner)]

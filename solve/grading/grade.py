@@ -14,7 +14,7 @@ from ...core.errors import ConfigError
 from ...tasks.question import GraderName, Question
 from . import drop_spans, latex, math_string, numbers, words
 from .equivalence import equal, plainly
-from .extract import NUMBER
+from .extract import CHOSEN, NUMBER
 from .limits import refused
 from .sympy_pool import Pair
 
@@ -83,7 +83,7 @@ GRADERS: dict[GraderName, Grader] = {
     "math": MATH,
     "number": Grader(numbers.canonical, numbers.equal),
     "hendrycks": Grader(math_string.tidy),
-    "choice": Grader(words.choice, pattern=words.CHOSEN),
+    "choice": Grader(words.choice, pattern=CHOSEN),
     "yes-no": Grader(words.yes_no, pattern=words.SAID),
     "phrase": Grader(words.phrase, pattern=None),
     "drop": Grader(drop_spans.spans, drop_spans.listed, pattern=None),
@@ -97,7 +97,7 @@ def grader_of(question: Question) -> Grader:
 
 @lru_cache(maxsize=4096)
 def _among(choices: tuple[str, ...]) -> Grader:
-    return Grader(lambda answer: words.choice(answer, choices), pattern=words.CHOSEN)
+    return Grader(lambda answer: words.choice(answer, choices), pattern=CHOSEN)
 
 
 def grade(asked: Iterable[tuple[str | None, Question]]) -> list[Verdict]:

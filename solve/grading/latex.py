@@ -37,14 +37,32 @@ _LABEL = re.compile(
     r"(?:\s*(?:is|=|:))+\s*:?\s*\}?\s*(?=\S)",
     re.IGNORECASE,
 )
-_NAMED = re.compile(r"^\s*(?:\\text(?:bf|it)?\s*\{\s*[A-Za-z][A-Za-z ]{2,}\}|[A-Za-z]{3}[A-Za-z ]*)\s*=\s*(?=[^=]+$)")
+_NAMED = re.compile(
+    r"^\s*(?:\\text(?:bf|it)?\s*\{\s*[A-Za-z][A-Za-z ]{2,}\}|(?!.*\bexcept\b)[A-Za-z]{3}[A-Za-z ]*"
+    r"|[A-Z]\^\{?-1\}?(?=\s*=\s*\\begin))\s*=\s*(?=[^=]+$)"
+)
 """Words for what is worked out: `\\text{Total cost} = 18`."""
 _ABOUT = re.compile(
     r"^\s*(?:\\text(?:bf|it)?\s*\{\s*)?(?:\\approx|\\sim(?:eq)?|~|=|approximately|approx\.?|about|roughly|around)"
     r"(?![A-Za-z])\s*\}?\s*",
     re.IGNORECASE,
 )
+_TOLD = re.compile(
+    r"^\s*\\text(?:bf|it|rm)?\s*\{\s*(?:[A-Z][a-z]+[A-Za-z ]*|[Tt]he\s+[A-Za-z ]+)"
+    r"(?:\s+(?:is|are|equals)\s*|\s*[:=]\s*)(\}?)(?=\s*\S)"
+)
+"""Words that a box begins with: `\\text{The area is } 24`, `\\text{Perimeter: } 24`."""
+_FONTS = re.compile(
+    r"\\(?:boldsymbol|bm|mathsf|mathtt|texttt|textsf|emph|underline|mathcal|textup|textsc)\s*(?=\{)"
+    r"|\\(?:bf|it|rm|sf|tt|large|Large|LARGE|huge|small|displaystyle|textstyle|bfseries)(?![A-Za-z])"
+    r"|\\(?:text)?color\s*\{[^{}]*\}|\\[hv]space\*?\s*\{[^{}]*\}"
+)
+_SIUNIT = re.compile(r"\\(?:SI|qty)\s*\{([^{}]*)\}\s*\{([^{}]*)\}|\\(?:si|unit|ang)\s*\{([^{}]*)\}")
 _APPROXIMATES = re.compile(r"\\approx|\\simeq|\\doteq")
+_MATLAB = re.compile(r"\[([^\[\]]*;[^\[\]]*)\]")
+_COLUMN = re.compile(
+    r"[(\[]([^()\[\];]*,[^()\[\];]*)[)\]]\s*\^\s*\{?\s*(?:\\top|T|\\mathsf\s*\{?T\}?|\\intercal|\\mathrm\{T\})\s*\}?"
+)
 _ROWS = re.compile(r"\\\\\s*\[[^\[\]]*(?:pt|em|ex|mm|cm)\]|\\cr(?![A-Za-z])|\\tabularnewline")
 _ENVIRONMENT = re.compile(
     r"(?:\\left\s*)?[(\[]?\s*\\begin\{(?P<kind>(?:small)?matrix|array)\}(?:\{[^{}]*\})?(?P<rows>.*?)\\end\{(?P=kind)\}"
@@ -52,6 +70,8 @@ _ENVIRONMENT = re.compile(
     re.DOTALL,
 )
 _NESTED = re.compile(r"\[\s*(\[[^\[\]]+\](?:\s*,\s*\[[^\[\]]+\])*)\s*\]")
+_HALVES = re.compile(r"[^,;]*;[^,;]*")
+"""`[3; 7]` is an interval."""
 _SAID = (
     (
         re.compile(r"(?:\\text\s*\{\s*)?(?:there\s+(?:is|are)\s+)?no\s+(?:real\s+)?solutions?\s*\}?\.?", re.I),
@@ -70,24 +90,54 @@ _SAID = (
 @lru_cache(maxsize=65536)
 def prepared(answer: str) -> str:
     """An answer as LaTeX, without what only introduces it: `\\text{The answer is }`, `\\approx`, `\\text{Total} =`."""
-    text = to_latex(answer).strip()
-    while (bare := _ABOUT.sub("", _NAMED.sub("", _LABEL.sub("", text), count=1), count=1)) != text and bare:
+    text = _bare_fonts(to_latex(answer).strip())
+    while (bare := _ABOUT.sub("", _NAMED.sub("", _told(_LABEL.sub("", text)), count=1), count=1)) != text and bare:
         text = bare
     for said, command in _SAID:
         if said.fullmatch(text):
             return command
-    return _matrices(_same_commands(text)) if "\\" in text or "[" in text else text
+    return _matrices(_same_commands(text)) if re.search(r"[\\\[^]", text) else text
+
+
+def _told(text: str) -> str:
+    """Without the words that say what is told."""
+    return _TOLD.sub(lambda found: "" if found[1] else "\\text{", text)
+
+
+def _bare_fonts(text: str) -> str:
+    """Without fonts, sizes and colours, a unit of `siunitx` as text."""
+    if "\\" not in text:
+        return text
+    text = _SIUNIT.sub(lambda found: f"{found[1] or found[3]}" + (f"\\text{{ {found[2]}}}" if found[2] else ""), text)
+    bare = _FONTS.sub("", text)
+    return re.sub(r"^\s*\{([^{}]*)\}\s*$", r"\1", bare) if bare != text else text
 
 
 def _same_commands(text: str) -> str:
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
+    text = re.sub(r"\\(?:lor|vee)(?![A-Za-z])", r"\\text{ or }", text)
+    text = re.sub(r"^\s*\\text\s*\{\s*(?:both|either)\s+([^{}]*)\}", r"\1", text, flags=re.IGNORECASE)
+    text = re.sub(r"\\langle(.*)\\rangle", r"(\1)", re.sub(r"\s*\\&\s*", r"\\text{ and }", text))
+    text = re.sub(r"(?<=\d)\\text\s*\{,\}(?=\d{3}(?!\d))", "", text)
+    text = re.sub(r"\\log_\s*\{?e\}?(?![A-Za-z])", r"\\ln ", text)
     text = re.sub(r"\\varnothing(?![A-Za-z])|^\s*\\\{\s*\\\}\s*$", r"\\emptyset", text)
     return re.sub(r"\\(lbrace|rbrace)(?![A-Za-z])", lambda found: "\\{" if found[1] == "lbrace" else "\\}", text)
 
 
 def _matrices(text: str) -> str:
     r"""Every matrix as a `pmatrix`."""
-    text = _ROWS.sub(r"\\\\", text)
+    text = re.sub(r"\\(?:p|b)?matrix\s*\{(.*)\}\s*$", r"\\begin{pmatrix}\1\\end{pmatrix}", text)
+    text = re.sub(r"\{([pb]?matrix)\*\}(?:\[[a-z]\])?", r"{\1}", text)
+    text = re.sub(r"(?:\\){4}", r"\\\\", _ROWS.sub(r"\\\\", text)) if "matrix" in text or "array" in text else text
+    if column := _COLUMN.fullmatch(text.strip()):
+        return "\\begin{pmatrix}" + column[1].replace(",", "\\\\") + "\\end{pmatrix}"
+    if (
+        (typed := _MATLAB.fullmatch(text.strip()))
+        and re.search(r"[ ,]\S", typed[1].strip())
+        and (not _HALVES.fullmatch(typed[1]) or re.search(r"[\w.]\s+-?[\w.]", typed[1].partition(";")[0].strip()))
+    ):
+        cells = ["&".join(re.split(r"\s*,\s*|\s+", row.strip())) for row in typed[1].split(";") if row.strip()]
+        return "\\begin{pmatrix}" + "\\\\".join(cells) + "\\end{pmatrix}"
     text = _ENVIRONMENT.sub(lambda found: f"\\begin{{pmatrix}}{found['rows']}\\end{{pmatrix}}", text)
     text = re.sub(r"\{bmatrix\}", "{pmatrix}", text)
     if nested := _NESTED.fullmatch(text.strip()):

@@ -8,11 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
-from fractions import Fraction
 from functools import lru_cache
-from math import gcd, lcm
 
-from .numerals import WITHOUT_COMMA, numeral
 from .unicode_math import to_latex
 
 _SPOKEN = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|math(?:rm|bf|it))\s*\{([^{}]*)\}")
@@ -34,13 +31,13 @@ _MONTHS = [
 _MONTH = "|".join(rf"{month[:3]}(?:{month[3:]}|{month[3:4]})?\.?" if month != "may" else "may" for month in _MONTHS)
 _DAY_FIRST = re.compile(rf"(?:the\s+)?(\d{{1,2}})(?:st|nd|rd|th)?\s+(?:of\s+)?({_MONTH})(?:,?\s+(\d{{4}}))?")
 _MONTH_FIRST = re.compile(rf"({_MONTH})\s+(?:the\s+)?(\d{{1,2}})(?:st|nd|rd|th)?(?:,?\s+(\d{{4}}))?")
+_MONTH_YEAR = re.compile(rf"({_MONTH})(?:\s+of|,)?\s+(\d{{4}})")
 _NUMERIC = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})|(\d{1,2})([-/.])(\d{1,2})\6(\d{4})")
 _WEEKDAY = re.compile(r"^(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?\.?,?\s+(?=[a-z\d])")
 _CLOCK = re.compile(
     r"(?:at\s+)?(\d{1,2})(?:\s*[:h]\s*(\d{2})(?:\s*:\s*(\d{2}))?)?\s*"
     r"(?:(?P<half>[ap]\.?\s?m\.?)|(?P<oclock>o'?\s?clock)|(?P<noon>noon)|(?P<midnight>midnight))?(?:\s+sharp)?"
 )
-_RATIO = re.compile(r"[^:a-z]+(?::[^:a-z]+)+")
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,8 @@ def same(one: str, other: str) -> bool | None:
     a, b = read(one), read(other)
     if a is None and b is None:
         return None
+    if None in (a, b) and _PAIR.fullmatch(_plain(one)) and _PAIR.fullmatch(_plain(other)):
+        return None  # one is no time of day, and so both are ratios
     a, b = a or _bare_hour(one, b), b or _bare_hour(other, a)
     return a is not None and b is not None and a.equals(b)
 
@@ -88,9 +87,17 @@ def read(answer: str) -> Moment | None:
     """The date or the time that an answer is as a whole; None for anything else."""
     if len(answer) > 60:
         return None
-    text = _DRESS.sub(lambda found: " " if found[0] in ("\\ ", "~") else "", _SPOKEN.sub(r" \1 ", to_latex(answer)))
-    text = " ".join(text.lower().replace("\u2019", "'").split())
+    text = _plain(answer)
     return _date(_WEEKDAY.sub("", text)) or _clock(text)
+
+
+_PAIR = re.compile(r"\d+\s*:\s*\d+")
+
+
+def _plain(answer: str) -> str:
+    text = re.sub(r"\\math(?:bin|rel|ord|punct)(?![A-Za-z])", "", to_latex(answer))
+    text = _DRESS.sub(lambda found: " " if found[0] in ("\\ ", "~") else "", _SPOKEN.sub(r" \1 ", text))
+    return " ".join(text.lower().replace("\u2019", "'").split())
 
 
 def _date(text: str) -> Moment | None:
@@ -99,6 +106,8 @@ def _date(text: str) -> Moment | None:
             return _day(
                 found[3], 1 + next(i for i, m in enumerate(_MONTHS) if m[:3] == found[month][:3]), int(found[day])
             )
+    if found := _MONTH_YEAR.fullmatch(text):
+        return Moment(f"{found[2]}-{1 + next(i for i, m in enumerate(_MONTHS) if m[:3] == found[1][:3]):02}")
     found = _NUMERIC.fullmatch(text)
     if found is None:
         return None
@@ -137,23 +146,20 @@ def _time(hour: int, minutes: str, seconds: str, *, is_open: bool = False) -> Mo
 
 
 @lru_cache(maxsize=16384)
-def ratio(answer: str) -> tuple[Fraction, ...] | None:
-    """The parts of `1:2` or `1 to 2`, in lowest terms; None for anything else, and for a time of day."""
-    if len(answer) > 60 or read(answer) is not None:
+def ratio(answer: str) -> tuple[str, ...] | None:
+    """The parts of `1:2` or `1 to 2` as they are written; None for anything else."""
+    if len(answer) > 120:
         return None
-    text = _DRESS.sub("", _SPOKEN.sub(r" \1 ", to_latex(answer))).lower()
-    text = re.sub(r"\s+to\s+|\\colon", ":", text)
-    if not _RATIO.fullmatch(text):
+    text = re.sub(r"\\math(?:bin|rel|ord|punct)(?![A-Za-z])", "", _SPOKEN.sub(r" \1 ", to_latex(answer)))
+    text = re.sub(r"\s+to\s+|\\colon(?![A-Za-z])|\{:\}", ":", re.sub(r"\\[!,;: ]|~|[$*]|\.\s*$", "", text))
+    parts = tuple(part.strip() for part in text.split(":"))
+    if (
+        len(parts) < 2
+        or not all(parts)
+        or any(re.search(r"[a-zA-Z]{2}|[<>=,]", _COMMANDS.sub("", part)) for part in parts)
+    ):
         return None
-    parts = [_part(part.strip()) for part in text.split(":")]
-    values = [part for part in parts if part]
-    if len(values) < len(parts):
-        return None
-    common = Fraction(gcd(*(v.numerator for v in values)), lcm(*(v.denominator for v in values)))
-    return tuple(value / common for value in values)
+    return parts
 
 
-def _part(text: str) -> Fraction | None:
-    found = WITHOUT_COMMA.fullmatch(text)
-    read = numeral(found) if found else None
-    return read.value if read else None
+_COMMANDS = re.compile(r"\\[A-Za-z]+")

@@ -30,7 +30,8 @@ _BEFORE = re.compile(rf"^(?P<sign>[+-]?)\s*(?P<currency>{CURRENCY})\s*(?=[-+.\d\
 _REMARK = re.compile(r"\s\([A-Za-z][A-Za-z ]{2,}\)$")
 _WORD = re.compile(r"[A-Za-z°][A-Za-z°.'-]*")
 _PERCENT = re.compile(r"^\s*(?:\\?%|percent\b|per\s+cent\b)", re.IGNORECASE)
-_TIMES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_TIMES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+          "lakh": 10**5, "crore": 10**7}  # fmt: skip
 """Words that change a number, and by what."""
 _GLUED_TIMES = {"k": 1000, "M": 10**6, "mn": 10**6, "bn": 10**9, "B": 10**9}
 """The same of amounts of money, and of nothing else but `5k`."""
@@ -41,7 +42,8 @@ _NO_UNIT = frozenset(
         *("third", "thirds", "quarter", "quarters", "fourth", "fourths", "fifth", "fifths", "sixth", "sixths"),
         *("eighth", "eighths", "tenth", "tenths", "plus", "minus", "times", "divided", "over", "squared", "cubed"),
         *("negative", "and", "or", "not", "pi", "more", "less", "noon", "midnight", "am", "pm", "mod", "root", "to"),
-        *("base", "factorial", "percent"),
+        *("base", "factorial", "percent", "hundredth", "hundredths", "thousandth", "thousandths", "millionth"),
+        *("millionths", "billionth", "billionths", "twelfth", "twelfths", "twentieth", "twentieths"),
     )
 )
 """Words that change a number, and do not say by what alone."""
@@ -102,7 +104,7 @@ def canonical(answer: str) -> str:
     if (moment := moments.read(answer)) is not None:
         return str(moment)
     text = to_latex(answer).lower()
-    return " ".join(re.sub(r"[^\w\s.%/:+-]", " ", text).split()).rstrip(".")
+    return " ".join(re.sub(r"[^\w\s.%/:+<>=-]", " ", text).split()).rstrip(".")
 
 
 def equal(pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
@@ -116,8 +118,22 @@ def _equal(one: str, other: str) -> bool:
         return a.equals(b)
     if (times := moments.same(one, other)) is not None:
         return times
-    ratios = moments.ratio(one), moments.ratio(other)
-    return None not in ratios and ratios[0] == ratios[1]
+    return bool(_same_ratio(one, other))
+
+
+def _same_ratio(one: str, other: str) -> bool:
+    """Whether two are one ratio, where at least one is written as such: 2:4 is 1:2, and a half."""
+    a, b = _parts(one), _parts(other)
+    if max(len(a), len(b)) < 2:
+        return False
+    a, b = (side if len(side) != 1 else (side[0], Fraction(1)) for side in (a, b))
+    return len(a) == len(b) and all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True))
+
+
+def _parts(answer: str) -> tuple[Fraction, ...]:
+    """The numbers of a ratio, or the one number; nothing for all else."""
+    values = [number(part) for part in moments.ratio(answer) or (answer,)]
+    return tuple(value for value in values if value is not None) if all(values) else ()
 
 
 def number(answer: str) -> Fraction | None:
@@ -135,11 +151,21 @@ def quantity(answer: str, *, comma: bool = True) -> Quantity | None:
     if len(answer) > _LONGEST:
         return None
     text = _plain(answer)
+    if "=" in text and comma:
+        text = _worth(text)
     first, rest = _amount(text, comma)
     while first is not None and (more := re.match(r"\s*(?:,?\s*and\s+|,\s*|\s+)(?=\d)", rest)):
         second, behind = _amount(rest[more.end() :], comma)
         first, rest = _added(first, second), behind
     return first if first is not None and not rest.strip() else None
+
+
+def _worth(text: str) -> str:
+    """What a name or a calculation is said to come to: 12, of `x = 12` and of `3 * 4 = 12`."""
+    before, _, worth = text.rpartition("=")
+    is_name = re.fullmatch(r"\s*(?:[A-Za-z]{1,2}|[A-Za-z]+_\{?\w\}?|[A-Za-z][A-Za-z ]{2,})\s*", before)
+    is_sum = not re.search(r"[A-Za-z<>]", re.sub(r"\\(?:times|cdot|frac|div|sqrt)|[xX](?=\s*\d)", "", before))
+    return worth.strip() if is_name or is_sum else text
 
 
 def _amount(text: str, comma: bool) -> tuple[Quantity | None, str]:
@@ -157,7 +183,7 @@ def _amount(text: str, comma: bool) -> tuple[Quantity | None, str]:
 
 def _split(rest: str) -> tuple[str, str]:
     """The unit behind a number, and the next quantity: ` hours` and ` 30 minutes`."""
-    further = re.search(r"(?<=[A-Za-z.'])\s*,?\s+(?:and\s+)?\d", rest)
+    further = re.search(r"(?<=[A-Za-z.'])\s*,?\s+(?:and\s+)?\d|^\s*,?\s+and\s+\d", rest)
     return (rest, "") if further is None else (rest[: further.start()], rest[further.start() :])
 
 
@@ -198,6 +224,8 @@ def _scaled(read: Numeral, times: int) -> Numeral:
 
 def _added(one: Quantity, other: Quantity | None) -> Quantity | None:
     """Two amounts of one kind, the second in a smaller unit, in the unit of the first."""
+    if other is not None and one.unit == unit("h") and other.unit == unit("m"):
+        other = Quantity(other.number, unit("min"))  # 1h 30m
     if other is None or one.unit is None or other.unit is None or one.unit.powers != other.unit.powers:
         return None
     if not other.unit.factor < one.unit.factor or other.value < 0:
@@ -232,7 +260,8 @@ def _plain(answer: str) -> str:
     text = _ABOUT.sub("", re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", to_latex(answer)))
     text = _SPOKEN.sub(r" \1", text)
     text = braced_fractions(re.sub(r"\\(?:!|displaystyle(?![A-Za-z]))", "", text).replace("{,}", ","))
-    text = _SPACE.sub(" ", text)
+    text = re.sub(r"\(\s*(?:approx(?:imately)?\.?|about|rounded)\s*\)\s*$", "", _SPACE.sub(" ", text))
+    text = re.sub(r"(\d+)\s*'\s*(\d+)\s*(?:\"|'')", r"\1 ft \2 in", text)
     text = re.sub(r"\\([$%&#_])", r"\1", text)
     text = text.strip()
     text = text[1:-1] if len(text) > 2 and text[0] == text[-1] == "$" else text

@@ -12,7 +12,7 @@ _NAMES = (
     *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"),
 )
 _WORDS = dict(zip(_NAMES, range(2, 17), strict=True))
-_BASE = r"(?:\\(?:text|mathrm|mbox)\s*\{\s*)?(\d{1,2}|" + "|".join(_WORDS) + r")\s*\}?"
+_BASE = r"(?:\\(?:text|mathrm|mbox)\s*\{\s*)?\(?(\d{1,2}|" + "|".join(_WORDS) + r")\)?\s*\}?"
 _DIGITS = r"(-?)\(?\s*(?:\\(?:text|mathrm|mbox)\s*\{)?\s*([0-9A-Za-z]+)\s*\}?\s*\)?"
 _SAID = rf"\(?\s*(?:\\(?:text|mbox)\s*\{{)?\s*(?:in\s+)?base[\s-]*\}}?\s*{_BASE}\s*\)?"
 _NUMERAL = re.compile(rf"{_DIGITS}\s*(?:_\s*\{{?\s*{_BASE}\s*\}}?|{_SAID})", re.IGNORECASE)
@@ -46,10 +46,12 @@ def _read(answer: str) -> tuple[Fraction, str] | None:
         except ValueError:
             return None
     found = _NUMERAL.fullmatch(text)
-    if found is None or not re.search(r"\d", found[2]):
+    if found is None:
         return None
     said = found[3] or found[4]
     base = _WORDS.get(said.lower()) or int(said)
+    if not re.search(r"\d", found[2]) and not (base > 10 and found[2].isupper()):
+        return None  # a name with an index
     try:
         return Fraction(int(found[1] + found[2], base)), (found[1] + found[2]).lower()
     except ValueError:

@@ -14,8 +14,8 @@ from fractions import Fraction
 
 LONG = 6
 """So many significant digits, and a decimal may stand for the value that it rounds: 0.333333 for a third."""
-_HIGHEST = 100_000
-"""An exponent of ten that is still worked out."""
+_HIGHEST = 4_000
+"""Digits of a power that is still worked out; Python writes no longer ones out."""
 
 _GROUPED = r"""(?:
     \d{1,3}(?:,\d{3})+(?:\.\d+)? | \d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?
@@ -24,29 +24,33 @@ _GROUPED = r"""(?:
 )(?![\d_'] | [,.]\d)"""
 _ELLIPSIS = r"(?:\.\.\.+|\\[lc]?dots\b)"
 _REPEATING = rf"""(?:
-    \d*\.\d*\\(?:overline|bar)\s*\{{\d+\}} | \d*\.\d*\(\d+\) | \d*\.\d*\\dot\s*\{{?\d\}}?(?:\d*\\dot\s*\{{?\d\}}?)?
+    \d*\.\d*\\(?:overline|bar)\s*(?:\{{\d+\}}|\d) | \d*\.\d*\(\d+\)
+  | \d*\.\d*\\dot\s*\{{?\d\}}?(?:\d*\\dot\s*\{{?\d\}}?)?
   | \d*\.\d+\s*{_ELLIPSIS}
 )"""
 _DECIMAL = r"(?:\d++(?:\.(?:\d++|(?![.\d])))? | \.\d++)"
 _COMMA = r"(?:\d+,\d+)(?![\d,])"
 """A decimal comma: only where an answer is one number."""
-_TIMES = r"\s*(?:\\times|\\cdot|\*|[xX]|times\b|multiplied\s+by\b)\s*"
+_TIMES = r"\s*(?:\\times|\\cdot|\\ast|\*|[xX]|times\b|multiplied\s+by\b)\s*"
 _ORDINALS = (
     *("first", "second", "third", "fourth", "fifth", "sixth"),
     *("seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"),
 )
+_CARDINALS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_PARTS = {"a half": Fraction(1, 2), "one half": Fraction(1, 2), "a quarter": Fraction(1, 4), "a third": Fraction(1, 3),
+          "one third": Fraction(1, 3), "three quarters": Fraction(3, 4), "two thirds": Fraction(2, 3)}  # fmt: skip
 
 
 def _ten(behind: str) -> str:
     """A power of ten; its exponent in groups whose names end in `behind`."""
-    said = rf"[+-]?\d+|minus\s+\d+|negative\s+\d+|{'|'.join(_ORDINALS)}"
+    said = rf"[+-]?\d+|(?:(?:minus|negative)\s+)?(?:\d+|{'|'.join((*_ORDINALS, *_CARDINALS))})"
     return rf"""(?:10|ten)\s*(?:
         \^\s*\{{?\s*\(?(?P<raised{behind}>[+-]?\d+)\)?\s*\}}?
       | \s*(?:raised\s+)?to\s+(?:the\s+)?(?:power\s+(?:of\s+)?)?(?P<said{behind}>{said})(?:st|nd|rd|th)?(?:\s+power)?
     )"""
 
 
-_OVER = r"(?P<over>\d+)\s*/\s*(?P<under>\d+) | \\frac\s*\{(?P<over2>\d+)\}\s*\{(?P<under2>\d+)\}"
+_OVER = r"(?P<over>\d+)\s*(?:/|\bover\b)\s*(?P<under>\d+) | \\frac\s*\{(?P<over2>\d+)\}\s*\{(?P<under2>\d+)\}"
 _PART = r"[+-]?\s*\d+(?:\.\d+)?"
 _DIVISOR = r"(?P<divisor>[+-]?\d{1,3}(?:,\d{3})+ | [+-]?\d+(?:\.\d+)?)"
 
@@ -57,10 +61,12 @@ def _numeral(comma: str) -> re.Pattern[str]:
             (?P<hexadecimal>0[xX][0-9A-Fa-f]+) | (?P<octal>0[oO][0-7]+) | (?P<binary>0[bB][01]+)
           | {_ten("_alone")}
           | (?P<repeating>{_REPEATING})
+          | (?P<halves>\d+)\s+and\s+(?P<half>{"|".join(_PARTS).replace(" ", r"[ ]")})\b
+          | (?P<base>\d{{1,6}})\s*\^\s*\{{?(?P<power>-?\d{{1,3}})\}}?(?!\d)
           | (?P<whole>\d+)\s*(?:\s|\band\s+|(?=\\))(?:{_OVER})
           | \\frac\s*\{{\s*(?P<above>{_PART})\s*\}}\s*\{{\s*(?P<below>{_PART})\s*\}}
           | (?:(?P<grouped>{_GROUPED}) | (?P<comma>{comma}) | (?P<decimal>{_DECIMAL}))
-            (?: (?P<exponent>[eE][+-]?\d+)(?![\dA-Za-z.]) | {_TIMES}{_ten("")} | \s*/\s*{_DIVISOR} )?
+            (?: (?P<exponent>[eE][+-]?\d+)(?![\dA-Za-z.]) | {_TIMES}{_ten("")} | \s*(?:/|\bover\b)\s*{_DIVISOR} )?
         )""",
         re.VERBOSE,
     )
@@ -92,6 +98,12 @@ def numeral(found: re.Match[str]) -> Numeral | None:
 def _unsigned(found: re.Match[str]) -> Numeral | None:
     if based := found["hexadecimal"] or found["octal"] or found["binary"]:
         return Numeral(Fraction(int(based, 0)))
+    if found["half"]:
+        return Numeral(int(found["halves"]) + _PARTS[found["half"].lower()])
+    if found["base"]:
+        number, power = int(found["base"]), int(found["power"])
+        is_small = number > 0 and len(found["base"]) * abs(power) <= _HIGHEST
+        return Numeral(Fraction(number) ** power) if is_small else None
     if found["repeating"]:
         return _repeating(found["repeating"])
     if found["whole"]:
@@ -100,10 +112,10 @@ def _unsigned(found: re.Match[str]) -> Numeral | None:
     if found["above"]:
         below = Fraction(found["below"].replace(" ", ""))
         return Numeral(Fraction(found["above"].replace(" ", "")) / below) if below else None
-    if (power := found["raised_alone"] or found["said_alone"]) and not (
+    if (alone := found["raised_alone"] or found["said_alone"]) and not (
         found["grouped"] or found["comma"] or found["decimal"]
     ):
-        return _shifted(Numeral(Fraction(1)), _whole(power))
+        return _shifted(Numeral(Fraction(1)), _whole(alone))
     return _scaled(_digits(found), found)
 
 
@@ -145,9 +157,11 @@ def _shifted(read: Numeral, power: int) -> Numeral | None:
 
 
 def _whole(said: str) -> int:
-    if said in _ORDINALS:
-        return _ORDINALS.index(said) + 1
-    return int(re.sub(r"^(?:minus|negative)\s+", "-", said))
+    sign, word = (-1, said.split()[-1]) if re.match(r"minus|negative", said) else (1, said)
+    for names in (_ORDINALS, _CARDINALS):
+        if word in names:
+            return sign * (names.index(word) + 1)
+    return sign * int(word)
 
 
 def _repeating(text: str) -> Numeral | None:
@@ -155,7 +169,7 @@ def _repeating(text: str) -> Numeral | None:
     if dotted := re.fullmatch(r"(\d*)\.(\d*)\\dot\s*\{?(\d)\}?(?:(\d*)\\dot\s*\{?(\d)\}?)?", text):
         whole, once, first, middle, last = dotted.groups()
         return _periodic(whole, once, first + (middle or "") + (last or ""))
-    if marked := re.fullmatch(r"(\d*)\.(\d*)(?:\\(?:overline|bar)\s*\{(\d+)\}|\((\d+)\))", text):
+    if marked := re.fullmatch(r"(\d*)\.(\d*)(?:\\(?:overline|bar)\s*\{?(\d+)\}?|\((\d+)\))", text):
         return _periodic(marked[1], marked[2], marked[3] or marked[4])
     written = re.match(r"(\d*)\.(\d+)", text)
     repeats = written and re.fullmatch(r"(\d*?)(\d+?)\2+(?:\d{0,0})", written[2])

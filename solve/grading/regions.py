@@ -14,7 +14,19 @@ from typing import Any
 from .values import compare, real
 
 _SPELLINGS = (
+    (r"(?<![A-Za-z\\])R\s*\\\s*(?:\\?\{)", r"@\\\\{"),
     (r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])|\\[,;:! ]|~|\\q?quad(?![A-Za-z])", " "),
+    (r"\\text\s*\{\s*all\s+(?:the\s+)?reals?(?:\s+numbers?)?\s*([^{}]*)\}", r"@ \1 "),
+    (r"(?i)(?<![A-Za-z\\])all\s+(?:the\s+)?reals?(?:\s+numbers?)?(?![A-Za-z])", "@ "),
+    (r"\\text\s*\{\s*((?:is|except|such|greater|less|at)[^{}]*)\}", r" \1 "),
+    (r"(?:is\s+)?greater\s+than\s+or\s+equal\s+to|(?:is\s+)?at\s+least", ">="),
+    (r"(?:is\s+)?less\s+than\s+or\s+equal\s+to|(?:is\s+)?at\s+most", "<="),
+    (r"(?:is\s+)?greater\s+than", ">"),
+    (r"(?:is\s+)?less\s+than", "<"),
+    (r"\\(?:mathbb|mathbf|mathrm)\s*\{?R\}?\s*(?:\^\s*\{?\s*\+\s*\}?|_\s*\{?\s*>\s*0\s*\}?)", "(0,\\infty)"),
+    (r"(?<![A-Za-z\\])oo(?![A-Za-z])", "\\infty"),
+    (r"^\s*R\s*(?=\\\s*\{|\\setminus|-\s*\{)", "@"),
+    (r"^@\s*\\\s+?(?=\{)", "@\\\\"),
     (r"\\(?:leqslant|leqq|leq|le)(?![A-Za-z])", "<="),
     (r"\\(?:geqslant|geqq|geq|ge)(?![A-Za-z])", ">="),
     (r"\\(?:neq|ne|not\s*=)(?![A-Za-z])", "!="),
@@ -34,9 +46,11 @@ _NAME = r"(?:[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi|omega))"
 _BUILDER = re.compile(rf"\{{\s*({_NAME})\s*(?:in\s*(@)\s*)?[:|]\s*(.*)\}}")
 _MEMBER = re.compile(rf"({_NAME})\s*in\s+(.*)")
 _RELATION = re.compile(r"<=|>=|!=|<|>|=")
-_INTERVAL = re.compile(r"([\[(\]])(.*),(.*)([\])\[])")
+_INTERVAL = re.compile(r"([\[(\]])(.*)[,;](.*)([\])\[])")
 _BRACES = re.compile(r"\{(?!\{)(.*)\}")
-_DEFINITE = re.compile(r"<|>|!=|\\cup|@| in |\\\\|\\infty|\\emptyset")
+_DEFINITE = re.compile(
+    r"<|>|!=|\\cup|\\cap|@| in |\\\\|\\infty|\\emptyset|^\]|\[$|^\[.*\)$|^\(.*\]$|^[\[(][^,]*;[^,]*[\])]$"
+)
 """What no list and no point of the plane has."""
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 
@@ -67,6 +81,11 @@ class Region:
     name: str = ""
     is_definite: bool = False
     """Whether it was written as nothing else could be: `(1, 2)` may be a point of the plane."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it is some points."""
+        return bool(self.pieces) and all(piece.low.text == piece.high.text for piece in self.pieces)
 
     def __str__(self) -> str:
         if not self.pieces:
@@ -104,19 +123,31 @@ def read(answer: str) -> Region | None:
     """The region that an answer in LaTeX is; None for anything else."""
     text = answer
     for pattern, spelling in _SPELLINGS:
-        text = re.sub(pattern, lambda found, to=spelling: found.expand(to) if "\\1" in to else to, text)  # type: ignore[misc]
-    text = " ".join(text.split())
+        text = re.sub(pattern, lambda found, to=spelling: found.expand(to) if "\\1" in to or "\\\\" in to else to, text)  # type: ignore[misc]
+    text = _typed(" ".join(text.split()))
     try:
         return _region(text)
     except _NoRegionError:
         return None
 
 
+def _typed(text: str) -> str:
+    """What people write beside LaTeX: `@` is the real line."""
+    text = re.sub(
+        r"^@\s*,?\s*(?:(?:except|but\s+not|other\s+than)(?:\s+for)?)\s+(?:(?:[a-z]\s*=\s*))?(.*)$", r"@\\\\{\1}", text
+    )
+    text = re.sub(rf"^@\s*({_NAME})\s*(?=[<>=!])", r"\1 ", text)
+    text = re.sub(rf"^@\s*{_NAME}\s*$", "@", text)
+    text = re.sub(r"^@\\\s*\{", r"@\\\\{", text)
+    text = re.sub(r"(?<=[)\]])\s+or\s+(?=[(\[])", r"\\cup ", text)
+    return re.sub(rf"({_NAME})\s*!=\s*\\pm\s*(\S+)$", r"\1 != \2 and \1 != -\2", text)
+
+
 def _region(text: str) -> Region:
     is_definite = _DEFINITE.search(text.replace("-\\infty", "\\infty")) is not None
     if built := _BUILDER.fullmatch(text):
         return _named(_condition(built[3]), built[1], is_definite=True)
-    if member := _MEMBER.fullmatch(text):
+    if (member := _MEMBER.fullmatch(text)) and not _RELATION.search(text):
         inside = _set(member[2])
         return Region(inside, member[1], is_definite=True)
     if _RELATION.search(text):
@@ -132,6 +163,11 @@ def _named(found: tuple[tuple[_Piece, ...], str], name: str, *, is_definite: boo
 
 
 def _set(text: str) -> tuple[_Piece, ...]:
+    if "\\cap" in text:
+        pieces: tuple[_Piece, ...] = _LINE
+        for part in text.split("\\cap"):
+            pieces = _intersection(pieces, _set(part.strip()))
+        return pieces
     whole = text.partition("\\\\") if "\\\\" in text else (text, "", "")
     if not whole[1] and (removed := re.fullmatch(r"(@)\s*-\s*(\{.*\})", text)):
         whole = (removed[1], "-", removed[2])
@@ -172,6 +208,9 @@ def _condition(text: str) -> tuple[tuple[_Piece, ...], str]:
 
 def _all_of(conditions: Iterable[str], names: set[str]) -> tuple[_Piece, ...]:
     conditions = [condition for condition in conditions if condition.strip()]
+    if len(conditions) > 1 and "!=" in conditions[0]:  # `x != -2, 2`
+        name = conditions[0].partition("!=")[0]
+        conditions = [each if _RELATION.search(each) else f"{name}!={each}" for each in conditions]
     if len(conditions) > 1 and all(_RELATION.findall(each) == ["="] for each in conditions):
         raise _NoRegionError  # a list of solutions
     pieces: tuple[_Piece, ...] = _LINE
@@ -186,6 +225,10 @@ def _chain(text: str, names: set[str]) -> tuple[_Piece, ...]:
         names.add(member[1])
         return _set(member[2])
     sides, signs = [side.strip() for side in _RELATION.split(text)], _RELATION.findall(text)
+    if (within := re.fullmatch(rf"\|\s*({_NAME})\s*\|", sides[0])) and len(signs) == 1 and signs[0] != "=":
+        return _absolute(within[1], signs[0], sides[1], names)
+    if len(signs) == 1 and (scaled := _scaled(sides, signs[0])):
+        sides, signs = scaled
     at = [i for i, side in enumerate(sides) if re.fullmatch(_NAME, side)]
     if len(at) != 1 or not 1 <= len(signs) <= 2 or (len(signs) == 2 and at != [1]):
         raise _NoRegionError
@@ -197,6 +240,34 @@ def _chain(text: str, names: set[str]) -> tuple[_Piece, ...]:
         from_left = sides[i + 1] if at[0] == i else sides[i]
         pieces = _intersection(pieces, _half(sign if at[0] == i else _FLIPPED[sign], from_left))
     return pieces
+
+
+def _absolute(name: str, sign: str, bound: str, names: set[str]) -> tuple[_Piece, ...]:
+    """`|x| < 2` is `-2 < x < 2`, and `|x| > 2` all else."""
+    names.add(name)
+    far = f"-{bound}" if re.fullmatch(r"[\w.]+|\\[a-z]+\{.*\}", bound) else f"-({bound})"
+    value = real(bound.replace(" ", ""))
+    if value is None or value < 0:
+        raise _NoRegionError
+    if sign[0] == "<":
+        return _intersection(_half(sign, bound), _half(_FLIPPED[sign], far))
+    if sign == "!=":
+        return _intersection(_half(sign, bound), _half(sign, far))
+    return _union((*_half(sign, bound), *_half(_FLIPPED[sign], far)))
+
+
+def _scaled(sides: list[str], sign: str) -> tuple[list[str], list[str]] | None:
+    """`4k > 9` as `k > 9/4`; None where nothing is before the name."""
+    for name, bound, relation in ((sides[0], sides[1], sign), (sides[1], sides[0], _FLIPPED[sign])):
+        found = re.fullmatch(rf"(-|-?\d+(?:\.\d+)?|-?\\frac\{{\d+\}}\{{\d+\}})\s*({_NAME})", name)
+        factor = real("-1" if found[1] == "-" else found[1]) if found else None
+        value = real(bound.replace(" ", "")) if factor else None
+        if found and factor and value is not None and value.denominator < 10**9:
+            scaled = value / factor
+            return [found[2], f"\\frac{{{scaled.numerator}}}{{{scaled.denominator}}}"], [
+                relation if factor > 0 else _FLIPPED[relation]
+            ]
+    return None
 
 
 def _half(sign: str, bound: str) -> tuple[_Piece, ...]:

@@ -32,7 +32,7 @@ _CHUNK = 32
 """Pairs a request. Golds repeat within one, and each is read once."""
 _FAREWELL = 0.5
 """Seconds."""
-_RULES = 2
+_RULES = 3
 """Raise it when `checker` comes to other verdicts."""
 
 

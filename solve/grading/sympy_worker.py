@@ -101,7 +101,7 @@ def _same(one: str, other: str) -> bool:
         a, b = _worth(a[0]), _worth(b[0])
     if not a or not b:
         return False
-    if verify(a, b, timeout_seconds=None):
+    if verify(a, b, timeout_seconds=None) or _is_one_complex(a[0], b[0]):
         return True
     return not _is_symmetric(a[0], b[0]) and verify(b, a, timeout_seconds=None)
 
@@ -124,6 +124,22 @@ def _is_symmetric(one: Any, other: Any) -> bool:
 
     both = [one, other]
     return all(map(_is_equation, both)) or all(isinstance(each, (str, Expr)) for each in both)
+
+
+def _is_one_complex(one: Any, other: Any) -> bool:
+    """Whether two expressions without other letters are equal where `i` is the imaginary unit.
+
+    `math-verify` takes it for a letter.
+    """
+    from sympy import E, Expr, I, expand_complex, simplify
+
+    if not all(isinstance(each, Expr) for each in (one, other)):
+        return False
+    letters = one.free_symbols | other.free_symbols
+    if not {letter.name for letter in letters} <= {"i", "e"} or not (letters or one.has(I) or other.has(I)):
+        return False
+    put = {letter: I if letter.name == "i" else E for letter in letters}
+    return bool(simplify(expand_complex(one.subs(put) - other.subs(put))) == 0)
 
 
 def _is_equation(parsed: Any) -> bool:

@@ -7,6 +7,7 @@ Greek letters become the commands of LaTeX; `**`, `sqrt(`, `<=` and the like bec
 # ruff: noqa: RUF001  # characters that look like others are what this module is about
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from functools import lru_cache
@@ -25,9 +26,9 @@ _COMMANDS = {
     "Γ": "\\Gamma", "Θ": "\\Theta", "Λ": "\\Lambda", "Π": "\\Pi", "Σ": "\\Sigma", "Φ": "\\Phi", "Ψ": "\\Psi",
     "Ω": "\\Omega",
 }  # fmt: skip
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ", "0123456789+-=()ni")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣʸᵃᵇᶜᵏᵐᵗ", "0123456789+-=()nixyabckmt")
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₒₓₙ", "0123456789+-=()aeoxn")
-_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱ]+")
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣʸᵃᵇᶜᵏᵐᵗ]+")
 _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₒₓₙ]+")
 _BUILT = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹]+)[⁄∕/]([₀₁₂₃₄₅₆₇₈₉]+)")
 """A fraction of raised and lowered digits."""
@@ -39,6 +40,11 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\
 _SPECIAL = re.compile(r"[^\x00-\x7f]")
 
 _POWER = re.compile(r"\*\*\s*(\(-?\w+\)|-?\w+(?:\.\d+)?)?")
+_FUNCTION = re.compile(
+    r"\\(?:text|mathrm|operatorname)\s*\{\s*(sin|cos|tan|sec|csc|cot|ln|log|exp)\s*\}"
+    r"|(?<![\\A-Za-z{])(arcsin|arccos|arctan|sin|cos|tan|sec|csc|cot|ln|log|exp)(?=\s*[({\d]|\s+[a-z]\b|_)"
+)
+_CHOOSE = re.compile(r"(?<![A-Za-z\\])C\((\d+),\s*(\d+)\)")
 _CALL = re.compile(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)")
 _NAMES = re.compile(r"(?<![\\A-Za-z{])(infinity|infty|inf|pi|sqrt|theta)(?![A-Za-z])", re.IGNORECASE)
 _NAMED = {"infinity": "\\infty ", "infty": "\\infty ", "inf": "\\infty ", "pi": "\\pi ", "sqrt": "\\sqrt ",
@@ -82,6 +88,7 @@ def _from_unicode(answer: str) -> str:
     text = answer.translate(_INVISIBLE)
     text = _BAR.sub(lambda found: f"\\overline{{{re.sub('[^0-9]', '', found[1])}}}", text)
     text = _BUILT.sub(lambda m: f"\\frac{{{m[1].translate(_SUPERSCRIPTS)}}}{{{m[2].translate(_SUBSCRIPTS)}}}", text)
+    text = re.sub("^\\s*⁻", "-", text)
     text = _RAISED.sub(lambda found: f"^{{{found[0].translate(_SUPERSCRIPTS)}}}", text)
     text = _LOWERED.sub(lambda found: f"_{{{found[0].translate(_SUBSCRIPTS)}}}", text)
     text = "".join(_vulgar(character) for character in text)
@@ -109,9 +116,23 @@ def _root(found: re.Match[str]) -> str:
     return f"\\sqrt{_DEGREE[found[1]]}" + ("" if under is None else f"{{{under}}}")
 
 
+_MONEY = {"pounds": "£", "cent": "¢", "mathdollar": "$", "textdollar": "$", "euro": "€"}
+
+
+def _function(found: re.Match[str]) -> str:
+    name = found[1] or found[2]
+    return "e^" if name == "exp" else f"\\{name} "
+
+
 def _from_code(text: str) -> str:
     text = _POWER.sub(lambda found: f"^{{{(found[1] or '').strip('()')}}}" if found[1] else "^", text)
-    text = _CALL.sub(r"\\sqrt{\1}", text)
+    if "&" in text and ";" in text:
+        text = ascii_digits(html.unescape(text))
+    text = re.sub(r"\\math(?:bin|rel|ord|punct|close|open)\s*\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"(?<![A-Za-z\\])cbrt\s*\(([^()]*)\)", r"\\sqrt[3]{\1}", _CALL.sub(r"\\sqrt{\1}", text))
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", _FUNCTION.sub(_function, text))
+    text = re.sub(r"(\\sqrt\[[^\[\]]+\])\s*(\w)", r"\1{\2}", text.replace("+/-", "\\pm ").replace("\\cong", "\\approx"))
+    text = re.sub(r"\\(pounds|cent|mathdollar|textdollar|euro)(?![A-Za-z])", lambda found: _MONEY[found[1]], text)
     text = _NAMES.sub(lambda found: _NAMED[found[1].lower()], text)
     for written, command in _RELATIONS:
         text = text.replace(written, command)

@@ -73,7 +73,7 @@ _LONG_PREFIXES: dict[str, int | Fraction] = {
 _PREFIXED = {
     "m": _METRE, "g": _GRAM, "s": _SECOND, "L": _LITRE, "l": _LITRE, "N": _NEWTON, "J": _JOULE, "W": _WATT,
     "Pa": _NEWTON * _METRE**-2, "V": _base("V"), "A": _base("A"), "Hz": _SECOND**-1, "B": _times(8, _BIT),
-    "Wh": _WATT * _HOUR, "cal": _times("4.184", _JOULE), "mol": _base("mol"), "eV": _base("eV"),
+    "Wh": _WATT * _HOUR, "cal": _times("4.184", _JOULE), "mol": _base("mol"), "Ω": _base("ohm"), "eV": _base("eV"),
 }  # fmt: skip
 _LONG_PREFIXED = {
     "meter": _METRE, "metre": _METRE, "gram": _GRAM, "liter": _LITRE, "litre": _LITRE, "second": _SECOND,
@@ -102,11 +102,13 @@ _NAMED: dict[str, Unit] = {
     "euro": _EURO, "eur": _EURO, "gbp": _POUND, "pence": _times(Fraction(1, 100), _POUND), "yen": _base("JPY"),
     "jpy": _base("JPY"), "cny": _base("CNY"), "yuan": _base("CNY"), "rmb": _base("CNY"), "inr": _base("INR"),
     "rupee": _base("INR"), "chf": _base("CHF"), "franc": _base("CHF"), "cad": _base("CAD"), "aud": _base("AUD"),
-    "krw": _base("KRW"), "won": _base("KRW"), "rub": _base("RUB"), "ruble": _base("RUB"), "brl": _base("BRL"),
+    "us dollar": _DOLLAR, "r$": _base("BRL"), "kr": _base("krone"), "zł": _base("PLN"), "Ω": _base("ohm"),
+    "ohm": _base("ohm"), "krw": _base("KRW"), "won": _base("KRW"), "rub": _base("RUB"), "ruble": _base("RUB"),
+    "brl": _base("BRL"),
     "$": _DOLLAR, "€": _EURO, "£": _POUND, "¥": _base("JPY"), "₹": _base("INR"), "₩": _base("KRW"), "₽": _base("RUB"),
     "rs": _base("INR"), "us$": _DOLLAR,
 }  # fmt: skip
-CURRENCY = r"(?:US\s?\$|A\$|C\$|[$€£¥₹₩₽]|(?:USD|EUR|GBP|JPY|CNY|INR|CHF|CAD|AUD|KRW|RUB|BRL|RMB)\b|Rs\.?)"
+CURRENCY = r"(?:US\s?\$|A\$|C\$|R\$|[$€£¥₹₩₽]|(?:USD|EUR|GBP|JPY|CNY|INR|CHF|CAD|AUD|KRW|RUB|BRL|RMB)\b|Rs\.?)"
 """What stands before an amount."""
 SYMBOLS = frozenset("$€£¥₹₩₽¢°")
 """Units that need no space before them."""
@@ -115,7 +117,7 @@ _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|math(?:rm|bf|it)|operatorname)\s*\{([^{}]*)\}")
 _SPACE = re.compile(r"\\[,;:! ]|~|\\(?:q?quad|thinspace)(?![A-Za-z])")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])")
-_TOKEN = re.compile(r"°\s*[CF]\b|°|us\$|[$€£¥₹₩₽¢]|[A-Za-zµμ]+|\^?-?\d|[/*()]|\S", re.IGNORECASE)
+_TOKEN = re.compile(r"°\s*[CF]\b|°|us\$|[$€£¥₹₩₽¢]|[A-Za-zµμΩł]+|\^?-?\d|[/*()]|\S", re.IGNORECASE)
 _SQUARED = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _AFTER = {"squared": 2, "cubed": 3}
 
@@ -137,9 +139,10 @@ class _NoUnitError(Exception):
 def _tokens(text: str) -> Iterator[str]:
     text = _COMMAND.sub(r" \1 ", _SPACE.sub(" ", text))
     text = _COMMAND.sub(r" \1 ", _FRACTION.sub(r" \1/(\2)", text))
-    text = _DEGREES.sub("°", text).replace("\\cdot", " ")
+    text = _DEGREES.sub("°", text).replace("\\cdot", " ").replace("\\Omega", "Ω")
     text = re.sub(r"[{}]|(?<!\^)-", lambda found: " " if found[0] == "-" else "", re.sub(r"\^\s*\{\s*", "^", text))
     text = re.sub(r"(?<=[A-Za-z])\.", " ", text.strip())
+    text = re.sub(r"\bU\.?\s?S\.?\s+dollar", "dollar", text, flags=re.IGNORECASE)
     yield from _TOKEN.findall(text)
 
 
