@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -62,10 +63,21 @@ def main() -> None:
     """
 
 
+def _moved(said: str) -> tuple[str, str]:
+    old, equals, new = said.partition("=http")
+    if not equals or "://" not in old:
+        raise click.UsageError(f"--relocate {said!r} is not of the form http://OLD/v1=http://NEW/v1")
+    return old, f"http{new}"
+
+
 def _study_options(command: F) -> F:
     @wraps(command)
-    def with_overrides(*, reproducible: bool | None, overrides: tuple[str, ...], **rest: Any) -> Any:
-        more = () if reproducible is None else (f"reproducible={reproducible}".lower(),)
+    def with_overrides(
+        *, reproducible: bool | None, relocate: tuple[str, ...], overrides: tuple[str, ...], **rest: Any
+    ) -> Any:
+        more = [] if reproducible is None else [f"reproducible={reproducible}".lower()]
+        if relocate:
+            more.append(f"relocate={json.dumps(dict(map(_moved, relocate)))}")
         return command(overrides=(*overrides, *more), **rest)
 
     decorated: Callable[..., Any] = with_overrides
@@ -76,6 +88,9 @@ def _study_options(command: F) -> F:
         click.option("--limit", type=click.IntRange(min=1), help="Use at most N questions of each data set."),
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: grid.samples=8."
+        ),
+        click.option(
+            "--relocate", multiple=True, metavar="OLD=NEW", help="A server's base URL has changed: keep its samples."
         ),
         click.option(
             "--reproducible/--no-reproducible",

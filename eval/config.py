@@ -253,6 +253,9 @@ class Study(Settings):
     stopped under a larger one. None is no limit."""
     store: Path | None = Field(default=None, json_schema_extra=OPERATIONAL)
     """A store that several runs share, so that none of them buys what another has; None is the run's own."""
+    relocate: dict[str, str] = Field(default_factory=dict, json_schema_extra=OPERATIONAL)
+    """Servers that have moved since the run began, the old base URL first: samples that were bought there stay the
+    run's. `--relocate OLD=NEW` sets it."""
     llm: ModelSettings
     """The large model: the teacher, and the LLM of the grid."""
     student: StudentSettings
@@ -457,8 +460,8 @@ def is_operational(key: str) -> bool:
     Such settings may change in the middle of a run.
     """
     first, _, rest = key.partition(".")
-    if not rest:
-        return is_marked_operational(Study, first)
+    if is_marked_operational(Study, first):  # or what a mapping of that name holds
+        return True
     models = (TransformersSettings, VLLMSettings, OpenAISettings) if first in ("llm", "student", "models") else ()
     name = rest.partition(".")[2] if first == "models" else rest
     return any(is_marked_operational(model, name) for model in models)

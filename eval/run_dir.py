@@ -34,6 +34,8 @@ class RunDirectory:
     """The files of a run. Nothing of it needs to be there yet."""
 
     config = Artifact("config.yaml")
+    origins = Artifact("origins.json")
+    """What the run began with: data files and models by their contents, servers by their addresses."""
     lock = Artifact(".lock")
     """Held by the process that is at work in the run."""
     log = Artifact("log.jsonl")

@@ -103,11 +103,16 @@ class TransformersSettings(LocalSettings):
     concurrency: int = Field(default=32, gt=0, json_schema_extra=OPERATIONAL)
     """Samples generated at once."""
 
-    def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
-        """A model of one's own spends no dollars, so that no `budget` binds it; any number of `adapters` fits."""
+    def open(self, budget: float | None = None, adapters: int = 0, known_as: str | None = None) -> Engine:
+        """A model of one's own spends no dollars, so that no `budget` binds it; any number of `adapters` fits.
+
+        `known_as` is the name of its directory when its samples were made, if it was renamed since.
+        """
         from .engines.transformers import Transformers
 
-        return Transformers(self.path, dtype=self.dtype, concurrency=self.concurrency, device=self.device)
+        engine = Transformers(self.path, dtype=self.dtype, concurrency=self.concurrency, device=self.device)
+        engine.local.known_as = known_as
+        return engine
 
 
 class VLLMSettings(LocalSettings):
@@ -138,16 +143,20 @@ class VLLMSettings(LocalSettings):
             )
         return self
 
-    def open(self, budget: float | None = None, adapters: int = 0) -> Engine:
-        """A model of one's own spends no dollars, so that no `budget` binds it. `adapters` is how many it will have."""
+    def open(self, budget: float | None = None, adapters: int = 0, known_as: str | None = None) -> Engine:
+        """A model of one's own spends no dollars, so that no `budget` binds it. `adapters` is how many it will have.
+
+        `known_as` is the name of its directory when its samples were made, if it was renamed since.
+        """
         if self.served is not None:
             from .engines.vllm_server import VLLMServer
 
             limits = Limits(concurrency=self.concurrency, timeout=600.0)
-            return VLLMServer(self.path, self.served, api_key_env=self.api_key_env, limits=limits)
+            key = self.api_key_env
+            return VLLMServer(self.path, self.served, api_key_env=key, limits=limits, known_as=known_as)
         from .engines.vllm import VLLM
 
-        return VLLM(
+        engine = VLLM(
             self.path,
             dtype=self.dtype,
             concurrency=self.concurrency,
@@ -156,6 +165,8 @@ class VLLMSettings(LocalSettings):
             adapters=adapters,
             rank=self.rank,
         )
+        engine.local.known_as = known_as
+        return engine
 
 
 class OpenAISettings(Limits, ApiOptions, ThinkingSettings):
@@ -193,8 +204,9 @@ class OpenAISettings(Limits, ApiOptions, ThinkingSettings):
             price = listed(self.model, self.base_url) if self.price == "listed" else None
         return batched(price) if self.batch_api else price
 
-    def open(self, budget: float | None = None) -> Engine:
-        """`budget` is what all attempts in a store may cost together, in dollars."""
+    def open(self, budget: float | None = None, known_as: str | None = None) -> Engine:
+        """`budget` is what all attempts in a store may cost together, in dollars; `known_as` is the base URL at which
+        its samples were bought, if the server has moved since."""
         from .api.engine import OpenAIEngine
         from .api.spec import ApiSpec
 
@@ -210,6 +222,7 @@ class OpenAISettings(Limits, ApiOptions, ThinkingSettings):
                 tokens_key=self.tokens_key,
                 options=self,
                 thinking_style=self.thinking_style,
+                known_as=known_as,
             ),
             parameters=self.parameters,
         )

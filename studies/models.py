@@ -19,6 +19,7 @@ from ..lm.model import Model
 from ..lm.settings import SharePriceSettings
 from ..lm.store.store import Store
 from . import students
+from .origins import Origins
 
 
 class Models:
@@ -30,6 +31,7 @@ class Models:
         self._study = study
         self._files = files
         self._store = store
+        self._origins = Origins(files)
 
     def __call__(self, spec: SolverSpec) -> Model:
         """A model of the grid. Raises ConfigError for a student that is not there."""
@@ -42,7 +44,7 @@ class Models:
     @cached_property
     def llm(self) -> Model:
         settings = self._study.llm
-        engine = self.given_llm or settings.open(self._study.max_usd)
+        engine = self.given_llm or settings.open(self._study.max_usd, known_as=self._origins.name("llm", self._study))
         price = settings.rates()
         return Model("llm", engine, self._store, self._study.seed, price=price, thinking=settings.thinking)
 
@@ -52,7 +54,7 @@ class Models:
         roles = get_args(student.Role)
         adapters = 2 + sum(len(students.of_role(self._study, self._files, role)) for role in roles)
         settings = self._study.student
-        engine = settings.open(adapters=adapters)
+        engine = settings.open(adapters=adapters, known_as=self._origins.name("student", self._study))
         return Model("base", engine, self._store, self._study.seed, thinking=settings.thinking)
 
     @cached_property
@@ -61,7 +63,7 @@ class Models:
         return {
             name: Model(
                 name,
-                settings.open(self._study.max_usd),
+                settings.open(self._study.max_usd, known_as=self._origins.name(f"models.{name}", self._study)),
                 self._store,
                 self._study.seed,
                 price=settings.rates(),

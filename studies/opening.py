@@ -25,6 +25,7 @@ from ..solve.grading.sympy_pool import EQUIVALENCE
 from . import students
 from .context import StudyContext
 from .models import Models
+from .origins import Origins
 from .progress import Progress
 from .questions import StudyQuestions
 
@@ -98,7 +99,8 @@ def _opened(
     solvers = students.of_role(study, files, "solver").items()
     if wanted := [students.recipe(study, spec).method for folder, spec in solvers if student.read(folder) is None]:
         check_methods(wanted)
-    return StudyContext(study, files, store, progress or Progress(files.log), StudyQuestions(study), models)
+    questions = StudyQuestions(study, Origins(files))
+    return StudyContext(study, files, store, progress or Progress(files.log), questions, models)
 
 
 def _keep_config(study: Study, files: RunDirectory) -> None:
@@ -107,11 +109,16 @@ def _keep_config(study: Study, files: RunDirectory) -> None:
     if not path.is_file():
         if any(entry.name != ".lock" and not is_unfinished(entry.name) for entry in directory.iterdir()):
             raise ConfigError(f"{directory} is neither empty nor a run directory; give another --run directory")
-    elif fixed := [key for key in differences(files.study, study) if files.made_from(key, study)]:
+    elif fixed := [
+        key
+        for key in differences(files.study, study)
+        if files.made_from(key, study) and not Origins(files).moved(key, study)
+    ]:
         raise ConfigError(
             f"{directory} was begun under another config (it differs in {', '.join(fixed)}); "
             "give another --run directory, or the old settings"
         )
+    Origins(files).keep(study)
     text = dump(study)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         atomic_write(path, text)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 
 from ..core.errors import ConfigError
 from ..distill.traces.source import TracesSource
@@ -16,21 +18,24 @@ from ..tasks import sources
 from ..tasks.contamination import Overlap, overlaps
 from ..tasks.question import Question
 from ..tasks.sources import BaseSource, FileSource, HubSource
+from .origins import Origins
 
 
 class StudyQuestions:
     """Each loaded when it is first asked for, and then kept."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, origins: Origins | None = None) -> None:
+        """`origins` know what files were called when the run began, since ids of questions have their names."""
         self._study = study
+        self._origins = origins
 
     @cached_property
     def train(self) -> list[Question]:
-        return _load(self._study.train)
+        return self._load("train", self._study.train)
 
     @cached_property
     def tests(self) -> dict[str, list[Question]]:
-        return {name: _load(source) for name, source in self._study.tests.items()}
+        return {name: self._load(f"tests.{name}", source) for name, source in self._study.tests.items()}
 
     @cached_property
     def imported_traces(self) -> list[Trace]:
@@ -41,6 +46,16 @@ class StudyQuestions:
     def with_gold(self) -> frozenset[str]:
         """The tests that have gold sub-questions. Raises ConfigError where the grid needs some and none has them."""
         return with_gold(self.tests, self._study.grid.decomposer_specs)
+
+    def _load(self, key: str, source: BaseSource) -> list[Question]:
+        questions, first = _load(source), self._origins.stem(key) if self._origins else None
+        path = getattr(source, "path", None)
+        if first is None or path is None or first == Path(path).name:
+            return questions
+        for old, new in ((Path(first).stem, Path(path).stem), (first.split(".")[0], Path(path).name.split(".")[0])):
+            if all(question.id.startswith(f"{new}/") for question in questions):
+                return [replace(question, id=old + question.id.removeprefix(new)) for question in questions]
+        return questions
 
     def shared_with(self, train: Sequence[Question]) -> dict[QuestionKey, Overlap]:
         """What each test question shares with questions that are learned from."""

@@ -17,7 +17,7 @@ from ..engine import EngineStatus, Identity
 from ..recorder import Finished, PurchaseRecorder
 from ..types import SampleRequest
 from .dispatch import Dispatcher, Traffic
-from .spec import ApiSpec, host
+from .spec import ApiSpec
 
 
 class OpenAIEngine:
@@ -34,7 +34,7 @@ class OpenAIEngine:
             raise ConfigError(
                 f"{self.spec.model} runs behind {self.spec.base_url}: an adapter cannot be loaded into it"
             )
-        return Identity(host(self.spec.base_url), self.spec.model, self.spec.revision)
+        return Identity(self.spec.host, self.spec.model, self.spec.revision)
 
     def footprint(self, adapter: Path | None) -> ModelSize | None:
         return ModelSize(self._parameters) if self._parameters else None

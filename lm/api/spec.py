@@ -53,6 +53,8 @@ class ApiSpec:
     """How `thinking` is said to it; None chooses by its host."""
     owner: str = field(default_factory=this_process)
     """Who reserves what is bought."""
+    known_as: str | None = None
+    """The base URL at which samples were bought before the server moved (`--relocate`)."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a request whose cost could not be computed, and for a budget without a price."""
@@ -66,7 +68,12 @@ class ApiSpec:
     @property
     def name(self) -> str:
         """The model and where it runs, as the ledger has it."""
-        return f"{self.model} at {host(self.base_url)}"
+        return f"{self.model} at {self.host}"
+
+    @property
+    def host(self) -> str:
+        """Where samples are bought, as their keys have it."""
+        return host(self.known_as or self.base_url)
 
     def key(self) -> str:
         """The key, from the environment."""

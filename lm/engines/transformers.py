@@ -55,7 +55,7 @@ class Transformers:
         self._turn = threading.Lock()
 
     def identity(self, adapter: Path | None) -> Identity:
-        return self.local.identity("local", f"{self.local.directory.name}:{self._dtype}", adapter)
+        return self.local.identity("local", f"{self.local.name}:{self._dtype}", adapter)
 
     def footprint(self, adapter: Path | None) -> ModelSize:
         return self.local.footprint(adapter)

@@ -88,7 +88,7 @@ class VLLM:
     def identity(self, adapter: Path | None) -> Identity:
         if adapter:
             servable(adapter)
-        return self.local.identity("vllm", f"{self.local.directory.name}:{self._dtype}", adapter)
+        return self.local.identity("vllm", f"{self.local.name}:{self._dtype}", adapter)
 
     def footprint(self, adapter: Path | None) -> ModelSize:
         return self.local.footprint(adapter)

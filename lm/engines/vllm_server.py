@@ -47,9 +47,13 @@ class _Served(NamedTuple):
 class VLLMServer:
     """A model directory that a `vllm serve` has loaded; its adapters are called by their directories' names."""
 
-    def __init__(self, path: str, url: str, *, api_key_env: str, limits: Limits) -> None:
-        """`path` is the base that the server was started with: its hash, its size and its tokenizer are read here."""
+    def __init__(
+        self, path: str, url: str, *, api_key_env: str, limits: Limits, known_as: str | None = None
+    ) -> None:
+        """`path` is the base that the server was started with: its hash, its size and its tokenizer are read here.
+        `known_as` is the name of its directory when its samples were made, if it was renamed since."""
         self._local = ModelDirectory(path)
+        self._local.known_as = known_as
         self._url = url
         self._api_key_env = api_key_env
         self._limits = limits
@@ -60,7 +64,7 @@ class VLLMServer:
     def identity(self, adapter: Path | None) -> Identity:
         if adapter:
             servable(adapter)
-        return self._local.identity(host(self._url), adapter.name if adapter else self._local.directory.name, adapter)
+        return self._local.identity(host(self._url), adapter.name if adapter else self._local.name, adapter)
 
     def footprint(self, adapter: Path | None) -> ModelSize:
         return self._local.footprint(adapter)

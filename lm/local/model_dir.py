@@ -34,11 +34,18 @@ class ModelDirectory:
         """`context` is what the engine allows, where that is less than the model does."""
         self._path = path
         self._context = context
+        self.known_as: str | None = None
+        """The name under which samples of these weights are kept, where their directory was renamed since."""
 
     @cached_property
     def directory(self) -> Path:
         """Where the weights are. Raises ConfigError when there are none."""
         return model_directory(self._path)
+
+    @property
+    def name(self) -> str:
+        """What the model is called where its samples are kept."""
+        return self.known_as or self.directory.name
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -86,7 +86,7 @@ def default_width(hidden_size: int, rank: int) -> int:
     """The authors' 128 at hidden size 4,096 and rank 8, at any size.
 
     That is a thirty-second of the hidden size and 16 times the rank. On small models the two part, and a unit narrower
-    than its adapters is a bottleneck (docs/results/negatives.md), so that the larger holds, up to the hidden size.
+    than its adapters is a bottleneck, so that the larger holds, up to the hidden size.
     """
     return min(hidden_size, max(8, hidden_size // 32, 16 * rank))
 
