@@ -67,7 +67,7 @@ def is_evaluated(context: StudyContext) -> bool:
 
 
 def _judge(context: StudyContext, test: str, question: Question, subquestions: Sequence[str]) -> bool | None:
-    return context.study.tests[test].judge(question, subquestions)
+    return context.questions.source(test).judge(question, subquestions)
 
 
 def _reader(context: StudyContext) -> reconstruction.ReconstructionModel | None:

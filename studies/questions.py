@@ -35,7 +35,17 @@ class StudyQuestions:
 
     @cached_property
     def tests(self) -> dict[str, list[Question]]:
-        return {name: self._load(f"tests.{name}", source) for name, source in self._study.tests.items()}
+        return {name: questions for _, tests in self._tested for name, questions in tests.items()}
+
+    def source(self, test: str) -> BaseSource:
+        """Where a test's questions come from."""
+        return next(source for source, tests in self._tested if test in tests)
+
+    @cached_property
+    def _tested(self) -> list[tuple[BaseSource, dict[str, list[Question]]]]:
+        """Each source of tests, and the tests that it comes to."""
+        tested = self._study.tests.items()
+        return [(source, source.tests(name, self._load(f"tests.{name}", source))) for name, source in tested]
 
     @cached_property
     def imported_traces(self) -> list[Trace]:

@@ -31,6 +31,16 @@ class BaseSource(Settings):
     one passage), or `none`. None is the data set's own: the chain of the miniature world, a passage where there is
     one."""
 
+    breakdown: str | None = None
+    """`tags.NAME`: each value of this tag is a test of its own, in every table and figure. Of tests alone."""
+
+    @field_validator("breakdown")
+    @classmethod
+    def _is_a_tag(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith("tags.") and value[5:]):
+            raise ValueError(f"breakdown {value!r} is not of the form tags.NAME")
+        return value
+
     @field_validator("cluster")
     @classmethod
     def _is_a_cluster(cls, value: str | None) -> str | None:
@@ -48,6 +58,20 @@ class BaseSource(Settings):
         if kind == "context" and question.context:
             return f"passage {sha256(question.context.encode()).hexdigest()[:16]}"
         return ""
+
+    def tests(self, name: str, questions: Sequence[Question]) -> dict[str, list[Question]]:
+        """The tests that a test of this source comes to: one, or one for each value of the tag that breaks it down.
+
+        Raises ConfigError for a question that lacks the tag.
+        """
+        if self.breakdown is None:
+            return {name: list(questions)}
+        tag, found = self.breakdown.removeprefix("tags."), dict[str, list[Question]]()
+        for question in questions:
+            if tag not in question.tags:
+                raise ConfigError(f"breakdown {self.breakdown}: {question.id} of {name} has {_said(question.tags)}")
+            found.setdefault(f"{name}, {tag}: {question.tags[tag]}", []).append(question)
+        return found
 
     @property
     def _families(self) -> str:

@@ -25,11 +25,11 @@ from typing import NamedTuple
 from divcon.distill.traces import importers
 from divcon.lm import Store
 from divcon.solve import Verdict
-from divcon.solve.grading.closed_form import differ, values
 from divcon.solve.grading.equivalence import _known
 from divcon.solve.grading.grade import MATH
 from divcon.solve.grading.latex import tidy
 from divcon.solve.grading.sympy_pool import EQUIVALENCE
+from divcon.solve.grading.values import differ
 from tests.fakes.hostile import hostile
 
 Pair = tuple[str, str]
@@ -96,8 +96,10 @@ def forget() -> None:
     """As in a process that has just been started."""
     EQUIVALENCE.close()
     EQUIVALENCE.forget()
-    values.cache_clear()
-    tidy.cache_clear()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("divcon.solve.grading."):
+            for cached in vars(module).values():
+                getattr(cached, "cache_clear", lambda: None)()
 
 
 def timed(work: Callable[[], object]) -> Took:
@@ -138,7 +140,7 @@ def differences(pairs: list[Pair], theirs: list[bool | None], ours: list[Verdict
 
 
 def reason(answer: str, gold: str, verdict: Verdict) -> str:
-    """Why a verdict is not the library's; `docs/grading.md` explains each."""
+    """Why a verdict is not the library's; `docs/explanation/grading.md` explains each."""
     both = answer + gold
     if verdict == "right" and tidy(answer) == tidy(gold):
         if "%" in both:

@@ -47,9 +47,7 @@ class _Served(NamedTuple):
 class VLLMServer:
     """A model directory that a `vllm serve` has loaded; its adapters are called by their directories' names."""
 
-    def __init__(
-        self, path: str, url: str, *, api_key_env: str, limits: Limits, known_as: str | None = None
-    ) -> None:
+    def __init__(self, path: str, url: str, *, api_key_env: str, limits: Limits, known_as: str | None = None) -> None:
         """`path` is the base that the server was started with: its hash, its size and its tokenizer are read here.
         `known_as` is the name of its directory when its samples were made, if it was renamed since."""
         self._local = ModelDirectory(path)

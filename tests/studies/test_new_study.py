@@ -90,7 +90,7 @@ def test_the_file_whose_name_says_train_is_learned_from(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_no_questions_are_stepped_around(tmp_path: Path) -> None:
-    rows = [*many(3), {"question": "?", "answer": None}, *many(30)[10:]]
+    rows: list[dict[str, object]] = [*many(3), {"question": "?", "answer": None}, *many(30)[10:]]
     made = new_study.sniff(written(tmp_path / "mine.jsonl", *rows))
     assert made.skip == 4 and len(made.questions) == 20
     assert any("mine.jsonl:4 has no 'answer'" in said for said in made.said)

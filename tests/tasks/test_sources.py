@@ -254,3 +254,16 @@ def test_two_questions_of_one_id_are_named_with_their_lines(tmp_path: Path) -> N
     twice = {"id": "x", "question": "?", "answer": "7"}
     with pytest.raises(ConfigError, match=r"the same id 'x': .*twice\.jsonl:1 and .*twice\.jsonl:2"):
         sources.load(sources.FileSource(source="file", path=written(tmp_path / "twice.jsonl", twice, twice)))
+
+
+def test_a_tag_breaks_a_test_down_into_tests_of_their_own(tmp_path: Path) -> None:
+    rows = [{"question": f"{i}?", "answer": i, "level": ("easy", "hard")[i % 2]} for i in range(5)]
+    path = written(tmp_path / "mine.jsonl", *rows)
+    source = sources.FileSource.model_validate({"source": "file", "path": path, "breakdown": "tags.level"})
+    tests = source.tests("mine", sources.load(source))
+    assert {name: len(questions) for name, questions in tests.items()} == {
+        "mine, level: easy": 3,
+        "mine, level: hard": 2,
+    }
+    with pytest.raises(ConfigError, match=r"breakdown tags\.kind: mine/1 of mine has level: easy"):
+        source.model_copy(update={"breakdown": "tags.kind"}).tests("mine", sources.load(source))

@@ -12,9 +12,15 @@ from datasets import Dataset
 
 from divcon.cli import main
 from divcon.core.errors import ConfigError
+from divcon.decompose.prompted import PromptedDecomposer
+from divcon.distill.data.examples import for_decomposer, for_solver
 from divcon.distill.traces import importers
 from divcon.distill.traces import trace as traces
 from divcon.distill.traces.stats import trace_stats
+from divcon.lm import Model, Sampling, Store
+from divcon.lm.engines.scripted import Scripted
+from divcon.prompts import family, load
+from divcon.solve.prompted import PromptedSolver
 
 from ...paths import SHARED
 
@@ -215,3 +221,69 @@ def test_published_figures_come_out_as_published() -> None:
     ]
     right = {model: round(share * 1319) for model, share in models.items()}
     assert right == {"6b_finetuning": 286, "6b_verification": 515, "175b_finetuning": 458, "175b_verification": 742}
+
+
+GOLD = {"answer": "2"}
+SOLVED = "1 + 1 = 2. The answer is 2."
+ROLES = ("system", "user", "assistant")
+SAID = ("Be short.", "What is 1 + 1?", SOLVED)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {
+            "conversations": [
+                {"from": who, "value": said} for who, said in zip(("system", "human", "gpt"), SAID, strict=True)
+            ]
+        },
+        {"messages": [{"role": who, "content": said} for who, said in zip(ROLES, SAID, strict=True)]},
+        {"system": "Be short.", "prompt": "What is 1 + 1?", "completion": SOLVED},
+        {"system": "Be short.", "instruction": "What is 1 + 1?", "output": SOLVED},
+        {
+            "prompt": [{"role": "system", "content": "Be short."}, {"role": "user", "content": "What is 1 + 1?"}],
+            "completion": [{"role": "assistant", "content": SOLVED}],
+        },
+    ],
+)
+def test_chats_and_pairs_of_every_kind_are_one_trace_with_its_system_turn(
+    tmp_path: Path, row: dict[str, object]
+) -> None:
+    (made,) = importers.read(written(tmp_path / "x.jsonl", {**row, **GOLD})).traces
+    assert (made.system, made.question.text, made.solution, made.verdict) == (*SAID, "right")
+    traces.write([made], tmp_path / "out" / "traces.jsonl")
+    assert traces.read(tmp_path / "out" / "traces.jsonl") == [made]
+    with pytest.raises(ConfigError, match=r"x\.jsonl:1 has no 'answer', the gold one"):
+        importers.read(written(tmp_path / "x.jsonl", row))
+
+
+def test_decompositions_alone_teach_a_decomposer_and_nobody_else(tmp_path: Path) -> None:
+    rows = [
+        {"question": "What is 1 + 1?", "subquestions": ["What is one more than 1?"]},
+        {"question": "What is 2 + 1?", "subquestions": "1. What is one more than 2?\n2. And then?"},
+    ]
+    plans = importers.read(written(tmp_path / "plans.jsonl", *rows)).traces
+    assert [one.subquestions for one in plans] == [
+        ("What is one more than 1?",),
+        ("What is one more than 2?", "And then?"),
+    ]
+    assert {one.verdict for one in plans} == {"unreadable"}
+    with Store() as store:
+        model = Model("student", Scripted(), store)
+        decomposer = PromptedDecomposer(model, load("decompose"), 3, Sampling())
+        assert len(for_decomposer(plans, decomposer, "all")) == 2
+        with pytest.raises(
+            ConfigError, match="there are no solutions in these traces, which say what is right; take data"
+        ):
+            for_decomposer(plans, decomposer, "rejection_sampled")
+        with pytest.raises(ConfigError, match="there are no solutions in these traces"):
+            for_solver(plans, PromptedSolver(model, family(), Sampling()), "right", "sub-answers")
+        solved = importers.read(written(tmp_path / "x.jsonl", {"prompt": "1?", "completion": SOLVED, **GOLD})).traces
+        with pytest.raises(ConfigError, match="there are no sub-questions in these traces"):
+            for_decomposer(solved, decomposer, "all")
+
+
+def test_rows_of_other_kinds_of_files_are_traces_too(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text(f"prompt,completion,answer\nWhat is 1 + 1?,{SOLVED},2\n", encoding="utf-8")
+    (made,) = importers.read(tmp_path).traces
+    assert (made.verdict, made.question.id) == ("right", "pairs/2")
