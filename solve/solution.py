@@ -10,7 +10,8 @@ from typing import Protocol
 from ..decompose.decomposition import Decomposition
 from ..lm.types import NO_USAGE, Usage
 from ..tasks.question import Question
-from .grading.extract import NUMBER, extract
+from .grading.answer_text import NUMBER
+from .grading.extract import extract
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
     python -m bench.grading.second_opinion TRACES DATA > disagreements.tsv
 
 TRACES is the folder of the GPT-3.5 traces of Turning Dust into Gold, DATA the folder of the data sets. A line is a
-grader, divcon's verdict, math-verify's, the gold answer and the answer, each pair once, to be judged by hand. No model's
-answers to StrategyQA and DROP are published; those here are ways that people write the gold ones (`written`).
+grader, divcon's verdict, math-verify's, the gold answer and the answer, each pair once, to be judged by hand. No
+model's answers to StrategyQA and DROP are published; those here are ways that people write the gold ones (`written`).
 """
 
 from __future__ import annotations

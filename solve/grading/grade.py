@@ -13,8 +13,8 @@ from typing import Literal
 from ...core.errors import ConfigError
 from ...tasks.question import GraderName, Question
 from . import drop_spans, latex, math_string, numbers, words
+from .answer_text import CHOSEN, NUMBER
 from .equivalence import equal, plainly
-from .extract import CHOSEN, NUMBER
 from .limits import refused
 from .sympy_pool import Pair
 
