@@ -38,9 +38,6 @@ _TALLEST = 170
 _NAMED = re.compile(r"^(?:[A-Za-z]{1,2}|\\theta|[A-Za-z]\([A-Za-z]\))=(?=[^=]*$)")
 _DECIMAL = re.compile(r"-?(?:\d+\.\d+|\.\d+)")
 
-Value = Fraction | complex | Any
-"""The last is mpmath's complex number."""
-
 
 def compare(one: str, other: str) -> bool | None:
     """Whether two tidied answers (`latex.tidy`) are equal: True or False of rational values, False of clearly
