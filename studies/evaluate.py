@@ -126,7 +126,7 @@ def _data(context: StudyContext) -> dict[str, dict[str, Any]]:
     """Which questions the results stand on: where they came from, how many, and a hash of their contents."""
     study, questions = context.study, context.questions
     asked = {"train": (study.train, questions.train)}
-    asked |= {f"test: {name}": (study.tests[name], of) for name, of in questions.tests.items()}
+    asked |= {f"test: {name}": (questions.source(name), of) for name, of in questions.tests.items()}
     return {
         name: {
             **source.model_dump(mode="json", exclude_none=True),
