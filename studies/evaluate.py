@@ -24,6 +24,7 @@ from ..eval.grid.rows import Results
 from ..eval.grid_spec import LLM, NoDecomposition, UseModel, decomposing_model, is_interactive
 from ..tasks.contamination import fingerprint
 from ..tasks.question import Question
+from ..tasks.sources import BaseSource
 from . import grid, inputs, provenance, students
 from .checks import check_tests
 from .context import StudyContext
@@ -125,7 +126,7 @@ def _taught(context: StudyContext) -> dict[student.Role, list[Question]]:
 def _data(context: StudyContext) -> dict[str, dict[str, Any]]:
     """Which questions the results stand on: where they came from, how many, and a hash of their contents."""
     study, questions = context.study, context.questions
-    asked = {"train": (study.train, questions.train)}
+    asked: dict[str, tuple[BaseSource, list[Question]]] = {"train": (study.train, questions.train)}
     asked |= {f"test: {name}": (questions.source(name), of) for name, of in questions.tests.items()}
     return {
         name: {
