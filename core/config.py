@@ -130,7 +130,7 @@ def _plainly(problem: Any) -> str:
     if kind == "missing":
         return "it is missing"
     if kind.startswith(("greater_than", "less_than")):
-        word = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than"}
+        word = {"greater_than": "greater than", "greater_than_equal": "at least", "less_than": "less than"}
         bound = next(context[name] for name in ("gt", "ge", "lt", "le") if name in context)
         return f"{shown} must be {word.get(kind, 'at most')} {bound}"
     if kind == "too_short":

@@ -36,7 +36,7 @@ from ..lm.settings import LocalSettings, OpenAISettings
 from ..lm.types import Message, Usage
 from ..tasks.question import Question
 from . import prompting
-from .pilot import Lengths, Rates
+from .pilot import Lengths, PilotRates
 from .progress import duration
 from .prompt_lengths import check_contexts
 
@@ -88,7 +88,7 @@ class Plan:
     """Whether all lengths come from a pilot."""
     is_timed: bool = False
     """Whether a model is paid for by its machine, which is not planned."""
-    rates: Rates | None = None
+    rates: PilotRates | None = None
     """How fast a pilot went."""
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class Plan:
             lines.append(self._takes(self.rates))
         return "\n".join(lines)
 
-    def _takes(self, rates: Rates) -> str:
+    def _takes(self, rates: PilotRates) -> str:
         """How long the run will take, at the pilot's seconds a sample."""
         known = [(stage, rates.seconds(stage.name, stage.samples)) for stage in self.stages]
         asking = sum(seconds for _, seconds in known if seconds is not None)
@@ -131,7 +131,7 @@ def plan(
     train: Sequence[Question],
     tests: Mapping[str, Sequence[Question]],
     measured: Mapping[str, Lengths] | None = None,
-    rates: Rates | None = None,
+    rates: PilotRates | None = None,
 ) -> Plan:
     """The stages of a study over these training and test questions; `measured` and `rates` are what a pilot found.
 

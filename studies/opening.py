@@ -128,7 +128,7 @@ def _is_worthless(directory: Path) -> bool:
     """Whether a run's directory holds nothing that was collected, trained or measured."""
     files = [path for path in directory.rglob("*") if not path.is_dir()]
     stores = [path for path in files if path.name == "store.sqlite"]
-    rest = {path.name for path in files} - {".lock", "config.yaml", "log.jsonl"}
+    rest = {path.name for path in files} - {".lock", "config.yaml", "log.jsonl", "origins.json"}
     return all(name.startswith("store.sqlite") or is_unfinished(name) for name in rest) and all(map(is_empty, stores))
 
 

@@ -130,7 +130,7 @@ def _lengths(asked: Iterable[_Asked]) -> Lengths:
 
 
 @dataclass(frozen=True)
-class Rates:
+class PilotRates:
     """How fast a pilot went: the wall seconds of its stages, as its log has them."""
 
     samples: Mapping[str, float]
@@ -144,7 +144,7 @@ class Rates:
         return None if each is None else each * samples
 
 
-def rates(run: Path) -> Rates:
+def rates(run: Path) -> PilotRates:
     """The seconds of a run, from its log. Raises ConfigError when there is no such run."""
     RunDirectory(run).check()
     log = RunDirectory(run).log
@@ -160,7 +160,7 @@ def rates(run: Path) -> Rates:
         elif (made := int(line.get("done", 0)) - int(line.get("kept", 0))) > 0:
             fresh[_kind(name)] += made
             seconds[_kind(name)] += line["seconds"]
-    return Rates({name: seconds[name] / made for name, made in fresh.items()}, training)
+    return PilotRates({name: seconds[name] / made for name, made in fresh.items()}, training)
 
 
 def _kind(stage: str) -> str:

@@ -158,7 +158,7 @@ def _labelled(made: Sequence[_Made]) -> list[Trace]:
         Trace(
             question=each.question,
             subquestions=each.subquestions,
-            decomposition=listing(each.subquestions) if each.subquestions else "",
+            decomposition=listing(each.subquestions) if each.subquestions or not each.solution else "",
             solution=each.solution,
             answer=each.answer,
             verdict=verdict,
@@ -271,10 +271,8 @@ def _turns(said: Any, role: str) -> list[Any]:
 
 
 def _decomposition(line: _Line) -> Iterator[_Made | None]:
-    """A question with its sub-questions, which nobody has solved."""
+    """A question with its sub-questions, none of them or some, which nobody has solved."""
     asked, subquestions = line.text(_first(line.row, _ASKED)), _subquestions(line)
-    if not subquestions:
-        raise ConfigError(f"{line.where} has neither a solution nor sub-questions")
     gold = next((line.text(key) for key in _GOLD if line.row.get(key) not in (None, "")), "")
     name = line.text("id") if line.row.get("id") is not None else line.ids.setdefault(asked, line.name)
     yield _Made(line.question(Question(name, asked, gold, grader="math")), "", 0, None, subquestions)
@@ -368,6 +366,6 @@ SHAPES: list[tuple[Callable[[dict[str, Any]], bool], Callable[[_Line], Iterator[
     (lambda row: "custom_id" in row and "response" in row, _batch),
     (lambda row: " ** " in str(row.get("answer")), _socratic),
     (lambda row: _has(row, _ASKED, _SOLVED), _pair),
-    (lambda row: _has(row, _ASKED, ("subquestions",)), _decomposition),
+    (lambda row: _has(row, _ASKED) and row.get("subquestions") is not None, _decomposition),
 ]
 """How a line is told, and how it is read; the first that fits."""

@@ -35,14 +35,14 @@ class Name:
 
 
 @dataclass(frozen=True)
-class Call:
+class Operation:
     """An operator, or a function of its name, of one or two parts."""
 
     name: str
     parts: tuple[Form, ...]
 
 
-Form = Number | Name | Call
+Form = Number | Name | Operation
 """A closed form that has been read."""
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|\\.|\S")
@@ -113,7 +113,7 @@ class _Reader:
         total = self._signed(self._product)
         while operator := self.take("+", "-"):
             term = self._product()
-            total = Call("+", (total, term if operator == "+" else Call("negative", (term,))))
+            total = Operation("+", (total, term if operator == "+" else Operation("negative", (term,))))
         return total
 
     def group(self) -> Form:
@@ -143,17 +143,17 @@ class _Reader:
         return self._tokens[self._at] if self._at < len(self._tokens) else ""
 
     def _signed(self, read: Callable[[], Form]) -> Form:
-        return Call("negative", (read(),)) if self.take("+", "-") == "-" else read()
+        return Operation("negative", (read(),)) if self.take("+", "-") == "-" else read()
 
     def _product(self) -> Form:
         total = self._power()
         while True:
             if self.take("\\cdot", "\\times", "*"):
-                total = Call("*", (total, self._signed(self._power)))
+                total = Operation("*", (total, self._signed(self._power)))
             elif self.take("/", "\\div"):
-                total = Call("/", (total, self._signed(self._power)))
+                total = Operation("/", (total, self._signed(self._power)))
             elif self._starts_atom():
-                total = Call("*", (total, self._power()))
+                total = Operation("*", (total, self._power()))
             else:
                 return total
 
@@ -165,8 +165,8 @@ class _Reader:
     def _power(self) -> Form:
         base = self._atom()
         while self.take("!"):
-            base = Call("factorial", (base,))
-        return Call("^", (base, self.group())) if self.take("^") else base
+            base = Operation("factorial", (base,))
+        return Operation("^", (base, self.group())) if self.take("^") else base
 
     def _atom(self) -> Form:
         token = self._next()
@@ -176,7 +176,7 @@ class _Reader:
         if token in _CLOSING:
             found = self.sum()
             self.must(_CLOSING[token])
-            return Call("absolute", (found,)) if token == "|" else found
+            return Operation("absolute", (found,)) if token == "|" else found
         if token in _FORMS:
             return _FORMS[token](self)
         if token in FUNCTIONS:
@@ -197,13 +197,13 @@ class _Reader:
 
     def _function(self, name: str) -> Form:
         power = self.group() if self.take("^") else None
-        if power == Call("negative", (Number(Fraction(1)),)):
+        if power == Operation("negative", (Number(Fraction(1)),)):
             raise _UnknownError  # the inverse function, not the reciprocal
         argument = self._power()
         while self._starts_atom() and self._next() not in ("(", *FUNCTIONS):
-            argument = Call("*", (argument, self._power()))
-        called = Call(name, (argument,))
-        return called if power is None else Call("^", (called, power))
+            argument = Operation("*", (argument, self._power()))
+        called = Operation(name, (argument,))
+        return called if power is None else Operation("^", (called, power))
 
 
 def _is_name(token: str) -> bool:
@@ -212,7 +212,7 @@ def _is_name(token: str) -> bool:
 
 def _fraction(reader: _Reader) -> Form:
     above = reader.group()
-    return Call("/", (above, reader.group()))
+    return Operation("/", (above, reader.group()))
 
 
 def _root(reader: _Reader) -> Form:
@@ -220,12 +220,12 @@ def _root(reader: _Reader) -> Form:
     if reader.take("["):
         degree = reader.sum()
         reader.must("]")
-    return Call("root", (degree, reader.group()))
+    return Operation("root", (degree, reader.group()))
 
 
 def _binomial(reader: _Reader) -> Form:
     above = reader.group()
-    return Call("binomial", (above, reader.group()))
+    return Operation("binomial", (above, reader.group()))
 
 
 _FORMS: dict[str, Callable[[_Reader], Form]] = {"\\frac": _fraction, "\\sqrt": _root, "\\binom": _binomial}

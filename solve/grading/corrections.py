@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .answer_text import NUMBER, Span, undress
-from .numbers import number
+from .numbers import is_written_number
 
 RETRACTS = re.compile(
     r"\b(?:no|wait|actually|sorry|correction|hmm+|oops|scratch\s+that|on\s+second\s+thought|mistake|wrong|incorrect"
@@ -52,7 +52,7 @@ def corrected(text: str, span: Span, pattern: re.Pattern[str] | None) -> Span:
 def _number_in(text: str, span: Span) -> Span | None:
     """A number that a correction begins with, in words or without."""
     sentence = text[slice(*span)]
-    if number(undress(sentence)) is not None:
+    if is_written_number(undress(sentence)):
         return span
     found = NUMBER.search(sentence)
     if found is None or found.start() > 20:

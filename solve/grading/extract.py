@@ -16,7 +16,7 @@ from ...tasks.boxed import last_boxed
 from . import statements
 from .answer_text import CHOSEN, NUMBER, Span, last, undress
 from .corrections import corrected
-from .numbers import number
+from .numbers import is_written_number
 
 _Way = Callable[[str], Span | None]
 """A way to state an answer: where the answer stands, if it is stated so."""
@@ -119,7 +119,7 @@ def _told(text: str, span: Span) -> Span:
     words = re.sub(r"\\text(?:bf|it)?\s*\{|[{}]", lambda found: " " * len(found[0]), content)
     numbers = list(NUMBER.finditer(words))
     said = re.match(r"\s*(?:[A-Za-z]{2,}\s+){2,}", words)
-    if said is None or len(numbers) != 1 or _QUALIFIES.search(words) or number(content) is not None:
+    if said is None or len(numbers) != 1 or _QUALIFIES.search(words) or is_written_number(content):
         return span
     return span[0] + numbers[0].start(), span[0] + numbers[0].end()
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from .math_string import braced_fractions
 from .numbers import Quantity, is_unit, quantity
 from .unicode_math import to_latex
-from .units import Unit, unit
+from .units import MeasureUnit, unit
 
 _SPACING = re.compile(r"(?<!\\)\\[!,;:> ]|~|\\(?:q?quad|displaystyle|left|right|[bB]igg?[lr]?)(?![A-Za-z])")
 _DRESSING = re.compile(r"\\?\$|\\?%")
@@ -173,7 +173,7 @@ def one_number(answer: str) -> Quantity | None:
     return None if "," in plain and _LIST.search(plain) else quantity(answer, comma=False)
 
 
-def in_unit(answer: str) -> tuple[str, Unit | None]:
+def in_unit(answer: str) -> tuple[str, MeasureUnit | None]:
     """An expression and the unit in text behind it; all of it and None where there is no known unit."""
     found = _UNIT.search(answer.strip())
     measured = unit(found[0].rstrip(".,;")) if found else None

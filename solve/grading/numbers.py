@@ -12,7 +12,7 @@ from . import moments
 from .math_string import braced_fractions
 from .numerals import WITH_COMMA, WITHOUT_COMMA, Numeral, numeral, same_value
 from .unicode_math import to_latex
-from .units import CURRENCY, SYMBOLS, Unit, unit
+from .units import CURRENCY, SYMBOLS, MeasureUnit, unit
 
 _LONGEST = 80
 """Characters beyond this are no number that a data set holds; comparing them as text is enough."""
@@ -62,7 +62,7 @@ class Quantity:
     """A number, and what it counts where that is known."""
 
     number: Numeral
-    unit: Unit | None = None
+    unit: MeasureUnit | None = None
     """None for no unit, and for a noun that says nothing: apples."""
 
     @property
@@ -85,7 +85,7 @@ class Quantity:
         return self.number if factor == 1 else Numeral(self.value * factor)
 
 
-def alike(one: Unit, other: Unit) -> Fraction | None:
+def alike(one: MeasureUnit, other: MeasureUnit) -> Fraction | None:
     """How many of the other unit one is; None where they do not measure the same. A rate may leave out of what."""
     for a, b in ((one, other), (one.counted, other), (one, other.counted)):
         if a.powers == b.powers:
@@ -187,7 +187,7 @@ def _split(rest: str) -> tuple[str, str]:
     return (rest, "") if further is None else (rest[: further.start()], rest[further.start() :])
 
 
-def _counted(read: Numeral, rest: str, paid: Unit | None) -> Quantity | None:
+def _counted(read: Numeral, rest: str, paid: MeasureUnit | None) -> Quantity | None:
     rest = _PERCENT.sub("", _REMARK.sub("", rest.rstrip().rstrip(".")))
     if not rest.strip():
         return Quantity(read, paid)
@@ -206,7 +206,7 @@ def _counted(read: Numeral, rest: str, paid: Unit | None) -> Quantity | None:
     return Quantity(read, paid) if _says_nothing(rest, paid=paid is not None) else None
 
 
-def _known_unit(rest: str, paid: Unit | None) -> Unit | None:
+def _known_unit(rest: str, paid: MeasureUnit | None) -> MeasureUnit | None:
     """What stands behind a number, where it is a unit: with a space before it, or one that needs none."""
     if paid is not None:
         per = unit(rest.strip()[1:]) if rest.strip().startswith("/") else None
@@ -231,6 +231,11 @@ def _added(one: Quantity, other: Quantity | None) -> Quantity | None:
     if not other.unit.factor < one.unit.factor or other.value < 0:
         return None
     return Quantity(Numeral(one.value + other.value * other.unit.factor / one.unit.factor), one.unit)
+
+
+def is_written_number(answer: str) -> bool:
+    """Whether a text is one number as it stands, and no equation that comes to one."""
+    return "=" not in answer and quantity(answer) is not None
 
 
 def is_unit(text: str) -> bool:

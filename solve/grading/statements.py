@@ -7,7 +7,7 @@ import re
 from . import moments
 from .answer_text import NUMBER, Span, last, undress
 from .corrections import RETRACTS
-from .numbers import number
+from .numbers import is_written_number
 
 _MARKUP = r"(?:[#*_>`~-]|<(?!/?answer)/?\w+>)"
 """Headings, emphasis and quotes of Markdown and HTML."""
@@ -42,6 +42,11 @@ _CALCULATES = re.compile(
     r"[\s$*]*(?:[-+*/^\u00d7\u00b7\u00f7]|\\times|\\cdot|x\s*\d|(?:times|plus|minus|divided|multiplied|percent\s+of|of)\b)"
     r"|\d\s*[-+*/\u00d7]"
 )
+_LEADS_ON = re.compile(
+    r"[,:;()\[\u2013\u2014-]|\b(?:after|before|in|with|without|per|for|from|when|if|over|by|at|on|to|than|every|each)\b",
+    re.IGNORECASE,
+)
+"""Between an answer and another number: what the other number belongs to."""
 _MORE = re.compile(r"(?:\s*(?:,|;|\bor\b|\band\b)+\s*[-$]?\d[\d.,/]*)+\W*", re.IGNORECASE)
 """The other numbers of a list."""
 _LETTERS = re.compile(r"[A-Za-z]{8}|[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+\s+[A-Za-z]+")
@@ -66,7 +71,7 @@ def number_in_sentence(text: str) -> Span | None:
     sentence = undress(text[slice(*span)])
     plain = _TEX.sub("", sentence)
     is_prose = _WORD.search(plain) is not None or _WORTH.match(sentence) is not None
-    if is_prose and number(sentence) is None and not _SEVERAL.search(plain):
+    if is_prose and not is_written_number(sentence) and not _SEVERAL.search(plain):
         numbers = last(NUMBER, text[slice(*span)])
         if numbers is not None:
             return span[0] + numbers[0], span[0] + numbers[1]
@@ -88,13 +93,15 @@ def _first_number(text: str, span: Span) -> Span | None:
     list; None where it does not begin with one, or is a number with its unit as a whole."""
     sentence = text[slice(*span)]
     found = _BEGINS.match(sentence)
-    if found is None or number(undress(sentence)) is not None or moments.read(undress(sentence)) is not None:
+    if found is None or is_written_number(undress(sentence)) or moments.read(undress(sentence)) is not None:
         return None
     rest = sentence[found.end() :]
     if worth := re.match(r"[\s$*]*=([^=]*)$", rest):
         return (span[0] + found.start(1), span[0] + found.end()) if _CALCULATES.search(worth[1]) else None
     if "=" in rest or _CALCULATES.match(rest) or _MORE.fullmatch(rest) or RETRACTS.search(rest):
         return None
+    if (more := NUMBER.search(rest)) and not _LEADS_ON.search(rest[: more.start()]):
+        return None  # a second number, and nothing that says what it is doing there
     if "\\" in rest or re.match(r":\d|\s*:\s*\d+(?!\s*(?:times|x|\*))|[A-Za-z(^_!]|\s+to\s+\d", rest):
         return None
     return span[0] + found.start(1), span[0] + found.end()

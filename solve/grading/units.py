@@ -14,37 +14,39 @@ from functools import lru_cache
 
 
 @dataclass(frozen=True)
-class Unit:
+class MeasureUnit:
     """Base units with their powers in alphabetic order, and how many of them one is."""
 
     powers: tuple[tuple[str, int], ...]
     factor: Fraction = Fraction(1)
 
-    def __mul__(self, other: Unit) -> Unit:
+    def __mul__(self, other: MeasureUnit) -> MeasureUnit:
         powers = dict(self.powers)
         for name, power in other.powers:
             powers[name] = powers.get(name, 0) + power
         kept = tuple(sorted((name, power) for name, power in powers.items() if power))
-        return Unit(kept, self.factor * other.factor)
+        return MeasureUnit(kept, self.factor * other.factor)
 
-    def __pow__(self, power: int) -> Unit:
-        return Unit(tuple((name, each * power) for name, each in self.powers if each * power), self.factor**power)
+    def __pow__(self, power: int) -> MeasureUnit:
+        return MeasureUnit(
+            tuple((name, each * power) for name, each in self.powers if each * power), self.factor**power
+        )
 
     @property
-    def counted(self) -> Unit:
+    def counted(self) -> MeasureUnit:
         """Without what it is a rate of: dollars, of dollars a day."""
-        return Unit(tuple((name, power) for name, power in self.powers if power > 0), self.factor)
+        return MeasureUnit(tuple((name, power) for name, power in self.powers if power > 0), self.factor)
 
     def __str__(self) -> str:
         return " ".join(name if power == 1 else f"{name}^{power}" for name, power in self.powers)
 
 
-def _base(name: str) -> Unit:
-    return Unit(((name, 1),))
+def _base(name: str) -> MeasureUnit:
+    return MeasureUnit(((name, 1),))
 
 
-def _times(number: int | str | Fraction, unit: Unit) -> Unit:
-    return Unit(unit.powers, Fraction(number) * unit.factor)
+def _times(number: int | str | Fraction, unit: MeasureUnit) -> MeasureUnit:
+    return MeasureUnit(unit.powers, Fraction(number) * unit.factor)
 
 
 _METRE, _GRAM, _SECOND, _BIT = _base("m"), _base("g"), _base("s"), _base("bit")
@@ -81,7 +83,7 @@ _LONG_PREFIXED = {
     "hertz": _SECOND**-1, "byte": _times(8, _BIT), "bit": _BIT, "calorie": _times("4.184", _JOULE),
     "pascal": _NEWTON * _METRE**-2,
 }  # fmt: skip
-_NAMED: dict[str, Unit] = {
+_NAMED: dict[str, MeasureUnit] = {
     "inch": _INCH, "inches": _INCH, "in": _INCH, "foot": _FOOT, "feet": _FOOT, "ft": _FOOT, "mile": _MILE,
     "mi": _MILE, "yard": _times(3, _FOOT), "yd": _times(3, _FOOT), "acre": _times(43560, _FOOT**2),
     "hectare": _times(10_000, _METRE**2), "ha": _times(10_000, _METRE**2),
@@ -123,7 +125,7 @@ _AFTER = {"squared": 2, "cubed": 3}
 
 
 @lru_cache(maxsize=4096)
-def unit(text: str) -> Unit | None:
+def unit(text: str) -> MeasureUnit | None:
     """The unit that a text is and nothing but; None for other words and for none."""
     try:
         found = _product(list(_tokens(text)))
@@ -146,9 +148,9 @@ def _tokens(text: str) -> Iterator[str]:
     yield from _TOKEN.findall(text)
 
 
-def _product(tokens: list[str]) -> Unit:
+def _product(tokens: list[str]) -> MeasureUnit:
     """One or several units, those behind a slash or "per" divided by."""
-    total, sign, power, last = Unit(()), 1, 1, Unit(())
+    total, sign, power, last = MeasureUnit(()), 1, 1, MeasureUnit(())
     for token in tokens:
         lower = token.lower()
         if token in ("*", "(", ")"):
@@ -163,7 +165,7 @@ def _product(tokens: list[str]) -> Unit:
             if not last.powers:
                 raise _NoUnitError
             total *= last ** ((_AFTER.get(lower) or int(token.lstrip("^"))) - 1)
-            last = Unit(())
+            last = MeasureUnit(())
         else:
             last = _one(token) ** (sign * power)
             total, power = total * last, 1
@@ -172,7 +174,7 @@ def _product(tokens: list[str]) -> Unit:
     return total
 
 
-def _one(token: str) -> Unit:
+def _one(token: str) -> MeasureUnit:
     if re.fullmatch(r"°\s*[cf]", token, re.IGNORECASE):
         return _NAMED[f"°{token[-1].upper()}"]
     if token == "°":

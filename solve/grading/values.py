@@ -16,7 +16,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from .closed_form import Call, Form, Name, Number, forms
+from .closed_form import Form, Name, Number, Operation, forms
 from .exact_values import NoValueError, letter, rational
 from .numerals import LONG, Numeral, rounds
 from .precise_values import precise
@@ -207,6 +207,6 @@ def real(answer: str) -> Fraction | None:
 
 
 def _has_letters(form: Form) -> bool:
-    if isinstance(form, Call):
+    if isinstance(form, Operation):
         return any(map(_has_letters, form.parts))
     return isinstance(form, Name) and form.name not in ("\\pi", "e")

@@ -40,7 +40,7 @@ def test_a_config_survives_being_written_out(tmp_path: Path) -> None:
         ("distill.solver.learning_rat=2", "unknown key 'learning_rat' under distill.solver; did you mean 'learning"),
         ("tests.gsm8k={source: gsm8k, pth: x}", "unknown key 'pth' under tests.gsm8k; did you mean 'path'?"),
         ("grid.samples=many", "grid.samples: 'many' must be a whole number"),
-        ("llm.concurrency=0", "llm.concurrency: 0 must be more than 0"),
+        ("llm.concurrency=0", "llm.concurrency: 0 must be greater than 0"),
         ("llm.engine=vlm", "llm: engine 'vlm' is none of transformers, vllm, openai"),
         ("grid.solvers=[lmm]", "no solver 'lmm'; there are base, distilled"),
         ("llm.thinking=5", "llm.thinking: thinking is off, on, {budget: N} (tokens) or {effort: minimal, low, medium"),

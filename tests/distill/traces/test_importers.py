@@ -261,17 +261,20 @@ def test_decompositions_alone_teach_a_decomposer_and_nobody_else(tmp_path: Path)
     rows = [
         {"question": "What is 1 + 1?", "subquestions": ["What is one more than 1?"]},
         {"question": "What is 2 + 1?", "subquestions": "1. What is one more than 2?\n2. And then?"},
+        {"question": "What is 1?", "subquestions": []},
     ]
     plans = importers.read(written(tmp_path / "plans.jsonl", *rows)).traces
     assert [one.subquestions for one in plans] == [
         ("What is one more than 1?",),
         ("What is one more than 2?", "And then?"),
+        (),
     ]
     assert {one.verdict for one in plans} == {"unreadable"}
     with Store() as store:
         model = Model("student", Scripted(), store)
         decomposer = PromptedDecomposer(model, load("decompose"), 3, Sampling())
-        assert len(for_decomposer(plans, decomposer, "all")) == 2
+        taught = for_decomposer(plans, decomposer, "all")
+        assert [one.reply for one in taught][2] == "No decomposition." and len(taught) == 3
         with pytest.raises(
             ConfigError, match="there are no solutions in these traces, which say what is right; take data"
         ):
