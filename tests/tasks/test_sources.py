@@ -91,7 +91,7 @@ def test_a_study_may_choose_the_grader(tmp_path: Path) -> None:
 
 # -- kinds of files ----------------------------------------------------------------------------------------------------
 
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {"q": "What is 1 + 1?", "a": "2", "options": ["2", "3"], "level": "easy"},
     {"q": "What is 2 + 2?", "a": "4", "options": ["5", "4"], "level": "hard"},
 ]
@@ -267,3 +267,25 @@ def test_a_tag_breaks_a_test_down_into_tests_of_their_own(tmp_path: Path) -> Non
     }
     with pytest.raises(ConfigError, match=r"breakdown tags\.kind: mine/1 of mine has level: easy"):
         source.model_copy(update={"breakdown": "tags.kind"}).tests("mine", sources.load(source))
+
+
+def test_a_data_set_of_the_hub_is_asked_for_by_name_split_and_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def load_dataset(name: str, config: str | None, *, split: str, revision: str) -> list[dict[str, object]]:
+        asked.append((name, config, split, revision))
+        return ROWS
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    settings = {"source": "hub", "name": "o/n", "revision": "abc", "split": "dev", "config": "c", "columns": COLUMNS}
+    source = sources.HubSource.model_validate({**settings, "max_questions": 1})
+    (question,) = sources.load(source)
+    assert asked == [("o/n", "c", "dev", "abc")] and (question.id, question.answer) == ("dev/1", "A")
+    assert source.origin() == {"hub": "o/n", "revision": "abc"}
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("datasets.load_dataset", refused)
+    with pytest.raises(ConfigError, match=r"cannot load o/n from the hub \(no network\); give the path of a file"):
+        sources.load(source)
