@@ -92,6 +92,11 @@ def _is_one_bracket(answer: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=4096)
+def _fraction_of(numeral: str) -> Fraction:
+    return Fraction(numeral)
+
+
 class _UnknownError(Exception):
     """Something that is not in the grammar."""
 
@@ -171,8 +176,8 @@ class _Reader:
     def _atom(self) -> Form:
         token = self._next()
         self._at += 1
-        if re.fullmatch(r"[0-9.]*[0-9]", token):
-            return self._mixed(Fraction(token))
+        if token[-1:].isdigit():
+            return self._mixed(_fraction_of(token))
         if token in _CLOSING:
             found = self.sum()
             self.must(_CLOSING[token])

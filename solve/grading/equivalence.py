@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import product
 
 from . import moments, numeral_bases, regions
-from .latex import bare, in_unit, one_number, radians, readings, says_more
+from .latex import PLAIN, bare, in_unit, one_number, radians, readings, says_more
 from .limits import explosive
 from .numbers import alike
 from .numerals import same_value
@@ -26,6 +26,8 @@ _LIST = re.compile(r"\[([^\[\]()<>]*,[^\[\]()<>]*)\]")
 _BRACES = re.compile(r"\\\{[^<>:|\\{}]*\\\}")
 _POINT = re.compile(r"\([^()<>:|]*,[^()<>:|]*\)|\[[^\[\]<>:|]*,[^\[\]<>:|]*\]")
 _BARE_LIST = re.compile(r"[^\[\](){}\\]*,[^\[\](){}\\]*")
+_SPACES = re.compile(r"(?<!\w)\s+|\s+(?!\w)")
+_ONE = Fraction(1)
 _ROUGHLY = Fraction(1, 20)
 """How far the sides of `2\\sqrt{2} \\approx 2.83` may lie apart, relative to the larger, to be one answer."""
 
@@ -109,12 +111,14 @@ def _in_one_unit(one: str, other: str) -> tuple[Fraction | None, str, str]:
     """How many of the second's unit the first's is, and the expressions; None where they measure different things."""
     (a, first), (b, second) = in_unit(one), in_unit(other)
     if first is None or second is None:
-        return Fraction(1), one, other
+        return _ONE, one, other
     return alike(first, second), a, b
 
 
 def _known(one: str, other: str) -> bool | None:
     """What needs no computer algebra; None for all else."""
+    if PLAIN.fullmatch(one) and PLAIN.fullmatch(other):
+        return bool(_as_numbers(one, other))
     if _spaceless(one) == _spaceless(other):
         return True
     a, b = bare(one), bare(other)
@@ -136,7 +140,7 @@ def _known(one: str, other: str) -> bool | None:
 
 def _spaceless(answer: str) -> str:
     """Without the spaces that part nothing."""
-    return re.sub(r"(?<!\w)\s+|\s+(?!\w)", "", answer.strip())
+    return _SPACES.sub("", answer.strip())
 
 
 def _as_numbers(one: str, other: str) -> bool | None:

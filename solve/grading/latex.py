@@ -87,10 +87,16 @@ _SAID = (
 )
 
 
+_INTRODUCED = re.compile(r"^(?:\\(?:text|approx|sim)|[~=]|[A-Za-z]{2})|[A-Za-z]\^.*=|\b(?:no|empty|all)\b")
+"""What an answer begins with that words introduce."""
+
+
 @lru_cache(maxsize=65536)
 def prepared(answer: str) -> str:
     """An answer as LaTeX, without what only introduces it: `\\text{The answer is }`, `\\approx`, `\\text{Total} =`."""
     text = _bare_fonts(to_latex(answer).strip())
+    if not _INTRODUCED.search(text):
+        return _matrices(_same_commands(text)) if re.search(r"[\\\[^]", text) else text
     while (bare := _ABOUT.sub("", _NAMED.sub("", _told(_LABEL.sub("", text)), count=1), count=1)) != text and bare:
         text = bare
     for said, command in _SAID:
@@ -113,7 +119,18 @@ def _bare_fonts(text: str) -> str:
     return re.sub(r"^\s*\{([^{}]*)\}\s*$", r"\1", bare) if bare != text else text
 
 
+_OTHERWISE = re.compile(
+    r"\\(?:[dtc]frac|lor|vee|langle|&|log_|varnothing|[lr]brace|\{\s*\\\}|text\s*\{(?:,|\s*(?:both|either)))",
+    re.IGNORECASE,
+)
+"""What has another command of the same meaning."""
+_ARRANGED = re.compile(r"matrix|array|\\cr|\[|[)\]]\s*\^")
+"""What a matrix has some of."""
+
+
 def _same_commands(text: str) -> str:
+    if not _OTHERWISE.search(text):
+        return text
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
     text = re.sub(r"\\(?:lor|vee)(?![A-Za-z])", r"\\text{ or }", text)
     text = re.sub(r"^\s*\\text\s*\{\s*(?:both|either)\s+([^{}]*)\}", r"\1", text, flags=re.IGNORECASE)
@@ -126,6 +143,8 @@ def _same_commands(text: str) -> str:
 
 def _matrices(text: str) -> str:
     r"""Every matrix as a `pmatrix`."""
+    if not _ARRANGED.search(text):
+        return text
     text = re.sub(r"\\(?:p|b)?matrix\s*\{(.*)\}\s*$", r"\\begin{pmatrix}\1\\end{pmatrix}", text)
     text = re.sub(r"\{([pb]?matrix)\*\}(?:\[[a-z]\])?", r"{\1}", text)
     text = re.sub(r"(?:\\){4}", r"\\\\", _ROWS.sub(r"\\\\", text)) if "matrix" in text or "array" in text else text
@@ -153,9 +172,15 @@ def readings(answer: str) -> tuple[str, ...]:
     return tuple(prepared(side) for side in sides if side) or (answer,)
 
 
+PLAIN = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?")
+"""A number as nearly all are written: the same as by the long way."""
+
+
 @lru_cache(maxsize=65536)
 def tidy(answer: str) -> str:
     """The spelling of an answer; empty when nothing is left of it. Equal spellings are equal answers."""
+    if PLAIN.fullmatch(answer):
+        return str(Fraction(answer))
     said = readings(answer)
     if len(said) > 1:
         return " \\approx ".join(map(tidy, said))
@@ -169,8 +194,11 @@ def tidy(answer: str) -> str:
 
 def one_number(answer: str) -> Quantity | None:
     """An answer that is one number with or without a unit; None for a list and all else."""
-    plain = _SPACING.sub("", _SEPARATOR.sub("", answer))
-    return None if "," in plain and _LIST.search(plain) else quantity(answer, comma=False)
+    if "," in answer:
+        plain = _SPACING.sub("", _SEPARATOR.sub("", answer))
+        if "," in plain and _LIST.search(plain):
+            return None
+    return quantity(answer, comma=False)
 
 
 def in_unit(answer: str) -> tuple[str, MeasureUnit | None]:
@@ -183,6 +211,8 @@ def in_unit(answer: str) -> tuple[str, MeasureUnit | None]:
 @lru_cache(maxsize=65536)
 def bare(answer: str) -> str:
     """The spelling of an answer without its unit."""
+    if PLAIN.fullmatch(answer):
+        return str(Fraction(answer))
     found = one_number(answer)
     if found is not None:
         return str(found.value)

@@ -25,6 +25,11 @@ _ABOUT = re.compile(
     r"^\s*(?:(?:(?:\\approx|\\simeq|\\sim|approximately|approx|about|roughly|around|nearly|almost|circa)(?![A-Za-z])\.?|[~=]|ca\.)\s*)+",
     re.IGNORECASE,
 )
+_NOTHING = re.compile(r"\\(?:!|displaystyle(?![A-Za-z]))")
+_ESCAPED = re.compile(r"\\([$%&#_])")
+_REMARKED = re.compile(r"\(\s*(?:approx(?:imately)?\.?|about|rounded)\s*\)\s*$")
+_FEET = re.compile(r"(\d+)\s*'\s*(\d+)\s*(?:\"|'')")
+_SIGN = re.compile(r"^-\s+")
 _MINUS = re.compile(r"^\s*(?:negative|minus)\s+(?=[$\d.\\])", re.IGNORECASE)
 _BEFORE = re.compile(rf"^(?P<sign>[+-]?)\s*(?P<currency>{CURRENCY})\s*(?=[-+.\d\\])", re.IGNORECASE)
 _REMARK = re.compile(r"\s\([A-Za-z][A-Za-z ]{2,}\)$")
@@ -262,12 +267,18 @@ def _says_nothing(rest: str, *, paid: bool) -> bool:
 
 def _plain(answer: str) -> str:
     """A number without LaTeX dressing, separators and emphasis."""
-    text = _ABOUT.sub("", re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", to_latex(answer)))
-    text = _SPOKEN.sub(r" \1", text)
-    text = braced_fractions(re.sub(r"\\(?:!|displaystyle(?![A-Za-z]))", "", text).replace("{,}", ","))
-    text = re.sub(r"\(\s*(?:approx(?:imately)?\.?|about|rounded)\s*\)\s*$", "", _SPACE.sub(" ", text))
-    text = re.sub(r"(\d+)\s*'\s*(\d+)\s*(?:\"|'')", r"\1 ft \2 in", text)
-    text = re.sub(r"\\([$%&#_])", r"\1", text)
+    text = _ABOUT.sub("", to_latex(answer))
+    if "\\" in text:
+        text = _SPOKEN.sub(
+            r" \1", text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac")
+        )
+        text = _SPACE.sub(" ", braced_fractions(_NOTHING.sub("", text)))
+        text = _ESCAPED.sub(r"\1", text)
+    text = text.replace("{,}", ",").replace("~", " ")
+    if "(" in text:
+        text = _REMARKED.sub("", text)
+    if "'" in text:
+        text = _FEET.sub(r"\1 ft \2 in", text)
     text = text.strip()
     text = text[1:-1] if len(text) > 2 and text[0] == text[-1] == "$" else text
-    return re.sub(r"^-\s+", "-", _MINUS.sub("-", _ABOUT.sub("", text.strip())))
+    return _SIGN.sub("-", _MINUS.sub("-", _ABOUT.sub("", text.strip())))

@@ -56,7 +56,7 @@ def _noise(operator: str, value: Any, parts: Sequence[tuple[Any, Any]]) -> Any:
 def _precise_name(name: str) -> Any:
     import mpmath
 
-    known = {"\\pi": mpmath.pi, "e": mpmath.e, "i": mpmath.mpc(0, 1), "\\infty": mpmath.mpf(10) ** 10**6}
+    known = {"\\pi": mpmath.pi, "e": mpmath.e, "i": mpmath.mpc(0, 1), "\\infty": mpmath.ldexp(1, 3 * 10**6)}
     if name in known:
         return mpmath.mpc(known[name])
     stands_for = letter(name)

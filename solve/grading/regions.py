@@ -13,6 +13,12 @@ from typing import Any
 
 from .values import compare, real
 
+
+def _written(spelling: str) -> str:
+    """A spelling as a template: its backslashes are none of `re`'s, but for a group."""
+    return spelling if "\\1" in spelling or "\\\\" in spelling else spelling.replace("\\", "\\\\")
+
+
 _SPELLINGS = (
     (r"(?<![A-Za-z\\])R\s*\\\s*(?:\\?\{)", r"@\\\\{"),
     (r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])|\\[,;:! ]|~|\\q?quad(?![A-Za-z])", " "),
@@ -42,6 +48,13 @@ _SPELLINGS = (
     (r"\\(?:lbrace|\{)", "{"),
     (r"\\(?:rbrace|\})", "}"),
 )
+_COMPILED = tuple((re.compile(pattern), _written(spelling)) for pattern, spelling in _SPELLINGS)
+_MAYBE = re.compile(
+    r"[<>\[\]@]|\(.*[,;]|^\s*\\?\{|\\(?:leq?|geq?|neq?|lt|gt|cup|cap|in|infty|mathbb|emptyset|lbrace)(?![A-Za-z])"
+    r"|\\(?:leqslant|geqslant|leqq|geqq)|\breals?\b|\b(?:greater|less|least|most)\b|\boo\b|^\s*R\b",
+    re.IGNORECASE,
+)
+"""What every region has some of."""
 _NAME = r"(?:[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu|phi|omega))"
 _BUILDER = re.compile(rf"\{{\s*({_NAME})\s*(?:in\s*(@)\s*)?[:|]\s*(.*)\}}")
 _MEMBER = re.compile(rf"({_NAME})\s*in\s+(.*)")
@@ -121,9 +134,11 @@ class _NoRegionError(Exception):
 @lru_cache(maxsize=16384)
 def read(answer: str) -> Region | None:
     """The region that an answer in LaTeX is; None for anything else."""
+    if not _MAYBE.search(answer):
+        return None
     text = answer
-    for pattern, spelling in _SPELLINGS:
-        text = re.sub(pattern, lambda found, to=spelling: found.expand(to) if "\\1" in to or "\\\\" in to else to, text)  # type: ignore[misc]
+    for pattern, spelling in _COMPILED:
+        text = pattern.sub(spelling, text)
     text = _typed(" ".join(text.split()))
     try:
         return _region(text)

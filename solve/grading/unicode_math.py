@@ -116,6 +116,12 @@ def _root(found: re.Match[str]) -> str:
     return f"\\sqrt{_DEGREE[found[1]]}" + ("" if under is None else f"{{{under}}}")
 
 
+_SPACED = re.compile(r"\\math(?:bin|rel|ord|punct|close|open)\s*\{([^{}]*)\}")
+_CUBE = re.compile(r"(?<![A-Za-z\\])cbrt\s*\(([^()]*)\)")
+_ROOTED = re.compile(r"(\\sqrt\[[^\[\]]+\])\s*(\w)")
+_WRITTEN = re.compile(r"sqrt|cbrt|sin|cos|tan|sec|csc|cot|ln|log|exp|C\(|inf|pi|theta", re.IGNORECASE)
+"""What names of functions and constants hold, of which the others are looked for."""
+_CURRENCY = re.compile(r"\\(pounds|cent|mathdollar|textdollar|euro)(?![A-Za-z])")
 _MONEY = {"pounds": "£", "cent": "¢", "mathdollar": "$", "textdollar": "$", "euro": "€"}
 
 
@@ -125,15 +131,21 @@ def _function(found: re.Match[str]) -> str:
 
 
 def _from_code(text: str) -> str:
-    text = _POWER.sub(lambda found: f"^{{{(found[1] or '').strip('()')}}}" if found[1] else "^", text)
     if "&" in text and ";" in text:
         text = ascii_digits(html.unescape(text))
-    text = re.sub(r"\\math(?:bin|rel|ord|punct|close|open)\s*\{([^{}]*)\}", r"\1", text)
-    text = re.sub(r"(?<![A-Za-z\\])cbrt\s*\(([^()]*)\)", r"\\sqrt[3]{\1}", _CALL.sub(r"\\sqrt{\1}", text))
-    text = _CHOOSE.sub(r"\\binom{\1}{\2}", _FUNCTION.sub(_function, text))
-    text = re.sub(r"(\\sqrt\[[^\[\]]+\])\s*(\w)", r"\1{\2}", text.replace("+/-", "\\pm ").replace("\\cong", "\\approx"))
-    text = re.sub(r"\\(pounds|cent|mathdollar|textdollar|euro)(?![A-Za-z])", lambda found: _MONEY[found[1]], text)
-    text = _NAMES.sub(lambda found: _NAMED[found[1].lower()], text)
-    for written, command in _RELATIONS:
-        text = text.replace(written, command)
-    return _UNION.sub(r"\\cup ", text)
+    if "*" in text:
+        text = _POWER.sub(lambda found: f"^{{{(found[1] or '').strip('()')}}}" if found[1] else "^", text)
+    if "\\math" in text:
+        text = _SPACED.sub(r"\1", text)
+    if _WRITTEN.search(text):
+        text = _FUNCTION.sub(_function, _CUBE.sub(r"\\sqrt[3]{\1}", _CALL.sub(r"\\sqrt{\1}", text)))
+        text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
+        text = _NAMES.sub(lambda found: _NAMED[found[1].lower()], text)
+    text = text.replace("+/-", "\\pm ")
+    if "\\" in text:
+        text = _ROOTED.sub(r"\1{\2}", text.replace("\\cong", "\\approx"))
+        text = _CURRENCY.sub(lambda found: _MONEY[found[1]], text)
+    if "=" in text:
+        for written, command in _RELATIONS:
+            text = text.replace(written, command)
+    return _UNION.sub(r"\\cup ", text) if "U" in text or "u" in text else text
