@@ -193,6 +193,8 @@ def _as_points(one: str, other: str) -> bool | None:
 
 def _named_values(answer: str) -> dict[str, str] | None:
     """What each of several different letters is said to be; None where that is not what an answer says."""
+    if answer.count("=") < 2:
+        return None
     parts = re.split(
         r",\s*(?:\\text\s*\{\s*and\s*\}|and\s)?|\\text\s*\{\s*,?\s*and\s*\}|\s+and\s+|;|\\quad",
         answer.strip().strip("()"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 LONGEST = 2048
 """Characters. The longest gold answer of MATH has 159; passages of DROP are no answers."""
@@ -21,6 +22,7 @@ _EXPONENT = re.compile(rf"\^[{{(\s-]*\d{{{len(str(HIGHEST))},}}")
 _FACTORIAL = re.compile(rf"\d{{{len(str(HIGHEST)) - 1},}}\s*!|\^{_NUMBER}\)*\s*!|!\s*!\s*!|\)\s*!\s*\)\s*!")
 
 
+@lru_cache(maxsize=65536)
 def refused(answer: str) -> bool:
     """Whether a text is too long, too deep or too strange to be an answer to anything."""
     return (

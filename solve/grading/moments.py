@@ -85,12 +85,19 @@ def _bare_hour(answer: str, other: Moment | None) -> Moment | None:
 @lru_cache(maxsize=16384)
 def read(answer: str) -> Moment | None:
     """The date or the time that an answer is as a whole; None for anything else."""
-    if len(answer) > 60:
+    if len(answer) > 60 or not _MAYBE.search(answer):
         return None
     text = _plain(answer)
     return _date(_WEEKDAY.sub("", text)) or _clock(text)
 
 
+_MAYBE = re.compile(
+    r":|\d\s*h|noon|midday|midnight|\d\W*(?:\\text\{\s*)?[ap]\.?\s?m|o.?\s?clock|\d[-/.\u2010-\u2015\u2212]\d|"
+    + "|".join(month[:3] for month in _MONTHS),
+    re.IGNORECASE,
+)
+"""What every date and every time has some of."""
+_PARTED = re.compile("[:\u2236\uff1a]|\\bto\\b|colon")
 _PAIR = re.compile(r"\d+\s*:\s*\d+")
 
 
@@ -148,7 +155,7 @@ def _time(hour: int, minutes: str, seconds: str, *, is_open: bool = False) -> Mo
 @lru_cache(maxsize=16384)
 def ratio(answer: str) -> tuple[str, ...] | None:
     """The parts of `1:2` or `1 to 2` as they are written; None for anything else."""
-    if len(answer) > 120:
+    if len(answer) > 120 or not _PARTED.search(answer):
         return None
     text = re.sub(r"\\math(?:bin|rel|ord|punct)(?![A-Za-z])", "", _SPOKEN.sub(r" \1 ", to_latex(answer)))
     text = re.sub(r"\s+to\s+|\\colon(?![A-Za-z])|\{:\}", ":", re.sub(r"\\[!,;: ]|~|[$*]|\.\s*$", "", text))

@@ -16,6 +16,7 @@ _BASE = r"(?:\\(?:text|mathrm|mbox)\s*\{\s*)?\(?(\d{1,2}|" + "|".join(_WORDS) + 
 _DIGITS = r"(-?)\(?\s*(?:\\(?:text|mathrm|mbox)\s*\{)?\s*([0-9A-Za-z]+)\s*\}?\s*\)?"
 _SAID = rf"\(?\s*(?:\\(?:text|mbox)\s*\{{)?\s*(?:in\s+)?base[\s-]*\}}?\s*{_BASE}\s*\)?"
 _NUMERAL = re.compile(rf"{_DIGITS}\s*(?:_\s*\{{?\s*{_BASE}\s*\}}?|{_SAID})", re.IGNORECASE)
+_MAYBE = re.compile(r"_|base|0[xXbBoO]", re.IGNORECASE)
 _PREFIXED = re.compile(r"-?0[xXbBoO][0-9A-Fa-f]+")
 
 
@@ -24,6 +25,8 @@ def same(one: str, other: str) -> bool | None:
 
     Where one base is left out, the digits may be those, or the number may be meant in base ten.
     """
+    if not _MAYBE.search(one) and not _MAYBE.search(other):
+        return None
     a, b = _read(one), _read(other)
     if a is None and b is None:
         return None

@@ -148,6 +148,8 @@ def read(answer: str) -> Region | None:
 
 def _typed(text: str) -> str:
     """What people write beside LaTeX: `@` is the real line."""
+    if not re.search(r"@|\bor\b|\\pm", text):
+        return text
     text = re.sub(
         r"^@\s*,?\s*(?:(?:except|but\s+not|other\s+than)(?:\s+for)?)\s+(?:(?:[a-z]\s*=\s*))?(.*)$", r"@\\\\{\1}", text
     )

@@ -29,7 +29,7 @@ _CLOSE = 1e-40
 """Relative: how small the imaginary part of a real number of `_DIGITS` digits is."""
 _SAFETY = 10**6
 """How many times its bound an error may be."""
-_MANY = 1000
+_MANY = 200
 """Digits of the last look, at what computer algebra calls equal."""
 _LARGEST = 4096
 """Binary digits before or behind the point: beyond, a value is compared, and never written out."""
@@ -84,7 +84,7 @@ def _may_equal(one: Form, other: Form) -> bool:
 
 
 def are_close(one: str, other: str) -> bool:
-    """Whether two tidied answers of one value each without letters agree to a thousand digits, or cannot be told apart
+    """Whether two tidied answers of one value each without letters agree to two hundred digits, or cannot be told apart
     so: computer algebra that compares floating-point numbers calls `\\sqrt{10^{40} + 1}` and 10^20 equal."""
     try:
         a, b = forms(one), forms(other)
