@@ -25,6 +25,11 @@ _ABOUT = re.compile(
     r"^\s*(?:(?:(?:\\approx|\\simeq|\\sim|approximately|approx|about|roughly|around|nearly|almost|circa)(?![A-Za-z])\.?|[~=]|ca\.)\s*)+",
     re.IGNORECASE,
 )
+_NO_NUMBER = re.compile(
+    r"\s*(?:[(\[{|]|\\(?:sqrt|left|begin|pi|infty|log|ln|sin|cos|tan|sec|csc|cot|mathbb|emptyset|pm|binom)(?![a-z])"
+    r"|[A-Za-z](?![A-Za-z$]))"
+)
+"""How an answer begins that is no number."""
 _NOTHING = re.compile(r"\\(?:!|displaystyle(?![A-Za-z]))")
 _ESCAPED = re.compile(r"\\([$%&#_])")
 _REMARKED = re.compile(r"\(\s*(?:approx(?:imately)?\.?|about|rounded)\s*\)\s*$")
@@ -153,7 +158,7 @@ def quantity(answer: str, *, comma: bool = True) -> Quantity | None:
 
     `comma` says that `2,74` is a decimal; in mathematics it may be a list.
     """
-    if len(answer) > _LONGEST:
+    if len(answer) > _LONGEST or ("=" not in answer and _NO_NUMBER.match(answer)):
         return None
     text = _plain(answer)
     if "=" in text and comma:
