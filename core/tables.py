@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -162,35 +161,30 @@ def _arrow(content: Any) -> pa.Table:
 
 def _folder(path: Path, split: str | None) -> pa.Table:
     """A data set, or one of several, as `save_to_disk` writes them."""
-    parts = sorted(each.name for each in path.iterdir() if (each / "state.json").is_file())
-    if not (path / "state.json").is_file():
+    found = _saved(path)
+    if isinstance(found, dict):
+        parts = sorted(found)
         if not parts:
-            raise ConfigError(
-                f"cannot read {path}: it is a folder that save_to_disk did not write; accepted are {ACCEPTED}"
-            )
+            raise ConfigError(f"{path} holds no split")
         if split is None and len(parts) > 1:
             raise ConfigError(f"{path} holds several splits; give split: {' or '.join(parts)}")
         if split is not None and split not in parts:
             raise ConfigError(f"{path} has no split {split!r}; it has {', '.join(parts)}")
-        path /= split or parts[0]
+        found = found[split or parts[0]]
     elif split is not None:
         raise ConfigError(f"{path} has no split {split!r}: it is one data set")
-    return _saved(path)
+    return found.with_format("arrow")[:]
 
 
-def _saved(folder: Path) -> pa.Table:
-    import pyarrow as pa
+def _saved(path: Path) -> Any:
+    from datasets import load_from_disk
 
     try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        files = [Path(each["filename"]).name for each in state["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{folder / 'state.json'} does not say where the data are: {_first_line(error)}") from None
-    if state.get("_indices_data_files"):
-        raise ConfigError(f"{folder} is a selection of a data set; flatten_indices() before save_to_disk writes it out")
-    if not files:
-        raise ConfigError(f"{folder} holds no data")
-    return pa.concat_tables([_table(folder / name, "arrow") for name in files], promote_options="default")
+        return load_from_disk(str(path))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # it checks little of what it reads
+        raise ConfigError(
+            f"cannot read {path} as a folder that save_to_disk wrote: {_first_line(error)}; accepted are {ACCEPTED}"
+        ) from None
 
 
 def _of_table(table: pa.Table, path: Path) -> Iterator[tuple[int, Row]]:

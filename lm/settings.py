@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
@@ -13,7 +12,7 @@ from .api.options import ApiOptions, TokensKey
 from .api.thinking import ThinkingStyle
 from .cost.prices import AnyPrice, MachinePrice, Price, batched, listed
 from .engine import Engine
-from .local.weights import Dtype
+from .local.weights import Dtype, is_local
 from .types import Thinking
 
 URL = r"^https?://[^/?#@\s]+(?:/[^?#@\s]*)?$"
@@ -89,7 +88,7 @@ class LocalSettings(ThinkingSettings):
     @property
     def is_local(self) -> bool:
         """Whether the model lies on this machine, and need not be downloaded."""
-        return self.path.startswith("miniature/") or Path(self.path).is_dir()
+        return is_local(self.path)
 
     def rates(self) -> AnyPrice | None:
         """The price, where rates are given; one like another model's is not known from here."""

@@ -44,7 +44,9 @@ class Models:
     @cached_property
     def llm(self) -> Model:
         settings = self._study.llm
-        engine = self.given_llm or settings.open(self._study.max_usd, known_as=self._origins.name("llm", self._study))
+        engine = self.given_llm or settings.open(
+            self._study.max_usd, known_as=self._origins.model_name("llm", self._study)
+        )
         price = settings.rates()
         return Model("llm", engine, self._store, self._study.seed, price=price, thinking=settings.thinking)
 
@@ -54,7 +56,7 @@ class Models:
         roles = get_args(student.Role)
         adapters = 2 + sum(len(students.of_role(self._study, self._files, role)) for role in roles)
         settings = self._study.student
-        engine = settings.open(adapters=adapters, known_as=self._origins.name("student", self._study))
+        engine = settings.open(adapters=adapters, known_as=self._origins.model_name("student", self._study))
         return Model("base", engine, self._store, self._study.seed, thinking=settings.thinking)
 
     @cached_property
@@ -63,7 +65,7 @@ class Models:
         return {
             name: Model(
                 name,
-                settings.open(self._study.max_usd, known_as=self._origins.name(f"models.{name}", self._study)),
+                settings.open(self._study.max_usd, known_as=self._origins.model_name(f"models.{name}", self._study)),
                 self._store,
                 self._study.seed,
                 price=settings.rates(),

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..core import tables
 from ..core.errors import ConfigError
+from ..core.files import atomic_write
 from ..core.jsonlines import Row
 from ..solve.grading.numbers import number
 from ..tasks import contamination, own, registry
@@ -103,15 +104,14 @@ def _stretch(path: Path, columns: own.Columns) -> tuple[int, list[Question], lis
     Raises ConfigError when no row is a question.
     """
     best: tuple[int, list[Question]] = (0, [])
-    begin, bad, rows = 0, list[str](), sum(1 for _ in tables.rows(path))
-    while begin < rows:
-        found: list[Question] = []
+    begin, found, bad = 0, list[Question](), list[str]()
+    for row, located in enumerate(own.located(path)):
         try:
-            found.extend(own.questions(own.located(path, begin), columns))  # keeps those before a bad row
+            found += own.questions(iter([located]), columns)
         except ConfigError as error:
             bad.append(str(error))
+            begin, found = row + 1, []
         best = max(best, (begin, found), key=lambda stretch: len(stretch[1]))
-        begin += len(found) + 1
     if not best[1]:
         raise ConfigError(bad[0])
     return *best, bad
@@ -155,9 +155,9 @@ def _grader(questions: Sequence[Question]) -> tuple[GraderName, str]:
     """How answers seem to be compared, and why."""
     golds = [question.answer for question in questions]
     if questions[0].grader != "number":
-        return questions[0].grader, "for the rows have choices" if questions[
+        return questions[
             0
-        ].choices else "for answers are true or false"
+        ].grader, f"for {'the rows have choices' if questions[0].choices else 'answers are true or false'}"
     if all(gold.strip().lower() in ("yes", "no", "true", "false") for gold in golds):
         return "yes-no", "for all answers are yes or no"
     if all(number(gold) is not None for gold in golds):
@@ -186,7 +186,7 @@ def write(files: Sequence[Path], out: Path, llm: str, student: str, *, overwrite
         student=_flow({"engine": "transformers", "path": student, "concurrency": 16}),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    atomic_write(out, text)
     return NewStudy(out, (*(said for file in found for said in file.said), *notes))
 
 

@@ -58,7 +58,7 @@ class StudyQuestions:
         return with_gold(self.tests, self._study.grid.decomposer_specs)
 
     def _load(self, key: str, source: BaseSource) -> list[Question]:
-        questions, first = _load(source), self._origins.stem(key) if self._origins else None
+        questions, first = _load(source), self._origins.file_name(key) if self._origins else None
         path = getattr(source, "path", None)
         if first is None or path is None or first == Path(path).name:
             return questions

@@ -43,6 +43,11 @@ def model_directory(path: str) -> Path:
     return directory
 
 
+def is_local(path: str) -> bool:
+    """Whether a model lies on this machine, and need not be downloaded."""
+    return path.startswith(_SHIPPED) or Path(path).is_dir()
+
+
 def is_hub_name(path: str) -> bool:
     """Whether a path may be a name on the hub."""
     return path.count("/") == 1 and not path.startswith((".", "/", "~"))

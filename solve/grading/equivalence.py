@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from itertools import product
+from itertools import combinations, product
 
 from . import moments, numeral_bases, regions
 from .latex import PLAIN, bare, in_unit, one_number, radians, readings, says_more
@@ -86,9 +86,10 @@ def _as_algebra(one: str, other: str) -> Pair:
     scale, a, b = _in_one_unit(one, other)
     if scale is not None and scale != 1:
         a = f"\\frac{{{scale.numerator}}}{{{scale.denominator}}} \\cdot ({a})"
-    ratios = moments.ratio(a), moments.ratio(b)
-    if ratios[0] and ratios[1] and len(ratios[0]) == len(ratios[1]):
-        return _scaled(ratios[0], ratios[1][0]), _scaled(ratios[1], ratios[0][0])
+    first, second = moments.ratio(a), moments.ratio(b)
+    if first and second and len(first) == len(second):
+        i = next((i for i in range(len(first)) if not (_is_zero(first[i]) or _is_zero(second[i]))), 0)
+        return _scaled(first, second[i]), _scaled(second, first[i])
     regional = regions.read(a), regions.read(b)
     if regional[0] is not None and regional[1] is not None and any(r.is_definite for r in regional if r):
         return str(regional[0]), str(regional[1])
@@ -165,11 +166,18 @@ def _as_ratios(one: str, other: str) -> bool | None:
         a, b = (a, (bare(other), "1")) if a is not None else ((bare(one), "1"), b or ())
         if max(len(a), len(b)) > 2 or real(a[0]) is None or real(b[0]) is None:
             return None
-    if len(a) != len(b):
+    if len(a) != len(b) or all(map(_is_zero, a)) or all(map(_is_zero, b)):
         return False
     return _all(
-        [compare(bare(f"({x}) \\cdot ({b[0]})"), bare(f"({y}) \\cdot ({a[0]})")) for x, y in zip(a, b, strict=True)]
+        [
+            compare(bare(f"({a[i]}) \\cdot ({b[j]})"), bare(f"({a[j]}) \\cdot ({b[i]})"))
+            for i, j in combinations(range(len(a)), 2)
+        ]
     )
+
+
+def _is_zero(part: str) -> bool:
+    return real(bare(part)) == 0
 
 
 def _all(found: Sequence[bool | None]) -> bool | None:

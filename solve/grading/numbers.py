@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import combinations
 
 from . import moments
 from .math_string import braced_fractions
@@ -137,13 +138,14 @@ def _same_ratio(one: str, other: str) -> bool:
     if max(len(a), len(b)) < 2:
         return False
     a, b = (side if len(side) != 1 else (side[0], Fraction(1)) for side in (a, b))
-    return len(a) == len(b) and all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and all(a[i] * b[j] == a[j] * b[i] for i, j in combinations(range(len(a)), 2))
 
 
 def _parts(answer: str) -> tuple[Fraction, ...]:
-    """The numbers of a ratio, or the one number; nothing for all else."""
+    """The numbers of a ratio, not all of them zero, or the one number; nothing for all else."""
     values = [number(part) for part in moments.ratio(answer) or (answer,)]
-    return tuple(value for value in values if value is not None) if all(values) else ()
+    known = tuple(value for value in values if value is not None)
+    return known if len(known) == len(values) and (len(known) == 1 or any(known)) else ()
 
 
 def number(answer: str) -> Fraction | None:

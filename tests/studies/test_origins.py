@@ -11,9 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 import divcon
+from divcon import prompts
 from divcon.cli import main
 from divcon.core.errors import ConfigError
+from divcon.eval.config import Study, differences, dump, parse
 from divcon.eval.run_dir import RunDirectory
+from divcon.lm.local.weights import weights_hash
+from divcon.studies.origins import Origins
 from divcon.tasks import miniature
 
 from ..lm.api.test_engine import reply, serving
@@ -24,6 +28,10 @@ QUESTIONS = [{"question": f"There are {i} pears. How many?", "answer": str(i)} f
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "k")
+
+
+def study_of(settings: dict[str, Any]) -> Study:
+    return parse(settings, "the test")
 
 
 def answer(body: dict[str, Any], number: int) -> tuple[int, Any]:
@@ -77,7 +85,7 @@ def test_a_file_of_other_contents_is_another_study(tmp_path: Path) -> None:
             divcon.collect(moved(settings, other), run=tmp_path / "run")
 
 
-def test_a_server_moves_only_when_it_is_said_and_its_samples_stay(tmp_path: Path) -> None:
+def test_a_relocated_server_keeps_its_samples(tmp_path: Path) -> None:
     run, study = tmp_path / "run", tmp_path / "study.yaml"
     with serving(answer) as (_, old):
         study.write_text(json.dumps(config(tmp_path, old)), encoding="utf-8")
@@ -93,8 +101,65 @@ def test_a_server_moves_only_when_it_is_said_and_its_samples_stay(tmp_path: Path
             outcome = CliRunner().invoke(main, [*there, *more])
             assert outcome.exit_code == 0, outcome.output
         assert server.bodies == []
+    with serving(answer) as (server, third):  # from where it is now, or from where it was first
+        for old_place, place in ((new, third), (old, new), (old, third)):
+            at = ["collect", str(study), "--run", str(run), "--set", f"llm.base_url={place}"]
+            outcome = CliRunner().invoke(main, [*at, "--relocate", f"{old_place}={place}"])
+            assert outcome.exit_code == 0, outcome.output
+        assert server.bodies == []
     wrong = CliRunner().invoke(main, ["collect", str(study), "--relocate", "there"])
     assert wrong.exit_code == 2 and "is not of the form" in wrong.output
+
+
+def test_a_model_that_takes_anothers_place_before_anything_is_made_has_a_name_of_its_own(tmp_path: Path) -> None:
+    files = RunDirectory(tmp_path / "run")
+    files.path.mkdir()
+    first, second = (study_of(config(tmp_path, f"http://127.0.0.1:{port}/v1")) for port in (1, 2))
+    for study in (first, second):
+        Origins(files).keep(study)
+        files.config.write_text(dump(study), encoding="utf-8")
+    assert Origins(files).model_name("llm", second) is None
+    moved_on = study_of(
+        config(tmp_path, "http://127.0.0.1:3/v1", relocate={"http://127.0.0.1:2/v1": "http://127.0.0.1:3/v1"})
+    )
+    assert Origins(files).model_name("llm", moved_on) == "http://127.0.0.1:2/v1"
+
+
+def test_every_setting_that_names_a_place_moves_by_contents(tmp_path: Path) -> None:
+    text = (Path(prompts.__file__).parent / "solve.md").read_text(encoding="utf-8")
+    for folder in ("old", "new"):
+        shutil.copytree(Path(miniature.__file__).parent / "base", tmp_path / folder / "model")
+        (tmp_path / folder / f"{folder}.md").write_text(text, encoding="utf-8")
+        (tmp_path / folder / "data" / "inner").mkdir(parents=True)
+        for file in ("examples.jsonl", "data/traces.jsonl", "data/inner/more.txt"):
+            (tmp_path / folder / file).write_text("{}\n", encoding="utf-8")
+
+    def at(folder: str) -> Study:
+        here = tmp_path / folder
+        local = {"engine": "transformers", "path": str(here / "model")}
+        return study_of(
+            {
+                "train": {"source": "traces", "path": str(here / "data")},
+                "tests": {"t": {"source": "file", "path": str(here / "data" / "traces.jsonl")}},
+                "llm": local,
+                "student": {**local, "engine": "vllm", "served": "http://127.0.0.1:1/v1"},
+                "models": {"more": local},
+                "prompts": {"solve": str(here / f"{folder}.md"), "examples": str(here / "examples.jsonl")},
+                "distill": {"ranker": {"backbone": {"kind": "model", "path": str(here / "model")}}},
+            }
+        )
+
+    old, new = at("old"), at("new")
+    files = RunDirectory(tmp_path / "run")
+    files.path.mkdir()
+    Origins(files).keep(old)
+    files.config.write_text(dump(old), encoding="utf-8")
+    differing = differences(old, new)
+    assert len(differing) == 8 and all(Origins(files).moved(setting, new) for setting in differing)
+    for name in ("new.md", "examples.jsonl", "data/traces.jsonl", "data/inner/more.txt", "model/config.json"):
+        (tmp_path / "new" / name).write_text('{"other": 1}\n{question}{subquestions}', encoding="utf-8")
+    weights_hash.cache_clear()
+    assert not any(Origins(files).moved(setting, new) for setting in differing)
 
 
 @pytest.mark.model

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from divcon.core import tables
 from divcon.core.errors import ConfigError
 from divcon.solve import grade
 from divcon.solve.grading.grade import refuse_unreadable_gold
@@ -177,6 +178,13 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
         own.read(path)
     with pytest.raises(ConfigError, match=r"has no column 'problem' \(columns.question\); it has 'q', 'answer'"):
         own.read(path, {"question": "problem"})
+
+
+def test_a_selection_that_save_to_disk_wrote_is_read_as_selected(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_list(ROWS).select([1]).save_to_disk(str(tmp_path / "some"))
+    assert [row for _, row in tables.rows(tmp_path / "some")] == ROWS[1:2]
 
 
 def test_a_folder_of_several_splits_wants_one(tmp_path: Path) -> None:
