@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -13,6 +14,9 @@ from . import documents
 from .errors import ConfigError
 
 Group = TypeVar("Group", bound=BaseModel)
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxlong = 80
+"""Quotes what a file holds, however long it is."""
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Any:
@@ -28,8 +32,7 @@ def override(values: Any, said: str) -> None:
     dotted, equals, text = said.partition("=")
     if not equals or not dotted:
         raise ConfigError(f"--set {said!r} is not of the form key.key=value")
-    shown = said if len(said) < 80 else f"{said[:77]}..."
-    put(values, dotted, documents.from_yaml(text, f"--set {shown!r}"))
+    put(values, dotted, documents.from_yaml(text, f"--set {_SHORT.repr(said)}"))
 
 
 def put(values: Any, dotted: str, value: Any) -> None:
@@ -57,17 +60,22 @@ def check(model: type[Group], values: Any, where: str) -> Group:
 def _explain(model: type[BaseModel], error: ValidationError) -> str:
     """The first problem in a sentence; for an unknown key, the known one that is nearest in spelling or meaning."""
     first = error.errors(include_url=False)[0]
-    keys = [str(part) for part in first["loc"]]
+    keys = [str(part) for part in first["loc"] if part != "[key]"]  # which says that the key itself is wrong
     if first["type"] == "extra_forbidden":
         *above, wrong = keys
         shown, groups = _followed(model, above)
         known = sorted({name for group in groups for name in group.model_fields})
-        place = f" under {'.'.join(shown)}" if shown else ""
+        place = f" under {_dotted(shown)}" if shown else ""
         near = _nearest(wrong, known) or _nearest_anywhere(wrong, model) or next(iter(_close(wrong, known, 0.0)), None)
-        return f"unknown key {wrong!r}{place}" + (f"; did you mean {near!r}?" if near else "")
+        return f"unknown key {_SHORT.repr(wrong)}{place}" + (f"; did you mean {near!r}?" if near else "")
     shown, _ = _followed(model, keys)
-    place, said = ".".join(shown), _plainly(first)
+    place, said = _dotted(shown), _plainly(first)
     return f"{place}: {said}" if place else said
+
+
+def _dotted(keys: Sequence[str]) -> str:
+    """Keys as one name; one that would not fit a line is quoted, for a file may hold any."""
+    return ".".join(key if key.isprintable() and len(key) <= _SHORT.maxstring else _SHORT.repr(key) for key in keys)
 
 
 _SYNONYMS = {
@@ -117,14 +125,14 @@ _DEEPEST = 3
 def _plainly(problem: Any) -> str:
     """What is wrong with a value, in words of the file and not of the validator."""
     kind, said, context = problem["type"], problem.get("input"), problem.get("ctx") or {}
-    shown = repr(said) if isinstance(said, str | int | float | bool) else "this"
+    shown = _SHORT.repr(said) if isinstance(said, str | int | float | bool) else "this"
     if kind == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
     if kind == "union_tag_not_found":
         return f"it must say its {_unquoted(context['discriminator'])}"
     if kind == "union_tag_invalid":
         expected = context["expected_tags"].replace("'", "")
-        return f"{_unquoted(context['discriminator'])} {context['tag']!r} is none of {expected}"
+        return f"{_unquoted(context['discriminator'])} {_SHORT.repr(context['tag'])} is none of {expected}"
     if kind in ("literal_error", "enum"):
         return f"{shown} is none of {context['expected'].replace(chr(39), '')}"
     if kind == "missing":

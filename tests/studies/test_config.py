@@ -219,3 +219,33 @@ def test_thinking_is_said_as_people_say_it_and_survives_being_written_out(said: 
     study = load("miniature", [f"llm.thinking={said}", f"student.thinking={said}"])
     assert study.llm.thinking == study.student.thinking == meant
     assert parse(yaml.safe_load(dump(study)), "again") == study
+
+
+LONG = "9\n" * 3000
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {LONG: 1},
+        {"train": LONG},
+        {"train": {"source": LONG}},
+        {"train": {"source": "file", "path": "a", LONG: 1}},
+        {"train": {"source": "file", "path": "a", "columns": {LONG: "a"}}},
+        {"tests": {LONG: {"source": "none"}}},
+        {"models": {LONG: {"engine": LONG}}},
+        {"seed": 10**3000},
+        {"seed": LONG},
+        {"grid": {"votes": [LONG]}},
+    ],
+)
+def test_whatever_a_config_holds_what_is_wrong_is_one_line(values: dict[str, object]) -> None:
+    sound = {
+        "train": {"source": "miniature", "split": "train"},
+        "tests": {"t": {"source": "miniature", "split": "new-new"}},
+        "llm": {"engine": "transformers", "path": "miniature/llm"},
+        "student": {"engine": "transformers", "path": "miniature/base"},
+    }
+    with pytest.raises(ConfigError) as refused:
+        parse(sound | values, "study.yaml")
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 1000

@@ -163,8 +163,8 @@ def test_a_ranker_that_lost_its_weights_is_refused(run: Path, tmp_path: Path) ->
     ("overrides", "sentence"),
     [
         (["grid.votes=[mean]"], "no vote 'mean'; there are sc, ws, asc, count"),
-        (["grid.votes=[]"], "at least 1 item"),
-        (["distill.ranker.backbone.names=[colour]"], "'length', 'lines'"),
+        (["grid.votes=[]"], "grid.votes: it must hold at least 1"),
+        (["distill.ranker.backbone.names=[colour]"], "'colour' is none of length, lines"),
         (["grid.stops=[soon]"], "no rule 'soon' to stop by"),
         (["collect.logprobs=false"], "looks at log-probability, which only a collecting with logprobs: true knows"),
         (
