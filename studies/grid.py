@@ -133,7 +133,7 @@ def _solver(context: StudyContext, spec: SolverSpec, votes: tuple[VoteSpec, ...]
         _ranker(context) if not votes[0].is_greedy and grid.asks("rank") else None,
         one_by_one,
         stages_taught(context.study, context.questions, spec),
-        lambda decomposer: replace(watched, behind=str(decomposer)),
+        lambda decomposer: replace(watched, decomposer=str(decomposer)),
         as_run=model.footprint,
     )
 
@@ -175,12 +175,12 @@ class _WatchedDecomposer:
 class _WatchedSolver:
     solver: PromptedSolver
     stage: _Stage
-    behind: str = ""
+    decomposer: str = ""
     """Whose decompositions it solves."""
 
     def __call__(self, questions: Sequence[Question], decompositions: Sequence[Decomposition]) -> list[list[Solution]]:
         with self.stage() as advance:
-            advance.behind = self.behind
+            advance.decomposer = self.decomposer
             return replace(self.solver, advance=advance)(questions, decompositions)
 
 

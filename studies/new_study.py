@@ -89,8 +89,8 @@ def sniff(path: Path) -> Sniffed:
     settings: dict[str, Any] = {"source": "file", "path": str(path)}
     settings |= {"columns": dict(columns)} if columns else {}
     settings |= {"grader": grader} if grader != questions[0].grader else {}
-    told = ", ".join(f"{part} from {column!r}" for part, column in columns.items()) or "columns of the usual names"
-    said = [f"{path.name}: {told}", f"{path.name}: grader {grader}, {why}"]
+    read = ", ".join(f"{part} from {column!r}" for part, column in columns.items()) or "columns of the usual names"
+    said = [f"{path.name}: {read}", f"{path.name}: grader {grader}, {why}"]
     if bad:
         said.append(
             f"{path.name}: {len(bad)} rows have no question or answer and are stepped around; the first: {bad[0]}"

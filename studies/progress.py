@@ -65,15 +65,15 @@ class Progress:
         from rich.progress import Progress as Bars
 
         columns = (TextColumn("{task.description:<36}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn())
-        ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[told]}", markup=False))
+        ends = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[details]}", markup=False))
         with Bars(*columns, *ends, console=Console(file=self._out)) as bars:
-            task = bars.add_task(visible(state.name), total=None, told="")
+            task = bars.add_task(visible(state.name), total=None, details="")
             yield lambda: bars.update(
                 task,
                 description=visible(state.title),
                 completed=state.done,
                 total=state.wanted,
-                told=visible(state.told()),
+                details=visible(state.details()),
             )
 
     @contextmanager
@@ -84,7 +84,7 @@ class Progress:
             nonlocal last
             if time.perf_counter() - last >= _EVERY:
                 last = time.perf_counter()
-                said = [f"{state.title}: {state.done} of {state.wanted}", state.told(), state.left()]
+                said = [f"{state.title}: {state.done} of {state.wanted}", state.details(), state.left()]
                 self.say(", ".join(filter(None, said)))
 
         yield show
@@ -109,7 +109,7 @@ class Stage:
     """Generated in it."""
     note: str = ""
     """What it is like at the moment, in its own words."""
-    behind: str = ""
+    decomposer: str = ""
     """Whose decompositions are solved in it."""
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ class Stage:
 
     @property
     def title(self) -> str:
-        return f"{self.name}, behind {self.behind}" if self.behind else self.name
+        return f"{self.name}, decomposer {self.decomposer}" if self.decomposer else self.name
 
     @property
     def seconds(self) -> float:
@@ -154,15 +154,15 @@ class Stage:
     def facts(self) -> dict[str, object]:
         """What the log says."""
         facts: dict[str, object] = {"done": self.done, "wanted": self.wanted, "kept": self.kept, "tokens": self.tokens}
-        if self.behind:
-            facts["behind"] = self.behind
+        if self.decomposer:
+            facts["decomposer"] = self.decomposer
         if self._status:
             spend, status = self._status
             facts |= {"dollars": [spend.known, spend.most], "projected": self.projected}
             facts |= {"at_once": status.at_once, "retries": dict(status.retries)}
         return facts
 
-    def told(self) -> str:
+    def details(self) -> str:
         """What a person reads beside how far it is."""
         parts = [self.note] if self.note else []
         parts += [f"{self.tokens / self.seconds:,.0f} tokens/s"] if self.tokens else []

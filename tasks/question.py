@@ -48,7 +48,7 @@ class Question:
     @property
     def prompt(self) -> str:
         """The question as a model reads it: the context, where there is one, the text, then the choices."""
-        return "\n\n".join(part for part in (self._asked, self.listed_choices) if part)
+        return "\n\n".join(part for part in (self._with_context, self.listed_choices) if part)
 
     @property
     def listed_choices(self) -> str:
@@ -59,9 +59,9 @@ class Question:
         """What fills the places of a prompt template: `{question}`, and `{choices}` where the template has that place;
         elsewhere the choices stand behind the question."""
         if "{choices}" in template:
-            return {"question": self._asked, "choices": self.listed_choices}
+            return {"question": self._with_context, "choices": self.listed_choices}
         return {"question": self.prompt}
 
     @property
-    def _asked(self) -> str:
+    def _with_context(self) -> str:
         return f"{self.context}\n\n{self.text}" if self.context else self.text

@@ -230,12 +230,12 @@ def _conversation(line: _Line, turns: Sequence[Any], key: str) -> _Made | None:
     last = turns[-1] if turns and isinstance(turns[-1], dict) else {}
     if not said or not said[-1].strip() or last.get("role") != "assistant":
         raise ConfigError(f"{line.where}: {key!r} does not end in a user's question and an assistant's solution")
-    question = _asked(line, said[-1])
+    question = _question(line, said[-1])
     made = _solved(question, *_content(last), 0, texts(line.row, "subquestions", line.where))
     return replace(made, system="\n\n".join(system)) if made else None
 
 
-def _asked(line: _Line, asked: str) -> Question:
+def _question(line: _Line, asked: str) -> Question:
     """A question with the row's gold answer."""
     gold = next((key for key in _GOLD if line.row.get(key) not in (None, "")), None)
     if gold is None:
@@ -262,7 +262,7 @@ def _pair(line: _Line) -> Iterator[_Made | None]:
     question = line.text(asked)
     if asked == "instruction" and str(line.row.get("input") or "").strip():
         question = f"{question}\n\n{line.row['input']}"
-    made = _solved(_asked(line, question), _said(line.row[solved]), None, 0, _subquestions(line))
+    made = _solved(_question(line, question), _said(line.row[solved]), None, 0, _subquestions(line))
     yield replace(made, system=_said(line.row.get("system"))) if made else None
 
 

@@ -96,12 +96,12 @@ class GridSolver(Phase):
     """The same solver, one sub-question at a time; None keeps it from decomposers that ask so."""
     stages: frozenset[Stage] | None = None
     """The prompts that it has learned to be asked with; None is any. Decomposers that need others do not ask it."""
-    told: Callable[[DecomposerSpec], Solver] | None = None
+    for_decomposer: Callable[[DecomposerSpec], Solver] | None = None
     """The same solver, which says whose decompositions it works on; None says nothing."""
 
     def behind(self, decomposer: DecomposerSpec) -> GridSolver:
         """The solver at work on a decomposer's decompositions."""
-        return replace(self, solver=self.told(decomposer)) if self.told else self
+        return replace(self, solver=self.for_decomposer(decomposer)) if self.for_decomposer else self
 
 
 Judge = Callable[[str, Question, Sequence[str]], bool | None]

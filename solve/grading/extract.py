@@ -109,11 +109,11 @@ def _boxed(pattern: re.Pattern[str] | None, text: str) -> Span | None:
             break
         begin = before[0]
     if begin == span[0] and pattern is NUMBER:
-        return _told(text, span)
+        return _number_of_sentence(text, span)
     return begin, end
 
 
-def _told(text: str, span: Span) -> Span:
+def _number_of_sentence(text: str, span: Span) -> Span:
     """The number in a sentence: `Janet makes $18 a day`. All of it where it is no sentence, or of several numbers."""
     content = text[slice(*span)]
     words = re.sub(r"\\text(?:bf|it)?\s*\{|[{}]", lambda found: " " * len(found[0]), content)

@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from .latex_words import TEXT, WORDS
 from .math_string import braced_fractions
 from .numbers import Quantity, is_unit, quantity
 from .unicode_math import to_latex
@@ -22,9 +23,7 @@ _DEGREE = r"(\d+(?:\.\d+)?)\s*(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree(?![A-
 _ANGLE = re.compile(rf"\{{\s*{_DEGREE}\s*\}}|{_DEGREE}")
 _OF_ANGLES = re.compile(r"\\(?:sin|cos|tan|sec|csc|cot)(?![a-z])")
 _OR = re.compile(r",?\s*(?:\\text\s*\{\s*,?\s*(?:or|and)\s*\}|(?<![A-Za-z\\])(?:or|and)(?![A-Za-z]))")
-_TEXT = r"\\(?:text(?:bf|it|rm|normal)?|mbox|math(?:rm|bf|it))\s*\{"
-_WORDS = re.compile(_TEXT + r"([^{}]*)\}")
-_UNIT = re.compile(r"(?<=[\w})\].,])\s*" + _TEXT + r"([^{}\d=]*)\}(?:\s*\^\s*\{?\d\}?)?[.,;]?$")
+_UNIT = re.compile(r"(?<=[\w})\].,])\s*" + TEXT + r"([^{}\d=]*)\}(?:\s*\^\s*\{?\d\}?)?[.,;]?$")
 _CHOICE = re.compile(r"\(([A-E])\)(?=[\d\\(.-])")
 _SEPARATOR = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\,|,\s*\\!)(?=\d{3}(?!\d))")
 """Of thousands, as only LaTeX writes it."""
@@ -47,7 +46,7 @@ _ABOUT = re.compile(
     r"(?![A-Za-z])\s*\}?\s*",
     re.IGNORECASE,
 )
-_TOLD = re.compile(
+_INTRODUCTION = re.compile(
     r"^\s*\\text(?:bf|it|rm)?\s*\{\s*(?:[A-Z][a-z]+[A-Za-z ]*|[Tt]he\s+[A-Za-z ]+)"
     r"(?:\s+(?:is|are|equals)\s*|\s*[:=]\s*)(\}?)(?=\s*\S)"
 )
@@ -97,7 +96,9 @@ def prepared(answer: str) -> str:
     text = _bare_fonts(to_latex(answer).strip())
     if not _INTRODUCED.search(text):
         return _matrices(_same_commands(text)) if re.search(r"[\\\[^]", text) else text
-    while (bare := _ABOUT.sub("", _NAMED.sub("", _told(_LABEL.sub("", text)), count=1), count=1)) != text and bare:
+    while (
+        bare := _ABOUT.sub("", _NAMED.sub("", _without_introduction(_LABEL.sub("", text)), count=1), count=1)
+    ) != text and bare:
         text = bare
     for said, command in _SAID:
         if said.fullmatch(text):
@@ -105,9 +106,9 @@ def prepared(answer: str) -> str:
     return _matrices(_same_commands(text)) if re.search(r"[\\\[^]", text) else text
 
 
-def _told(text: str) -> str:
+def _without_introduction(text: str) -> str:
     """Without the words that say what is told."""
-    return _TOLD.sub(lambda found: "" if found[1] else "\\text{", text)
+    return _INTRODUCTION.sub(lambda found: "" if found[1] else "\\text{", text)
 
 
 def _bare_fonts(text: str) -> str:
@@ -242,7 +243,7 @@ def _undressed(answer: str) -> str:
     text = _DEGREES.sub("", radians(text))
     text = _SPACING.sub(" ", text).strip()
     text = _UNIT.sub(_without_unit, _OR.sub(",", text))
-    text = _WORDS.sub(r"\1", text)
+    text = WORDS.sub(r"\1", text)
     text = re.sub(r"\{\s*([,:])\s*\}", r"\1", text)
     text = braced_fractions(_joined(text).rstrip(".,;"))
     text = re.sub(r"^\(([A-Za-z])\)$", r"\1", text)

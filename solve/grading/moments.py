@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
+from .latex_words import WORDS
 from .unicode_math import to_latex
 
-_SPOKEN = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|math(?:rm|bf|it))\s*\{([^{}]*)\}")
 _DRESS = re.compile(r"\\[!,;: ]|~|[{}$*]|\.\s*$")
 _MONTHS = [
     "january",
@@ -103,7 +103,7 @@ _PAIR = re.compile(r"\d+\s*:\s*\d+")
 
 def _plain(answer: str) -> str:
     text = re.sub(r"\\math(?:bin|rel|ord|punct)(?![A-Za-z])", "", to_latex(answer))
-    text = _DRESS.sub(lambda found: " " if found[0] in ("\\ ", "~") else "", _SPOKEN.sub(r" \1 ", text))
+    text = _DRESS.sub(lambda found: " " if found[0] in ("\\ ", "~") else "", WORDS.sub(r" \1 ", text))
     return " ".join(text.lower().replace("\u2019", "'").split())
 
 
@@ -157,7 +157,7 @@ def ratio(answer: str) -> tuple[str, ...] | None:
     """The parts of `1:2` or `1 to 2` as they are written; None for anything else."""
     if len(answer) > 120 or not _PARTED.search(answer):
         return None
-    text = re.sub(r"\\math(?:bin|rel|ord|punct)(?![A-Za-z])", "", _SPOKEN.sub(r" \1 ", to_latex(answer)))
+    text = re.sub(r"\\math(?:bin|rel|ord|punct)(?![A-Za-z])", "", WORDS.sub(r" \1 ", to_latex(answer)))
     text = re.sub(r"\s+to\s+|\\colon(?![A-Za-z])|\{:\}", ":", re.sub(r"\\[!,;: ]|~|[$*]|\.\s*$", "", text))
     parts = tuple(part.strip() for part in text.split(":"))
     if (

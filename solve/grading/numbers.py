@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import combinations
 
 from . import moments
+from .latex_words import WORDS_OR_OPERATOR
 from .math_string import braced_fractions
 from .numerals import WITH_COMMA, WITHOUT_COMMA, Numeral, numeral, same_value
 from .unicode_math import to_latex
@@ -20,7 +21,6 @@ _LONGEST = 80
 _WORDS = 4
 """Of a unit: `square feet of carpet`."""
 
-_SPOKEN = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|math(?:rm|bf|it)|operatorname)\s*\{([^{}]*)\}")
 _SPACE = re.compile(r"\\[,;: ]|~(?=.)|\\q?quad(?![A-Za-z])")
 _ABOUT = re.compile(
     r"^\s*(?:(?:(?:\\approx|\\simeq|\\sim|approximately|approx|about|roughly|around|nearly|almost|circa)(?![A-Za-z])\.?|[~=]|ca\.)\s*)+",
@@ -276,7 +276,7 @@ def _plain(answer: str) -> str:
     """A number without LaTeX dressing, separators and emphasis."""
     text = _ABOUT.sub("", to_latex(answer))
     if "\\" in text:
-        text = _SPOKEN.sub(
+        text = WORDS_OR_OPERATOR.sub(
             r" \1", text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac")
         )
         text = _SPACE.sub(" ", braced_fractions(_NOTHING.sub("", text)))

@@ -62,7 +62,7 @@ def number_in_sentence(text: str) -> Span | None:
     span = _stated(text, SENTENCE)
     if span is None:
         return None
-    span = _without(_EXPLAINS, text, span, NUMBER)
+    span = _cut_explanation(_EXPLAINS, text, span, NUMBER)
     if (marked := _marked(text, span)) is not None:
         return marked
     if (first := _first_number(text, span)) is not None:
@@ -85,7 +85,7 @@ def words_of_sentence(stop: re.Pattern[str], text: str) -> Span | None:
         return None
     if but := _NOT_BUT.match(text[slice(*span)]):
         span = span[0] + but.end(), span[1]
-    return _without(_EXPLAINS_WORDS, text, span)
+    return _cut_explanation(_EXPLAINS_WORDS, text, span)
 
 
 def _first_number(text: str, span: Span) -> Span | None:
@@ -118,7 +118,7 @@ def _marked(text: str, span: Span) -> Span | None:
     return None if _MATHEMATICS.search(text, found.end(), max(span[1], found.end())) else found.span(group)
 
 
-def _without(explains: re.Pattern[str], text: str, span: Span, holds: re.Pattern[str] | None = None) -> Span:
+def _cut_explanation(explains: re.Pattern[str], text: str, span: Span, holds: re.Pattern[str] | None = None) -> Span:
     """A statement up to where an explanation begins, if what stands before holds an answer; a correction is none."""
     for found in explains.finditer(text[slice(*span)]):
         before = text[span[0] : span[0] + found.start()]

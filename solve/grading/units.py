@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from .latex_words import WORDS_OR_OPERATOR
+
 
 @dataclass(frozen=True)
 class MeasureUnit:
@@ -116,7 +118,6 @@ SYMBOLS = frozenset("$€£¥₹₩₽¢°")
 """Units that need no space before them."""
 
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
-_COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|mbox|math(?:rm|bf|it)|operatorname)\s*\{([^{}]*)\}")
 _SPACE = re.compile(r"\\[,;:! ]|~|\\(?:q?quad|thinspace)(?![A-Za-z])")
 _DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])")
 _TOKEN = re.compile(r"°\s*[CF]\b|°|us\$|[$€£¥₹₩₽¢]|[A-Za-zµμΩł]+|\^?-?\d|[/*()]|\S", re.IGNORECASE)
@@ -139,8 +140,8 @@ class _NoUnitError(Exception):
 
 
 def _tokens(text: str) -> Iterator[str]:
-    text = _COMMAND.sub(r" \1 ", _SPACE.sub(" ", text))
-    text = _COMMAND.sub(r" \1 ", _FRACTION.sub(r" \1/(\2)", text))
+    text = WORDS_OR_OPERATOR.sub(r" \1 ", _SPACE.sub(" ", text))
+    text = WORDS_OR_OPERATOR.sub(r" \1 ", _FRACTION.sub(r" \1/(\2)", text))
     text = _DEGREES.sub("°", text).replace("\\cdot", " ").replace("\\Omega", "Ω")
     text = re.sub(r"[{}]|(?<!\^)-", lambda found: " " if found[0] == "-" else "", re.sub(r"\^\s*\{\s*", "^", text))
     text = re.sub(r"(?<=[A-Za-z])\.", " ", text.strip())

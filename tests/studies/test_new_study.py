@@ -81,7 +81,7 @@ def test_a_study_that_was_written_passes_its_dry_run(tmp_path: Path) -> None:
     assert planned.exit_code == 0 and "samples in all at most" in planned.output, planned.output
 
 
-def test_the_file_whose_name_says_train_is_learned_from(tmp_path: Path) -> None:
+def test_the_file_named_train_is_the_training_data(tmp_path: Path) -> None:
     test, train = written(tmp_path / "test.jsonl", *many(5)), written(tmp_path / "train.jsonl", *many(9))
     new_study.write([test, train], tmp_path / "study.yaml", "http://127.0.0.1:1/v1", "miniature/base")
     found = yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))

@@ -257,7 +257,7 @@ def test_chats_and_pairs_of_every_kind_are_one_trace_with_its_system_turn(
         importers.read(written(tmp_path / "x.jsonl", row))
 
 
-def test_decompositions_alone_teach_a_decomposer_and_nobody_else(tmp_path: Path) -> None:
+def test_traces_of_decompositions_alone_train_only_a_decomposer(tmp_path: Path) -> None:
     rows = [
         {"question": "What is 1 + 1?", "subquestions": ["What is one more than 1?"]},
         {"question": "What is 2 + 1?", "subquestions": "1. What is one more than 2?\n2. And then?"},
