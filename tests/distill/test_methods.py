@@ -418,7 +418,7 @@ def test_kto_needs_company(tmp_path: Path) -> None:
         ("methods.names=[kd,nta]", "no method 'nta'; there are kd, ft"),
         ("methods.names=[kd,kd]", "methods: method kd is listed twice"),
         ("methods.seeds=[0,0]", "methods: seed 0 is listed twice"),
-        ("distill.solver.learning_rate=1e30", "distill.solver.learning_rate: Input should be less than or equal to 1"),
+        ("distill.solver.learning_rate=1e30", "distill.solver.learning_rate: '1e30' must be at most 1"),
     ],
 )
 def test_a_comparison_that_cannot_be_made_is_refused_before_it_begins(
