@@ -267,13 +267,20 @@ def list_prompts() -> None:
 @prompts.command("try")
 @click.argument("config")
 @click.option("--n", type=click.IntRange(min=1), default=60, show_default=True, help="Validation questions.")
+@click.option(
+    "--test",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Questions of each test for the best single-stage and the best two-stage prompts.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting: llm.concurrency=8.")
 @click.option("--run", type=click.Path(path_type=Path), help="Run directory [default: runs/NAME-prompts].")
-def try_prompts(config: str, n: int, overrides: tuple[str, ...], run: Path | None) -> None:
+def try_prompts(config: str, n: int, test: int, overrides: tuple[str, ...], run: Path | None) -> None:
     """Compare four single-stage and four two-stage prompts on validation questions, with the study's LLM."""
     from . import commands
 
-    echo(commands.try_prompts(config, n=n, overrides=overrides, run=run))
+    echo(commands.try_prompts(config, n=n, test=test, overrides=overrides, run=run))
 
 
 @main.command("eval")
@@ -344,7 +351,7 @@ def compare(run: Path, a: str, b: str, test: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Also write OUT.md, .tex, .csv and .parquet.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write OUT.md, .tex, .csv and .parquet; in a folder, seeds.md ...")
 @click.option("--beside", metavar="CELL", help="Hold the others against this cell, llm:llm:greedy say.")
 def seeds(runs: tuple[Path, ...], out: Path | None, beside: str | None) -> None:
     """Put runs of one study under several seeds into one table: means, and differences over seeds and questions."""

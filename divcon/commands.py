@@ -57,12 +57,12 @@ from .studies.new_study import NewStudy
 from .studies.new_study import write as written
 from .studies.opening import open_study
 from .studies.pilot import lengths, rates
+from .studies.prompt_trials import Trials
 from .studies.questions import StudyQuestions
 from .studies.runs import ListedRuns, Pruned, list_runs
 from .studies.runs import prunable as removable
 from .studies.runs import prune as pruned
 from .studies.status import RunCost, Status
-from .studies.try_prompts import Trials
 from .studies.try_prompts import try_prompts as tried
 from .tasks import sources
 from .tasks.question import GraderName, Question
@@ -202,13 +202,21 @@ def learning_curve(
         return train_curve(opened)
 
 
-def try_prompts(config: AnyConfig, *, n: int = 60, overrides: Sequence[str] = (), run: AnyPath | None = None) -> Trials:
+def try_prompts(
+    config: AnyConfig,
+    *,
+    n: int = 60,
+    test: int = 0,
+    overrides: Sequence[str] = (),
+    run: AnyPath | None = None,
+) -> Trials:
     """Prompts tried with a study's LLM on `n` validation questions: as many for a single stage as for two.
 
+    The best of each way is then asked the first `test` questions of each test.
     What is bought stays in `run` (default: the study's own directory, with `-prompts` behind its name).
     """
     with _open(config, overrides, None, run, behind="-prompts") as opened:
-        return tried(opened, n)
+        return tried(opened, n, test)
 
 
 def list_prompts() -> str:
@@ -272,11 +280,11 @@ def compare(run: AnyPath, a: str, b: str, test: str | None = None) -> Comparison
 def seeds(runs: Sequence[AnyPath], out: AnyPath | None = None, beside: str | None = None) -> Seeds:
     """Runs of one study that differ in their seed alone, against `beside` (`decomposer:solver:vote`) or the LLM alone.
 
-    Written to `out` as Markdown, LaTeX, CSV and Parquet, where it is given.
+    Written to `out` as Markdown, LaTeX, CSV and Parquet, where it is given; in a folder, as `seeds`.
     """
     found = over_seeds([Path(run) for run in runs], beside)
     if out:
-        found.save(Path(out))
+        found.save(Path(out) / "seeds" if Path(out).is_dir() else Path(out))
     return found
 
 

@@ -6,16 +6,12 @@ The questions are of the training source, behind those that the study learns fro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from math import nan
-from typing import Literal
 
 from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..decompose.decomposition import Decomposition, none
-from ..eval.render import escape
-from ..eval.render.table import markdown, percent
-from ..eval.stats.intervals import Estimate, accuracy
 from ..lm.types import Completion
 from ..prompts import load
 from ..solve.grading.grade import grade
@@ -25,8 +21,8 @@ from ..tasks.contamination import overlaps
 from ..tasks.question import Question
 from . import prompting
 from .context import StudyContext
+from .prompt_trials import Trial, Trials, Way
 
-Way = Literal["single stage", "two stages"]
 SINGLE_STAGE = ("cot", "cot-full", "cot-boxed", "cot-full-boxed")
 TWO_STAGES = (
     *(("decompose", "solve"), ("decompose-always", "solve")),
@@ -34,95 +30,20 @@ TWO_STAGES = (
 )
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One choice of prompts, and what it came to."""
-
-    way: Way
-    prompts: tuple[str, ...]
-    examples: str | None
-    questions: int
-    """Those that were answered, right or wrong: the others are `unknown`."""
-    unknown: int
-    """Questions whose requests failed permanently."""
-    declined: int
-    """Questions that the model said to need no sub-question."""
-    unreadable: int
-    """Decompositions that could not be read."""
-    cut: int
-    """Completions that ended at their limit."""
-    accuracy: Estimate
-    tokens: float
-    """Per question, prompts and completions of both phases."""
-
-    @property
-    def asked(self) -> int:
-        """All questions of the trial."""
-        return self.questions + self.unknown
-
-    @property
-    def settings(self) -> str:
-        """What a config takes."""
-        names = ("single_stage",) if self.way == "single stage" else ("decompose", "solve")
-        named = [*zip(names, self.prompts, strict=True), *([("examples", self.examples)] if self.examples else [])]
-        return "prompts: {" + ", ".join(f"{name}: {value}" for name, value in named) + "}"
-
-
-@dataclass(frozen=True)
-class Trials:
-    """All of them, on the same questions."""
-
-    trials: tuple[Trial, ...]
-    are_of_training: bool = False
-    """Whether the study learns from these questions, because the training source has no others."""
-
-    @property
-    def best(self) -> dict[Way, Trial]:
-        """The most accurate of each way; of equals the one with fewer tokens. None of a way that nobody answered."""
-        known = [trial for trial in self.trials if trial.questions]
-        return {
-            way: max((t for t in known if t.way == way), key=lambda t: (t.accuracy.value, -t.tokens))
-            for way in dict.fromkeys(trial.way for trial in known)
-        }
-
-    def __str__(self) -> str:
-        header = ["way", "prompts", "examples", "n", "declined", "unreadable", "cut off", "accuracy (%)", "tokens"]
-        has_unknown = any(trial.unknown for trial in self.trials)
-        header += ["unknown"] * has_unknown
-        best = self.best
-        rows = [
-            [
-                trial.way,
-                ", ".join(trial.prompts),
-                trial.examples or "none",
-                str(trial.questions),
-                *(_share(part, trial.asked) for part in (trial.declined, trial.unreadable, trial.cut)),
-                percent(trial.accuracy) + " (best)" * (trial is best.get(trial.way)),
-                f"{trial.tokens:,.0f}" if trial.questions else "unknown",
-                *([str(trial.unknown)] * has_unknown),
-            ]
-            for trial in self.trials
-        ]
-        chosen = "\n".join(f"{way}: `{trial.settings}`" for way, trial in best.items())
-        data = "questions that the study learns from (the training source has no others)"
-        note = (
-            f"Greedy decoding, on {data if self.are_of_training else 'validation questions'}. Shares are of questions. "
-            "The best of several trials is overestimated: measure the chosen prompts on the tests."
-        )
-        return f"{markdown((header, rows))}\n{escape.markdown(note)}\n\n{chosen}"
-
-
-def _share(part: int, questions: int) -> str:
-    return f"{100 * part / questions:.0f} %"
-
-
-def try_prompts(context: StudyContext, n: int) -> Trials:
-    """Every trial with the study's LLM on `n` questions; also in `prompts.md` of the run."""
+def try_prompts(context: StudyContext, n: int, test: int = 0) -> Trials:
+    """Every trial with the study's LLM on `n` questions, and the best of each way on the first `test` questions of each
+    test; also in `prompts.md` of the run."""
     questions, are_of_training = _validation(context, n)
     shown = [None, *([example] if (example := _examples(context)) else [])]
     trials = [_single(context, name, examples, questions) for examples in shown for name in SINGLE_STAGE]
     trials += [_two(context, *names, examples, questions) for examples in shown for names in TWO_STAGES]
     found = Trials(tuple(trials), are_of_training)
+    if test:
+        best = found.best.values()
+        tests = [(name, questions[:test]) for name, questions in context.questions.tests.items()]
+        found = replace(
+            found, tested=tuple((name, _again(context, one, asked)) for name, asked in tests for one in best)
+        )
     with replacing(context.files.prompts_tried) as (part,):
         part.write_text(f"{found}\n", encoding="utf-8")
     return found
@@ -162,6 +83,15 @@ def _examples(context: StudyContext) -> str | None:
     from .. import prompts
 
     return named if prompts.examples(named).is_file() else None
+
+
+def _again(context: StudyContext, trial: Trial, questions: Sequence[Question]) -> Trial:
+    """The same prompts on other questions."""
+    if trial.way == "single stage":
+        (name,) = trial.prompts
+        return _single(context, name, trial.examples, questions)
+    decompose, solve = trial.prompts
+    return _two(context, decompose, solve, trial.examples, questions)
 
 
 def _single(context: StudyContext, name: str, examples: str | None, questions: Sequence[Question]) -> Trial:
@@ -206,20 +136,17 @@ def _trial(
         replies = [reply for (reply,) in context.models.llm(requests, stage)]
     answered = [(question, reply) for (question, _), reply in zip(known, replies, strict=True) if not reply.has_failed]
     verdicts = grade((read_solution(reply, question).answer, question) for question, reply in answered)
+    is_right = {question.id: verdict == "right" for (question, _), verdict in zip(answered, verdicts, strict=True)}
     completions = [*asked, *replies]
     tokens = sum(one.usage.prompt_tokens + one.usage.completion_tokens for one in completions)
     return Trial(
         way,
         prompts,
         examples,
-        questions=len(answered),
-        unknown=len(questions) - len(answered),
+        is_right=tuple(is_right.get(question.id) for question in questions),
+        clusters=tuple(question.cluster or question.id for question in questions),
         declined=sum(one.kind == "not needed" for one in made),
         unreadable=sum(one.kind == "unreadable" for one in made),
         cut=sum(completion.finish == "length" for completion in completions),
-        accuracy=accuracy(
-            [float(verdict == "right") for verdict in verdicts],
-            [question.cluster or question.id for question, _ in answered],
-        ),
         tokens=tokens / len(answered) if answered else nan,
     )

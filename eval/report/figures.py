@@ -466,7 +466,7 @@ def write(figure: Figure, file: Path) -> None:
 def check_format(file: Path) -> None:
     """Raise ConfigError when no figure can be written to a file of this name."""
     if file.suffix.removeprefix(".") not in KINDS:
-        raise ConfigError(f"no figure can be written to {file.name}; its name must end in {', '.join(KINDS)}")
+        raise ConfigError(f"no figure can be written to {file}; its name must end in {', '.join(KINDS)}")
 
 
 @contextmanager

@@ -58,6 +58,10 @@ def test_the_table_is_written_as_the_numbers_it_shows(tmp_path: Path) -> None:
     assert "| none | llm | greedy | 66.7 [66.7, 66.7] | -33.3" in outcome.output and "seeds 0, 1" in outcome.output
     kept = pq.read_table(tmp_path / "out" / "seeds.parquet").to_pylist()
     assert [row["accuracy"] for row in kept] == [4 / 6, 1.0] and kept[1]["beside"] is None
+    assert CliRunner().invoke(main, ["seeds", *runs, "--out", str(tmp_path / "out")]).exit_code == 0
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        f"seeds.{kind}" for kind in ("md", "tex", "csv", "parquet")
+    }
     assert r"\toprule" in (tmp_path / "out" / "seeds.tex").read_text(encoding="utf-8")
 
 

@@ -80,6 +80,22 @@ def test_trials_are_measured_on_questions_that_teach_nothing(tmp_path: Path) -> 
     assert (tmp_path / "run" / "prompts.md").read_text(encoding="utf-8") == f"{found}\n"
 
 
+def test_the_chosen_prompts_are_measured_on_tests_that_did_not_choose_them(tmp_path: Path) -> None:
+    with serving(answer) as (upstream, url):
+        path = config(tmp_path, url)
+        tests = [{"id": f"t{i}", "question": f"Test {i}?", "answer": "18" if i else "1"} for i in range(5)]
+        (tmp_path / "tests.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tests), encoding="utf-8")
+        found = commands.try_prompts(path, n=6, test=4, run=tmp_path / "run")
+    texts = [body["messages"][-1]["content"] for body in upstream.bodies if "Test " in body["messages"][-1]["content"]]
+    assert all(any(f"Test {i}?" in text for text in texts) is (i < 4) for i in range(5))
+    assert len(texts) == 4 * 3  # a single stage, and two
+    assert [(name, trial.way, trial.prompts) for name, trial in found.tested] == [
+        ("t", trial.way, trial.prompts) for trial in found.best.values()
+    ]
+    assert {trial.accuracy.value for _, trial in found.tested} == {0.75}
+    assert "t: two stages less a single stage +0.0" in str(found)
+
+
 def test_more_questions_than_there_are_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the training source has 8 questions to try prompts on, and --n asks for 13"):
         commands.try_prompts(config(tmp_path, "http://127.0.0.1:9/v1"), n=13, run=tmp_path / "run")

@@ -151,6 +151,8 @@ def test_a_mistake_is_one_sentence(client: openai.OpenAI, mine: Mine, tmp_path: 
         plugged(client, mine, samples=2, vote="asc")
     with pytest.raises(ConfigError, match="no family of prompts"):
         plugged(client, mine, prompts="nowhere")
+    with pytest.raises(ConfigError, match="no family of prompts"):
+        plugged(client, mine, prompts="no/such/folder")
     with pytest.raises(ConfigError, match="interactive"):
         plugged(client, mine, mode="interactive").answer(QUESTION)
     with pytest.raises(ConfigError, match="for an endpoint"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -466,3 +467,13 @@ def test_a_vote_over_expressions_takes_no_time() -> None:
         == 16
     )
     assert time.monotonic() - began < 5
+
+
+def test_prompts_come_from_a_folder_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "some" / "words"
+    folder.mkdir(parents=True)
+    for name in ("solve", "cot", "step", "finish"):
+        (folder / f"{name}.md").write_text(f"{name}: {{question}}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for given in ("some/words", "some/words/", "./some/words", str(folder)):
+        assert family(given).single_stage.text == "cot: {question}"
