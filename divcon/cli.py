@@ -351,7 +351,9 @@ def compare(run: Path, a: str, b: str, test: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Also write OUT.md, .tex, .csv and .parquet; in a folder, seeds.md ...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write OUT.md, .tex, .csv, .parquet too (in a folder, seeds.md)."
+)
 @click.option("--beside", metavar="CELL", help="Hold the others against this cell, llm:llm:greedy say.")
 def seeds(runs: tuple[Path, ...], out: Path | None, beside: str | None) -> None:
     """Put runs of one study under several seeds into one table: means, and differences over seeds and questions."""
