@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..eval.render import escape
 from ..eval.render.table import markdown, percent, points
@@ -13,13 +13,33 @@ from ..eval.stats.intervals import Estimate, accuracy, difference
 Way = Literal["single stage", "two stages"]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One choice of prompts, and what it came to."""
+class Choice(NamedTuple):
+    """Prompts that a question can be asked with."""
 
     way: Way
     prompts: tuple[str, ...]
+    """Of a single stage, or for sub-questions and for solutions."""
     examples: str | None
+    """Worked examples shown first."""
+
+    @property
+    def decompose(self) -> tuple[str, str | None]:
+        """What the sub-questions are asked with; choices that share it share them."""
+        return self.prompts[0], self.examples
+
+    @property
+    def settings(self) -> str:
+        """What a config takes."""
+        names = ("single_stage",) if self.way == "single stage" else ("decompose", "solve")
+        named = [*zip(names, self.prompts, strict=True), *([("examples", self.examples)] if self.examples else [])]
+        return "prompts: {" + ", ".join(f"{name}: {value}" for name, value in named) + "}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one choice of prompts came to."""
+
+    choice: Choice
     is_right: tuple[bool | None, ...]
     """Question by question; None where a request failed permanently."""
     clusters: tuple[str, ...]
@@ -56,13 +76,6 @@ class Trial:
         ]
         return accuracy([float(right) for right, _ in known], [family for _, family in known])
 
-    @property
-    def settings(self) -> str:
-        """What a config takes."""
-        names = ("single_stage",) if self.way == "single stage" else ("decompose", "solve")
-        named = [*zip(names, self.prompts, strict=True), *([("examples", self.examples)] if self.examples else [])]
-        return "prompts: {" + ", ".join(f"{name}: {value}" for name, value in named) + "}"
-
 
 def less(a: Trial, b: Trial) -> Estimate | None:
     """Accuracy of a less that of b, on the questions that both answered; None where there are none."""
@@ -89,8 +102,8 @@ class Trials:
         """The most accurate of each way; of equals the one with fewer tokens. None of a way that nobody answered."""
         known = [trial for trial in self.trials if trial.questions]
         return {
-            way: max((t for t in known if t.way == way), key=lambda t: (t.accuracy.value, -t.tokens))
-            for way in dict.fromkeys(trial.way for trial in known)
+            way: max((t for t in known if t.choice.way == way), key=lambda t: (t.accuracy.value, -t.tokens))
+            for way in dict.fromkeys(trial.choice.way for trial in known)
         }
 
     def __str__(self) -> str:
@@ -100,7 +113,7 @@ class Trials:
             f"Greedy decoding, on {data if self.are_of_training else 'validation questions'}. Shares are of questions. "
             "The best of several trials is overestimated: measure the chosen prompts on the tests (`--test N`)."
         )
-        chosen = "\n".join(f"{way}: `{trial.settings}`" for way, trial in best.items())
+        chosen = "\n".join(f"{way}: `{trial.choice.settings}`" for way, trial in best.items())
         parts = [_table([("", trial) for trial in self.trials], tuple(best.values())), escape.markdown(note), chosen]
         return "\n\n".join([*parts, *self._on_tests()])
 
@@ -109,7 +122,7 @@ class Trials:
             return []
         lines = []
         for test in dict.fromkeys(name for name, _ in self.tested):
-            of = {trial.way: trial for name, trial in self.tested if name == test}
+            of = {trial.choice.way: trial for name, trial in self.tested if name == test}
             if len(of) == 2 and (change := less(of["two stages"], of["single stage"])):
                 lines.append(
                     f"{escape.markdown(test)}: two stages less a single stage {points(change)} points of accuracy"
@@ -124,9 +137,9 @@ def _table(named: Sequence[tuple[str, Trial]], best: Sequence[Trial] = ()) -> st
     rows = [
         [
             *[name] * has_tests,
-            trial.way,
-            ", ".join(trial.prompts),
-            trial.examples or "none",
+            trial.choice.way,
+            ", ".join(trial.choice.prompts),
+            trial.choice.examples or "none",
             str(trial.questions),
             *_shares((trial.declined, trial.unreadable, trial.cut), trial.asked),
             percent(trial.accuracy) + " (best)" * (trial in best) if trial.questions else "unknown",

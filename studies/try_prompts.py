@@ -5,15 +5,17 @@ The questions are of the training source, behind those that the study learns fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
+from typing import NamedTuple
 
 from ..core.errors import ConfigError
 from ..core.files import replacing
 from ..decompose.decomposition import Decomposition, none
+from ..decompose.prompted import PromptedDecomposer
+from ..eval.config import Study
 from ..lm.types import Completion
-from ..prompts import load
 from ..solve.grading.grade import grade
 from ..solve.prompted import PromptedSolver, read_solution
 from ..tasks import sources
@@ -21,7 +23,7 @@ from ..tasks.contamination import overlaps
 from ..tasks.question import Question
 from . import prompting
 from .context import StudyContext
-from .prompt_trials import Trial, Trials, Way
+from .prompt_trials import Choice, Trial, Trials
 
 SINGLE_STAGE = ("cot", "cot-full", "cot-boxed", "cot-full-boxed")
 TWO_STAGES = (
@@ -35,15 +37,17 @@ def try_prompts(context: StudyContext, n: int, test: int = 0) -> Trials:
     test; also in `prompts.md` of the run."""
     questions, are_of_training = _validation(context, n)
     shown = [None, *([example] if (example := _examples(context)) else [])]
-    trials = [_single(context, name, examples, questions) for examples in shown for name in SINGLE_STAGE]
-    trials += [_two(context, *names, examples, questions) for examples in shown for names in TWO_STAGES]
-    found = Trials(tuple(trials), are_of_training)
+    choices = [Choice("single stage", (name,), examples) for examples in shown for name in SINGLE_STAGE]
+    choices += [Choice("two stages", names, examples) for examples in shown for names in TWO_STAGES]
+    found = Trials(tuple(_tried(context, choices, questions)), are_of_training)
     if test:
-        best = found.best.values()
-        tests = [(name, questions[:test]) for name, questions in context.questions.tests.items()]
-        found = replace(
-            found, tested=tuple((name, _again(context, one, asked)) for name, asked in tests for one in best)
-        )
+        best = [trial.choice for trial in found.best.values()]
+        on_tests = [
+            (name, trial)
+            for name, asked in context.questions.tests.items()
+            for trial in _tried(context, best, asked[:test])
+        ]
+        found = replace(found, tested=tuple(on_tests))
     with replacing(context.files.prompts_tried) as (part,):
         part.write_text(f"{found}\n", encoding="utf-8")
     return found
@@ -85,68 +89,81 @@ def _examples(context: StudyContext) -> str | None:
     return named if prompts.examples(named).is_file() else None
 
 
-def _again(context: StudyContext, trial: Trial, questions: Sequence[Question]) -> Trial:
-    """The same prompts on other questions."""
-    if trial.way == "single stage":
-        (name,) = trial.prompts
-        return _single(context, name, trial.examples, questions)
-    decompose, solve = trial.prompts
-    return _two(context, decompose, solve, trial.examples, questions)
+def _tried(context: StudyContext, choices: Sequence[Choice], questions: Sequence[Question]) -> list[Trial]:
+    """Each choice on the questions. All of them are asked together: first for sub-questions, then for solutions."""
+    made = _decomposed(context, choices, questions)
+    solvers = [_solver(context, choice) for choice in choices]
+    known = [
+        [(q, d) for q, d in zip(questions, decomposed.decompositions, strict=True) if d.kind != "failed"]
+        for decomposed in made
+    ]
+    requests = [
+        [solver.request(question, d.subquestions, d.stage) for question, d in of]
+        for solver, of in zip(solvers, known, strict=True)
+    ]
+    with context.stage(f"try: {len(choices)} prompts, solve", context.models.llm) as stage:
+        replies = iter(context.models.llm([request for of in requests for request in of], stage))
+    return [
+        _trial(choice, questions, decomposed, [(question, next(replies)[0]) for question, _ in of])
+        for choice, decomposed, of in zip(choices, made, known, strict=True)
+    ]
 
 
-def _single(context: StudyContext, name: str, examples: str | None, questions: Sequence[Question]) -> Trial:
-    solver = _solver(context, examples, single_stage=name)
-    return _trial(context, "single stage", (name,), examples, questions, none(questions), [], solver)
+class _Decomposed(NamedTuple):
+    """What one choice made of each question before it was solved."""
+
+    decompositions: Sequence[Decomposition]
+    completions: Sequence[Completion]
+    """What the decompositions were read from; none of a single stage."""
 
 
-def _two(
-    context: StudyContext, decompose: str, solve: str, examples: str | None, questions: Sequence[Question]
-) -> Trial:
-    study = context.study.model_copy(
-        update={"prompts": context.study.prompts.model_copy(update={"decompose": decompose, "examples": examples})}
-    )
-    decomposer = prompting.decomposer(study, context.models.llm)
-    with context.stage(f"try: {decompose}, {examples or 'no examples'}", context.models.llm) as stage:
-        replies = [made for (made,) in context.models.llm([decomposer.request(q) for q in questions], stage)]
-    read = [decomposer.read(made) for made in replies]
-    solver = _solver(context, examples, solve=solve)
-    return _trial(context, "two stages", (decompose, solve), examples, questions, read, replies, solver)
+def _decomposed(context: StudyContext, choices: Sequence[Choice], questions: Sequence[Question]) -> list[_Decomposed]:
+    """Choices that share a prompt for sub-questions share what is made with it."""
+    decomposers = {choice.decompose: _decomposer(context, choice) for choice in choices if choice.way == "two stages"}
+    requests = [decomposer.request(question) for decomposer in decomposers.values() for question in questions]
+    with context.stage(f"try: {len(decomposers)} prompts, decompose", context.models.llm) as stage:
+        replies = iter(context.models.llm(requests, stage) if requests else [])
+    completions = {key: [next(replies)[0] for _ in questions] for key in decomposers}
+    read = {key: [decomposer.read(made) for made in completions[key]] for key, decomposer in decomposers.items()}
+    alone = _Decomposed(none(questions), ())
+    return [
+        _Decomposed(read[choice.decompose], completions[choice.decompose]) if choice.way == "two stages" else alone
+        for choice in choices
+    ]
 
 
-def _solver(context: StudyContext, examples: str | None, **named: str) -> PromptedSolver:
-    changed = context.study.prompts.model_copy(update={**named, "examples": examples})
-    for name in named.values():
-        load(name)  # raises for one that is not there
-    return prompting.solver(context.study.model_copy(update={"prompts": changed}), context.models.llm)
+def _decomposer(context: StudyContext, choice: Choice) -> PromptedDecomposer:
+    changed = {"decompose": choice.prompts[0], "examples": choice.examples}
+    return prompting.decomposer(_with_prompts(context, changed), context.models.llm)
+
+
+def _solver(context: StudyContext, choice: Choice) -> PromptedSolver:
+    name = "single_stage" if choice.way == "single stage" else "solve"
+    changed = {name: choice.prompts[-1], "examples": choice.examples}
+    return prompting.solver(_with_prompts(context, changed), context.models.llm)
+
+
+def _with_prompts(context: StudyContext, changed: Mapping[str, str | None]) -> Study:
+    return context.study.model_copy(update={"prompts": context.study.prompts.model_copy(update=changed)})
 
 
 def _trial(
-    context: StudyContext,
-    way: Way,
-    prompts: tuple[str, ...],
-    examples: str | None,
+    choice: Choice,
     questions: Sequence[Question],
-    made: Sequence[Decomposition],
-    asked: Sequence[Completion],
-    solver: PromptedSolver,
+    decomposed: _Decomposed,
+    replies: Sequence[tuple[Question, Completion]],
 ) -> Trial:
-    known = [(q, d) for q, d in zip(questions, made, strict=True) if d.kind != "failed"]
-    requests = [solver.request(question, d.subquestions, d.stage) for question, d in known]
-    with context.stage(f"try: {prompts[-1]}, {examples or 'no examples'}", context.models.llm) as stage:
-        replies = [reply for (reply,) in context.models.llm(requests, stage)]
-    answered = [(question, reply) for (question, _), reply in zip(known, replies, strict=True) if not reply.has_failed]
+    answered = [(question, reply) for question, reply in replies if not reply.has_failed]
     verdicts = grade((read_solution(reply, question).answer, question) for question, reply in answered)
     is_right = {question.id: verdict == "right" for (question, _), verdict in zip(answered, verdicts, strict=True)}
-    completions = [*asked, *replies]
+    completions = [*decomposed.completions, *(reply for _, reply in replies)]
     tokens = sum(one.usage.prompt_tokens + one.usage.completion_tokens for one in completions)
     return Trial(
-        way,
-        prompts,
-        examples,
+        choice,
         is_right=tuple(is_right.get(question.id) for question in questions),
         clusters=tuple(question.cluster or question.id for question in questions),
-        declined=sum(one.kind == "not needed" for one in made),
-        unreadable=sum(one.kind == "unreadable" for one in made),
+        declined=sum(one.kind == "not needed" for one in decomposed.decompositions),
+        unreadable=sum(one.kind == "unreadable" for one in decomposed.decompositions),
         cut=sum(completion.finish == "length" for completion in completions),
         tokens=tokens / len(answered) if answered else nan,
     )

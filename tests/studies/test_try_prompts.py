@@ -71,11 +71,11 @@ def test_trials_are_measured_on_questions_that_teach_nothing(tmp_path: Path) -> 
     assert all((f"Pear {i}:" in texts) is (4 <= i < 10) for i in range(12)) and "A test?" not in texts
     assert str(found) == str(again)
     assert len(found.trials) == 8
-    by_prompts = {trial.prompts: trial for trial in found.trials}
+    by_prompts = {trial.choice.prompts: trial for trial in found.trials}
     assert by_prompts["decompose", "solve"].declined == 6 and by_prompts["decompose-always", "solve"].declined == 0
     assert by_prompts["decompose-always", "solve-full"].accuracy.value == 1.0
     assert by_prompts[("cot-full-boxed",)].accuracy.value == 1.0 and by_prompts[("cot",)].accuracy.value == 0.0
-    assert found.best["two stages"].settings == "prompts: {decompose: decompose-always, solve: solve-full}"
+    assert found.best["two stages"].choice.settings == "prompts: {decompose: decompose-always, solve: solve-full}"
     assert "100 %" in str(found) and "(best)" in str(found)
     assert (tmp_path / "run" / "prompts.md").read_text(encoding="utf-8") == f"{found}\n"
 
@@ -89,8 +89,8 @@ def test_the_chosen_prompts_are_measured_on_tests_that_did_not_choose_them(tmp_p
     texts = [body["messages"][-1]["content"] for body in upstream.bodies if "Test " in body["messages"][-1]["content"]]
     assert all(any(f"Test {i}?" in text for text in texts) is (i < 4) for i in range(5))
     assert len(texts) == 4 * 3  # a single stage, and two
-    assert [(name, trial.way, trial.prompts) for name, trial in found.tested] == [
-        ("t", trial.way, trial.prompts) for trial in found.best.values()
+    assert [(name, trial.choice) for name, trial in found.tested] == [
+        ("t", trial.choice) for trial in found.best.values()
     ]
     assert {trial.accuracy.value for _, trial in found.tested} == {0.75}
     assert "t: two stages less a single stage +0.0" in str(found)
@@ -136,10 +136,10 @@ def test_requests_that_fail_for_good_are_unknown_and_not_wrong(tmp_path: Path) -
         path = config(tmp_path, url)
         found = commands.try_prompts(path, n=6, run=tmp_path / "run", overrides=["llm.max_failures=0.2"])
     assert all((trial.questions, trial.unknown) == (5, 1) for trial in found.trials)
-    assert {trial.accuracy.value for trial in found.trials if trial.prompts == ("cot-full",)} == {1.0}
+    assert {trial.accuracy.value for trial in found.trials if trial.choice.prompts == ("cot-full",)} == {1.0}
     assert "unknown" in str(found)
     solved = [body for body in upstream.bodies if "Pear 5:" in body["messages"][-1]["content"]]
-    assert len(solved) == len(SINGLE_STAGE) + len(TWO_STAGES)  # no solver is asked to follow a plan that failed
+    assert len(solved) == len(SINGLE_STAGE) + len({decompose for decompose, _ in TWO_STAGES})  # no solver is asked to follow a plan that failed
 
 
 def test_worked_examples_state_their_answers_as_the_prompt_wants_them() -> None:
