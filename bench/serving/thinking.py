@@ -46,10 +46,10 @@ from divcon.studies import prompting
 from divcon.tasks import Question
 
 ASKED = (
-    "First think aloud inside one block that begins with <think> and ends with </think>. "
-    "Behind </think>, write only what is asked for."
+    "Write <think>, then at most three short sentences of thought, then </think>. "
+    "After </think> write your whole reply, as it is asked for above."
 )
-PROMPTS = ("decompose", "next", "solve", "cot", "step", "finish")
+PROMPTS = ("decompose-always", "next", "solve", "cot", "step", "finish")
 LONG = 40
 """Characters of a line of thought that is looked for elsewhere; shorter ones occur by chance."""
 
@@ -119,17 +119,14 @@ def texts_of(body: bytes) -> list[str]:
 
 
 def cut(text: str) -> str:
-    """A text without its block of reasoning, as one would cut it by hand. A block that never closes leaves nothing."""
-    if not text.lstrip().startswith("<think>"):
-        return text
-    return text.partition("</think>")[2].strip()
+    """A text without its blocks of reasoning, as one would cut them by hand; one that never closes ends the text."""
+    return re.sub(r"<think>.*?(</think>|\Z)", "", text, flags=re.DOTALL).strip()
 
 
 def thoughts(text: str) -> set[str]:
     """The long lines of a text's reasoning that are not in its reply."""
-    if not text.lstrip().startswith("<think>"):
-        return set()
-    lines = (line.strip() for line in re.sub("</?think>", "\n", text.partition("</think>")[0]).splitlines())
+    blocks = re.findall(r"<think>(.*?)(?:</think>|\Z)", text, flags=re.DOTALL)
+    lines = (line.strip() for block in blocks for line in block.splitlines())
     return {line for line in lines if len(line) >= LONG and line not in cut(text)}
 
 
@@ -146,18 +143,19 @@ def write_prompts(folder: Path) -> None:
 def settings(given: argparse.Namespace, url: str, folder: Path) -> dict[str, Any]:
     """The study: few questions, every way to ask them, students that are hardly taught."""
     taught = {"data": "all", "max_train_tokens": 4000, "batch_size": 4, "micro_batch_size": 2}
-    named = {name: str(folder / f"{name}.md") for name in ("decompose", "next", "solve", "step", "finish")}
+    named = {name: str(folder / f"{name}.md") for name in ("next", "solve", "step", "finish")}
+    named |= {"decompose": str(folder / "decompose-always.md"), "single_stage": str(folder / "cot.md")}
     return {
         "train": {"source": "gsm8k", "path": given.train, "max_questions": given.questions},
         "tests": {"GSM8K": {"source": "gsm8k", "path": given.test, "max_questions": given.questions}},
         "llm": {"engine": "openai", "base_url": f"{url}/v1", "model": given.model, "concurrency": 32, "timeout": 3600},
         "student": {"engine": "transformers", "path": given.student},
-        "prompts": {**named, "single_stage": str(folder / "cot.md")},
-        "decompose": {"max_subquestions": 3, "max_tokens": 400},
-        "solve": {"max_tokens": 500},
+        "prompts": named,
+        "decompose": {"max_subquestions": 2, "max_tokens": 200},
+        "solve": {"max_tokens": 250},
         "collect": {"decompositions": 1, "solutions": 1, "temperature": 0.7},
         "distill": {"decomposer": taught, "solver": taught},
-        "grid": {"decomposers": ["none", "llm", "interactive-llm"], "solvers": ["llm"], "samples": 3},
+        "grid": {"decomposers": ["none", "llm"], "solvers": ["llm"], "samples": 2},
     }
 
 
@@ -239,7 +237,7 @@ def endpoint(decomposer: Path, upstream: str, model: str, folder: Path) -> Itera
 def streamed(client: openai.OpenAI, model: str, question: Question) -> str:
     """The text of a streamed answer, put together."""
     turns: Any = [{"role": "user", "content": question.text}]
-    chunks = client.chat.completions.create(model=model, messages=turns, temperature=0, max_tokens=500, stream=True)
+    chunks = client.chat.completions.create(model=model, messages=turns, temperature=0, max_tokens=250, stream=True)
     return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
 
 
@@ -275,7 +273,8 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=40)
     given = parser.parse_args()
     run, folder, kept = Path("runs/thinking"), Path("runs/thinking-prompts"), Kept()
-    shutil.rmtree(run, ignore_errors=True)  # what is in its store the proxy would not hear again
+    for old in (run, run.with_name("thinking-steps")):
+        shutil.rmtree(old, ignore_errors=True)  # what is in its store the proxy would not hear again
     write_prompts(folder)
     with recording(given.url.removesuffix("/v1"), kept) as url:
         config = settings(given, url, folder)
@@ -288,11 +287,13 @@ def main() -> None:
             nobody = Model("by hand", Scripted(), store)
             hand = ByHand(kept, prompting.decomposer(study, nobody), prompting.solver(study, nobody))
             table = compared(results, hand, questions)
+        one_by_one = ["grid.decomposers=[interactive-llm]", "grid.samples=0"]
+        stepwise = commands.evaluate(path, overrides=one_by_one, run=run.with_name("thinking-steps")).rows
         every = list(questions.values())
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
         with Store() as store:
             decomposer = prompting.decomposer(study, Model("llm", study.llm.open(), store))
-            asked = {"temperature": 0, "max_tokens": 500}
+            asked = {"temperature": 0, "max_tokens": 250}
             plugged = divcon.plug(decomposer, client, given.model, prompts=str(folder), request=asked)
             answers = plugged.answers([question.text for question in every])
         with endpoint(run / "decomposer", url, given.model, folder) as at:
@@ -302,7 +303,9 @@ def main() -> None:
     blocks = sum("</think>" in text for text in kept.all)
     rows = [
         [place, *map(str, found_in(texts, thought))]
-        for place, texts in places(run, results, kept, [answer.solution for answer in answers], heard).items()
+        for place, texts in places(
+            run, Results([*results, *stepwise]), kept, [answer.solution for answer in answers], heard
+        ).items()
     ]
     print(f"""# A model made to think, through study, plug and endpoint
 
