@@ -98,7 +98,10 @@ def recording(url: str, kept: Kept) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:  # the library's name
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # a study opens many connections at once
+
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
