@@ -12,7 +12,10 @@ from .question import Question
 
 
 class Shard(NamedTuple):
-    """Part `number` of `total`. Which part a question is in depends on its id and on `total` alone."""
+    """Part `number` of `total`. Which part a question is in depends on its text and on `total` alone.
+
+    Questions of one text share their samples, and are in one part.
+    """
 
     number: int
     """From 1."""
@@ -43,7 +46,7 @@ class Shard(NamedTuple):
 
     def holds(self, question: Question) -> bool:
         """Whether a question is in this part."""
-        digest = hashlib.sha256(question.id.encode()).digest()
+        digest = hashlib.sha256(question.prompt.encode()).digest()
         return int.from_bytes(digest[:8], "big") % self.total == self.number - 1
 
     def part(self, questions: Iterable[Question]) -> list[Question]:

@@ -18,7 +18,10 @@ from divcon.eval.run_dir import RunDirectory
 from divcon.lm import Completion, Message, Scripted, Store
 from divcon.lm.types import SampleRequest
 
-QUESTIONS = [{"id": f"q{i}", "question": f"Pear {i}: how many?", "answer": str(18 + i % 3)} for i in range(24)]
+QUESTIONS = [
+    {"id": f"q{i}", "question": f"Pear {i % 20}: how many?", "answer": str(18 + i % 20 % 3)} for i in range(24)
+]
+"""Some of them are one question under two names."""
 PARTS = [f"{number}/4" for number in range(1, 5)]
 
 
