@@ -158,13 +158,22 @@ def study(
         echo(commands.study(config, overrides=overrides, limit=limit, run=run))
 
 
+_shard = click.option(
+    "--shard", metavar="I/N", help="Ask part I of N of the questions, and keep what it brings until `divcon merge`."
+)
+
+
 @main.command()
 @_study_options
-def collect(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+@_shard
+def collect(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, shard: str | None) -> None:
     """Sample the teacher's decompositions and solutions of the training questions, and label them."""
     from . import commands
 
-    echo(commands.collect(config, overrides=overrides, limit=limit, run=run))
+    if shard:
+        echo(commands.ask_shard(config, "collect", shard, overrides=overrides, limit=limit, run=run))
+    else:
+        echo(commands.collect(config, overrides=overrides, limit=limit, run=run))
 
 
 @main.group()
@@ -285,11 +294,25 @@ def try_prompts(config: str, n: int, test: int, overrides: tuple[str, ...], run:
 
 @main.command("eval")
 @_study_options
-def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None) -> None:
+@_shard
+def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Path | None, shard: str | None) -> None:
     """Evaluate every decomposer before every solver."""
     from . import commands
 
-    echo(commands.evaluate(config, overrides=overrides, limit=limit, run=run))
+    if shard:
+        echo(commands.ask_shard(config, "eval", shard, overrides=overrides, limit=limit, run=run))
+    else:
+        echo(commands.evaluate(config, overrides=overrides, limit=limit, run=run))
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("sources", type=click.Path(path_type=Path), nargs=-1)
+def merge(run: Path, sources: tuple[Path, ...]) -> None:
+    """Join what shards bought in the store of their run; SOURCES are other shards' folders, or stores."""
+    from . import commands
+
+    echo(commands.merge(run, sources))
 
 
 _AXES = click.Choice(["flops", "tokens", "reasoning", "seconds", "dollars"])

@@ -62,10 +62,14 @@ from .studies.questions import StudyQuestions
 from .studies.runs import ListedRuns, Pruned, list_runs
 from .studies.runs import prunable as removable
 from .studies.runs import prune as pruned
+from .studies.shards import AskedShard, MergedShards, ShardStage
+from .studies.shards import ask_shard as asked_shard
+from .studies.shards import merge as merged_shards
 from .studies.status import RunCost, Status
 from .studies.try_prompts import try_prompts as tried
 from .tasks import sources
 from .tasks.question import GraderName, Question
+from .tasks.shard import Shard
 
 if TYPE_CHECKING:
     from .eval.report.figures import Columns, Style
@@ -159,6 +163,34 @@ def collect(
     with _open(config, overrides, limit, run, llm=llm) as opened:
         verdicts = [trace.verdict for trace in collected(opened)]
         return Collected(opened.files.traces, len(verdicts), verdicts.count("right"))
+
+
+def ask_shard(
+    config: AnyConfig,
+    stage: ShardStage,
+    shard: str,
+    *,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    run: AnyPath | None = None,
+    llm: Engine | None = None,
+) -> AskedShard:
+    """Ask what `collect` or `eval` asks, for one part of the questions: `2/4` is the second of four.
+
+    What it brings is kept in a folder of the run, until `merge` joins it. The rest is as for `study`. Raises
+    ConfigError where a student is missing that the grid asks.
+    """
+    part = Shard.parse(shard)
+    with _open(config, overrides, limit, run, llm=llm, shard=part) as opened:
+        return asked_shard(opened, part, stage)
+
+
+def merge(run: AnyPath, sources: Sequence[AnyPath] = ()) -> MergedShards:
+    """Join what a run's shards bought, or what is in other stores, in the run's own store.
+
+    Raises ConfigError where there is no run, or nothing to join.
+    """
+    return merged_shards(Path(run), [Path(source) for source in sources])
 
 
 def distill_student(
@@ -541,6 +573,7 @@ def _open(
     run: AnyPath | None,
     behind: str = "",
     llm: Engine | None = None,
+    shard: Shard | None = None,
 ) -> AbstractContextManager[StudyContext]:
     """A run cut short has a directory of its own, so that it never stands in the way of the whole one.
 
@@ -550,4 +583,4 @@ def _open(
     if run is None and isinstance(config, Mapping):
         raise ConfigError("settings that come from no file have no name: give run, the directory of the run")
     name = "" if run else find(config).stem + behind + (f"-limit{limit}" if limit else "")
-    return open_study(study, Path(run) if run else RUNS / name, llm=llm)
+    return open_study(study, Path(run) if run else RUNS / name, llm=llm, shard=shard)

@@ -26,6 +26,15 @@ def remember(run: Path, ran: Mapping[str, LocalSettings | OpenAISettings | None]
     atomic_write(RunDirectory(run).devices, json.dumps(known, indent=2) + "\n")
 
 
+def join(run: Path, other: Path) -> None:
+    """Add what models ran on in another directory."""
+    known = read(run)
+    for name, ran in read(other).items():
+        known[name] = list(dict.fromkeys([*known.get(name, []), *ran]))
+    if known:
+        atomic_write(RunDirectory(run).devices, json.dumps(known, indent=2) + "\n")
+
+
 def read(run: Path) -> dict[str, list[str]]:
     """Every device that a model may have answered on, by the model's name; empty for runs that did not keep it.
 

@@ -47,6 +47,8 @@ class RunDirectory:
     single_traces = Artifact("traces/single.jsonl")
     single_traces_facts = Artifact("traces/single.json", ("teacher",))
     """Of single-stage solutions."""
+    shards = Artifact("shards")
+    """What parts of the questions brought, each with a store, a log and a lock of its own."""
     checkpoints = Artifact("checkpoints")
     """Of trainings that are not finished."""
     tensorboard = Artifact("tensorboard")

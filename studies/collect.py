@@ -24,7 +24,7 @@ def collect(context: StudyContext) -> list[Trace]:
     if traces.exist(path):
         return traces.read(path, origin)
     check_tests(context)
-    return _kept(context, context.questions.imported_traces or _sampled(context), path, origin, "collected")
+    return _kept(context, context.questions.imported_traces or ask_teacher(context), path, origin, "collected")
 
 
 def collect_single(context: StudyContext) -> list[Trace]:
@@ -34,7 +34,7 @@ def collect_single(context: StudyContext) -> list[Trace]:
         return traces.read(path, origin)
     check_tests(context)
     imported = [trace for trace in context.questions.imported_traces if not trace.subquestions]
-    return _kept(context, imported or _sampled_single(context), path, origin, "collected single-stage")
+    return _kept(context, imported or ask_teacher_single(context), path, origin, "collected single-stage")
 
 
 def _kept(context: StudyContext, collected: Sequence[Trace], path: Path, origin: str, event: str) -> list[Trace]:
@@ -44,7 +44,8 @@ def _kept(context: StudyContext, collected: Sequence[Trace], path: Path, origin:
     return list(collected)
 
 
-def _sampled(context: StudyContext) -> list[Trace]:
+def ask_teacher(context: StudyContext) -> list[Trace]:
+    """The teacher's traces of the training questions, which are kept nowhere but in the store."""
     study, llm = context.study, context.models.llm
     with context.stage("collect: teacher's traces", llm) as advance:
         decomposer = replace(prompting.decomposer(study, llm), advance=advance)
@@ -54,7 +55,8 @@ def _sampled(context: StudyContext) -> list[Trace]:
     return collected
 
 
-def _sampled_single(context: StudyContext) -> list[Trace]:
+def ask_teacher_single(context: StudyContext) -> list[Trace]:
+    """The teacher's single-stage solutions of the training questions. Raises ConfigError where there is no teacher."""
     study, llm = context.study, context.models.llm
     if isinstance(study.train, TracesSource):
         raise ConfigError("these traces hold no single-stage solution, and there is no teacher to ask for one")

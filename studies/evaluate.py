@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,9 +41,7 @@ def evaluate(context: StudyContext) -> Results:
     if study.grid.asks("rank"):
         distil_ranker(context)
     with context.store.recording_keys() as wanted:
-        made = compose(
-            context.questions.tests, grid.decomposers(context), grid.solvers(context), partial(_judge, context)
-        )
+        made = _composed(context)
     rows = results.with_overlaps(
         made, training_overlaps(context)
     )  # raises for damaged traces, before a file is replaced
@@ -59,6 +58,20 @@ def evaluate(context: StudyContext) -> Results:
         written.append(_reconstruct(context, reader, rows))
     freshness.write(files.evaluated, _inputs(context), written)
     return rows
+
+
+def ask_grid(context: StudyContext) -> None:
+    """Ask for all that the grid needs for the questions at hand, and write nothing but to the store."""
+    rows = _composed(context)
+    if reader := _reader(context):
+        with _reading(context, reader) as watched:
+            reconstruction.read_decompositions(rows.known, watched)
+    context.keep_devices("llm", "student", *context.study.models)
+
+
+def _composed(context: StudyContext) -> Results:
+    asked = {test: questions for test, questions in context.questions.tests.items() if questions}
+    return compose(asked, grid.decomposers(context), grid.solvers(context), partial(_judge, context))
 
 
 def is_evaluated(context: StudyContext) -> bool:
@@ -79,9 +92,17 @@ def _reader(context: StudyContext) -> reconstruction.ReconstructionModel | None:
 
 def _reconstruct(context: StudyContext, reader: reconstruction.ReconstructionModel, rows: Results) -> Path:
     """Let the reader say how probable every question is behind its sub-questions; where that is kept."""
-    with context.progress.stage(f"read: {reader.path}", begin=partial(context.remember, "read")) as advance:
-        reconstruction.keep(rows.known, replace(reader, advance=advance), context.files.reconstruction)
+    with _reading(context, reader) as watched:
+        reconstruction.keep(rows.known, watched, context.files.reconstruction)
     return context.files.reconstruction
+
+
+@contextmanager
+def _reading(
+    context: StudyContext, reader: reconstruction.ReconstructionModel
+) -> Iterator[reconstruction.ReconstructionModel]:
+    with context.progress.stage(f"read: {reader.path}", begin=partial(context.remember, "read")) as advance:
+        yield replace(reader, advance=advance)
 
 
 def _distil_variants(context: StudyContext) -> None:

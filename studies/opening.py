@@ -22,6 +22,7 @@ from ..lm.engine import Engine
 from ..lm.local.environment import prepare
 from ..lm.store.store import Store, is_empty
 from ..solve.grading.sympy_pool import EQUIVALENCE
+from ..tasks.shard import Shard
 from . import students
 from .context import StudyContext
 from .models import Models
@@ -32,11 +33,18 @@ from .questions import StudyQuestions
 
 @contextmanager
 def open_study(
-    study: Study, directory: Path, *, llm: Engine | None = None, progress: Progress | None = None
+    study: Study,
+    directory: Path,
+    *,
+    llm: Engine | None = None,
+    progress: Progress | None = None,
+    shard: Shard | None = None,
 ) -> Iterator[StudyContext]:
     """A study in the directory that it leaves everything in, which is locked meanwhile.
 
-    `llm` takes the place of the engine that the config names (an engine of your own, or a scripted one). Raises
+    `llm` takes the place of the engine that the config names (an engine of your own, or a scripted one). `shard` is
+    the part of the questions that is asked; what it brings is kept in a folder of its own, which is locked in place of
+    the directory. Raises
     ConfigError when the directory cannot be written, is in use, or belongs to another config, and when `reproducible`
     comes after torch was loaded. After a failure no directory is left that was made for nothing; where a disk is full,
     or a file cannot be read or written, the failure is a ConfigError that says so.
@@ -45,7 +53,7 @@ def open_study(
     files = RunDirectory(directory)
     with _one_sentence(directory), _no_empty_directory(directory, study.store), ExitStack() as opened:
         try:
-            context = _opened(study, files, opened, llm, progress)
+            context = _opened(study, files, opened, llm, progress, shard)
         except OSError as error:
             raise ConfigError(f"cannot write to {directory}: {error.strerror}") from error
         context.store.verify()
@@ -84,30 +92,63 @@ def _no_empty_directory(directory: Path, store: Path | None) -> Iterator[None]:
 
 
 def _opened(
-    study: Study, files: RunDirectory, opened: ExitStack, llm: Engine | None, progress: Progress | None
+    study: Study,
+    files: RunDirectory,
+    opened: ExitStack,
+    llm: Engine | None,
+    progress: Progress | None,
+    shard: Shard | None,
 ) -> StudyContext:
     """What is not there is found now, and not after the training: engines, the reader, methods."""
-    files.path.mkdir(parents=True, exist_ok=True)
+    own = files if shard is None else RunDirectory(files.shards / shard.folder)
+    own.path.mkdir(parents=True, exist_ok=True)
     if is_first():  # of several processes that train together, the first
-        _lock(opened.enter_context(files.lock.open("w")), files.path)
-        _keep_config(study, files)
-    store = opened.enter_context(Store(study.store or files.store))
+        _lock(opened.enter_context(own.lock.open("w")), own.path)
+        _keep_config(study, files, rewrites=shard is None)
+    store = opened.enter_context(_store(study, files, own, shard))
     if study.grid.reader:
         ReconstructionModel.at(study.grid.reader, store, study.student.device)
-    models = Models(study, files, store, llm)
+    models = Models(study if shard is None else _with_own_budget(study, files, shard), files, store, llm)
     models.base  # noqa: B018  # for what it raises
     solvers = students.of_role(study, files, "solver").items()
     if wanted := [students.recipe(study, spec).method for folder, spec in solvers if student.read(folder) is None]:
         check_methods(wanted)
-    questions = StudyQuestions(study, Origins(files))
-    return StudyContext(study, files, store, progress or Progress(files.log), questions, models)
+    questions = StudyQuestions(study, Origins(files), shard)
+    progress = progress or Progress(own.log)
+    return StudyContext(study, files, store, progress, questions, models, own if shard else None)
 
 
-def _keep_config(study: Study, files: RunDirectory) -> None:
-    """Keep the resolved config. Another one is taken over only where nothing was made under the old one yet."""
+def _store(study: Study, files: RunDirectory, own: RunDirectory, shard: Shard | None) -> Store:
+    """The study's; of a shard one of its own, in which what the study's holds already is found too."""
+    bought = study.store or files.store
+    if shard is None:
+        return Store(bought)
+    return Store(own.store, base=bought if bought.is_file() else None)
+
+
+def _with_own_budget(study: Study, files: RunDirectory, shard: Shard) -> Study:
+    """The study with the shard's part of what is left of its budget."""
+    if study.max_usd is None:
+        return study
+    bought = study.store or files.store
+    spent = 0.0
+    if bought.is_file():
+        with Store.reading(bought) as store:
+            spent = store.spend().most
+    return study.model_copy(update={"max_usd": max(0.0, study.max_usd - spent) / shard.total})
+
+
+def _keep_config(study: Study, files: RunDirectory, *, rewrites: bool) -> None:
+    """Keep the resolved config. Another one is taken over only where nothing was made under the old one yet.
+
+    Unless it `rewrites`, one that differs in operational settings alone stays: shards may each have their own.
+    """
     directory, path = files.path, files.config
     if not path.is_file():
-        if any(entry.name != ".lock" and not is_unfinished(entry.name) for entry in directory.iterdir()):
+        if any(
+            entry.name not in (".lock", files.shards.name) and not is_unfinished(entry.name)
+            for entry in directory.iterdir()
+        ):
             raise ConfigError(f"{directory} is neither empty nor a run directory; give another --run directory")
     elif fixed := [
         key
@@ -118,6 +159,8 @@ def _keep_config(study: Study, files: RunDirectory) -> None:
             f"{directory} was begun under another config (it differs in {', '.join(fixed)}); "
             "give another --run directory, or the old settings"
         )
+    if path.is_file() and not rewrites and not differences(files.study, study):
+        return
     Origins(files).keep(study)
     text = dump(study)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..solve.grading.grade import refuse_unreadable_gold
 from ..tasks import sources
 from ..tasks.contamination import Overlap, overlaps
 from ..tasks.question import Question
+from ..tasks.shard import Shard
 from ..tasks.sources import BaseSource, FileSource, HubSource
 from .origins import Origins
 
@@ -24,17 +25,34 @@ from .origins import Origins
 class StudyQuestions:
     """Each loaded when it is first asked for, and then kept."""
 
-    def __init__(self, study: Study, origins: Origins | None = None) -> None:
-        """`origins` know what files were called when the run began, since ids of questions have their names."""
+    def __init__(self, study: Study, origins: Origins | None = None, shard: Shard | None = None) -> None:
+        """`origins` know what files were called when the run began, since ids of questions have their names.
+
+        `shard` is the part of them that is asked here; None is all of them.
+        """
         self._study = study
         self._origins = origins
+        self._shard = shard
 
     @cached_property
     def train(self) -> list[Question]:
-        return self._load("train", self._study.train)
+        """Those that are learned from and asked here."""
+        return self._asked(self._all_train)
 
     @cached_property
     def tests(self) -> dict[str, list[Question]]:
+        """Those of each test that are asked here."""
+        return {name: self._asked(questions) for name, questions in self._all_tests.items()}
+
+    def _asked(self, questions: list[Question]) -> list[Question]:
+        return questions if self._shard is None else self._shard.part(questions)
+
+    @cached_property
+    def _all_train(self) -> list[Question]:
+        return self._load("train", self._study.train)
+
+    @cached_property
+    def _all_tests(self) -> dict[str, list[Question]]:
         return {name: questions for _, tests in self._tested for name, questions in tests.items()}
 
     def source(self, test: str) -> BaseSource:
@@ -55,7 +73,7 @@ class StudyQuestions:
     @cached_property
     def with_gold(self) -> frozenset[str]:
         """The tests that have gold sub-questions. Raises ConfigError where the grid needs some and none has them."""
-        return with_gold(self.tests, self._study.grid.decomposer_specs)
+        return with_gold(self._all_tests, self._study.grid.decomposer_specs)
 
     def _load(self, key: str, source: BaseSource) -> list[Question]:
         questions, first = _load(source), self._origins.file_name(key) if self._origins else None
@@ -69,15 +87,19 @@ class StudyQuestions:
 
     def shared_with(self, train: Sequence[Question]) -> dict[QuestionKey, Overlap]:
         """What each test question shares with questions that are learned from."""
+        return self._overlaps(train, self.tests)
+
+    @staticmethod
+    def _overlaps(train: Sequence[Question], tests: Mapping[str, Sequence[Question]]) -> dict[QuestionKey, Overlap]:
         return {
             (test, question.id): overlap
-            for test, questions in self.tests.items()
+            for test, questions in tests.items()
             for question, overlap in zip(questions, overlaps(train, questions), strict=True)
         }
 
     def refuse_overlap(self) -> None:
         """Raise ConfigError when a test question is a training question, unless that is allowed."""
-        found = self.shared_with(self.train)
+        found = self._overlaps(self._all_train, self._all_tests)
         same = [f"{name} of {test}" for (test, name), overlap in found.items() if overlap == "exact"]
         if same and not self._study.allow_overlap:
             raise ConfigError(

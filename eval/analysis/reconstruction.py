@@ -178,15 +178,28 @@ def _planned(encoded: Sequence[_Encoded]) -> list[list[_Encoded]]:
 
 def keep(rows: Results, reader: ReconstructionModel, path: Path) -> None:
     """Write what the reader says of every decomposition among the rows of results; at once or not at all."""
-    listed = {_key(row): ReconstructedQuestion(row.question, row.subquestions) for row in rows if row.subquestions}
-    alone = {one: ReconstructedQuestion(one.question, ()) for one in listed.values()}
-    asked = list(dict.fromkeys([*listed.values(), *alone.values()]))
-    said = dict(zip(asked, reader(asked), strict=True))
+    listed, alone = _listed(rows)
+    read = read_decompositions(rows, reader)
     made = [
-        dict(zip(SCHEMA.names, (*of, reader.path, said[one], _less(said[one], said[alone[one]])), strict=True))
+        dict(zip(SCHEMA.names, (*of, reader.path, read[one], _less(read[one], read[alone[one]])), strict=True))
         for of, one in listed.items()
     ]
     parquet.write(pa.Table.from_pylist(made, schema=SCHEMA), path)
+
+
+def read_decompositions(rows: Results, reader: ReconstructionModel) -> dict[ReconstructedQuestion, float | None]:
+    """What the reader says of every question behind the sub-questions of each row, and of the question alone."""
+    listed, alone = _listed(rows)
+    asked = list(dict.fromkeys([*listed.values(), *alone.values()]))
+    return dict(zip(asked, reader(asked), strict=True))
+
+
+def _listed(
+    rows: Results,
+) -> tuple[dict[_Key, ReconstructedQuestion], dict[ReconstructedQuestion, ReconstructedQuestion]]:
+    """The decompositions among rows by their keys, and the question alone of each."""
+    listed = {_key(row): ReconstructedQuestion(row.question, row.subquestions) for row in rows if row.subquestions}
+    return listed, {one: ReconstructedQuestion(one.question, ()) for one in listed.values()}
 
 
 def _less(one: float | None, other: float | None) -> float | None:

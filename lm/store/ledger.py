@@ -153,6 +153,10 @@ class Ledger:
             for token, number, attempts, requests, started, owner in rows
         ]
 
+    def has_batches(self) -> bool:
+        """Whether a batch has not been collected."""
+        return self._db.execute("SELECT 1 FROM batch LIMIT 1").fetchone() is not None
+
     def release(self, keys: Sequence[str]) -> None:
         self._db.executemany("DELETE FROM lease WHERE key = ?", [(key,) for key in keys])
 
@@ -192,6 +196,32 @@ class Ledger:
         return dict(
             self._db.execute("SELECT outcome, count(*) FROM attempt WHERE outcome IS NOT NULL GROUP BY outcome")
         )
+
+    def merge(self) -> None:
+        """Take over the attempts of an attached store `other`: new ones, and what became of those known already.
+
+        The same attempt is one of the same sample, model and time.
+        """
+        same = "mine.key = theirs.key AND mine.model = theirs.model AND mine.started = theirs.started"
+        self._db.execute(
+            "UPDATE main.attempt AS mine SET finished = theirs.finished, outcome = theirs.outcome, "
+            "reserved = theirs.reserved, dollars = theirs.dollars FROM other.attempt AS theirs "
+            f"WHERE {same} AND mine.outcome IS NULL AND theirs.outcome IS NOT NULL"
+        )
+        columns = "key, model, started, finished, outcome, reserved, dollars, price"
+        self._db.execute(
+            f"INSERT INTO main.attempt ({columns}) SELECT {columns} FROM other.attempt AS theirs "
+            f"WHERE NOT EXISTS (SELECT 1 FROM main.attempt AS mine WHERE {same})"
+        )
+
+    def bought_twice(self) -> list[str]:
+        """The samples that more than one attempt brought, by key: two stores that were merged had both bought them."""
+        return [
+            key
+            for (key,) in self._db.execute(
+                "SELECT key FROM attempt WHERE outcome = 'stored' GROUP BY key HAVING count(*) > 1 ORDER BY key"
+            )
+        ]
 
     def _leases(self, keys: Sequence[str], now: float) -> Iterator[tuple[str, str]]:
         marks = ",".join("?" * len(keys))

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from ...core.errors import ConfigError
 from ..recorder import Attempt, Batch, Charge, Finished, Purchase, Reserved, Spend
@@ -70,6 +70,20 @@ class StoredScore(NamedTuple):
     usage: Usage
 
 
+_COLUMNS = (
+    "text, finish, prompt_tokens, completion_tokens, cached_tokens, seconds, reasoning_tokens, "
+    "logprobs, certainty, reasoning"
+)
+"""Of a sample, what a completion is made of."""
+_MERGE = (
+    "INSERT OR IGNORE INTO main.request (body) SELECT body FROM other.request",
+    f"INSERT OR IGNORE INTO main.sample (key, request, {_COLUMNS}) SELECT s.key, mine.id, {_COLUMNS} "
+    "FROM other.sample s JOIN other.request theirs ON theirs.id = s.request "
+    "JOIN main.request mine ON mine.body = theirs.body",
+    "INSERT OR IGNORE INTO main.checked SELECT * FROM other.checked",
+    "INSERT OR IGNORE INTO main.score SELECT * FROM other.score",
+)
+"""What an attached store `other` holds that is not here, but for its attempts."""
 _KEYS_A_QUERY = 500
 _WAIT = 60.0
 """Seconds to wait for another process that is writing."""
@@ -88,10 +102,11 @@ def is_empty(path: Path) -> bool:
 class Store:
     """An open store. Several processes may have it open: one writes at a time, others read meanwhile (WAL)."""
 
-    def __init__(self, path: Path | str = ":memory:", read_only: str | None = None) -> None:
+    def __init__(self, path: Path | str = ":memory:", read_only: str | None = None, base: Path | None = None) -> None:
         """Open, or create, the store at `path`. Raises ConfigError when it cannot be opened or is something else.
 
-        `read_only` is an SQLite address of the same file, by which nothing is written.
+        `read_only` is an SQLite address of the same file, by which nothing is written. What the store `base` holds is
+        found here too, and nothing is written there.
         """
         self._path = path
         try:
@@ -102,7 +117,7 @@ class Store:
                 isolation_level=None,
                 timeout=_WAIT,
                 check_same_thread=False,
-                uri=read_only is not None,
+                uri=read_only is not None or base is not None,
             )
         except (sqlite3.DatabaseError, OSError) as error:
             raise ConfigError(f"cannot open the store {path}: {error}") from error
@@ -111,6 +126,8 @@ class Store:
                 self._prepare()
             elif self._version() != FORMAT:
                 raise sqlite3.DatabaseError("it has another format")
+            if base is not None:
+                self._attach(base)
         except BaseException as error:
             self._db.close()
             if not isinstance(error, sqlite3.DatabaseError | OSError | ConfigError):
@@ -118,6 +135,7 @@ class Store:
             raise ConfigError(f"cannot open the store {path}: {error.__cause__ or error}") from error
         self.ledger = Ledger(self._db)
         self._wanted: set[str] | None = None
+        self._schemas = ("main",) if base is None else ("main", "base")
 
     def _prepare(self) -> None:
         """Make the file ready to be written by several processes, with the tables of this format."""
@@ -126,6 +144,12 @@ class Store:
         write_ahead(self._db, _WAIT)
         self._db.execute("PRAGMA synchronous=FULL")
         self._create()
+
+    def _attach(self, other: Path, name: str = "base") -> None:
+        """Make another store's tables readable under a name."""
+        with type(self)(other):  # brings it up to this format
+            pass
+        self._db.execute(f"ATTACH DATABASE ? AS {name}", (f"{other.resolve().as_uri()}?mode=ro",))
 
     def _version(self) -> int:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -208,18 +232,19 @@ class Store:
         if self._wanted is not None:
             self._wanted.update(keys)
         found: dict[str, Completion] = {}
-        for some in _portions(keys):
-            rows = self._db.execute(
-                "SELECT key, text, finish, prompt_tokens, completion_tokens, cached_tokens, seconds, reasoning_tokens, "
-                f"logprobs, certainty, reasoning FROM sample WHERE key IN ({','.join('?' * len(some))})",
-                some,
-            )
-            for key, text, finish, *usage, listed, self_certainty, reasoning in rows:
-                logprobs = tuple(json.loads(listed)) if listed else None
-                # What was kept before reasoning was, stands in the text.
-                make = Completion.read if reasoning is None else Completion
-                found[key] = make(text, finish, Usage(*usage), logprobs, self_certainty, reasoning)
+        for key, text, finish, *usage, listed, self_certainty, reasoning in self._select(_COLUMNS, "sample", keys):
+            logprobs = tuple(json.loads(listed)) if listed else None
+            # What was kept before reasoning was, stands in the text.
+            make = Completion.read if reasoning is None else Completion
+            found[key] = make(text, finish, Usage(*usage), logprobs, self_certainty, reasoning)
         return found
+
+    def _select(self, columns: str, table: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """The rows of a table that have these keys, each with its key in front."""
+        for schema in self._schemas:
+            for some in _portions(keys):
+                marks = ",".join("?" * len(some))
+                yield from self._db.execute(f"SELECT key, {columns} FROM {schema}.{table} WHERE key IN ({marks})", some)
 
     def begin(self, draws: Sequence[SampleRequest]) -> list[Attempt]:
         """Record that these samples are about to be generated; one attempt each, in order."""
@@ -234,7 +259,7 @@ class Store:
         model, lease, quote, budget, token = purchase
         by_key = {draw.key: draw for draw in draws}
         with self._transaction():
-            stored = {key for some in _portions(list(by_key)) for key, *_ in self._stored(some)}
+            stored = {key for key, *_ in self._select("finish", "sample", list(by_key))}
             busy = set(self.ledger.claim([key for key in by_key if key not in stored], lease))
             free = [draw for key, draw in by_key.items() if key not in stored | busy]
             if quote and budget is not None and free:
@@ -306,6 +331,28 @@ class Store:
         unknown = [Charge(None)] * len(attempts)
         self.ledger.close([attempt.number for attempt in attempts], outcome, unknown if charges is None else charges)
 
+    def merge(self, other: Path) -> int:
+        """Take over what another store holds: samples, comparisons, scores, and every attempt with what it cost.
+
+        How many samples were new. A store that was merged before brings only what has changed in it. Its leases and
+        open batches stay behind. Raises ConfigError when it cannot be read.
+        """
+        if not other.is_file():
+            raise ConfigError(f"no store {other}")
+        try:
+            self._attach(other, "other")
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"cannot open the store {other}: {error}") from error
+        try:
+            before = len(self)
+            with self._transaction():
+                for statement in _MERGE:
+                    self._db.execute(statement)
+                self.ledger.merge()
+            return len(self) - before
+        finally:
+            self._db.execute("DETACH DATABASE other")
+
     def unsettled(self) -> int:
         """How many attempts have an unknown outcome."""
         return self.ledger.unsettled()
@@ -325,11 +372,8 @@ class Store:
 
     def checked(self, keys: Sequence[str]) -> dict[str, bool | None]:
         """The comparisons of answers that are here, by key; None is one that hit its limit."""
-        found: dict[str, bool | None] = {}
-        for some in _portions(keys):
-            rows = self._db.execute(f"SELECT key, same FROM checked WHERE key IN ({','.join('?' * len(some))})", some)
-            found |= {key: None if same is None else bool(same) for key, same in rows}
-        return found
+        rows = self._select("same", "checked", keys)
+        return {key: None if same is None else bool(same) for key, same in rows}
 
     def keep_checked(self, found: Mapping[str, bool | None]) -> None:
         """Keep comparisons of answers."""
@@ -338,12 +382,8 @@ class Store:
 
     def scores(self, keys: Sequence[str]) -> dict[str, StoredScore]:
         """The rankers' scores that are here, by key."""
-        found: dict[str, StoredScore] = {}
-        for some in _portions(keys):
-            marks = ",".join("?" * len(some))
-            rows = self._db.execute(f"SELECT key, score, tokens, seconds FROM score WHERE key IN ({marks})", some)
-            found |= {key: StoredScore(score, Usage(tokens, seconds=seconds)) for key, score, tokens, seconds in rows}
-        return found
+        rows = self._select("score, tokens, seconds", "score", keys)
+        return {key: StoredScore(score, Usage(tokens, seconds=seconds)) for key, score, tokens, seconds in rows}
 
     def keep_scores(self, found: Mapping[str, StoredScore]) -> None:
         """Keep rankers' scores."""
@@ -381,10 +421,6 @@ class Store:
                 body,
             ),
         )
-
-    def _stored(self, keys: Sequence[str]) -> list[tuple[str]]:
-        marks = ",".join("?" * len(keys))
-        return self._db.execute(f"SELECT key FROM sample WHERE key IN ({marks})", keys).fetchall()
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._db, self._path)

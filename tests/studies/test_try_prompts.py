@@ -139,7 +139,9 @@ def test_requests_that_fail_for_good_are_unknown_and_not_wrong(tmp_path: Path) -
     assert {trial.accuracy.value for trial in found.trials if trial.choice.prompts == ("cot-full",)} == {1.0}
     assert "unknown" in str(found)
     solved = [body for body in upstream.bodies if "Pear 5:" in body["messages"][-1]["content"]]
-    assert len(solved) == len(SINGLE_STAGE) + len({decompose for decompose, _ in TWO_STAGES})  # no solver is asked to follow a plan that failed
+    assert len(solved) == len(SINGLE_STAGE) + len(
+        {decompose for decompose, _ in TWO_STAGES}
+    )  # no solver is asked to follow a plan that failed
 
 
 def test_worked_examples_state_their_answers_as_the_prompt_wants_them() -> None:
