@@ -19,9 +19,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -63,12 +65,16 @@ class Kept:
 
     texts: dict[tuple[Message, ...], list[str]] = field(default_factory=dict)
     """What the server wrote, by the conversation that it was sent."""
+    file: Path = Path("runs/thinking-exchanges.jsonl")
+    """Where they are kept, for whoever wants to look."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, body: dict[str, Any], texts: Iterable[str]) -> None:
         asked = tuple(Message(turn["role"], turn["content"]) for turn in body["messages"])
         with self.lock:
-            self.texts.setdefault(asked, []).extend(texts)
+            self.texts.setdefault(asked, []).extend(said := list(texts))
+            with self.file.open("a", encoding="utf-8") as out:
+                out.write(json.dumps({"asked": asked, "said": said}, ensure_ascii=False) + "\n")
 
     @property
     def all(self) -> list[str]:
@@ -126,11 +132,13 @@ def cut(text: str) -> str:
     return re.sub(r"<think>.*?(</think>|\Z)", "", text, flags=re.DOTALL).strip()
 
 
-def thoughts(text: str) -> set[str]:
-    """The long lines of a text's reasoning that are not in its reply."""
-    blocks = re.findall(r"<think>(.*?)(?:</think>|\Z)", text, flags=re.DOTALL)
-    lines = (line.strip() for block in blocks for line in block.splitlines())
-    return {line for line in lines if len(line) >= LONG and line not in cut(text)}
+def thoughts(kept: Kept) -> set[str]:
+    """The long lines of reasoning that stand in no reply, and in nothing that the server was sent before it thought."""
+    blocks = [block for text in kept.all for block in re.findall(r"<think>(.*?)(?:</think>|\Z)", text, flags=re.DOTALL)]
+    lines = {line for block in blocks for each in block.splitlines() if len(line := each.strip()) >= LONG}
+    replies = [cut(text) for text in kept.all]
+    questions = [turn.content for asked in kept.texts for turn in asked[:1]]
+    return {line for line in lines if not any(line in text for text in (*replies, *questions))}
 
 
 # -- the study, and the same by hand -----------------------------------------------------------------------------------
@@ -278,6 +286,7 @@ def main() -> None:
     run, folder, kept = Path("runs/thinking"), Path("runs/thinking-prompts"), Kept()
     for old in (run, run.with_name("thinking-steps")):
         shutil.rmtree(old, ignore_errors=True)  # what is in its store the proxy would not hear again
+    kept.file.unlink(missing_ok=True)
     write_prompts(folder)
     with recording(given.url.removesuffix("/v1"), kept) as url:
         config = settings(given, url, folder)
@@ -301,8 +310,9 @@ def main() -> None:
             answers = plugged.answers([question.text for question in every])
         with endpoint(run / "decomposer", url, given.model, folder) as at:
             caller = openai.OpenAI(base_url=at, api_key="none")
-            heard = [streamed(caller, given.model, question) for question in every]
-    thought = {line for text in kept.all for line in thoughts(text)}
+            with ThreadPoolExecutor(16) as pool:
+                heard = list(pool.map(partial(streamed, caller, given.model), every))
+    thought = thoughts(kept)
     blocks = sum("</think>" in text for text in kept.all)
     rows = [
         [place, *map(str, found_in(texts, thought))]
@@ -314,7 +324,7 @@ def main() -> None:
 
 `make -C bench thinking`, {date.today()}, seed 0: {given.model}, {given.questions} questions of GSM8K. The server wrote
 {len(kept.all):,} texts, {blocks:,} of them with a block of reasoning. {len(thought):,} lines of thought of
-{LONG} characters or more are in no reply of the same text. They, and tags, were looked for wherever only replies
+{LONG} characters or more are in no reply and in no question. They, and tags, were looked for wherever only replies
 belong:
 
 {markdown((["place", "texts", "with a tag", "with a line of thought"], rows))}
