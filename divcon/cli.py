@@ -158,9 +158,7 @@ def study(
         echo(commands.study(config, overrides=overrides, limit=limit, run=run))
 
 
-_shard = click.option(
-    "--shard", metavar="I/N", help="Ask part I of N of the questions, and keep what it brings until `divcon merge`."
-)
+_shard = click.option("--shard", metavar="I/N", help="Ask one of N parts of the questions; `divcon merge` joins them.")
 
 
 @main.command()
@@ -171,7 +169,7 @@ def collect(config: str, overrides: tuple[str, ...], limit: int | None, run: Pat
     from . import commands
 
     if shard:
-        echo(commands.ask_shard(config, "collect", shard, overrides=overrides, limit=limit, run=run))
+        echo(commands.run_shard(config, "collect", shard, overrides=overrides, limit=limit, run=run))
     else:
         echo(commands.collect(config, overrides=overrides, limit=limit, run=run))
 
@@ -300,7 +298,7 @@ def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Pa
     from . import commands
 
     if shard:
-        echo(commands.ask_shard(config, "eval", shard, overrides=overrides, limit=limit, run=run))
+        echo(commands.run_shard(config, "eval", shard, overrides=overrides, limit=limit, run=run))
     else:
         echo(commands.evaluate(config, overrides=overrides, limit=limit, run=run))
 
@@ -309,7 +307,7 @@ def evaluate(config: str, overrides: tuple[str, ...], limit: int | None, run: Pa
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("sources", type=click.Path(path_type=Path), nargs=-1)
 def merge(run: Path, sources: tuple[Path, ...]) -> None:
-    """Join what shards bought in the store of their run; SOURCES are other shards' folders, or stores."""
+    """Join the stores of a run's shards in its own; SOURCES are shard directories, runs or stores instead."""
     from . import commands
 
     echo(commands.merge(run, sources))

@@ -62,9 +62,9 @@ from .studies.questions import StudyQuestions
 from .studies.runs import ListedRuns, Pruned, list_runs
 from .studies.runs import prunable as removable
 from .studies.runs import prune as pruned
-from .studies.shards import AskedShard, MergedShards, ShardStage
-from .studies.shards import ask_shard as asked_shard
+from .studies.shards import MergedShards, ShardResult, ShardStage
 from .studies.shards import merge as merged_shards
+from .studies.shards import run_shard as shard_run
 from .studies.status import RunCost, Status
 from .studies.try_prompts import try_prompts as tried
 from .tasks import sources
@@ -165,7 +165,7 @@ def collect(
         return Collected(opened.files.traces, len(verdicts), verdicts.count("right"))
 
 
-def ask_shard(
+def run_shard(
     config: AnyConfig,
     stage: ShardStage,
     shard: str,
@@ -174,19 +174,19 @@ def ask_shard(
     limit: int | None = None,
     run: AnyPath | None = None,
     llm: Engine | None = None,
-) -> AskedShard:
-    """Ask what `collect` or `eval` asks, for one part of the questions: `2/4` is the second of four.
+) -> ShardResult:
+    """Run `collect` or `eval` for one part of the questions: shard `2/4` is the second of four.
 
-    What it brings is kept in a folder of the run, until `merge` joins it. The rest is as for `study`. Raises
+    Its samples are kept in a directory of their own, until `merge` joins them. The rest is as for `study`. Raises
     ConfigError where a student is missing that the grid asks.
     """
     part = Shard.parse(shard)
     with _open(config, overrides, limit, run, llm=llm, shard=part) as opened:
-        return asked_shard(opened, part, stage)
+        return shard_run(opened, part, stage)
 
 
 def merge(run: AnyPath, sources: Sequence[AnyPath] = ()) -> MergedShards:
-    """Join what a run's shards bought, or what is in other stores, in the run's own store.
+    """Join the stores of a run's shards, or of other `sources` (directories, files), in the run's own store.
 
     Raises ConfigError where there is no run, or nothing to join.
     """

@@ -39,15 +39,15 @@ class StudyContext:
     questions: StudyQuestions
     models: Models
     shard: RunDirectory | None = None
-    """Where what a part of the questions brings is kept; None where all of them are asked."""
+    """The directory of the shard whose questions are asked; None where all of them are."""
 
     @property
     def directory(self) -> Path:
         return self.files.path
 
     @property
-    def notes(self) -> Path:
-        """Where devices and environments are kept: several shards of one run are at work at once."""
+    def environment_directory(self) -> Path:
+        """Where devices and environments are kept: of a shard apart, since several work at once in one run."""
         return (self.shard or self.files).path
 
     def stage(self, title: str, model: Model) -> AbstractContextManager[ProgressStage]:
@@ -58,7 +58,7 @@ class StudyContext:
     def remember(self, stage: str) -> None:
         """Keep what a stage that is about to generate or train works under; say so when it is not what it was."""
         now = current()
-        if differs := environments.remember(self.notes, stage, now):
+        if differs := environments.remember(self.environment_directory, stage, now):
             self.progress.event("environment changed", stage=stage, differs=differs)
             self.progress.say(
                 f"{stage}: goes on under another environment than this run began with ({'; '.join(differs)}); "
@@ -69,7 +69,7 @@ class StudyContext:
         """Keep what these models ran on: their seconds are that device's."""
         given = {"llm"} if self.models.given_llm else set()
         ran = {name: None if name in given else self.study.model(UseModel(name)) for name in models}
-        devices.remember(self.notes, ran)
+        devices.remember(self.environment_directory, ran)
 
 
 def _nothing() -> None:

@@ -29,6 +29,7 @@ from .models import Models
 from .origins import Origins
 from .progress import Progress
 from .questions import StudyQuestions
+from .shard_budget import with_own_budget
 
 
 @contextmanager
@@ -108,7 +109,7 @@ def _opened(
     store = opened.enter_context(_store(study, files, own, shard))
     if study.grid.reader:
         ReconstructionModel.at(study.grid.reader, store, study.student.device)
-    models = Models(study if shard is None else _with_own_budget(study, files, shard), files, store, llm)
+    models = Models(study if shard is None else with_own_budget(study, files, shard), files, store, llm)
     models.base  # noqa: B018  # for what it raises
     solvers = students.of_role(study, files, "solver").items()
     if wanted := [students.recipe(study, spec).method for folder, spec in solvers if student.read(folder) is None]:
@@ -124,18 +125,6 @@ def _store(study: Study, files: RunDirectory, own: RunDirectory, shard: Shard | 
     if shard is None:
         return Store(bought)
     return Store(own.store, base=bought if bought.is_file() else None)
-
-
-def _with_own_budget(study: Study, files: RunDirectory, shard: Shard) -> Study:
-    """The study with the shard's part of what is left of its budget."""
-    if study.max_usd is None:
-        return study
-    bought = study.store or files.store
-    spent = 0.0
-    if bought.is_file():
-        with Store.reading(bought) as store:
-            spent = store.spend().most
-    return study.model_copy(update={"max_usd": max(0.0, study.max_usd - spent) / shard.total})
 
 
 def _keep_config(study: Study, files: RunDirectory, *, rewrites: bool) -> None:

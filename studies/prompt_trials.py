@@ -54,14 +54,14 @@ class Trial:
     """Per question that was answered, prompts and completions of both phases."""
 
     @property
-    def asked(self) -> int:
-        """All questions of the trial."""
+    def total(self) -> int:
+        """All questions of the trial, answered or not."""
         return len(self.is_right)
 
     @property
     def questions(self) -> int:
         """Those that were answered, right or wrong: the others are `unknown`."""
-        return self.asked - self.unknown
+        return self.total - self.unknown
 
     @property
     def unknown(self) -> int:
@@ -77,7 +77,7 @@ class Trial:
         return accuracy([float(right) for right, _ in known], [family for _, family in known])
 
 
-def less(a: Trial, b: Trial) -> Estimate | None:
+def accuracy_difference(a: Trial, b: Trial) -> Estimate | None:
     """Accuracy of a less that of b, on the questions that both answered; None where there are none."""
     both = [
         (float(one), float(other), family)
@@ -123,7 +123,7 @@ class Trials:
         lines = []
         for test in dict.fromkeys(name for name, _ in self.tested):
             of = {trial.choice.way: trial for name, trial in self.tested if name == test}
-            if len(of) == 2 and (change := less(of["two stages"], of["single stage"])):
+            if len(of) == 2 and (change := accuracy_difference(of["two stages"], of["single stage"])):
                 lines.append(
                     f"{escape.markdown(test)}: two stages less a single stage {points(change)} points of accuracy"
                 )
@@ -141,7 +141,7 @@ def _table(named: Sequence[tuple[str, Trial]], best: Sequence[Trial] = ()) -> st
             ", ".join(trial.choice.prompts),
             trial.choice.examples or "none",
             str(trial.questions),
-            *_shares((trial.declined, trial.unreadable, trial.cut), trial.asked),
+            *_shares((trial.declined, trial.unreadable, trial.cut), trial.total),
             percent(trial.accuracy) + " (best)" * (trial in best) if trial.questions else "unknown",
             f"{trial.tokens:,.0f}" if trial.questions else "unknown",
             *[str(trial.unknown)] * has_unknown,

@@ -37,14 +37,14 @@ class StudyQuestions:
     @cached_property
     def train(self) -> list[Question]:
         """Those that are learned from and asked here."""
-        return self._asked(self._all_train)
+        return self._in_shard(self._all_train)
 
     @cached_property
     def tests(self) -> dict[str, list[Question]]:
         """Those of each test that are asked here."""
-        return {name: self._asked(questions) for name, questions in self._all_tests.items()}
+        return {name: self._in_shard(questions) for name, questions in self._all_tests.items()}
 
-    def _asked(self, questions: list[Question]) -> list[Question]:
+    def _in_shard(self, questions: list[Question]) -> list[Question]:
         return questions if self._shard is None else self._shard.part(questions)
 
     @cached_property

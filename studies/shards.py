@@ -1,11 +1,10 @@
-"""A study's asking in parts: each shard asks its questions and keeps what it buys; a merge joins them in the run.
+"""A study in shards: each asks the models its part of the questions, and a merge joins their stores in the run's.
 
-A shard teaches nobody and reports nothing. When all are merged, the study's own commands find every sample there.
+A shard trains nothing and reports nothing. When all are merged, the study's own commands find every sample there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ..distill import student
 from ..distill.traces.source import TracesSource
 from ..eval import devices, environments
 from ..eval.config import Study, flat, is_operational
+from ..eval.freshness import digest
 from ..eval.grid_spec import UseStudent
 from ..eval.run_dir import RunDirectory
 from ..lm.recorder import Spend
@@ -42,7 +42,7 @@ class _Done(documents.Shape):
 
 
 @dataclass(frozen=True)
-class AskedShard:
+class ShardResult:
     """A stage that is finished for one shard."""
 
     run: Path
@@ -59,24 +59,24 @@ class AskedShard:
         )
 
 
-def ask_shard(context: StudyContext, shard: Shard, stage: ShardStage) -> AskedShard:
-    """Ask for all that a stage needs for the questions of a shard, unless that is done.
+def run_shard(context: StudyContext, shard: Shard, stage: ShardStage) -> ShardResult:
+    """Ask the models everything that a stage needs for a shard's questions, unless that is done.
 
     Raises ConfigError where there is nobody to ask, and where the grid needs a student that is not there yet.
     """
     assert context.shard
     marker, settings = _marker(context.shard.path, stage), _settings(context.study)
-    done = documents.read_optional(_Done, marker, "remove it, and the shard is looked through again")
+    done = documents.read_optional(_Done, marker, "remove it, and run the shard again")
     if done is None or done.settings != settings:
         check_tests(context)
         done = _Done(settings=settings, questions=_collect(context) if stage == "collect" else _evaluate(context))
         atomic_write(marker, json.dumps(done.model_dump()) + "\n")
-    return AskedShard(context.directory, stage, shard, done.questions)
+    return ShardResult(context.directory, stage, shard, done.questions)
 
 
 def _collect(context: StudyContext) -> int:
     if isinstance(context.study.train, TracesSource):
-        raise ConfigError("the traces are imported: there is no teacher to ask, and nothing to share")
+        raise ConfigError("the traces are imported, so there is no teacher to ask in shards")
     ask_teacher(context)
     if any(isinstance(spec, UseStudent) and spec.track == "single" for spec in context.study.grid.solver_specs):
         ask_teacher_single(context)
@@ -100,8 +100,7 @@ def _marker(folder: Path, stage: ShardStage) -> Path:
 
 def _settings(study: Study) -> str:
     """A hash of all settings that decide what is asked."""
-    decisive = {key: str(value) for key, value in flat(study).items() if not is_operational(key)}
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    return digest({key: value for key, value in flat(study).items() if not is_operational(key)})
 
 
 # -- joining them -----------------------------------------------------------------------------------------------------
@@ -160,12 +159,16 @@ def merge(run: Path, given: Sequence[Path] = ()) -> MergedShards:
             tuple(_missing(files)),
         )
     for source in sources:
-        _keep_notes(files, source)
+        _merge_environments(files, source)
     return merged
 
 
 def _store(source: Path) -> Path:
-    store = source / RunDirectory.store.name if source.is_dir() else source
+    """The store of a shard or a run, or the file itself."""
+    store = source
+    if source.is_dir():
+        files = RunDirectory(source)
+        store = (files.study.store if files.config.is_file() else None) or files.store
     if not store.is_file():
         raise ConfigError(f"no store {store}")
     return store
@@ -176,7 +179,7 @@ def _has_batches(store: Path) -> bool:
         return opened.ledger.has_batches()
 
 
-def _keep_notes(files: RunDirectory, source: Path) -> None:
+def _merge_environments(files: RunDirectory, source: Path) -> None:
     """On which devices, and under which environments, a shard's models answered."""
     if not source.is_dir():
         return

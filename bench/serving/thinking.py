@@ -47,7 +47,7 @@ from divcon.solve.prompted import PromptedSolver, read_solution
 from divcon.studies import prompting
 from divcon.tasks import Question
 
-ASKED = (
+INSTRUCTION = (
     "Write <think>, then at most three short sentences of thought, then </think>. "
     "After </think> write your whole reply, as it is asked for above."
 )
@@ -60,13 +60,13 @@ LONG = 40
 
 
 @dataclass
-class Kept:
+class Exchanges:
     """Every exchange with the server, as it was on the wire."""
 
     texts: dict[tuple[Message, ...], list[str]] = field(default_factory=dict)
     """What the server wrote, by the conversation that it was sent."""
     file: Path = Path("runs/thinking-exchanges.jsonl")
-    """Where they are kept, for whoever wants to look."""
+    """Each exchange, a line of JSON."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, body: dict[str, Any], texts: Iterable[str]) -> None:
@@ -82,7 +82,7 @@ class Kept:
 
 
 @contextmanager
-def recording(url: str, kept: Kept) -> Iterator[str]:
+def recording(url: str, exchanges: Exchanges) -> Iterator[str]:
     """A proxy before a server, on a port of this machine."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ def recording(url: str, kept: Kept) -> Iterator[str]:
                     heard += piece
                     self.wfile.write(piece)
             if reply.status_code == 200:
-                kept.add(json.loads(sent), texts_of(heard))
+                exchanges.add(json.loads(sent), texts_of(heard))
 
         def log_message(self, format: str, *args: Any) -> None:  # the library's name
             pass
@@ -132,12 +132,14 @@ def cut(text: str) -> str:
     return re.sub(r"<think>.*?(</think>|\Z)", "", text, flags=re.DOTALL).strip()
 
 
-def thoughts(kept: Kept) -> set[str]:
+def thoughts(exchanges: Exchanges) -> set[str]:
     """The long lines of reasoning that stand in no reply, and in nothing that the server was sent before it thought."""
-    blocks = [block for text in kept.all for block in re.findall(r"<think>(.*?)(?:</think>|\Z)", text, flags=re.DOTALL)]
+    blocks = [
+        block for text in exchanges.all for block in re.findall(r"<think>(.*?)(?:</think>|\Z)", text, flags=re.DOTALL)
+    ]
     lines = {line for block in blocks for each in block.splitlines() if len(line := each.strip()) >= LONG}
-    replies = [cut(text) for text in kept.all]
-    questions = [turn.content for asked in kept.texts for turn in asked[:1]]
+    replies = [cut(text) for text in exchanges.all]
+    questions = [turn.content for asked in exchanges.texts for turn in asked[:1]]
     return {line for line in lines if not any(line in text for text in (*replies, *questions))}
 
 
@@ -148,7 +150,7 @@ def write_prompts(folder: Path) -> None:
     """The shipped prompts, and behind each the order to think aloud; and the family of an endpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in PROMPTS:
-        (folder / f"{name}.md").write_text(f"{prompts.load(name).text}\n\n{ASKED}\n", encoding="utf-8")
+        (folder / f"{name}.md").write_text(f"{prompts.load(name).text}\n\n{INSTRUCTION}\n", encoding="utf-8")
 
 
 def settings(given: argparse.Namespace, url: str, folder: Path) -> dict[str, Any]:
@@ -179,19 +181,19 @@ def by_hand(text: str) -> Completion:
 class ByHand:
     """The study's prompts, and what the server answered them, the blocks cut out."""
 
-    kept: Kept
+    exchanges: Exchanges
     decomposer: PromptedDecomposer
     solver: PromptedSolver
 
     def decomposition(self, question: Question) -> Decomposition:
-        (text,) = set(self.kept.texts[self.decomposer.request(question).messages])
+        (text,) = set(self.exchanges.texts[self.decomposer.request(question).messages])
         return self.decomposer.read(by_hand(text))
 
-    def right(self, question: Question, cell: str) -> list[str]:
+    def verdicts(self, question: Question, cell: str) -> list[str]:
         """The verdicts of all that the solver said in a cell: greedily or by sampling, in one list."""
         made = self.decomposition(question) if cell == "llm" else None
         request = self.solver.request(question, made.subquestions if made else (), made.stage if made else None)
-        answers = [read_solution(by_hand(text), question).answer for text in self.kept.texts[request.messages]]
+        answers = [read_solution(by_hand(text), question).answer for text in self.exchanges.texts[request.messages]]
         return [str(verdict) for verdict in grade((answer, question) for answer in answers)]
 
 
@@ -205,7 +207,7 @@ def compared(results: Results, hand: ByHand, questions: dict[str, Question]) -> 
         for question_id, question in questions.items():
             of = [row for row in results if str(row.cell.decomposer) == name and row.id == question_id]
             said = sorted(verdict for row in of for verdict in row.verdicts)
-            again = sorted(hand.right(question, name))
+            again = sorted(hand.verdicts(question, name))
             ours.update(said)
             theirs.update(again)
             differ += said != again
@@ -257,20 +259,22 @@ def streamed(client: openai.OpenAI, model: str, question: Question) -> str:
 
 def found_in(texts: Iterable[str], thought: set[str]) -> tuple[int, int, int]:
     """Texts, those with a tag of reasoning in them, those with a line of thought."""
-    plain = [text.replace(ASKED, "") for text in texts]
+    plain = [text.replace(INSTRUCTION, "") for text in texts]
     tagged = sum("<think>" in text or "</think>" in text for text in plain)
     return len(plain), tagged, sum(any(line in text for line in thought) for text in plain)
 
 
 def places(
-    run: Path, results: Results, kept: Kept, plugged: Sequence[str], heard: Sequence[str]
+    run: Path, results: Results, exchanges: Exchanges, plugged: Sequence[str], heard: Sequence[str]
 ) -> dict[str, list[str]]:
     """All texts in which only replies belong."""
     collected = traces.read(RunDirectory(run).traces)
     return {
         "sub-questions": [one for row in results for one in row.subquestions],
         "solutions, which are graded and voted on": [text for row in results for text in row.solutions],
-        "what the server was sent (sub-questions, earlier steps)": [t.content for asked in kept.texts for t in asked],
+        "what the server was sent (sub-questions, earlier steps)": [
+            t.content for asked in exchanges.texts for t in asked
+        ],
         "traces, which students learn from": [text for t in collected for text in (*t.subquestions, t.solution)],
         "plug": list(plugged),
         "endpoint, stream": list(heard),
@@ -283,12 +287,12 @@ def main() -> None:
         parser.add_argument(name)
     parser.add_argument("--questions", type=int, default=40)
     given = parser.parse_args()
-    run, folder, kept = Path("runs/thinking"), Path("runs/thinking-prompts"), Kept()
+    run, folder, exchanges = Path("runs/thinking"), Path("runs/thinking-prompts"), Exchanges()
     for old in (run, run.with_name("thinking-steps")):
         shutil.rmtree(old, ignore_errors=True)  # what is in its store the proxy would not hear again
-    kept.file.unlink(missing_ok=True)
+    exchanges.file.unlink(missing_ok=True)
     write_prompts(folder)
-    with recording(given.url.removesuffix("/v1"), kept) as url:
+    with recording(given.url.removesuffix("/v1"), exchanges) as url:
         config = settings(given, url, folder)
         path = folder / "study.yaml"
         path.write_text(json.dumps(config), encoding="utf-8")
@@ -297,7 +301,7 @@ def main() -> None:
         questions = {question.id: question for question in study.tests["GSM8K"].load()}
         with Store() as store:
             nobody = Model("by hand", Scripted(), store)
-            hand = ByHand(kept, prompting.decomposer(study, nobody), prompting.solver(study, nobody))
+            hand = ByHand(exchanges, prompting.decomposer(study, nobody), prompting.solver(study, nobody))
             table = compared(results, hand, questions)
         one_by_one = ["grid.decomposers=[interactive-llm]", "grid.samples=0"]
         stepwise = commands.evaluate(path, overrides=one_by_one, run=run.with_name("thinking-steps")).rows
@@ -312,18 +316,18 @@ def main() -> None:
             caller = openai.OpenAI(base_url=at, api_key="none")
             with ThreadPoolExecutor(16) as pool:
                 heard = list(pool.map(partial(streamed, caller, given.model), every))
-    thought = thoughts(kept)
-    blocks = sum("</think>" in text for text in kept.all)
+    thought = thoughts(exchanges)
+    blocks = sum("</think>" in text for text in exchanges.all)
     rows = [
         [place, *map(str, found_in(texts, thought))]
         for place, texts in places(
-            run, Results([*results, *stepwise]), kept, [answer.solution for answer in answers], heard
+            run, Results([*results, *stepwise]), exchanges, [answer.solution for answer in answers], heard
         ).items()
     ]
     print(f"""# A model made to think, through study, plug and endpoint
 
 `make -C bench thinking`, {date.today()}, seed 0: {given.model}, {given.questions} questions of GSM8K. The server wrote
-{len(kept.all):,} texts, {blocks:,} of them with a block of reasoning. {len(thought):,} lines of thought of
+{len(exchanges.all):,} texts, {blocks:,} of them with a block of reasoning. {len(thought):,} lines of thought of
 {LONG} characters or more are in no reply and in no question. They, and tags, were looked for wherever only replies
 belong:
 

@@ -109,15 +109,15 @@ class Store:
         found here too, and nothing is written there.
         """
         self._path = path
+        self._bases = ExitStack()
+        is_file = path != ":memory:"
+        address = Path(path).resolve().as_uri() if is_file else str(path)
+        self._read_address = read_only or f"{address}?mode=ro"
         try:
-            if read_only is None and path != ":memory:":
+            if read_only is None and is_file:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(
-                read_only or path,
-                isolation_level=None,
-                timeout=_WAIT,
-                check_same_thread=False,
-                uri=read_only is not None or base is not None,
+                read_only or address, isolation_level=None, timeout=_WAIT, check_same_thread=False, uri=True
             )
         except (sqlite3.DatabaseError, OSError) as error:
             raise ConfigError(f"cannot open the store {path}: {error}") from error
@@ -127,9 +127,9 @@ class Store:
             elif self._version() != FORMAT:
                 raise sqlite3.DatabaseError("it has another format")
             if base is not None:
-                self._attach(base)
+                self._attach(base, "base", self._bases)
         except BaseException as error:
-            self._db.close()
+            self.close()
             if not isinstance(error, sqlite3.DatabaseError | OSError | ConfigError):
                 raise
             raise ConfigError(f"cannot open the store {path}: {error.__cause__ or error}") from error
@@ -145,11 +145,13 @@ class Store:
         self._db.execute("PRAGMA synchronous=FULL")
         self._create()
 
-    def _attach(self, other: Path, name: str = "base") -> None:
-        """Make another store's tables readable under a name."""
-        with type(self)(other):  # brings it up to this format
-            pass
-        self._db.execute(f"ATTACH DATABASE ? AS {name}", (f"{other.resolve().as_uri()}?mode=ro",))
+    def _attach(self, other: Path, name: str, kept: ExitStack) -> None:
+        """Make another store's tables readable under a name; `kept` closes what that needs. Raises ConfigError."""
+        store = kept.enter_context(type(self).reading(other))
+        try:
+            self._db.execute(f"ATTACH DATABASE ? AS {name}", (store._read_address,))
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"cannot open the store {other}: {error}") from error
 
     def _version(self) -> int:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -222,6 +224,7 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+        self._bases.close()
 
     def __len__(self) -> int:
         count: int = self._db.execute("SELECT count(*) FROM sample").fetchone()[0]
@@ -339,19 +342,17 @@ class Store:
         """
         if not other.is_file():
             raise ConfigError(f"no store {other}")
-        try:
-            self._attach(other, "other")
-        except sqlite3.DatabaseError as error:
-            raise ConfigError(f"cannot open the store {other}: {error}") from error
-        try:
-            before = len(self)
+        if self._path != ":memory:" and other.samefile(self._path):
+            raise ConfigError(f"{other} is the store that the others are merged into")
+        before = len(self)
+        with ExitStack() as kept:
+            self._attach(other, "other", kept)
+            kept.callback(self._db.execute, "DETACH DATABASE other")
             with self._transaction():
                 for statement in _MERGE:
                     self._db.execute(statement)
                 self.ledger.merge()
-            return len(self) - before
-        finally:
-            self._db.execute("DETACH DATABASE other")
+        return len(self) - before
 
     def unsettled(self) -> int:
         """How many attempts have an unknown outcome."""

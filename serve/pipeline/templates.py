@@ -19,8 +19,8 @@ _MEMBERS = ("solve", "cot", "step", "finish")
 
 def family(name: str) -> PromptFamily:
     """The prompts in a folder of `prompts/`, or in the folder at a path. Raises ConfigError when one is not there."""
-    is_name = Path(name).name == name
-    shipped = f"{name}/" if is_name and Path(prompts.__file__).with_name(name).is_dir() else None
+    is_name = bool(name) and Path(name).name == name
+    shipped = f"{name}/" if is_name and (Path(prompts.__file__).parent / name).is_dir() else None
     where = shipped or f"{name.rstrip('/')}/"
     end = "" if shipped else ".md"
     try:

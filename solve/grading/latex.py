@@ -97,7 +97,7 @@ def prepared(answer: str) -> str:
     if not _INTRODUCED.search(text):
         return _matrices(_same_commands(text)) if re.search(r"[\\\[^]", text) else text
     while (
-        bare := _ABOUT.sub("", _NAMED.sub("", _without_introduction(_LABEL.sub("", text)), count=1), count=1)
+        bare := _ABOUT.sub("", _NAMED.sub("", _strip_introduction(_LABEL.sub("", text)), count=1), count=1)
     ) != text and bare:
         text = bare
     for said, command in _SAID:
@@ -106,7 +106,7 @@ def prepared(answer: str) -> str:
     return _matrices(_same_commands(text)) if re.search(r"[\\\[^]", text) else text
 
 
-def _without_introduction(text: str) -> str:
+def _strip_introduction(text: str) -> str:
     """Without the words that say what is told."""
     return _INTRODUCTION.sub(lambda found: "" if found[1] else "\\text{", text)
 

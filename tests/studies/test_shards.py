@@ -13,10 +13,15 @@ from divcon import commands
 from divcon.cli import main
 from divcon.core.errors import ConfigError
 from divcon.distill.traces import trace
+from divcon.eval.config import load
 from divcon.eval.grid import results
 from divcon.eval.run_dir import RunDirectory
-from divcon.lm import Completion, Message, Scripted, Store
+from divcon.lm import Completion, Message, Request, Scripted, Store, Usage
+from divcon.lm.cost.prices import Quote
+from divcon.lm.recorder import Charge, Lease, Purchase
 from divcon.lm.types import SampleRequest
+from divcon.studies.opening import open_study
+from divcon.tasks.shard import Shard
 
 QUESTIONS = [
     {"id": f"q{i}", "question": f"Pear {i % 20}: how many?", "answer": str(18 + i % 20 % 3)} for i in range(24)
@@ -57,7 +62,7 @@ def whole(study: dict[str, Any], run: Path) -> Scripted:
 
 def ask(study: dict[str, Any], run: Path, stage: Any, part: str, engine: Scripted | None = None) -> Scripted:
     engine = engine or Scripted(answer=answer)
-    commands.ask_shard(study, stage, part, run=run, llm=engine)
+    commands.run_shard(study, stage, part, run=run, llm=engine)
     return engine
 
 
@@ -136,15 +141,29 @@ def test_two_stores_that_bought_the_same_say_so(tmp_path: Path) -> None:
     assert all(key for key in merged.bought_twice)
 
 
-def test_each_shard_has_its_part_of_the_budget(tmp_path: Path) -> None:
-    from divcon.eval.config import load
-    from divcon.studies.opening import open_study
-    from divcon.tasks.shard import Shard
+def budget(study: dict[str, Any], run: Path, part: Shard) -> float | None:
+    with open_study(load(study), run, shard=part, llm=Scripted()) as context:
+        return context.models._study.max_usd
 
-    study = load(config(tmp_path, max_usd=8.0))
-    with open_study(study, tmp_path / "run", shard=Shard(1, 4), llm=Scripted()) as context:
-        assert context.models._study.max_usd == 2.0
-    assert RunDirectory(tmp_path / "run").study.max_usd == 8.0
+
+def spend(store: Path, key: str, dollars: float) -> None:
+    draw = SampleRequest(Request((Message("user", key),)), 0, key)
+    with Store(store) as opened:
+        (attempt,) = opened.reserve([draw], Purchase("m", Lease("me", 60.0), Quote(9.0, "{}"))).attempts
+        opened.settle([(attempt, Completion("", "stop", Usage(1, 1)))], [Charge(dollars)])
+
+
+def test_shards_together_keep_to_the_budget(tmp_path: Path) -> None:
+    study, run = config(tmp_path, max_usd=9.0), tmp_path / "run"
+    study |= {"store": str(tmp_path / "bought.sqlite")}
+    spend(tmp_path / "bought.sqlite", "of the run", 1.0)
+    assert budget(study, run, Shard(1, 4)) == 2.0
+    assert RunDirectory(run).study.max_usd == 9.0
+    spend(run / "shards" / "1-of-4" / "store.sqlite", "of the shard", 1.5)
+    assert commands.merge(run).spend.known == 2.5
+    assert budget(study, run, Shard(1, 4)) == 2.0, "what was merged counts once, in the shard's own store"
+    assert budget(study, run, Shard(2, 4)) == (9.0 - 2.5) / 4
+    assert budget(study | {"max_usd": 13.0}, run, Shard(1, 4)) == 3.0
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/4/2", "", "1/99999999999"])
@@ -167,6 +186,7 @@ def test_nothing_to_merge_is_one_sentence(tmp_path: Path) -> None:
         ([str(run)], "holds no shards"),
         ([str(tmp_path / "none")], "is not a run directory"),
         ([str(run), str(tmp_path / "none")], "no store"),
+        ([str(run), str(run)], "is the store that the others are merged into"),
         ([str(run), str(tmp_path / "train.jsonl")], "cannot open the store"),
     ):
         outcome = CliRunner().invoke(main, ["merge", *words])
@@ -175,10 +195,6 @@ def test_nothing_to_merge_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_two_processes_in_one_shard_are_refused(tmp_path: Path) -> None:
-    from divcon.eval.config import load
-    from divcon.studies.opening import open_study
-    from divcon.tasks.shard import Shard
-
     study = config(tmp_path)
     with open_study(load(study), tmp_path / "run", shard=Shard(1, 4), llm=Scripted()):
         with pytest.raises(ConfigError, match=r"another divcon is at work in .*1-of-4"):

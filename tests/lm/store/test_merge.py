@@ -15,6 +15,8 @@ from divcon.lm.recorder import Attempt, Charge, Lease, Purchase, Spend
 from divcon.lm.store.store import StoredScore
 from divcon.lm.types import SampleRequest
 
+from ...fakes.read_only import read_only
+
 TERMS = Purchase("m", Lease("me", 60.0), Quote(0.5, "{}"))
 
 
@@ -45,7 +47,7 @@ def test_samples_scores_and_comparisons_come_over(tmp_path: Path) -> None:
         assert one.spend() == Spend(1.0, 0.0) and one.ledger.bought_twice() == []
 
 
-def test_what_nobody_knows_stays_unknown_until_it_is_known(tmp_path: Path) -> None:
+def test_an_attempt_without_an_outcome_is_settled_by_a_later_merge(tmp_path: Path) -> None:
     with Store(tmp_path / "a") as one, Store(tmp_path / "b") as other:
         buy(one, "a1")
         (attempt,) = reserve(other, "b1")
@@ -108,3 +110,16 @@ def test_what_is_no_store_is_one_sentence_and_leaves_the_store_as_it_was(tmp_pat
         assert len(one) == 1
         buy(one, "b1")
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_store_that_cannot_be_written_is_merged_too(tmp_path: Path) -> None:
+    folder = tmp_path / "copied"
+    folder.mkdir()
+    with Store(folder / "store.sqlite") as other:
+        buy(other, "a1")
+    own = tmp_path / "own"
+    own.mkdir()
+    own.chmod(0o777)
+    with read_only(folder), Store(own / "a") as one, Store(own / "b", base=folder / "store.sqlite") as based:
+        assert one.merge(folder / "store.sqlite") == 1
+        assert list(based.get(["a1"])) == ["a1"]
